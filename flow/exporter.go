@@ -1,0 +1,63 @@
+package flow
+
+import "hash/fnv"
+
+// Exporter is the identity of an Exporting Process as a collector sees it: the
+// address its packets come from and the Observation Domain it reports (v9:
+// source id; v5: engine type * 256 + engine id).
+type Exporter struct {
+	Addr   Addr
+	Domain uint32
+}
+
+// ExporterID is the short form of an Exporter, positive, derived from it alone
+// so that records can be labelled while the database is away.
+type ExporterID int32
+
+// ID returns the identifier: 31 bits of FNV-1a over address and domain. With a
+// thousand exporters two collide in one site of four thousand; the store
+// refuses the second then, by name.
+func (e Exporter) ID() ExporterID {
+	h := fnv.New64a()
+	h.Write(e.Addr[:])
+	h.Write([]byte{byte(e.Domain >> 24), byte(e.Domain >> 16), byte(e.Domain >> 8), byte(e.Domain)})
+	s := h.Sum64()
+	id := ExporterID((s ^ s>>31) & 0x7fffffff)
+	if id == 0 {
+		id = 1
+	}
+	return id
+}
+
+// ExporterStatus is what a collector knows of one exporter. The counts are of
+// this run of the collector, so they start at zero when it does.
+type ExporterStatus struct {
+	Exporter
+	// Version is the last NetFlow version seen: 5, 9 or 10.
+	Version uint16
+	// FirstSeen and LastSeen are times of receipt.
+	FirstSeen, LastSeen Time
+	// ClockOffset is the export time of the last message less its time of
+	// receipt.
+	ClockOffset Time
+	// SamplingRate is the last one announced, 0 when unknown.
+	SamplingRate uint32
+	// Datagrams, Records, Packets and Bytes are what was decoded.
+	Datagrams, Records, Packets, Bytes uint64
+	// Templates is how many are known now.
+	Templates uint64
+}
+
+// Loss is one cell of the ledger: how many of what an exporter sent were lost
+// at a stage, in one minute, for one cause.
+type Loss struct {
+	Minute   Time
+	Exporter ExporterID
+	// Stage is where it was lost: way, receive, decode, store.
+	Stage string
+	// Cause is why, a fixed word of the stage's own list.
+	Cause string
+	// Unit is what Count counts: packet, record, datagram or set.
+	Unit  string
+	Count uint64
+}

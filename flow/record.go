@@ -1,0 +1,96 @@
+// Package flow says what a flow is: a Record, one direction of a conversation
+// as an exporter reports it (RFC 7011 §2, "Flow Record").
+//
+// Record is the only type that stands on both sides of the wire: the Metering
+// Process fills it, netflow encodes and decodes it, the store makes rows of it.
+// The package imports nothing of ours and touches neither clock nor network;
+// its values are plain data, safe to copy and to share for reading.
+package flow
+
+// Record is one flow record: who talked to whom, when, how much.
+//
+// A field the record does not carry is zero; HasPorts, HasICMP and IPVersion
+// tell an absent value from a zero one where that matters. Packets and Bytes
+// are as sent, never multiplied by a sampling rate.
+type Record struct {
+	// Start and End are the times of the first and the last packet.
+	Start, End Time
+	// Packets and Bytes count what the flow carried; Bytes are IP octets,
+	// headers included (IANA octetDeltaCount).
+	Packets, Bytes uint64
+
+	// Key is what makes the flow this flow and not another.
+	Key
+
+	// TCPFlags is the union of the flags of all packets.
+	TCPFlags TCPFlags
+	// EndReason says why the flow ended (IANA flowEndReason).
+	EndReason EndReason
+	// Direction is IANA flowDirection plus one: 0 not said, 1 ingress, 2 egress.
+	Direction uint8
+	// SrcMask and DstMask are the routing prefix lengths of the addresses.
+	SrcMask, DstMask uint8
+	// NextHop is the router's next hop, zero when not said.
+	NextHop Addr
+	// SrcAS and DstAS are autonomous system numbers, 0 when not said.
+	SrcAS, DstAS uint32
+
+	// Received is when the collector got the record; zero in the exporter.
+	Received Time
+	// Exporter is the identifier of who sent it; zero in the exporter.
+	Exporter ExporterID
+	// SamplingRate is N of 1:N sampling, 0 when it is not known.
+	SamplingRate uint32
+	// Marks say what was done to the record on its way into the store.
+	Marks Marks
+	// Extra holds what has no field here, as one JSON object by IANA name,
+	// nil for nearly all records.
+	Extra []byte
+}
+
+// Key is the flow key: packets with an equal Key belong to the same flow. It is
+// comparable and holds no pointer, so that it can be hashed and compared as
+// bytes.
+type Key struct {
+	SrcAddr, DstAddr Addr
+	// InIf and OutIf are the exporter's interface indexes (ifIndex), 0 unknown.
+	InIf, OutIf uint32
+	// SrcPort and DstPort are transport ports; for ICMP and ICMPv6 SrcPort is 0
+	// and DstPort is type*256+code, as v5 and v9 exporters send it.
+	SrcPort, DstPort uint16
+	// VLAN is the outermost 802.1Q identifier, 0 when untagged.
+	VLAN uint16
+	// IPVersion is 4 or 6, and 0 when the record carries no addresses.
+	IPVersion uint8
+	Protocol  Protocol
+	// TOS is the IPv4 type of service or the IPv6 traffic class octet.
+	TOS uint8
+	_   [3]uint8
+}
+
+// HasPorts reports whether SrcPort and DstPort are ports: the protocol has
+// them. A non-first fragment of such a protocol has ports 0.
+func (k *Key) HasPorts() bool { return k.Protocol.HasPorts() }
+
+// ICMP returns type and code of an ICMP or ICMPv6 flow.
+func (k *Key) ICMP() (typ, code uint8, ok bool) {
+	if k.Protocol != ICMP && k.Protocol != ICMPv6 {
+		return 0, 0, false
+	}
+	return uint8(k.DstPort >> 8), uint8(k.DstPort), true
+}
+
+// Marks is a set of remarks about a record, stored in the column of that name.
+type Marks uint16
+
+const (
+	// MarkTimeRepaired: the times were impossible and RepairTime changed them.
+	MarkTimeRepaired Marks = 1 << iota
+	// MarkClamped: a value was too large for its column and was clamped.
+	MarkClamped
+	// MarkDuplicate: the exporter saw copies of packets that it had counted.
+	MarkDuplicate
+	// MarkPartitionLimit: the store had no room for the flow's hour, so its
+	// times were set to the time of receipt.
+	MarkPartitionLimit
+)
