@@ -74,6 +74,7 @@ func (r *Record) RepairTime() bool {
 	if end-start > MaxDuration {
 		start = end - MaxDuration
 	}
+	start = max(start, 1)
 	if start == r.Start && end == r.End {
 		return false
 	}
