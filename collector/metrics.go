@@ -1,0 +1,70 @@
+package collector
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"flowtally/netflow"
+)
+
+// metrics are the collector's own counters. Labels are fixed words.
+type metrics struct {
+	datagrams, records, stored, readErrors, timeRepaired, kernelDrops prometheus.Counter
+	undecodedSets, dropped                                            *prometheus.CounterVec
+	writeSeconds                                                      prometheus.Histogram
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "flowtally", Subsystem: "collector", Name: name, Help: help})
+	}
+	vec := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "flowtally", Subsystem: "collector", Name: name, Help: help}, []string{"cause"})
+	}
+	m := &metrics{
+		datagrams:     counter("datagrams_total", "Datagrams received."),
+		records:       counter("records_total", "Flow records decoded."),
+		stored:        counter("stored_records_total", "Flow records the store made durable."),
+		readErrors:    counter("read_errors_total", "Reads of a socket that failed."),
+		timeRepaired:  counter("time_repaired_records_total", "Flow records whose times were impossible and were repaired."),
+		kernelDrops:   counter("kernel_dropped_datagrams_total", "Datagrams the kernel dropped because the receive buffer was full."),
+		undecodedSets: vec("undecoded_total", "Sets, or NetFlow v5 records, that were received and not decoded, by cause; with cause version, datagrams."),
+		dropped:       vec("dropped_records_total", "Flow records decoded and not stored, by cause."),
+		writeSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "flowtally", Subsystem: "collector", Name: "write_seconds",
+			Help: "How long the store took for a batch.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15)}),
+	}
+	for _, c := range []string{causeVersion, causeMalformed, causeNoTemplate, causeOverLimit} {
+		m.undecodedSets.WithLabelValues(c)
+	}
+	for _, c := range []string{causeTooManyExporters, causeQueueFull, causeRefused, causeStopped} {
+		m.dropped.WithLabelValues(c)
+	}
+	if reg != nil {
+		reg.MustRegister(m.datagrams, m.records, m.stored, m.readErrors, m.timeRepaired, m.kernelDrops, m.undecodedSets, m.dropped, m.writeSeconds)
+	}
+	return m
+}
+
+// watch adds the gauges that are read when somebody asks.
+func (m *metrics) watch(reg prometheus.Registerer, p *process) {
+	if reg == nil {
+		return
+	}
+	gauge := func(name, help string, f func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "flowtally", Subsystem: "collector", Name: name, Help: help}, f))
+	}
+	gauge("queued_batches", "Batches that wait for a writer.", func() float64 { return float64(len(p.queue)) })
+	gauge("exporters", "Exporters known.", func() float64 { return float64(p.ledger.known()) })
+}
+
+// undecoded counts what a datagram held that could not be decoded.
+func (m *metrics) undecoded(msg *netflow.Message, err error) {
+	if errors.Is(err, netflow.ErrVersion) {
+		m.undecodedSets.WithLabelValues(causeVersion).Inc()
+		return
+	}
+	m.undecodedSets.WithLabelValues(causeNoTemplate).Add(float64(msg.NoTemplate))
+	m.undecodedSets.WithLabelValues(causeMalformed).Add(float64(msg.Malformed))
+	m.undecodedSets.WithLabelValues(causeOverLimit).Add(float64(msg.OverLimit))
+}
