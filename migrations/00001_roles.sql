@@ -1,0 +1,50 @@
+-- +goose Up
+
+-- The three roles belong to the cluster, not to the database: another database
+-- may have made them already, or be making them at this moment. They cannot log
+-- in until somebody gives them a password.
+-- +goose StatementBegin
+do $$
+declare
+	r text;
+begin
+	foreach r in array array['flow_writer', 'flow_web', 'flow_reader'] loop
+		if not exists (select from pg_roles where rolname = r) then
+			begin
+				execute format('create role %I nologin', r);
+			exception when duplicate_object or unique_violation then
+				null;
+			end;
+		end if;
+		-- Who migrates hands things over to the roles, and so has to be a member
+		-- of them; a superuser is one of everything.
+		if not pg_has_role(current_user, r, 'member') then
+			begin
+				execute format('grant %I to current_user', r);
+			exception when duplicate_object or unique_violation then
+				null;
+			end;
+		end if;
+	end loop;
+end
+$$;
+-- +goose StatementEnd
+
+-- What the roles' sessions start with, in this database. Compiling a plan takes
+-- longer than most questions do; a reader that sleeps in a transaction would
+-- hold up the removal of old partitions.
+-- +goose StatementBegin
+do $$
+declare
+	r text;
+begin
+	foreach r in array array['flow_writer', 'flow_web', 'flow_reader'] loop
+		execute format('alter role %I in database %I set jit = off', r, current_database());
+		execute format('alter role %I in database %I set timezone = ''UTC''', r, current_database());
+	end loop;
+	execute format('alter role flow_reader in database %I set default_transaction_read_only = on', current_database());
+	execute format('alter role flow_reader in database %I set statement_timeout = ''60s''', current_database());
+	execute format('alter role flow_reader in database %I set idle_in_transaction_session_timeout = ''60s''', current_database());
+end
+$$;
+-- +goose StatementEnd
