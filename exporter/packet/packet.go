@@ -27,6 +27,13 @@ type Packet struct {
 	// where the capture holds less: IPv4 total length (RFC 791 §3.1), 40 + IPv6
 	// payload length (RFC 8200 §3).
 	Length uint32
+	// Present is how many octets of the packet the frame holds, trailing
+	// padding of a short frame included. It says more than Length where a
+	// network card's offload left the header without one: IPv4 total length 0,
+	// IPv6 payload length 0 before a large payload.
+	Present uint32
+	// Offset is where the IP header begins in the frame.
+	Offset uint32
 	// TCPFlags are the flags of a TCP header, NS included.
 	TCPFlags flow.TCPFlags
 	// TTL is the IPv4 time to live or the IPv6 hop limit.
@@ -56,15 +63,3 @@ var (
 	// ErrLinkType: frames of this link type are not understood.
 	ErrLinkType = errors.New("packet: link type not supported")
 )
-
-// Decoder reads packets. It is for one goroutine.
-type Decoder struct{}
-
-// NewDecoder returns a Decoder.
-func NewDecoder() *Decoder { return &Decoder{} }
-
-// Decode reads the frame in data, of link type link (a LINKTYPE_ number), into
-// p, which it sets wholly. The error is nil or one of ErrNotIP, ErrTruncated,
-// ErrMalformed and ErrLinkType, themselves, so that they compare with ==; p is
-// then of no use. Nothing of data is kept.
-func (d *Decoder) Decode(p *Packet, link uint32, data []byte) error { return ErrLinkType }

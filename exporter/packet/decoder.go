@@ -1,0 +1,132 @@
+package packet
+
+import (
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+)
+
+// Layer types of our own, beside gopacket's. They are not in its registry: the
+// parser only compares the numbers, and 1000 to 1999 are left to applications.
+const (
+	typeRawIP gopacket.LayerType = 1700 + iota
+	typeSLL2
+	typeCHDLC
+	typeFrameRelay
+	typePPPHDLC
+	typePPPD
+	typePFLog
+)
+
+// linkTypes maps the LINKTYPE_ numbers that are understood to the layer a frame
+// begins with. 12 and 14 are the numbers of raw IP on BSD systems, which write
+// them into files.
+var linkTypes = map[uint32]gopacket.LayerType{
+	0:   layers.LayerTypeLoopback,
+	1:   layers.LayerTypeEthernet,
+	9:   layers.LayerTypePPP,
+	12:  typeRawIP,
+	14:  typeRawIP,
+	50:  typePPPHDLC,
+	51:  layers.LayerTypePPPoE,
+	101: typeRawIP,
+	104: typeCHDLC,
+	105: layers.LayerTypeDot11,
+	107: typeFrameRelay,
+	108: layers.LayerTypeLoopback,
+	113: layers.LayerTypeLinuxSLL,
+	117: typePFLog,
+	127: layers.LayerTypeRadioTap,
+	166: typePPPD,
+	228: layers.LayerTypeIPv4,
+	229: layers.LayerTypeIPv6,
+	276: typeSLL2,
+}
+
+// Decoder reads packets. It is for one goroutine: the layers that it decodes
+// into are its own and used again for every packet.
+//
+// Ethernet and 802.1Q headers are decoded by gopacket's layers. The others of
+// gopacket 1.1.19 panic on short frames (PPP, PPPoE, MPLS, Linux cooked), refuse
+// headers that hosts accept (IPv4 with an option of two octets or a total length
+// of 0, IPv6 without a payload, TCP cut behind its ports by the snap length), or
+// take a later IPv6 fragment for TCP; those are ours, in the same parser.
+type Decoder struct {
+	pkt    Packet
+	frame  []byte // the frame being decoded
+	tagged bool   // pkt.VLAN is set
+	found  bool   // an IP header was read
+
+	link    uint32 // the link type that current is for
+	current *gopacket.DecodingLayerParser
+	parsers map[uint32]*gopacket.DecodingLayerParser
+	decoded []gopacket.LayerType
+}
+
+// NewDecoder returns a Decoder.
+func NewDecoder() *Decoder {
+	d := &Decoder{
+		parsers: make(map[uint32]*gopacket.DecodingLayerParser, len(linkTypes)),
+		decoded: make([]gopacket.LayerType, 0, 16),
+	}
+	// The container is searched in order, so what is frequent comes first.
+	var container gopacket.DecodingLayerContainer = gopacket.DecodingLayerArray(nil)
+	for _, l := range []gopacket.DecodingLayer{
+		&ipv4{layer: layer{typ: layers.LayerTypeIPv4}, d: d},
+		&dot1q{d: d},
+		&ipv6{layer: layer{typ: layers.LayerTypeIPv6}, d: d},
+		&ethernet{d: d},
+	} {
+		container = container.Put(l)
+	}
+	for typ, strip := range envelopes {
+		container = container.Put(&envelope{layer: layer{typ: typ}, strip: strip})
+	}
+	for link, first := range linkTypes {
+		p := gopacket.NewDecodingLayerParser(first)
+		p.SetDecodingLayerContainer(container)
+		p.IgnoreUnsupported = true
+		d.parsers[link] = p
+	}
+	return d
+}
+
+// Decode reads the frame in data, of link type link (a LINKTYPE_ number), into
+// p, which it sets wholly. The error is nil or one of ErrNotIP, ErrTruncated,
+// ErrMalformed and ErrLinkType, themselves, so that they compare with ==; p is
+// then left as it was. Nothing of data is kept.
+func (d *Decoder) Decode(p *Packet, link uint32, data []byte) error {
+	if d.current == nil || link != d.link {
+		parser := d.parsers[link]
+		if parser == nil {
+			return ErrLinkType
+		}
+		d.link, d.current = link, parser
+	}
+	d.pkt, d.frame, d.tagged, d.found = Packet{}, data, false, false
+	err := d.current.DecodeLayers(data, &d.decoded)
+	d.frame = nil
+	switch err {
+	case nil:
+		if !d.found {
+			// The parser stops without a word where a layer has no payload.
+			return ErrTruncated
+		}
+		*p = d.pkt
+		return nil
+	case ErrNotIP, ErrTruncated, ErrMalformed:
+		return err
+	}
+	// The parser turns a panic of a layer into an error. No frame is known that
+	// causes one; it would be a malformed one.
+	return ErrMalformed
+}
+
+// layer is what our own DecodingLayers have in common: all but the decoding.
+type layer struct {
+	typ, next gopacket.LayerType
+	payload   []byte
+}
+
+func (l *layer) CanDecode() gopacket.LayerClass    { return l.typ }
+func (l *layer) NextLayerType() gopacket.LayerType { return l.next }
+func (l *layer) LayerPayload() []byte              { return l.payload }

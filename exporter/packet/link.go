@@ -1,0 +1,430 @@
+package packet
+
+import (
+	"encoding/binary"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+)
+
+// ethernet is gopacket's layer, but what follows it is decided by us.
+type ethernet struct {
+	layers.Ethernet
+	d    *Decoder
+	next gopacket.LayerType
+}
+
+func (e *ethernet) NextLayerType() gopacket.LayerType { return e.next }
+
+func (e *ethernet) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) (err error) {
+	if len(data) < 14 {
+		return ErrTruncated
+	}
+	if err := e.Ethernet.DecodeFromBytes(data, df); err != nil {
+		return err
+	}
+	e.next, err = etherType(uint16(e.EthernetType))
+	return err
+}
+
+// dot1q is gopacket's layer for a VLAN tag of any kind; the first one of a frame
+// gives the packet's VLAN.
+type dot1q struct {
+	layers.Dot1Q
+	d    *Decoder
+	next gopacket.LayerType
+}
+
+func (q *dot1q) NextLayerType() gopacket.LayerType { return q.next }
+
+func (q *dot1q) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) (err error) {
+	if len(data) < 4 {
+		return ErrTruncated
+	}
+	if err := q.Dot1Q.DecodeFromBytes(data, df); err != nil {
+		return err
+	}
+	if !q.d.tagged {
+		q.d.tagged = true
+		q.d.pkt.VLAN = q.VLANIdentifier
+	}
+	q.next, err = etherType(uint16(q.Type))
+	return err
+}
+
+// etherType returns the layer behind an Ethernet type field. Below 0x600 the
+// field is a length and an LLC header follows (IEEE 802.3 §3.2.6).
+func etherType(t uint16) (gopacket.LayerType, error) {
+	switch t {
+	case 0x0800:
+		return layers.LayerTypeIPv4, nil
+	case 0x86dd:
+		return layers.LayerTypeIPv6, nil
+	case 0x8100, 0x88a8, 0x9100, 0x9200:
+		return layers.LayerTypeDot1Q, nil
+	case 0x8847, 0x8848:
+		return layers.LayerTypeMPLS, nil
+	case 0x8864:
+		return layers.LayerTypePPPoE, nil
+	}
+	if t < 0x0600 {
+		return layers.LayerTypeLLC, nil
+	}
+	return gopacket.LayerTypeZero, ErrNotIP
+}
+
+// envelope is a header in front of the IP header of which only the end and the
+// successor matter.
+type envelope struct {
+	layer
+	strip stripper
+}
+
+// A stripper takes one header off data and says what the rest is. It takes at
+// least one octet or errs, so that no frame is walked for ever.
+type stripper func(data []byte) (rest []byte, next gopacket.LayerType, err error)
+
+func (e *envelope) DecodeFromBytes(data []byte, _ gopacket.DecodeFeedback) (err error) {
+	e.payload, e.next, err = e.strip(data)
+	return err
+}
+
+var envelopes = map[gopacket.LayerType]stripper{
+	typeRawIP:                rawIP,
+	typeSLL2:                 sll2,
+	typeCHDLC:                chdlc,
+	typeFrameRelay:           frameRelay,
+	typePPPHDLC:              pppHDLC,
+	typePPPD:                 pppd,
+	typePFLog:                pflog,
+	layers.LayerTypeLoopback: loopback,
+	layers.LayerTypeLinuxSLL: sll,
+	layers.LayerTypeLLC:      llc,
+	layers.LayerTypeMPLS:     mpls,
+	layers.LayerTypePPPoE:    pppoe,
+	layers.LayerTypePPP:      ppp,
+	layers.LayerTypeDot11:    dot11,
+	layers.LayerTypeRadioTap: radioTap,
+}
+
+// rawIP is no header at all: the version nibble decides.
+func rawIP(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) == 0 {
+		return nil, 0, ErrTruncated
+	}
+	switch data[0] >> 4 {
+	case 4:
+		return data, layers.LayerTypeIPv4, nil
+	case 6:
+		return data, layers.LayerTypeIPv6, nil
+	}
+	return nil, 0, ErrMalformed
+}
+
+// loopback is BSD's null and loop header: the address family in four octets, in
+// network order or in that of the machine that captured. AF_INET6 differs from
+// system to system.
+func loopback(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 4 {
+		return nil, 0, ErrTruncated
+	}
+	family := binary.BigEndian.Uint32(data)
+	if family >= 1<<16 {
+		family = binary.LittleEndian.Uint32(data)
+	}
+	switch family {
+	case 2:
+		return data[4:], layers.LayerTypeIPv4, nil
+	case 10, 24, 28, 30:
+		return data[4:], layers.LayerTypeIPv6, nil
+	}
+	return nil, 0, ErrNotIP
+}
+
+// sll is the header of a Linux cooked capture (LINKTYPE_LINUX_SLL).
+func sll(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 16 {
+		return nil, 0, ErrTruncated
+	}
+	return cooked(data[16:], binary.BigEndian.Uint16(data[2:]), binary.BigEndian.Uint16(data[14:]))
+}
+
+// sll2 is its second version (LINKTYPE_LINUX_SLL2), which "any" captures of
+// tcpdump have.
+func sll2(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 20 {
+		return nil, 0, ErrTruncated
+	}
+	return cooked(data[20:], binary.BigEndian.Uint16(data[8:]), binary.BigEndian.Uint16(data))
+}
+
+// cooked tells by device type (ARPHRD_) and protocol what is in a cooked frame.
+// The protocol is an Ethernet type, but not of Netlink and the like, and 4 means
+// an LLC header.
+func cooked(rest []byte, device, protocol uint16) ([]byte, gopacket.LayerType, error) {
+	const netlink = 824
+	if device == netlink || protocol < 0x0600 && protocol != 4 {
+		return nil, 0, ErrNotIP
+	}
+	next, err := etherType(protocol)
+	return rest, next, err
+}
+
+// llc is an 802.2 header; IP is behind SNAP (RFC 1042) or, rarely, behind its
+// own SAP.
+func llc(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 3 {
+		return nil, 0, ErrTruncated
+	}
+	if data[2] != 3 { // not an unnumbered information frame
+		return nil, 0, ErrNotIP
+	}
+	switch {
+	case data[0] == 0xaa && data[1] == 0xaa:
+		return snap(data[3:])
+	case data[0] == 0x06 && data[1] == 0x06:
+		return data[3:], layers.LayerTypeIPv4, nil
+	}
+	return nil, 0, ErrNotIP
+}
+
+// snap is an organisation and a protocol of it; of organisation 0, and of
+// 00-00-f8 (802.1H), that is an Ethernet type.
+func snap(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 5 {
+		return nil, 0, ErrTruncated
+	}
+	typ := binary.BigEndian.Uint16(data[3:])
+	if data[0] != 0 || data[1] != 0 || data[2] != 0 && data[2] != 0xf8 || typ < 0x0600 {
+		return nil, 0, ErrNotIP
+	}
+	next, err := etherType(typ)
+	return data[5:], next, err
+}
+
+// mpls is a stack of labels (RFC 3032). What follows is not said but by the
+// explicit null labels: a version nibble of IP is taken for IP (RFC 4928 §3), 0
+// for the control word of an Ethernet pseudowire (RFC 4448 §4.6), and the rest
+// for Ethernet without one.
+func mpls(data []byte) ([]byte, gopacket.LayerType, error) {
+	for {
+		if len(data) < 4 {
+			return nil, 0, ErrTruncated
+		}
+		bottom := data[2]&1 != 0
+		data = data[4:]
+		if bottom {
+			break
+		}
+	}
+	if len(data) == 0 {
+		return nil, 0, ErrTruncated
+	}
+	switch data[0] >> 4 {
+	case 4:
+		return data, layers.LayerTypeIPv4, nil
+	case 6:
+		return data, layers.LayerTypeIPv6, nil
+	case 0:
+		if len(data) < 4 {
+			return nil, 0, ErrTruncated
+		}
+		data = data[4:]
+	}
+	return data, layers.LayerTypeEthernet, nil
+}
+
+// pppoe is a PPPoE header (RFC 2516 §4); only code 0, session data, holds PPP.
+func pppoe(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 6 {
+		return nil, 0, ErrTruncated
+	}
+	if data[0] != 0x11 {
+		return nil, 0, ErrMalformed
+	}
+	if data[1] != 0 {
+		return nil, 0, ErrNotIP
+	}
+	return data[6:], layers.LayerTypePPP, nil
+}
+
+// ppp is a PPP header with or without address and control (RFC 1661 §2, RFC 1662
+// §3.1). A protocol number that begins with an odd octet is compressed to it.
+func ppp(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) >= 2 && data[0] == 0xff && data[1] == 0x03 {
+		data = data[2:]
+	}
+	if len(data) == 0 {
+		return nil, 0, ErrTruncated
+	}
+	protocol := uint16(data[0])
+	if protocol&1 != 0 {
+		data = data[1:]
+	} else {
+		if len(data) < 2 {
+			return nil, 0, ErrTruncated
+		}
+		protocol = protocol<<8 | uint16(data[1])
+		data = data[2:]
+	}
+	switch protocol {
+	case 0x0021:
+		return data, layers.LayerTypeIPv4, nil
+	case 0x0057:
+		return data, layers.LayerTypeIPv6, nil
+	case 0x0281, 0x0283:
+		return data, layers.LayerTypeMPLS, nil
+	}
+	return nil, 0, ErrNotIP
+}
+
+// pppHDLC is PPP in HDLC-like framing, or Cisco's HDLC, told apart by the first
+// octet (LINKTYPE_PPP_HDLC).
+func pppHDLC(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) > 0 && (data[0] == 0x0f || data[0] == 0x8f) {
+		return chdlc(data)
+	}
+	return ppp(data)
+}
+
+// pppd is PPP with a direction in place of the address octet (LINKTYPE_PPP_PPPD).
+func pppd(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 2 {
+		return nil, 0, ErrTruncated
+	}
+	if data[1] == 0x03 {
+		return ppp(data[2:])
+	}
+	return ppp(data[1:])
+}
+
+// chdlc is Cisco's HDLC: address, control, an Ethernet type.
+func chdlc(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 4 {
+		return nil, 0, ErrTruncated
+	}
+	typ := binary.BigEndian.Uint16(data[2:])
+	if typ < 0x0600 {
+		return nil, 0, ErrNotIP
+	}
+	next, err := etherType(typ)
+	return data[4:], next, err
+}
+
+// frameRelay is a Q.922 address of two to four octets and then RFC 2427's
+// encapsulation, or Cisco's, which is an Ethernet type.
+func frameRelay(data []byte) ([]byte, gopacket.LayerType, error) {
+	n := 0
+	for {
+		if n == len(data) {
+			return nil, 0, ErrTruncated
+		}
+		n++
+		if data[n-1]&1 != 0 { // the last octet of the address
+			break
+		}
+		if n == 4 {
+			return nil, 0, ErrMalformed
+		}
+	}
+	data = data[n:]
+	if n < 2 {
+		return nil, 0, ErrMalformed
+	}
+	if len(data) < 2 {
+		return nil, 0, ErrTruncated
+	}
+	if data[0] != 3 {
+		typ := binary.BigEndian.Uint16(data)
+		if typ < 0x0600 {
+			return nil, 0, ErrNotIP
+		}
+		next, err := etherType(typ)
+		return data[2:], next, err
+	}
+	data = data[1:]
+	if data[0] == 0 { // padding to an even octet
+		if data = data[1:]; len(data) == 0 {
+			return nil, 0, ErrTruncated
+		}
+	}
+	switch data[0] { // NLPID
+	case 0xcc:
+		return data[1:], layers.LayerTypeIPv4, nil
+	case 0x8e:
+		return data[1:], layers.LayerTypeIPv6, nil
+	case 0x80:
+		return snap(data[1:])
+	}
+	return nil, 0, ErrNotIP
+}
+
+// pflog is the header of a packet logged by pf: its length, which is padded to
+// four octets, and the address family.
+func pflog(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 2 {
+		return nil, 0, ErrTruncated
+	}
+	n := (int(data[0]) + 3) &^ 3
+	if n < 4 {
+		return nil, 0, ErrMalformed
+	}
+	if len(data) < n {
+		return nil, 0, ErrTruncated
+	}
+	switch data[1] {
+	case 2:
+		return data[n:], layers.LayerTypeIPv4, nil
+	case 10, 24, 28, 30:
+		return data[n:], layers.LayerTypeIPv6, nil
+	}
+	return nil, 0, ErrNotIP
+}
+
+// radioTap is what a wireless card says about a frame; its length is in it.
+func radioTap(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 8 {
+		return nil, 0, ErrTruncated
+	}
+	n := int(binary.LittleEndian.Uint16(data[2:]))
+	if n < 8 {
+		return nil, 0, ErrMalformed
+	}
+	if len(data) < n {
+		return nil, 0, ErrTruncated
+	}
+	return data[n:], layers.LayerTypeDot11, nil
+}
+
+// dot11 is an IEEE 802.11 header. Only data frames in the clear hold LLC.
+func dot11(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 2 {
+		return nil, 0, ErrTruncated
+	}
+	const (
+		data11    = 0x08 // the type field: data
+		noData    = 0x40 // of its subtypes: no data
+		qos       = 0x80 // QoS control follows
+		ds        = 0x03 // to and from the distribution system
+		protected = 0x40
+		order     = 0x80 // with QoS: HT control follows
+	)
+	control, flags := data[0], data[1]
+	if control&0x0f != data11 || control&noData != 0 || flags&protected != 0 {
+		return nil, 0, ErrNotIP
+	}
+	n := 24
+	if flags&ds == ds {
+		n += 6
+	}
+	if control&qos != 0 {
+		n += 2
+		if flags&order != 0 {
+			n += 4
+		}
+	}
+	if len(data) < n {
+		return nil, 0, ErrTruncated
+	}
+	return data[n:], layers.LayerTypeLLC, nil
+}
