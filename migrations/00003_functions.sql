@@ -54,4 +54,4 @@ language sql stable parallel safe as $$
 $$;
 -- +goose StatementEnd
 comment on function flows_until(timestamptz) is
-	'every flow that starts before the given time ends before the returned one: flow_end < flows_until(to) keeps the partitions after it unread';
+	'every flow that starts before the given time ends before the returned one: flow_end < (select flows_until(to)) leaves the partitions after it unread; the select makes it be asked once, not for every row';
