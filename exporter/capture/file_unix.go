@@ -1,0 +1,22 @@
+//go:build unix
+
+package capture
+
+import (
+	"os"
+	"syscall"
+)
+
+// pollable returns f opened anew on its descriptor such that Close wakes a
+// reader, where f is a pipe or a socket; for other files nobody waits long.
+func pollable(f *os.File) *os.File {
+	info, err := f.Stat()
+	if err != nil || info.Mode()&(os.ModeNamedPipe|os.ModeSocket) == 0 {
+		return f
+	}
+	fd := int(f.Fd())
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		return f
+	}
+	return os.NewFile(uintptr(fd), f.Name())
+}

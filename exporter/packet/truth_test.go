@@ -1,0 +1,199 @@
+package packet_test
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"flowtally/exporter/capture"
+	"flowtally/exporter/packet"
+	"flowtally/flow"
+)
+
+// shared returns the folder of the captures that are not part of the
+// repository, or skips the test.
+func shared(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv("FLOWTALLY_SHARED")
+	if dir == "" {
+		root, err := os.Getwd()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+				break
+			}
+			if root == filepath.Dir(root) {
+				t.Fatal("no go.mod above the package")
+			}
+			root = filepath.Dir(root)
+		}
+		dir = filepath.Join(root, "..", "shared")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "data", "TRUTH.tsv")); err != nil {
+		t.Skip("no shared captures: FLOWTALLY_SHARED is not set and ../shared has none")
+	}
+	return filepath.Join(dir, "data")
+}
+
+// truth is one row of TRUTH.tsv by column name.
+type truth map[string]string
+
+func (r truth) number(t *testing.T, column string) uint64 {
+	n, err := strconv.ParseUint(r[column], 10, 64)
+	if err != nil {
+		t.Fatalf("TRUTH.tsv: %s: %v", column, err)
+	}
+	return n
+}
+
+func truths(t testing.TB) (dir string, rows []truth) {
+	dir = shared(t)
+	f, err := os.Open(filepath.Join(dir, "TRUTH.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var names []string
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		fields := strings.Split(lines.Text(), "\t")
+		if names == nil {
+			names = fields
+			continue
+		}
+		row := truth{}
+		for i, v := range fields {
+			row[names[i]] = v
+		}
+		rows = append(rows, row)
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return dir, rows
+}
+
+// tally is what TRUTH.tsv counts of a capture.
+type tally struct {
+	frames, packets, bytes          uint64
+	v4, v6                          uint64
+	tcp, udp, icmp, other, fragment uint64
+	flows, flowsICMP                uint64
+}
+
+// outer is the flow key of TRUTH.tsv: no VLAN, no TOS.
+type outer struct {
+	src, dst         flow.Addr
+	protocol         flow.Protocol
+	srcPort, dstPort uint16
+	version          uint8
+}
+
+func tallyOf(t testing.TB, name string) (n tally, err error) {
+	s, err := capture.OpenFile(name)
+	if err != nil {
+		return n, err
+	}
+	defer s.Close()
+	d := packet.NewDecoder()
+	var p packet.Packet
+	flows, flowsICMP := map[outer]bool{}, map[outer]bool{}
+	for {
+		data, ci, err := s.ZeroCopyReadPacketData()
+		if err != nil {
+			n.flows, n.flowsICMP = uint64(len(flows)), uint64(len(flowsICMP))
+			if err == io.EOF {
+				err = nil
+			}
+			return n, err
+		}
+		if ci.CaptureLength != len(data) || ci.Length < len(data) {
+			t.Fatalf("%s: packet of %d octets says it has %d of %d", name, len(data), ci.CaptureLength, ci.Length)
+		}
+		n.frames++
+		if d.Decode(&p, s.LinkType(), data) != nil {
+			continue
+		}
+		n.packets++
+		n.bytes += uint64(p.Length)
+		if p.IPVersion == 4 {
+			n.v4++
+		} else {
+			n.v6++
+		}
+		if p.IsFragment() {
+			n.fragment++
+		}
+		k := outer{p.SrcAddr, p.DstAddr, p.Protocol, p.SrcPort, p.DstPort, p.IPVersion}
+		flowsICMP[k] = true
+		switch p.Protocol {
+		case flow.TCP:
+			n.tcp++
+		case flow.UDP:
+			n.udp++
+		case flow.ICMP, flow.ICMPv6:
+			n.icmp++
+			k.dstPort = 0
+		default:
+			n.other++
+		}
+		flows[k] = true
+	}
+}
+
+// Every packet of every capture that two independent readers agree on is found,
+// with its octets, its protocol and its flow.
+func TestTruth(t *testing.T) {
+	dir, rows := truths(t)
+	checked := 0
+	for _, row := range rows {
+		if !strings.HasPrefix(row["notes"], "agree") {
+			continue
+		}
+		checked++
+		n, err := tallyOf(t, filepath.Join(dir, row["path"]))
+		if err != nil {
+			t.Errorf("%s: %v", row["path"], err)
+		}
+		for _, c := range []struct {
+			column string
+			got    uint64
+		}{
+			{"frames", n.frames}, {"packets", n.packets}, {"ip_bytes", n.bytes},
+			{"v4_packets", n.v4}, {"v6_packets", n.v6}, {"ip_fragments", n.fragment},
+			{"tcp", n.tcp}, {"udp", n.udp}, {"icmp_icmpv6", n.icmp}, {"other_proto", n.other},
+			{"uni_flows_outer", n.flows}, {"uni_flows_icmp_typecode_as_dport", n.flowsICMP},
+		} {
+			if want := row.number(t, c.column); c.got != want {
+				t.Errorf("%s: %s: %d, want %d", row["path"], c.column, c.got, want)
+			}
+		}
+	}
+	if checked < 700 {
+		t.Errorf("only %d rows were checked", checked)
+	}
+}
+
+// What the readers do not agree on is read without a failure all the same.
+func TestNotAgreed(t *testing.T) {
+	dir, rows := truths(t)
+	for _, row := range rows {
+		if strings.HasPrefix(row["notes"], "agree") {
+			continue
+		}
+		n, err := tallyOf(t, filepath.Join(dir, row["path"]))
+		if err != nil && !errors.Is(err, capture.ErrFormat) {
+			t.Errorf("%s: %v", row["path"], err)
+		}
+		t.Logf("%s: %d packets, %d octets, %d flows; %s/%s/%s %s", row["path"], n.packets, n.bytes, n.flows,
+			row["packets"], row["ip_bytes"], row["uni_flows_outer"], row["notes"])
+	}
+}
