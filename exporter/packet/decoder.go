@@ -23,7 +23,8 @@ const (
 var linkTypes = map[uint32]gopacket.LayerType{
 	0:   layers.LayerTypeLoopback,
 	1:   layers.LayerTypeEthernet,
-	9:   layers.LayerTypePPP,
+	9:   typePPPHDLC,
+	10:  layers.LayerTypeFDDI,
 	12:  typeRawIP,
 	14:  typeRawIP,
 	50:  typePPPHDLC,

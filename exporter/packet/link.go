@@ -99,6 +99,7 @@ var envelopes = map[gopacket.LayerType]stripper{
 	typePFLog:                pflog,
 	layers.LayerTypeLoopback: loopback,
 	layers.LayerTypeLinuxSLL: sll,
+	layers.LayerTypeFDDI:     fddi,
 	layers.LayerTypeLLC:      llc,
 	layers.LayerTypeMPLS:     mpls,
 	layers.LayerTypePPPoE:    pppoe,
@@ -138,7 +139,24 @@ func loopback(data []byte) ([]byte, gopacket.LayerType, error) {
 	case 10, 24, 28, 30:
 		return data[4:], layers.LayerTypeIPv6, nil
 	}
-	return nil, 0, ErrNotIP
+	// Some systems write an Ethernet type into the last two octets.
+	typ := binary.BigEndian.Uint16(data[2:])
+	if typ < 0x0600 {
+		return nil, 0, ErrNotIP
+	}
+	next, err := etherType(typ)
+	return data[4:], next, err
+}
+
+// fddi is a frame control, which says whether LLC follows, and two MAC addresses.
+func fddi(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 13 {
+		return nil, 0, ErrTruncated
+	}
+	if data[0]&0x70 != 0x50 { // the uppermost bit is the class
+		return nil, 0, ErrNotIP
+	}
+	return data[13:], layers.LayerTypeLLC, nil
 }
 
 // sll is the header of a Linux cooked capture (LINKTYPE_LINUX_SLL).
@@ -278,8 +296,8 @@ func ppp(data []byte) ([]byte, gopacket.LayerType, error) {
 	return nil, 0, ErrNotIP
 }
 
-// pppHDLC is PPP in HDLC-like framing, or Cisco's HDLC, told apart by the first
-// octet (LINKTYPE_PPP_HDLC).
+// pppHDLC is PPP, or Cisco's HDLC, told apart by the first octet: captures of
+// LINKTYPE_PPP and LINKTYPE_PPP_HDLC hold both.
 func pppHDLC(data []byte) ([]byte, gopacket.LayerType, error) {
 	if len(data) > 0 && (data[0] == 0x0f || data[0] == 0x8f) {
 		return chdlc(data)
