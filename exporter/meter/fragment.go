@@ -1,0 +1,84 @@
+package meter
+
+import (
+	"hash/maphash"
+
+	"flowtally/exporter/packet"
+	"flowtally/flow"
+)
+
+const (
+	// fragmentTimeout is how long the ports of a first fragment are kept for
+	// those that follow it.
+	fragmentTimeout = 15 * flow.Second
+	// fragmentSets times fragmentWays datagrams are known at a time, in 224 KiB
+	// of memory; a set that is full forgets its oldest.
+	fragmentSets = 1024
+	fragmentWays = 4
+)
+
+// datagram is what the fragments of one packet have in common (RFC 791 §3.2,
+// RFC 8200 §4.5).
+type datagram struct {
+	src, dst flow.Addr
+	id       uint32
+	inIf     uint32
+	vlan     uint16
+	version  uint8
+	protocol flow.Protocol
+}
+
+// fragments remembers which ports the first fragment of a datagram had. It is a
+// cache of fixed size; its sets are chosen by a seeded hash.
+type fragments struct {
+	seed maphash.Seed
+	sets [][fragmentWays]fragment
+	own  flow.Key
+}
+
+type fragment struct {
+	datagram
+	srcPort, dstPort uint16
+	until            flow.Time
+}
+
+// key returns the flow key of pkt, a fragment: its own for the first, with the
+// ports of the first for the others. Of a fragment whose first is unknown, or
+// comes later, the ports stay 0, and it is counted. The key is valid until the
+// next call.
+func (f *fragments) key(pkt *packet.Packet, clock flow.Time, stats *Stats) *flow.Key {
+	if f.sets == nil {
+		f.seed = maphash.MakeSeed()
+		f.sets = make([][fragmentWays]fragment, fragmentSets)
+	}
+	d := datagram{
+		src: pkt.SrcAddr, dst: pkt.DstAddr, id: pkt.FragID,
+		inIf: pkt.InIf, vlan: pkt.VLAN, version: pkt.IPVersion, protocol: pkt.Protocol,
+	}
+	set := &f.sets[maphash.Comparable(f.seed, d)%fragmentSets]
+
+	if pkt.FragOffset == 0 {
+		victim := &set[0]
+		for i := range set {
+			if set[i].datagram == d {
+				victim = &set[i]
+				break
+			}
+			if set[i].until < victim.until {
+				victim = &set[i]
+			}
+		}
+		*victim = fragment{datagram: d, srcPort: pkt.SrcPort, dstPort: pkt.DstPort, until: clock + fragmentTimeout}
+		return &pkt.Key
+	}
+
+	for i := range set {
+		if set[i].datagram == d && set[i].until > clock {
+			f.own = pkt.Key
+			f.own.SrcPort, f.own.DstPort = set[i].srcPort, set[i].dstPort
+			return &f.own
+		}
+	}
+	stats.FragmentsUnknown++
+	return &pkt.Key
+}
