@@ -1,0 +1,291 @@
+// Package store keeps flows in PostgreSQL and answers questions about them.
+//
+// Rows go in by binary COPY of octets made here, straight into the partition of
+// their hour, a batch a transaction; a batch that is sent twice is stored once
+// (Writer). Questions come out of the view flows (Top, Series). The schema is in
+// package migrations; Migrate brings a database there, Open refuses one that is
+// not.
+//
+// A DB and a Writer are safe for concurrent use.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"flowtally/migrations"
+)
+
+// What can be wrong with a database. Errors of Open and Migrate are one of these
+// underneath, or the context's own, and say what to do about it.
+var (
+	// ErrDSN: the URL of the database cannot be understood.
+	ErrDSN = errors.New("the database's URL is wrong")
+	// ErrDown: nobody answers, or nobody who could serve us now.
+	ErrDown = errors.New("the database does not answer")
+	// ErrAuth: the database does not let us in, or not do it.
+	ErrAuth = errors.New("the database refuses us")
+	// ErrNoDatabase: the server has no database of that name.
+	ErrNoDatabase = errors.New("there is no such database")
+	// ErrSchema: the schema is missing, or older or newer than this binary's.
+	ErrSchema = errors.New("the schema does not fit this flowtally")
+)
+
+// The roles that the schema grants rights to.
+const (
+	// RoleWriter stores flows: the collector.
+	RoleWriter = "flow_writer"
+	// RoleWeb reads everything and writes what people say: the web page.
+	RoleWeb = "flow_web"
+	// RoleReader reads: people, Grafana, the SQL panel.
+	RoleReader = "flow_reader"
+)
+
+// connectTimeout bounds how long Open and Migrate wait for an answer, unless the
+// URL says connect_timeout.
+const connectTimeout = 10 * time.Second
+
+// DB is a database with our schema.
+type DB struct {
+	pool *pgxpool.Pool
+}
+
+// Open connects to a database and checks that its schema is the one this binary
+// knows.
+func Open(ctx context.Context, dsn string) (*DB, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, dsnError(err)
+	}
+	prepare(config.ConnConfig, dsn)
+	if !strings.Contains(dsn, "pool_max_conns") {
+		config.MaxConns = int32(max(8, 2*runtime.NumCPU()))
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("store: open: %w", err)
+	}
+	db := &DB{pool: pool}
+	if err := db.check(ctx, &config.ConnConfig.Config); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// Close waits until nobody uses the database any more and ends its connections.
+func (db *DB) Close() { db.pool.Close() }
+
+// prepare sets what every connection of ours has in common.
+func prepare(c *pgx.ConnConfig, dsn string) {
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "flowtally"
+	}
+	c.RuntimeParams["timezone"] = "UTC"
+	if !strings.Contains(dsn, "connect_timeout") {
+		c.ConnectTimeout = connectTimeout
+	}
+}
+
+// check compares the schema with ours.
+func (db *DB) check(ctx context.Context, c *pgconn.Config) error {
+	version, err := schemaVersion(ctx, db.pool)
+	if err != nil {
+		return connectError(err, c)
+	}
+	switch want := migrations.Latest(); {
+	case version == 0:
+		return fmt.Errorf("store: database %q has no flowtally schema: run flowtally migrate: %w", c.Database, ErrSchema)
+	case version < want:
+		return fmt.Errorf("store: the schema of database %q is version %d and this flowtally needs %d: run flowtally migrate: %w", c.Database, version, want, ErrSchema)
+	case version > want:
+		return newerError(c.Database, version)
+	}
+	return nil
+}
+
+func newerError(database string, version int64) error {
+	return fmt.Errorf("store: the schema of database %q is version %d and this flowtally knows only %d: use a newer flowtally: %w",
+		database, version, migrations.Latest(), ErrSchema)
+}
+
+// queryer is a connection or a pool of them.
+type queryer interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// schemaVersion returns the number of the last migration that was applied, 0 for
+// none.
+func schemaVersion(ctx context.Context, q queryer) (int64, error) {
+	var version int64
+	err := q.QueryRow(ctx, "select coalesce(max(version_id), 0) from goose_db_version where is_applied").Scan(&version)
+	if code(err) == "42P01" { // undefined_table
+		return 0, nil
+	}
+	return version, err
+}
+
+// MigrateConfig is what Migrate may do beside migrating.
+type MigrateConfig struct {
+	// Passwords gives roles a password, and with it the right to log in.
+	Passwords map[string]string
+	// Logger hears of each migration; nil is silence.
+	Logger *slog.Logger
+}
+
+// Migrate brings the schema of a database to the version of this binary. Several
+// may do so at once; one works and the others wait.
+func Migrate(ctx context.Context, dsn string, c MigrateConfig) error {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return dsnError(err)
+	}
+	prepare(config, dsn)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	// A server's warning, say of rights that could not be taken away, is one to
+	// whoever migrates.
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if n.SeverityUnlocalized == "WARNING" {
+			c.Logger.Warn("database says", "message", n.Message)
+		}
+	}
+	db := stdlib.OpenDB(*config)
+	defer db.Close()
+	if err := db.PingContext(ctx); err != nil {
+		return connectError(err, &config.Config)
+	}
+	if err := migrate(ctx, db, config.Database, c.Logger); err != nil {
+		return err
+	}
+	for _, role := range slices.Sorted(maps.Keys(c.Passwords)) {
+		if err := setPassword(ctx, db, role, c.Passwords[role]); err != nil {
+			return fmt.Errorf("store: migrate: password of %s: %w", role, err)
+		}
+	}
+	return nil
+}
+
+func migrate(ctx context.Context, db *sql.DB, database string, logger *slog.Logger) error {
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300), lock.WithUnlockTimeout(1, 10))
+	if err != nil {
+		return fmt.Errorf("store: migrate: %w", err)
+	}
+	p, err := goose.NewProvider(goose.DialectPostgres, db, migrations.FS,
+		goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true),
+		goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return fmt.Errorf("store: migrate: %w", err)
+	}
+	version, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return migrateError(err)
+	}
+	if version > migrations.Latest() {
+		return newerError(database, version)
+	}
+	results, err := p.Up(ctx)
+	if err != nil {
+		return migrateError(err)
+	}
+	for _, r := range results {
+		logger.Info("migrated", "version", r.Source.Version, "file", r.Source.Path, "took", r.Duration.Round(time.Millisecond))
+	}
+	return nil
+}
+
+func migrateError(err error) error {
+	if code(err) == "42501" { // insufficient_privilege
+		return fmt.Errorf("store: migrate: %w: it takes the database's owner with the right to create roles, or a superuser: %w", ErrAuth, err)
+	}
+	return fmt.Errorf("store: migrate: %w", err)
+}
+
+// setPassword lets a role log in. Two who do so at once can get in each other's
+// way in the server's catalogue; one then comes again.
+func setPassword(ctx context.Context, db *sql.DB, role, password string) error {
+	verifier, err := scramVerifier(password)
+	if err != nil {
+		return err
+	}
+	statement := "alter role " + pgx.Identifier{role}.Sanitize() + " with login password '" + strings.ReplaceAll(verifier, "'", "''") + "'"
+	for try := 0; ; try++ {
+		_, err := db.ExecContext(ctx, statement)
+		if err == nil || code(err) != "XX000" || try == 20 { // tuple concurrently updated
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// code returns the SQLSTATE of an error, "" when the server did not send it.
+func code(err error) string {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code
+	}
+	return ""
+}
+
+func dsnError(err error) error {
+	return fmt.Errorf("store: %w: write postgres://USER:PASSWORD@HOST:5432/DATABASE: %w", ErrDSN, err)
+}
+
+// connectError says in one sentence why we have no connection, or could not read
+// the first thing over it.
+func connectError(err error, c *pgconn.Config) error {
+	where := fmt.Sprintf("%s:%d", c.Host, c.Port)
+	if strings.HasPrefix(c.Host, "/") {
+		where = fmt.Sprintf("%s/.s.PGSQL.%d", c.Host, c.Port)
+	}
+	reason := err
+	pg, fromServer := errors.AsType[*pgconn.PgError](err)
+	if fromServer {
+		reason = pg
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("store: %w", context.Canceled)
+	case fromServer && pg.Code == "3D000": // invalid_catalog_name
+		return fmt.Errorf("store: %s has no database %q: create it, or correct the URL: %w", where, c.Database, ErrNoDatabase)
+	case fromServer && strings.HasPrefix(pg.Code, "28"): // invalid authorization
+		return fmt.Errorf("store: %s does not let user %q in: check user and password of the URL: %w: %w", where, c.User, ErrAuth, reason)
+	case fromServer && pg.Code == "42501":
+		return fmt.Errorf("store: user %q may not read database %q: use one of the roles flow_writer, flow_web and flow_reader: %w: %w", c.User, c.Database, ErrAuth, reason)
+	case fromServer && (strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "53") || strings.HasPrefix(pg.Code, "57")):
+		return fmt.Errorf("store: the database at %s takes nobody now: try again later: %w: %w", where, ErrDown, reason)
+	case fromServer:
+		return fmt.Errorf("store: %w", err)
+	}
+	if cause, ok := errors.AsType[*net.OpError](err); ok {
+		reason = cause.Err
+	} else if cause, ok := errors.AsType[*net.DNSError](err); ok {
+		reason = cause
+	} else if errors.Is(err, context.DeadlineExceeded) {
+		reason = context.DeadlineExceeded
+	} else if errors.Is(err, io.ErrUnexpectedEOF) {
+		reason = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("store: nobody answers at %s: start PostgreSQL, or correct the URL: %w: %w", where, ErrDown, reason)
+}
