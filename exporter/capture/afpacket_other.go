@@ -1,6 +1,11 @@
+//go:build !linux
+
 package capture
 
 import "errors"
 
-// OpenInterface captures from a network interface.
-func OpenInterface(name string, c InterfaceConfig) (Source, error) { return nil, errors.ErrUnsupported }
+// OpenInterface captures from a network interface, which is possible on Linux
+// only.
+func OpenInterface(name string, c InterfaceConfig) (Source, error) {
+	return nil, errors.New("capture: " + name + ": capturing from an interface is available on Linux only; read a capture file, or '-' for standard input, instead")
+}

@@ -1,0 +1,360 @@
+package capture
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// experimental is an Ethernet type for local use (IEEE 802), by which the tests
+// know their own frames from what the kernel sends on its own.
+const experimental = 0x88b5
+
+// pair gives the test a network of its own, with two interfaces a and b that are
+// joined, or skips it. The thread stays locked and ends with the test.
+func pair(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("making a network namespace needs root")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("needs ip of iproute2")
+	}
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skipf("no network namespace to be had: %v", err)
+	}
+	for _, command := range []string{
+		"ip link add dev a type veth peer name b",
+		"ip link set dev lo up",
+		"ip link set dev a up",
+		"ip link set dev b up",
+	} {
+		run(t, command)
+	}
+}
+
+func run(t *testing.T, command string) {
+	t.Helper()
+	words := strings.Fields(command)
+	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+		if strings.Contains(command, "type veth") {
+			t.Skipf("no veth to be had: %s: %v", out, err)
+		}
+		t.Fatalf("%s: %v: %s", command, err, out)
+	}
+}
+
+func open(t *testing.T, name string, c InterfaceConfig) Source {
+	t.Helper()
+	s, err := OpenInterface(name, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// sender returns a function that sends a frame on an interface.
+func sender(t *testing.T, name string) func(frame []byte) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	ifi, err := findInterface(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := &unix.SockaddrLinklayer{Ifindex: ifi.Index}
+	return func(frame []byte) {
+		for {
+			err := unix.Sendto(fd, frame, 0, to)
+			if err == nil {
+				return
+			}
+			if err != unix.ENOBUFS && err != unix.EINTR {
+				t.Error(err)
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// frame is an Ethernet frame of size octets: addresses, tags, our own Ethernet
+// type, a number.
+func frame(size int, number uint32, tags ...uint32) []byte {
+	b := []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2}
+	for _, tag := range tags {
+		b = binary.BigEndian.AppendUint32(b, tag)
+	}
+	b = binary.BigEndian.AppendUint16(b, experimental)
+	b = binary.BigEndian.AppendUint32(b, number)
+	return append(b, make([]byte, max(0, size-len(b)))...)
+}
+
+// ours reports whether a frame is one of frame's, behind any tags.
+func ours(b []byte) bool { return bytes.HasPrefix(b, []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2}) }
+
+// readAll calls visit for each frame of ours until n were read or the interface
+// is quiet for long.
+func readAll(t *testing.T, s Source, n int, visit func(b []byte)) (read int) {
+	t.Helper()
+	for quiet := 0; read < n && quiet < 50; {
+		b, ci, err := s.ZeroCopyReadPacketData()
+		switch {
+		case err == ErrTimeout:
+			quiet++
+			continue
+		case err != nil:
+			t.Fatal(err)
+		}
+		quiet = 0
+		if !ours(b) {
+			continue
+		}
+		if ci.CaptureLength != len(b) || time.Since(ci.Timestamp).Abs() > time.Minute {
+			t.Fatalf("frame of %d octets: %+v", len(b), ci)
+		}
+		read++
+		visit(b)
+	}
+	return read
+}
+
+// Every frame sent is read, in order and whole, and the kernel counts no drop.
+func TestInterfaceEveryPacket(t *testing.T) {
+	pair(t)
+	s := open(t, "b", InterfaceConfig{Promiscuous: true, Timeout: 20 * time.Millisecond})
+	send := sender(t, "a")
+	const n = 20000
+	go func() {
+		for i := range uint32(n) {
+			send(frame(60+int(i%1400), i))
+		}
+	}()
+	next := uint32(0)
+	read := readAll(t, s, n, func(b []byte) {
+		if number := binary.BigEndian.Uint32(b[14:]); number != next || len(b) != 60+int(number%1400) {
+			t.Fatalf("frame %d of %d octets, want %d", number, len(b), next)
+		}
+		next++
+	})
+	if st := s.Stats(); read != n || st.Drops != 0 || st.Packets < n {
+		t.Errorf("%d of %d frames read, %+v", read, n, st)
+	}
+	if s.LinkType() != linkEthernet {
+		t.Errorf("link type %d", s.LinkType())
+	}
+}
+
+// A tag that the kernel takes off comes back, the outermost of two as well.
+func TestInterfaceVLAN(t *testing.T) {
+	pair(t)
+	s := open(t, "b", InterfaceConfig{Timeout: 20 * time.Millisecond})
+	send := sender(t, "a")
+	sent := [][]byte{
+		frame(60, 0, 0x8100_2007),
+		frame(1500, 1, 0x88a8_0064, 0x8100_00c8),
+		frame(60, 2),
+	}
+	for _, f := range sent {
+		send(f)
+	}
+	i := 0
+	readAll(t, s, len(sent), func(b []byte) {
+		if !bytes.Equal(b, sent[i]) {
+			t.Errorf("frame %d: % x…, want % x…", i, b[:24], sent[i][:24])
+		}
+		i++
+	})
+	if i != len(sent) {
+		t.Errorf("%d of %d frames read", i, len(sent))
+	}
+}
+
+// What the snap length cuts off is cut, and the frame's length still told.
+func TestInterfaceSnapLen(t *testing.T) {
+	pair(t)
+	s := open(t, "b", InterfaceConfig{SnapLen: 68, Timeout: 20 * time.Millisecond})
+	sender(t, "a")(frame(1000, 0))
+	for {
+		b, ci, err := s.ZeroCopyReadPacketData()
+		if err == ErrTimeout || err == nil && !ours(b) {
+			continue
+		}
+		if err != nil || len(b) != 68 || ci.Length != 1000 {
+			t.Errorf("%d octets, %+v, %v", len(b), ci, err)
+		}
+		return
+	}
+}
+
+// What finds no room in the ring is counted: frames seen = read + dropped.
+func TestInterfaceDrops(t *testing.T) {
+	pair(t)
+	s := open(t, "b", InterfaceConfig{BufferBytes: 1, Timeout: 20 * time.Millisecond})
+	send := sender(t, "a")
+	for i := range uint32(4000) { // twice what the smallest ring holds
+		send(frame(1400, i))
+	}
+	read := uint64(0)
+	for {
+		_, _, err := s.ZeroCopyReadPacketData()
+		if err == ErrTimeout {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		read++
+	}
+	first := s.Stats()
+	s.Close()
+	if st := s.Stats(); st.Drops == 0 || st.Packets != read+st.Drops || first.Drops != st.Drops {
+		t.Errorf("%d read, %+v, after Close %+v", read, first, st)
+	}
+}
+
+// The loopback interface shows a packet on its way out and on its way in; the
+// former can be left out.
+func TestInterfaceIgnoreOutgoing(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		ignore bool
+		want   int
+	}{{"both directions", false, 2}, {"incoming only", true, 1}} {
+		t.Run(tt.name, func(t *testing.T) {
+			pair(t)
+			s := open(t, "lo", InterfaceConfig{IgnoreOutgoing: tt.ignore, Timeout: 20 * time.Millisecond})
+			sender(t, "lo")(frame(60, 0))
+			if n := readAll(t, s, 3, func([]byte) {}); n != tt.want {
+				t.Errorf("frame came %d times, want %d", n, tt.want)
+			}
+		})
+	}
+}
+
+// A quiet interface gives ErrTimeout, and Close ends a wait however long.
+func TestInterfaceQuiet(t *testing.T) {
+	pair(t)
+	s := open(t, "lo", InterfaceConfig{Timeout: 10 * time.Millisecond})
+	if _, _, err := s.ZeroCopyReadPacketData(); err != ErrTimeout {
+		t.Errorf("quiet interface: %v", err)
+	}
+	s = open(t, "lo", InterfaceConfig{Timeout: time.Hour})
+	done := make(chan error)
+	go func() {
+		_, _, err := s.ZeroCopyReadPacketData()
+		done <- err
+	}()
+	time.Sleep(20 * time.Millisecond) // either order must do
+	s.Close()
+	if err := <-done; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	if _, _, err := s.ZeroCopyReadPacketData(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("after Close, again: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("second Close: %v", err)
+	}
+}
+
+// An interface that goes down says so, and goes on when it is up again.
+func TestInterfaceDown(t *testing.T) {
+	pair(t)
+	s := open(t, "b", InterfaceConfig{Timeout: 20 * time.Millisecond})
+	run(t, "ip link set dev b down")
+	var err error
+	for range 50 {
+		if _, _, err = s.ZeroCopyReadPacketData(); err != nil && err != ErrTimeout {
+			break
+		}
+	}
+	if !errors.Is(err, syscall.ENETDOWN) || !strings.Contains(err.Error(), "the interface went down") {
+		t.Fatalf("interface down: %v", err)
+	}
+	run(t, "ip link set dev b up")
+	sender(t, "a")(frame(60, 0))
+	if n := readAll(t, s, 1, func([]byte) {}); n != 1 {
+		t.Error("nothing came when the interface was up again")
+	}
+}
+
+// A device without an Ethernet header gives raw IP.
+func TestInterfaceTunnel(t *testing.T) {
+	pair(t)
+	run(t, "ip address add 192.0.2.1/24 dev a")
+	if out, err := exec.Command("ip", "tunnel", "add", "tun9", "mode", "ipip", "local", "192.0.2.1", "remote", "192.0.2.2").CombinedOutput(); err != nil {
+		t.Skipf("no IPIP tunnel to be had: %s", out)
+	}
+	run(t, "ip link set dev tun9 up")
+	run(t, "ip address add 198.51.100.1/24 dev tun9")
+	s := open(t, "tun9", InterfaceConfig{Timeout: 20 * time.Millisecond})
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Sendto(fd, []byte("hello"), 0, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{198, 51, 100, 2}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		b, _, err := s.ZeroCopyReadPacketData()
+		if err == ErrTimeout || err == nil && b[0]>>4 != 4 {
+			continue
+		}
+		if err != nil || len(b) != 33 || s.LinkType() != linkRaw {
+			t.Errorf("% x, link type %d, %v", b, s.LinkType(), err)
+		}
+		return
+	}
+	t.Error("nothing came")
+}
+
+// What cannot be captured from is said in one sentence.
+func TestOpenInterfaceErrors(t *testing.T) {
+	pair(t)
+	run(t, "ip link set dev a down")
+	for _, tt := range []struct {
+		name   string
+		iface  string
+		config InterfaceConfig
+		want   string
+		is     error
+	}{
+		{"unknown", "eth9", InterfaceConfig{}, "capture: eth9: no such interface (there are ", nil},
+		{"down", "a", InterfaceConfig{}, "capture: a: the interface is down: 'ip link set a up' brings it up", syscall.ENETDOWN},
+		{"buffer", "lo", InterfaceConfig{BufferBytes: -1}, "capture: lo: a buffer of -1 octets is not possible", nil},
+		{"snap length", "lo", InterfaceConfig{SnapLen: -1}, "capture: lo: a snap length of -1 is not possible", nil},
+		{"timeout", "lo", InterfaceConfig{Timeout: time.Microsecond}, "capture: lo: a timeout of 1µs is not possible", nil},
+	} {
+		_, err := OpenInterface(tt.iface, tt.config)
+		if err == nil || !strings.HasPrefix(err.Error(), tt.want) || tt.is != nil && !errors.Is(err, tt.is) {
+			t.Errorf("%s: %v, want %s…", tt.name, err, tt.want)
+		}
+	}
+
+	// Last, because the thread keeps no capability.
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&header, &none[0]); err != nil {
+		t.Skipf("cannot give up capabilities: %v", err)
+	}
+	_, err := OpenInterface("lo", InterfaceConfig{})
+	if err == nil || !strings.HasPrefix(err.Error(), "capture: lo: capturing needs CAP_NET_RAW: run as root, or") || !errors.Is(err, os.ErrPermission) {
+		t.Errorf("without CAP_NET_RAW: %v", err)
+	}
+}
