@@ -43,17 +43,17 @@ const linkEthernet = 1
 // capture.ErrTimeout, so that its reader can end the flows that fell silent.
 const waitMax = 100 * time.Millisecond
 
-// Config says which packets to make.
+// Config says which packets to make. The zero value is the demo: the last 24 hours
+// at once, then each packet when it is due.
 type Config struct {
 	// Start is the time of the first packets; its location is the floor's own.
+	// Zero is 24 hours ago, here.
 	Start time.Time
-	// End is where the Source says io.EOF; zero is never.
+	// End is where the Source says io.EOF; until then nothing waits. Zero is never:
+	// the past comes at full speed and the rest by the wall clock.
 	End time.Time
 	// Seed chooses the floor's luck. Zero is a seed like any other.
 	Seed uint64
-	// Live gives a packet when it is due: the past at full speed, what is to come
-	// by the wall clock. Without it nothing ever waits.
-	Live bool
 }
 
 // Source makes packets; it is a capture.Source.
@@ -78,8 +78,10 @@ type Source struct {
 	lookup    uint16 // the last client port of the report generator
 
 	frame  [SnapLen]byte
-	packet atomic.Uint64
-	closed atomic.Bool
+	packets atomic.Uint64
+	closed  atomic.Bool
+	live    chan struct{} // closed with the first wait
+	waited  bool
 }
 
 var _ capture.Source = (*Source)(nil)
@@ -92,6 +94,9 @@ type due struct {
 
 // New returns a Source that starts at c.Start.
 func New(c Config) *Source {
+	if c.Start.IsZero() {
+		c.Start = time.Now().Add(-24 * time.Hour)
+	}
 	s := &Source{
 		config:   c,
 		location: c.Start.Location(),
@@ -102,6 +107,7 @@ func New(c Config) *Source {
 		talks:    make([]talk, 0, 8192),
 		free:     make([]int32, 0, 8192),
 		minute:   math.MinInt64,
+		live:     make(chan struct{}),
 	}
 	if !c.End.IsZero() {
 		s.end = c.End.UnixNano()
@@ -128,7 +134,7 @@ func (s *Source) ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error) 
 	if s.closed.Load() {
 		return nil, gopacket.CaptureInfo{}, os.ErrClosed
 	}
-	if s.config.Live && at > s.wall {
+	if s.end == math.MaxInt64 && at > s.wall {
 		if !s.await(at) {
 			return nil, gopacket.CaptureInfo{}, capture.ErrTimeout
 		}
@@ -146,7 +152,7 @@ func (s *Source) ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error) 
 		s.queue = s.queue[:last]
 		s.sink()
 	}
-	s.packet.Add(1)
+	s.packets.Add(1)
 	held := min(length, SnapLen)
 	return s.frame[:held], gopacket.CaptureInfo{
 		Timestamp:     time.Unix(0, at),
@@ -162,6 +168,10 @@ func (s *Source) await(at int64) bool {
 	if at <= s.wall {
 		return true
 	}
+	if !s.waited {
+		s.waited = true
+		close(s.live)
+	}
 	wait := time.Duration(at - s.wall)
 	if wait > waitMax {
 		time.Sleep(waitMax)
@@ -172,11 +182,14 @@ func (s *Source) await(at int64) bool {
 	return at <= s.wall
 }
 
+// Live is closed when the Source has caught up with the wall clock.
+func (s *Source) Live() <-chan struct{} { return s.live }
+
 // LinkType returns LINKTYPE_ETHERNET.
 func (s *Source) LinkType() uint32 { return linkEthernet }
 
 // Stats returns how many packets were made; none is ever dropped.
-func (s *Source) Stats() capture.Stats { return capture.Stats{Packets: s.packet.Load()} }
+func (s *Source) Stats() capture.Stats { return capture.Stats{Packets: s.packets.Load()} }
 
 // Close ends the Source: a read, once it has waited its time, gives os.ErrClosed.
 func (s *Source) Close() error {

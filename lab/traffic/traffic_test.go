@@ -50,7 +50,7 @@ func TestSameSeedSamePackets(t *testing.T) {
 	}
 	c.Seed = 8
 	other, _, _ := New(c).ZeroCopyReadPacketData()
-	first, _, _ := New(Config{Start: c.Start, Seed: 7}).ZeroCopyReadPacketData()
+	first, _, _ := New(Config{Start: c.Start, End: c.End, Seed: 7}).ZeroCopyReadPacketData()
 	if bytes.Equal(first, other) {
 		t.Error("another seed gives the same first packet")
 	}
@@ -263,12 +263,17 @@ func TestADay(t *testing.T) {
 
 func TestLiveWaits(t *testing.T) {
 	start := time.Now().Add(-time.Hour)
-	s := New(Config{Start: start, Live: true, Seed: 1})
+	s := New(Config{Start: start, Seed: 1})
 	for {
 		_, ci, err := s.ZeroCopyReadPacketData()
 		if errors.Is(err, capture.ErrTimeout) {
 			if s.Stats().Packets == 0 {
 				t.Error("waits before it has caught up")
+			}
+			select {
+			case <-s.Live():
+			default:
+				t.Error("waits, but is not live")
 			}
 			break
 		}
@@ -311,14 +316,14 @@ func next(tb testing.TB, s *Source) {
 }
 
 func TestNoAllocation(t *testing.T) {
-	s := New(Config{Start: wednesday.Add(9 * time.Hour), Seed: 1})
+	s := New(Config{Start: wednesday.Add(9 * time.Hour), End: wednesday.AddDate(1, 0, 0), Seed: 1})
 	if n := testing.AllocsPerRun(100_000, func() { next(t, s) }); n != 0 {
 		t.Errorf("%v allocations a packet, want 0", n)
 	}
 }
 
 func BenchmarkNext(b *testing.B) {
-	s := New(Config{Start: wednesday, Seed: 1})
+	s := New(Config{Start: wednesday, End: wednesday.AddDate(9, 0, 0), Seed: 1})
 	b.ReportAllocs()
 	for b.Loop() {
 		next(b, s)
