@@ -1,24 +1,28 @@
 package netflow
 
 import (
+	"encoding/binary"
+	"errors"
 	"net/netip"
+	"slices"
 
 	"flowtally/flow"
 )
 
-// Limits is what a Decoder lets strangers make it keep. The zero value of a
-// field means its default.
-type Limits struct {
-	// ExporterTemplates is how many templates one exporter may have (default 1024).
-	ExporterTemplates int
+// Decoder is the receiving side of a listener: it knows the templates and the
+// options of everybody who sends to it. It is safe for concurrent use, so that
+// the sockets of one listener share what they learn.
+type Decoder struct {
+	store store
 }
 
-// Decoder is the receiving side of a listener.
-type Decoder struct{}
+// NewDecoder returns a Decoder that knows no template.
+func NewDecoder(l Limits) *Decoder {
+	return &Decoder{store{limits: l.withDefaults(), exporters: make(map[flow.Addr]*exporter)}}
+}
 
-// NewDecoder returns a Decoder that knows no template. It is safe for
-// concurrent use, so that the sockets of one listener share what they learn.
-func NewDecoder(l Limits) *Decoder { return &Decoder{} }
+// Templates returns how many templates of e are known now, of whatever port.
+func (d *Decoder) Templates(e flow.Exporter) int { return d.store.count(e) }
 
 // Message says what a datagram was.
 type Message struct {
@@ -26,28 +30,525 @@ type Message struct {
 	Exporter flow.Exporter
 	// ExportTime is the exporter's clock as the header states it.
 	ExportTime flow.Time
-	// Sequence is the header's sequence number: v5 counts the flow records
-	// before this message, v9 the messages, IPFIX the Data Records before it.
+	// Sequence is the header's sequence number. It counts, of one exporter, what
+	// came before this message: v5 the flow records, v9 the messages, IPFIX the
+	// Data Records, so that the next message has Sequence + Records +
+	// OptionRecords, if every Set of this one could be decoded.
 	Sequence uint32
 	// Records and OptionRecords count the Data Records decoded, as they stand
-	// on the wire: a biflow is one here and may append two. Templates counts
-	// those learned, first or anew.
+	// on the wire: a biflow is one here and appends two. Templates counts those
+	// received, first or again.
 	Records, OptionRecords, Templates int
 	// NoTemplate, Malformed and OverLimit count the Sets (v5: the records) that
-	// were not decoded, by cause.
+	// were not decoded, or not to their end, by cause.
 	NoTemplate, Malformed, OverLimit int
-	// SamplingRate is the N of 1:N that the exporter last announced, 0 when it
-	// has not.
+	// Withdrawals counts Template Withdrawals. They are not obeyed: over UDP
+	// they must not be sent (RFC 7011 §8.1), and one out of order would do harm.
+	Withdrawals int
+	// Evicted counts the templates, of this exporter or others, that gave way to
+	// those of this message (see Limits).
+	Evicted int
+	// SamplingRate is the N of 1:N that the exporter last announced for records
+	// that do not state their own, 0 when it has not.
 	SamplingRate uint32
 }
 
 // Decode appends the records of one datagram to dst and returns it, also beside
-// an error; m is overwritten. Good Sets survive a bad neighbour, and err joins
-// what was skipped.
+// an error; m is overwritten. from is the exporter's address and source port,
+// received the time of receipt. The records keep nothing of datagram, which the
+// caller may use again.
+//
+// Good Sets survive a bad neighbour: what was skipped is counted in m, and err
+// joins the first few reasons, each a *DecodeError that wraps ErrNoTemplate,
+// ErrMalformed or ErrLimit. A datagram that is none of ours gives ErrVersion.
+// Records of a template without extras cost no allocation. Times are as sent;
+// RepairTime is the caller's.
 func (d *Decoder) Decode(dst []flow.Record, m *Message, from netip.AddrPort, received flow.Time, datagram []byte) ([]flow.Record, error) {
-	*m = Message{}
-	return dst, ErrVersion
+	*m = Message{Exporter: flow.Exporter{Addr: flow.AddrFrom(from.Addr())}}
+	if len(datagram) < 2 {
+		return dst, ErrVersion
+	}
+	w := work{d: d, m: m, b: datagram, dst: dst, port: from.Port()}
+	w.proto.Received = received
+	m.Version = Version(binary.BigEndian.Uint16(datagram))
+	switch m.Version {
+	case V5:
+		w.v5()
+	case V9:
+		w.dl = &dialectV9
+		w.v9()
+	case IPFIX:
+		w.dl = &dialectIPFIX
+		w.ipfix()
+	default:
+		m.Version = 0
+		return dst, ErrVersion
+	}
+	return w.dst, errors.Join(w.errs...)
 }
 
-// Templates returns how many templates of e are known now.
-func (d *Decoder) Templates(e flow.Exporter) int { return 0 }
+// work is one call of Decode.
+type work struct {
+	d    *Decoder
+	dl   *dialect
+	m    *Message
+	b    []byte
+	port uint16
+	dst  []flow.Record
+	errs []error
+
+	clocks clocks
+	opts   *options
+	proto  flow.Record // what every record of the message begins as
+}
+
+// maxErrors is how many reasons Decode puts into words; the counters have all.
+const maxErrors = 8
+
+// skipped counts n of what was not decoded and keeps the reason.
+func (w *work) skipped(counter *int, n int, set uint16, offset int, err error) {
+	*counter += n
+	if len(w.errs) < maxErrors {
+		w.errs = append(w.errs, &DecodeError{w.m.Version, w.m.Exporter.Domain, set, offset, err})
+	}
+}
+
+// identify notes who speaks.
+func (w *work) identify(domain uint32) {
+	w.m.Exporter.Domain = domain
+	w.proto.Exporter = w.m.Exporter.ID()
+}
+
+// grow appends a record to dst and returns it.
+func (w *work) grow() *flow.Record {
+	n := len(w.dst)
+	if n == cap(w.dst) {
+		w.dst = slices.Grow(w.dst, 64)
+	}
+	w.dst = w.dst[:n+1]
+	r := &w.dst[n]
+	*r = w.proto
+	return r
+}
+
+// v9 reads the header of a v9 message, then its Sets.
+func (w *work) v9() {
+	b, m := w.b, w.m
+	if len(b) < w.dl.header {
+		w.skipped(&m.Malformed, 1, 0, 0, errShortHeader)
+		return
+	}
+	w.clocks.uptime = binary.BigEndian.Uint32(b[4:])
+	m.ExportTime = flow.Time(binary.BigEndian.Uint32(b[8:])) * flow.Second
+	m.Sequence = binary.BigEndian.Uint32(b[12:])
+	w.identify(binary.BigEndian.Uint32(b[16:]))
+	w.sets(len(b))
+}
+
+// ipfix reads the header of an IPFIX message, then its Sets.
+func (w *work) ipfix() {
+	b, m := w.b, w.m
+	if len(b) < w.dl.header {
+		w.skipped(&m.Malformed, 1, 0, 0, errShortHeader)
+		return
+	}
+	length := int(binary.BigEndian.Uint16(b[2:]))
+	m.ExportTime = flow.Time(binary.BigEndian.Uint32(b[4:])) * flow.Second
+	m.Sequence = binary.BigEndian.Uint32(b[8:])
+	w.identify(binary.BigEndian.Uint32(b[12:]))
+	switch {
+	case length < w.dl.header:
+		w.skipped(&m.Malformed, 1, 0, 2, errLength)
+		return
+	case length < len(b) && !isZero(b[length:]):
+		w.skipped(&m.Malformed, 1, 0, length, errLength)
+	}
+	w.sets(min(length, len(b)))
+}
+
+// sets walks the Sets of a message that ends at end. Every turn takes at least
+// the four octets of a Set's header.
+func (w *work) sets(end int) {
+	m := w.m
+	w.clocks.export = m.ExportTime
+	w.setOptions(w.d.store.optionsOf(m.Exporter.Addr, domainKey{m.Exporter.Domain, m.Version}))
+	r := reader{b: w.b, pos: w.dl.header, end: end}
+	for r.remaining() > 0 {
+		at := r.pos
+		if r.remaining() < setHeader {
+			if !r.allZero() {
+				w.skipped(&m.Malformed, 1, 0, at, errSetLength)
+			}
+			return
+		}
+		id, length := r.uint16(), int(r.uint16())
+		switch {
+		case length < setHeader:
+			// Octets after the last Set are padding when they are zero.
+			if r.pos = at; !r.allZero() {
+				w.skipped(&m.Malformed, 1, id, at, errSetLength)
+			}
+			return
+		case at+length > end:
+			w.skipped(&m.Malformed, 1, id, at, errSetOverrun)
+			return
+		}
+		set := reader{b: w.b, pos: r.pos, end: at + length}
+		r.pos = at + length
+		switch {
+		case id == w.dl.templateSet:
+			w.templates(id, set, false)
+		case id == w.dl.optionsSet:
+			w.templates(id, set, true)
+		case id < firstTemplate:
+			w.skipped(&m.Malformed, 1, id, at, errSetReserved)
+		default:
+			w.data(id, set)
+		}
+	}
+}
+
+// setOptions takes over what the domain has announced.
+func (w *work) setOptions(o *options) {
+	w.opts = o
+	w.m.SamplingRate = o.samplingRate()
+	w.proto.SamplingRate = w.m.SamplingRate
+	if o != nil {
+		w.clocks.init = o.init
+	}
+}
+
+// templates reads a Template Set or an Options Template Set. Each turn takes at
+// least the four octets of a template's header.
+func (w *work) templates(set uint16, r reader, options bool) {
+	m := w.m
+	for r.remaining() >= 4 {
+		at := r.pos
+		id, count := r.uint16(), int(r.uint16())
+		if id < firstTemplate {
+			r.pos = at
+			withdrawAll := count == 0 && id == set && w.dl.enterprise
+			switch {
+			case withdrawAll:
+				m.Withdrawals++
+				r.pos += 4
+				continue
+			case !r.allZero():
+				w.skipped(&m.Malformed, 1, set, at, errTemplateID)
+			}
+			return
+		}
+		if count == 0 && w.dl.enterprise {
+			m.Withdrawals++
+			continue
+		}
+		scopes := 0
+		if options {
+			second := int(r.uint16())
+			scopes = second
+			if w.dl.scopeOctets {
+				// count is the length of the scopes, second that of the options.
+				if count%4 != 0 || second%4 != 0 {
+					w.skipped(&m.Malformed, 1, set, at, errScope)
+					return
+				}
+				scopes, count = count/4, (count+second)/4
+			} else if scopes == 0 || scopes > count {
+				w.skipped(&m.Malformed, 1, set, at, errScope)
+				return
+			}
+		}
+		if !w.template(set, &r, at, id, count, scopes, options) {
+			return
+		}
+	}
+	if r.remaining() > 0 && !r.allZero() {
+		w.skipped(&m.Malformed, 1, set, r.pos, errTemplateCut)
+	}
+}
+
+// template reads the specifiers of one template and learns it. It returns false
+// when the rest of the Set cannot be read.
+func (w *work) template(set uint16, r *reader, at int, id uint16, count, scopes int, options bool) bool {
+	m := w.m
+	// Every specifier is at least four octets, so the count is checked before
+	// anything is made from it.
+	if r.failed || count*4 > r.remaining() {
+		w.skipped(&m.Malformed, 1, set, at, errTemplateCut)
+		return false
+	}
+	begin, size := r.pos, 0
+	for range count {
+		field := r.uint16()
+		length := r.uint16()
+		if w.dl.enterprise && field&0x8000 != 0 {
+			r.skip(4)
+		}
+		if length == variableLength {
+			length = 1
+		}
+		size += int(length)
+	}
+	if r.failed {
+		w.skipped(&m.Malformed, 1, set, at, errTemplateCut)
+		return false
+	}
+	raw := w.b[begin:r.pos]
+	limits := &w.d.store.limits
+	switch {
+	case size == 0:
+		w.skipped(&m.Malformed, 1, set, at, errTemplateEmpty)
+		return true
+	case size > 65535-setHeader:
+		w.skipped(&m.Malformed, 1, set, at, errTemplateLong)
+		return true
+	case count > limits.TemplateFields:
+		w.skipped(&m.OverLimit, 1, set, at, errTemplateFields)
+		return true
+	}
+	key := templateKey{m.Exporter.Domain, w.port, id, m.Version}
+	addr := m.Exporter.Addr
+	if w.d.store.repeated(addr, key, options, scopes, raw) {
+		m.Templates++
+		return true
+	}
+	t := compile(w.dl, options, w.specs(raw, count, scopes))
+	t.key, t.scopes, t.raw = key, scopes, slices.Clone(raw)
+	t.used.Store(int64(w.proto.Received))
+	evicted, ok := w.d.store.add(addr, t)
+	m.Evicted += evicted
+	if !ok {
+		w.skipped(&m.OverLimit, 1, set, at, errTemplateRoom)
+		return true
+	}
+	m.Templates++
+	return true
+}
+
+// specs returns the Field Specifiers in raw, which has been walked before.
+func (w *work) specs(raw []byte, count, scopes int) []fieldSpec {
+	specs := make([]fieldSpec, count)
+	r := reader{b: raw, end: len(raw)}
+	for i := range specs {
+		f := &specs[i]
+		f.id, f.length, f.scope = r.uint16(), r.uint16(), i < scopes
+		if w.dl.enterprise && f.id&0x8000 != 0 {
+			f.id &^= 0x8000
+			f.pen = r.uint32()
+		}
+	}
+	return specs
+}
+
+// data decodes a Data Set.
+func (w *work) data(id uint16, r reader) {
+	m := w.m
+	t := w.d.store.find(m.Exporter.Addr, templateKey{m.Exporter.Domain, w.port, id, m.Version})
+	if t == nil {
+		w.skipped(&m.NoTemplate, 1, id, r.pos, errNoTemplate)
+		return
+	}
+	t.touch(w.proto.Received)
+	if r.remaining() < t.size {
+		if r.remaining() > 0 && !r.allZero() {
+			w.skipped(&m.Malformed, 1, id, r.pos, errRecordShort)
+		}
+		return
+	}
+	room := w.d.store.limits.MessageRecords - m.Records - m.OptionRecords
+	var n int
+	var why error
+	switch {
+	case t.options:
+		n, why = w.optionRecords(t, &r, room)
+		m.OptionRecords += n
+	case t.variable:
+		n, why = w.variable(t, &r, room)
+		m.Records += n
+	default:
+		n = r.remaining() / t.size
+		if n > room {
+			n, why = room, errRecordLimit
+		}
+		w.fixed(t, r.pos, n)
+		m.Records += n
+	}
+	switch why {
+	case nil:
+	case errRecordLimit:
+		w.skipped(&m.OverLimit, 1, id, r.pos, why)
+	default:
+		w.skipped(&m.Malformed, 1, id, r.pos, why)
+	}
+	if n > 0 && !t.decoded.Load() {
+		t.decoded.Store(true)
+	}
+}
+
+// touch notes that the template was used, to the second, so that the sockets of
+// a listener do not fight for the cache line.
+func (t *template) touch(now flow.Time) {
+	if int64(now)-t.used.Load() > int64(flow.Second) {
+		t.used.Store(int64(now))
+	}
+}
+
+// fixed decodes n records of fixed length that begin at pos.
+func (w *work) fixed(t *template, pos, n int) {
+	w.proto.IPVersion = t.ipVersion
+	w.dst = slices.Grow(w.dst, n)
+	var s scratch
+	c := w.clocks
+	for range n {
+		r := w.grow()
+		if t.resolve != 0 {
+			s = scratch{}
+		}
+		follow(t.ops, w.b, pos, r, &s, &c)
+		if t.extra != nil {
+			r.Extra = t.extra.json(w.b, pos, nil)
+		}
+		w.finish(t, r, &s)
+		pos += t.size
+	}
+}
+
+// finish completes the record that was decoded last.
+func (w *work) finish(t *template, r *flow.Record, s *scratch) {
+	if t.resolve != 0 {
+		c := w.clocks
+		var rev flow.Record
+		if t.finish(r, &rev, s, &c, w.opts) {
+			if isICMP(r.Protocol) {
+				r.SrcPort, rev.SrcPort = 0, 0
+			}
+			*w.grow() = rev
+			return
+		}
+	}
+	if isICMP(r.Protocol) {
+		r.SrcPort = 0
+	}
+}
+
+// variable decodes up to room records of variable length and returns how many.
+func (w *work) variable(t *template, r *reader, room int) (n int, why error) {
+	w.proto.IPVersion = t.ipVersion
+	var spans []span
+	if t.extra != nil {
+		spans = make([]span, len(t.ops))
+	}
+	for r.remaining() >= t.size {
+		if n >= room {
+			return n, errRecordLimit
+		}
+		var s scratch
+		x := w.grow()
+		if !w.fields(t, r, x, &s, spans) {
+			w.dst = w.dst[:len(w.dst)-1]
+			return n, errRecordCut
+		}
+		if t.extra != nil {
+			x.Extra = t.extra.json(w.b, 0, spans)
+		}
+		w.finish(t, x, &s)
+		n++
+	}
+	return n, nil
+}
+
+// fields reads one record of variable length into x and s. It reports false,
+// with r where the record began, when a field does not fit.
+func (w *work) fields(t *template, r *reader, x *flow.Record, s *scratch, spans []span) bool {
+	begin := r.pos
+	c := w.clocks
+	for i := range t.ops {
+		length := int(t.lengths[i])
+		if length == variableLength {
+			length = r.fieldLength()
+		}
+		at := r.skip(length)
+		if r.failed {
+			r.pos = begin
+			return false
+		}
+		if spans != nil {
+			spans[i] = span{at, length}
+		}
+		if t.ops[i].set == setNothing {
+			continue
+		}
+		one := [1]op{t.ops[i]}
+		if t.lengths[i] == variableLength {
+			one[0].end, one[0].width, one[0].mask = uint16(length), uint16(length), maskOf(length)
+		}
+		follow(one[:], w.b, at, x, s, &c)
+	}
+	return true
+}
+
+// optionRecords reads up to room records of an Options Template and takes over
+// what they announce.
+func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error) {
+	var dom *domain
+	var next *options
+	for r.remaining() >= t.size {
+		if n >= room {
+			why = errRecordLimit
+			break
+		}
+		var s scratch
+		var ignored flow.Record
+		c := w.clocks
+		if t.variable {
+			if !w.fields(t, r, &ignored, &s, nil) {
+				why = errRecordCut
+				break
+			}
+		} else {
+			follow(t.ops, w.b, r.pos, &ignored, &s, &c)
+			r.pos += t.size
+		}
+		n++
+		if t.resolve == 0 || s.scopeInterface != 0 {
+			continue
+		}
+		if next == nil {
+			if dom = w.d.store.domain(w.m.Exporter.Addr, domainKey{w.m.Exporter.Domain, w.m.Version}); dom == nil {
+				w.skipped(&w.m.OverLimit, 0, t.key.id, r.pos, errDomains)
+				t = &template{variable: t.variable, size: t.size, ops: t.ops, lengths: t.lengths, options: true}
+				continue
+			}
+			dom.mu.Lock()
+			defer dom.mu.Unlock()
+			next = dom.options.Load().clone()
+		}
+		next.learn(t, &s, w.d.store.limits.Selectors)
+	}
+	if next != nil {
+		dom.options.Store(next)
+		w.setOptions(next)
+	}
+	return n, why
+}
+
+// learn takes over what an options record announces.
+func (o *options) learn(t *template, s *scratch, selectors int) {
+	if s.init > 0 {
+		o.init = s.init
+	}
+	rate := s.samplingRate(t.resolve&resolveSpace != 0)
+	switch {
+	case rate == 0:
+	case t.resolve&resolveSelector != 0:
+		if _, ok := o.selectors[s.selector]; !ok && len(o.selectors) >= selectors {
+			return
+		}
+		if o.selectors == nil {
+			o.selectors = make(map[uint64]uint32)
+		}
+		o.selectors[s.selector] = rate
+	default:
+		o.rate = rate
+	}
+}

@@ -1,6 +1,12 @@
 package netflow
 
-import "flowtally/flow"
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"flowtally/flow"
+)
 
 // EncoderConfig is how an Encoder speaks. The zero value of a field means its
 // default, except Version, which must be set.
@@ -20,24 +26,416 @@ type EncoderConfig struct {
 	// 60 s), whichever comes first.
 	TemplateMessages int
 	TemplateInterval flow.Time
-	// SamplingRate is the N of 1:N sampling, announced in the v5 header; 0 and 1
-	// are unsampled.
+	// SamplingRate is the N of 1:N sampling: announced in the v5 header, and by
+	// an options record beside the templates in v9 and IPFIX. 0 says nothing, 1
+	// says unsampled.
 	SamplingRate uint32
 }
 
 // Encoder makes messages of one Observation Domain to one collector. It is not
 // safe for concurrent use.
-type Encoder struct{}
+type Encoder struct {
+	c  EncoderConfig
+	dl *dialect // nil for v5
+
+	v4, v6    *exportTemplate
+	templates []byte // the Sets that announce them, and the sampling rate
+	announced uint32 // Data Records in templates
+
+	sequence uint32
+	messages int       // since the templates were sent
+	sentAt   flow.Time // when they were; messages < 0 before the first time
+}
 
 // NewEncoder returns an Encoder, or an error that says what is wrong with c.
-func NewEncoder(c EncoderConfig) (*Encoder, error) { return &Encoder{}, nil }
+func NewEncoder(c EncoderConfig) (*Encoder, error) {
+	if c.MaxMessage == 0 {
+		c.MaxMessage = 1372
+	}
+	if c.TemplateMessages <= 0 {
+		c.TemplateMessages = 20
+	}
+	if c.TemplateInterval <= 0 {
+		c.TemplateInterval = 60 * flow.Second
+	}
+	c.Boot = c.Boot.Floor(flow.Second)
+	e := &Encoder{c: c, messages: -1}
+	least := v5Header + v5Record
+	switch c.Version {
+	case V5:
+		if c.SamplingRate > v5RateMask {
+			return nil, fmt.Errorf("netflow: v5 cannot announce a sampling rate above %d, and %d was asked for", v5RateMask, c.SamplingRate)
+		}
+	case V9, IPFIX:
+		e.dl = &dialectV9
+		if c.Version == IPFIX {
+			e.dl = &dialectIPFIX
+		}
+		e.v4 = newExportTemplate(e.dl, template4, false)
+		e.v6 = newExportTemplate(e.dl, template6, true)
+		e.announce()
+		least = e.dl.header + len(e.templates) + e.setSize(e.v6, 1)
+	case 0:
+		return nil, errors.New("netflow: no version was given: 5, 9 or 10 (IPFIX)")
+	default:
+		return nil, fmt.Errorf("netflow: version %d is not one of 5, 9 and 10 (IPFIX)", c.Version)
+	}
+	if c.MaxMessage < least || c.MaxMessage > 65507 {
+		return nil, fmt.Errorf("netflow: a message of at most %d octets: %s takes between %d and 65507", c.MaxMessage, c.Version, least)
+	}
+	return e, nil
+}
+
+// maxParts is how many records Prepare cuts one into at most: what v5 can say in
+// so many is 256 TiB.
+const maxParts = 1 << 16
+
+// maxAge is how far an uptime clock reaches back without doubt: half its range,
+// about 24 days.
+const maxAge = flow.Time(1)<<31 - 1
 
 // Prepare appends to dst the records that together say in this dialect what r
-// says: none (IPv6 in v5), one, or several when a counter does not fit.
-func (e *Encoder) Prepare(dst []flow.Record, r *flow.Record) []flow.Record { return dst }
+// says, each exactly as the other side will decode it: none when the dialect
+// has no words for it (IPv6 in v5, a record without addresses), one, or several
+// of equal times when a counter does not fit (v5: 32 bits). Of a flow that
+// lasted longer than v5's and v9's clock can say (24 days) the start is brought
+// forward.
+func (e *Encoder) Prepare(dst []flow.Record, r *flow.Record) []flow.Record {
+	if !e.speaks(r) {
+		return dst
+	}
+	p := flow.Record{
+		Start: r.Start, End: r.End, Packets: r.Packets, Bytes: r.Bytes,
+		Key: r.Key, TCPFlags: r.TCPFlags, EndReason: r.EndReason,
+	}
+	p.Key = flow.Key{
+		SrcAddr: r.SrcAddr, DstAddr: r.DstAddr, InIf: r.InIf, OutIf: r.OutIf,
+		SrcPort: r.SrcPort, DstPort: r.DstPort, VLAN: r.VLAN & 0xfff,
+		IPVersion: r.IPVersion, Protocol: r.Protocol, TOS: r.TOS,
+	}
+	if isICMP(p.Protocol) {
+		p.SrcPort = 0
+	}
+	p.Start, p.End = max(p.Start, 0), max(p.End, 0)
+	if e.c.Version != IPFIX {
+		p.End = max(p.End, p.Start)
+		p.Start = max(p.Start, p.End-maxAge)
+		p.TCPFlags &= 0xff
+	}
+	if e.c.Version != V5 {
+		return append(dst, p)
+	}
+	p.VLAN, p.EndReason = 0, 0
+	if p.InIf > 0xffff {
+		p.InIf = 0 // unknown, rather than another
+	}
+	if p.OutIf > 0xffff {
+		p.OutIf = 0
+	}
+	p.SrcAS, p.DstAS = as16(r.SrcAS), as16(r.DstAS)
+	p.SrcMask, p.DstMask = r.SrcMask, r.DstMask
+	if r.NextHop.Is4() && r.NextHop.As4() != [4]byte{} {
+		p.NextHop = r.NextHop
+	}
+	return split32(dst, &p)
+}
+
+// as16 returns an AS number in 16 bits; one that needs more is AS_TRANS (RFC
+// 6793).
+func as16(as uint32) uint32 {
+	if as > 0xffff {
+		return 23456
+	}
+	return as
+}
+
+// split32 appends p, cut so that its counters fit 32 bits each. The parts add up
+// to the whole.
+func split32(dst []flow.Record, p *flow.Record) []flow.Record {
+	const most = 1<<32 - 1
+	if p.Bytes <= most && p.Packets <= most {
+		return append(dst, *p)
+	}
+	bytes, packets := min(p.Bytes, maxParts*most), min(p.Packets, maxParts*most)
+	n := max((bytes+most-1)/most, (packets+most-1)/most)
+	for i := range n {
+		part := *p
+		part.Bytes, part.Packets = portion(bytes, i, n), portion(packets, i, n)
+		dst = append(dst, part)
+	}
+	return dst
+}
+
+// portion returns the i-th of n parts of v that differ by at most one.
+func portion(v, i, n uint64) uint64 {
+	q := v / n
+	if i < v%n {
+		q++
+	}
+	return q
+}
+
+// speaks reports whether the dialect has words for r.
+func (e *Encoder) speaks(r *flow.Record) bool {
+	return r.IPVersion == 4 || r.IPVersion == 6 && e.c.Version != V5
+}
 
 // Append appends one message to dst that holds as many of the first records as
-// fit, and returns how many. now is the export time.
+// fit, and returns how many. The records must be what Prepare made; one that
+// the dialect cannot say is passed over. now is the export time; templates go
+// in front when they are due, also when there are no records. Without anything
+// to say, dst is returned as it was.
+//
+// v5 and v9 state times as milliseconds of an uptime clock of 32 bits, which
+// shows now - Boot. Three things follow. In v9, whose header has whole seconds
+// only, the export time is rounded up to one, so that times are exact. A message
+// ends early, before a record that its clock could not say without doubt (it
+// ended after the export time, or began more than 2^31 ms before it); where that
+// is the first record, the message takes the record's own end for its export
+// time. And a message with a flow from before Boot, or before the clock last
+// began anew, states a clock that shows 2^31 ms and a second instead, so that no
+// uptime in it ever wraps.
 func (e *Encoder) Append(dst []byte, now flow.Time, recs []flow.Record) (msg []byte, n int) {
-	return dst, 0
+	now = max(now, 0)
+	passed := 0
+	for passed < len(recs) && !e.speaks(&recs[passed]) {
+		passed++
+	}
+	if e.c.Version == V5 {
+		msg, n = e.appendV5(dst, now, recs[passed:])
+	} else {
+		msg, n = e.appendSets(dst, now, recs[passed:])
+	}
+	return msg, passed + n
 }
+
+// appendSets is Append for the dialects with templates. The first record is one
+// that the dialect can say.
+func (e *Encoder) appendSets(dst []byte, now flow.Time, recs []flow.Record) (msg []byte, n int) {
+	due := e.messages < 0 || e.messages >= e.c.TemplateMessages ||
+		now-e.sentAt >= e.c.TemplateInterval || now < e.sentAt
+	if len(recs) == 0 && !due {
+		return dst, 0
+	}
+
+	size := e.dl.header
+	if due {
+		size += len(e.templates)
+	}
+	clock := e.newClock(now, recs)
+	var open *exportTemplate // of the Set being filled
+	for n < len(recs) {
+		r := &recs[n]
+		if !e.speaks(r) {
+			n++
+			continue
+		}
+		if n > 0 && !clock.takes(r) {
+			break
+		}
+		t := e.templateOf(r)
+		grown := size + t.size
+		if t != open {
+			grown = e.dl.round(size) + setHeader + t.size
+		}
+		if e.dl.round(grown) > e.c.MaxMessage {
+			break
+		}
+		size, open = grown, t
+		n++
+	}
+
+	base := len(dst)
+	dst = e.appendHeader(dst, clock)
+	if due {
+		dst = append(dst, e.templates...)
+		e.messages, e.sentAt = 0, now
+	}
+	e.messages++
+	records := uint32(0)
+	open = nil
+	set := 0
+	for i := range recs[:n] {
+		r := &recs[i]
+		if !e.speaks(r) {
+			continue
+		}
+		t := e.templateOf(r)
+		if t != open {
+			dst = e.closeSet(dst, set)
+			open, set = t, len(dst)
+			dst = binary.BigEndian.AppendUint16(dst, t.id)
+			dst = append(dst, 0, 0)
+		}
+		dst = t.append(dst, r, clock)
+		records++
+	}
+	if open != nil {
+		dst = e.closeSet(dst, set)
+	}
+	if e.dl.version == IPFIX {
+		binary.BigEndian.PutUint16(dst[base+2:], uint16(len(dst)-base))
+		e.sequence += records
+		if due {
+			e.sequence += e.announced
+		}
+	} else {
+		count := records
+		if due {
+			count += e.announced + e.dl.announcements(e.announced)
+		}
+		binary.BigEndian.PutUint16(dst[base+2:], uint16(count))
+		e.sequence++
+	}
+	return dst, n
+}
+
+// templateOf returns the template for r.
+func (e *Encoder) templateOf(r *flow.Record) *exportTemplate {
+	if r.IPVersion == 6 {
+		return e.v6
+	}
+	return e.v4
+}
+
+// setSize returns the octets of a Set of n records, padding included.
+func (e *Encoder) setSize(t *exportTemplate, n int) int {
+	return e.dl.round(setHeader + n*t.size)
+}
+
+// round returns n rounded up to the dialect's padding. Headers and template Sets
+// are multiples of it, so that offsets and lengths round alike.
+func (d *dialect) round(n int) int { return (n + d.padding - 1) / d.padding * d.padding }
+
+// announcements returns how many templates the header of a message counts.
+func (d *dialect) announcements(options uint32) uint32 { return 2 + options }
+
+// closeSet pads the Set that began at set and writes its length.
+func (e *Encoder) closeSet(dst []byte, set int) []byte {
+	if set == 0 {
+		return dst
+	}
+	for (len(dst)-set)%e.dl.padding != 0 {
+		dst = append(dst, 0)
+	}
+	binary.BigEndian.PutUint16(dst[set+2:], uint16(len(dst)-set))
+	return dst
+}
+
+// appendHeader appends the header of a v9 or IPFIX message. Lengths and counts
+// are written when they are known.
+func (e *Encoder) appendHeader(dst []byte, c exportClock) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, uint16(e.c.Version))
+	dst = append(dst, 0, 0)
+	if e.dl.uptime {
+		dst = binary.BigEndian.AppendUint32(dst, c.uptime(c.now))
+	}
+	dst = binary.BigEndian.AppendUint32(dst, uint32(c.now/flow.Second))
+	dst = binary.BigEndian.AppendUint32(dst, e.sequence)
+	return binary.BigEndian.AppendUint32(dst, e.c.Domain)
+}
+
+// appendV5 is Append for v5, like appendSets.
+func (e *Encoder) appendV5(dst []byte, now flow.Time, recs []flow.Record) (msg []byte, n int) {
+	clock := e.newClock(now, recs)
+	room := min((e.c.MaxMessage-v5Header)/v5Record, v5Records)
+	base, count := len(dst), 0
+	for ; n < len(recs) && count < room; n++ {
+		r := &recs[n]
+		if !e.speaks(r) {
+			continue
+		}
+		if count > 0 && !clock.takes(r) {
+			break
+		}
+		if count == 0 {
+			dst = binary.BigEndian.AppendUint16(dst, uint16(V5))
+			dst = append(dst, 0, 0)
+			dst = binary.BigEndian.AppendUint32(dst, clock.uptime(clock.now))
+			dst = binary.BigEndian.AppendUint32(dst, uint32(clock.now/flow.Second))
+			dst = binary.BigEndian.AppendUint32(dst, uint32(clock.now%flow.Second)*1_000_000)
+			dst = binary.BigEndian.AppendUint32(dst, e.sequence)
+			dst = binary.BigEndian.AppendUint16(dst, uint16(e.c.Domain))
+			rate := uint16(e.c.SamplingRate)
+			if rate > 0 {
+				rate |= 1 << 14 // mode: one packet in every N
+			}
+			dst = binary.BigEndian.AppendUint16(dst, rate)
+		}
+		dst = appendV5Record(dst, r, clock)
+		count++
+	}
+	if count > 0 {
+		binary.BigEndian.PutUint16(dst[base+2:], uint16(count))
+		e.sequence += uint32(count)
+	}
+	return dst, n
+}
+
+// appendV5Record appends a record in v5's one layout.
+func appendV5Record(dst []byte, r *flow.Record, c exportClock) []byte {
+	src, to, hop := r.SrcAddr.As4(), r.DstAddr.As4(), r.NextHop.As4()
+	dst = append(dst, src[:]...)
+	dst = append(dst, to[:]...)
+	dst = append(dst, hop[:]...)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(r.InIf))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(r.OutIf))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(r.Packets))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(r.Bytes))
+	dst = binary.BigEndian.AppendUint32(dst, c.uptime(r.Start))
+	dst = binary.BigEndian.AppendUint32(dst, c.uptime(r.End))
+	dst = binary.BigEndian.AppendUint16(dst, r.SrcPort)
+	dst = binary.BigEndian.AppendUint16(dst, r.DstPort)
+	dst = append(dst, 0, uint8(r.TCPFlags), uint8(r.Protocol), r.TOS)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(r.SrcAS))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(r.DstAS))
+	return append(dst, r.SrcMask, r.DstMask, 0, 0)
+}
+
+// exportClock is how one message states times.
+type exportClock struct {
+	now flow.Time // the export time
+	// zero is the time at which the uptime clock shows 0; limited is whether the
+	// message has one, and so bounds what it can say.
+	zero    flow.Time
+	limited bool
+}
+
+// newClock returns the clock for a message that begins with recs.
+func (e *Encoder) newClock(now flow.Time, recs []flow.Record) exportClock {
+	c := exportClock{now: now}
+	if e.c.Version == IPFIX {
+		return c
+	}
+	c.limited = true
+	if len(recs) > 0 && !c.takes(&recs[0]) {
+		c.now = max(recs[0].Start, recs[0].End, 0)
+	}
+	if e.c.Version == V9 {
+		c.now = (c.now + flow.Second - 1).Floor(flow.Second)
+	}
+	const turn = flow.Time(1) << 32
+	c.zero = c.now - modulo(c.now-e.c.Boot, turn)
+	for i := range min(len(recs), e.c.MaxMessage/v5Record+1) {
+		r := &recs[i]
+		if i > 0 && !c.takes(r) {
+			break
+		}
+		if min(r.Start, r.End) < c.zero {
+			c.zero = c.now - maxAge - flow.Second
+			break
+		}
+	}
+	return c
+}
+
+// takes reports whether the message can state the times of r.
+func (c *exportClock) takes(r *flow.Record) bool {
+	return !c.limited || max(r.Start, r.End) <= c.now && c.now-min(r.Start, r.End) <= maxAge
+}
+
+// uptime returns what the clock shows at t.
+func (c *exportClock) uptime(t flow.Time) uint32 { return uint32(t - c.zero) }
+
+// modulo returns t modulo n, never negative.
+func modulo(t, n flow.Time) flow.Time { return t - t.Floor(n) }

@@ -1,0 +1,60 @@
+package netflow
+
+// Limits is what a Decoder lets strangers make it keep. A field that is zero
+// or negative means its default.
+//
+// The worst case, whatever is sent, is counted from a fixed part for each
+// template (1.5 KiB: entries in two maps, and the interpreter of what has no
+// field in flow.Record), 30 octets of plan for each octet that the template has
+// on the wire, and the options of each domain:
+//
+//	memory ≤ Templates × 1.5 KiB + TemplateOctets × 30 + Domains × 24 KiB
+//
+// which is 48 MiB + 120 MiB + 24 MiB with the defaults. In time, one datagram
+// costs at most MessageRecords records.
+//
+// When there is no more room, the templates that were used longest ago give
+// way, those that never decoded a record first, one in sixteen at once; the
+// exporter's own when it has reached its own limits, so that nobody can push
+// others out from one address.
+type Limits struct {
+	// Templates and TemplateOctets bound all templates together: their number
+	// (default 32768) and their octets on the wire (default 4 MiB).
+	Templates, TemplateOctets int
+	// ExporterTemplates and ExporterOctets bound the templates that come from
+	// one address, whatever its ports and domains (defaults 2048 and 256 KiB).
+	ExporterTemplates, ExporterOctets int
+	// TemplateFields bounds the fields of one template (default 512).
+	TemplateFields int
+	// Domains bounds the Observation Domains whose options (sampling, start-up
+	// time) are remembered (default 1024), ExporterDomains those from one
+	// address (default 64), and Selectors the samplers of one domain (default
+	// 256). What is above is decoded, but not remembered.
+	Domains, ExporterDomains, Selectors int
+	// MessageRecords bounds the records of one datagram (default 8192). A
+	// template of one octet would otherwise turn 64 KiB into 65,000 records.
+	MessageRecords int
+}
+
+// withDefaults returns l with every value set.
+func (l Limits) withDefaults() Limits {
+	for _, f := range []struct {
+		value *int
+		def   int
+	}{
+		{&l.Templates, 32768},
+		{&l.TemplateOctets, 4 << 20},
+		{&l.ExporterTemplates, 2048},
+		{&l.ExporterOctets, 256 << 10},
+		{&l.TemplateFields, 512},
+		{&l.Domains, 1024},
+		{&l.ExporterDomains, 64},
+		{&l.Selectors, 256},
+		{&l.MessageRecords, 8192},
+	} {
+		if *f.value <= 0 {
+			*f.value = f.def
+		}
+	}
+	return l
+}

@@ -1,0 +1,387 @@
+package netflow
+
+import (
+	"encoding/binary"
+
+	"flowtally/flow"
+)
+
+// setter says what a field's value does to the record. The numeric ones get the
+// value as an integer, whatever its width (reduced-size encoding, RFC 7011
+// §6.2); those of addresses of 16 octets get the octets.
+type setter uint8
+
+const (
+	setNothing setter = iota
+	setBytes
+	setPackets
+	setProtocol
+	setTOS
+	setDSCP
+	setTCPFlags
+	setSrcPort
+	setDstPort
+	setSrc4
+	setDst4
+	setSrc6
+	setDst6
+	setNextHop4
+	setNextHop6
+	setSrcMask
+	setDstMask
+	setInIf
+	setOutIf
+	setSrcAS
+	setDstAS
+	setVLAN
+	setDirection
+	setEndReason
+	setStartMs
+	setEndMs
+	setStartSec
+	setEndSec
+	setStartNTP
+	setEndNTP
+	setStartUptime
+	setEndUptime
+	setStartDelta
+	setEndDelta
+
+	// What follows goes to the scratch and is resolved by finish.
+	setSrc4Dual
+	setDst4Dual
+	setSrcMaskDual
+	setDstMaskDual
+	setIPVersion
+	setICMP
+	setICMPType
+	setICMPCode
+	setInit
+	setStartInit
+	setEndInit
+	setDurationMs
+	setDurationUs
+	setRate
+	setInterval
+	setSpace
+	setSize
+	setPopulation
+	setSelector
+	setScopeInterface
+	setRevBytes
+	setRevPackets
+	setRevTOS
+	setRevTCPFlags
+	setRevVLAN
+	setRevICMP
+	setRevStartMs
+	setRevEndMs
+	setRevStartSec
+	setRevEndSec
+	setRevStartNTP
+	setRevEndNTP
+	setRevStartUptime
+	setRevEndUptime
+	setRevStartDelta
+	setRevEndDelta
+)
+
+// op is one step of a plan. The value of a field of up to eight octets is read
+// as the eight octets that end with it, of which mask keeps its own: one load
+// for all widths, and always inside the message, whose header comes first.
+type op struct {
+	mask  uint64
+	end   uint16 // first octet after the field, from the record's start
+	width uint16
+	set   setter
+}
+
+// maskOf returns the mask of a field of width octets; wider fields keep their
+// last eight.
+func maskOf(width int) uint64 {
+	switch {
+	case width <= 0:
+		return 0
+	case width >= 8:
+		return ^uint64(0)
+	}
+	return 1<<(8*width) - 1
+}
+
+// clocks is how a message states times.
+type clocks struct {
+	export flow.Time
+	uptime uint32 // v9: at export
+	init   flow.Time
+}
+
+// since returns the time at which an uptime clock in 32 bits of milliseconds
+// showed v when it shows uptime at export. A flow may have ended up to an hour
+// after that; otherwise it was before, by up to 49 days.
+func since(export flow.Time, uptime, v uint32) flow.Time {
+	d := uptime - v
+	if ahead := -d; ahead <= uint32(flow.Hour) {
+		return export + flow.Time(ahead)
+	}
+	return export - flow.Time(d)
+}
+
+// seconds returns v seconds since 1970; what cannot be a date is "not said".
+func seconds(v uint64) flow.Time {
+	if v >= 1<<40 {
+		return 0
+	}
+	return flow.Time(v) * flow.Second
+}
+
+// milliseconds returns v milliseconds since 1970; see seconds.
+func milliseconds(v uint64) flow.Time {
+	if v >= 1<<50 {
+		return 0
+	}
+	return flow.Time(v)
+}
+
+// ntp returns the time of an NTP timestamp: seconds since 1900 and a fraction,
+// 32 bits each (RFC 7011 §6.1.9 and §6.1.10). Seconds without the high bit are
+// of the era that begins in 2036.
+func ntp(v uint64) flow.Time {
+	if v == 0 {
+		return 0
+	}
+	sec := int64(v >> 32)
+	if sec < 1<<31 {
+		sec += 1 << 32
+	}
+	const epoch = 2208988800 // 1970 in seconds since 1900
+	return flow.Time(sec-epoch)*flow.Second + flow.Time(v&0xffffffff*1000>>32)
+}
+
+// delta returns the time v microseconds before export (RFC 7011's
+// flowStartDeltaMicroseconds).
+func (c *clocks) delta(v uint64) flow.Time { return c.export - flow.Time(v/1000) }
+
+// scratch is what of a record has to be seen whole before it means anything.
+type scratch struct {
+	src4, dst4         uint32
+	srcMask4, dstMask4 uint8
+	version            uint8
+	icmp               uint16
+	init               flow.Time
+	upStart, upEnd     uint32
+	duration           flow.Time
+
+	rate, interval, space, size, population uint64
+	selector                                uint64
+	scopeInterface                          uint64
+
+	rev struct {
+		bytes, packets uint64
+		start, end     flow.Time
+		tcpFlags       flow.TCPFlags
+		tos            uint8
+		vlan           uint16
+		icmp           uint16
+	}
+}
+
+// set4 writes an IPv4 address in its mapped form.
+func set4(a *flow.Addr, v uint64) {
+	binary.BigEndian.PutUint64(a[8:], 0xffff_0000_0000|v&0xffff_ffff)
+}
+
+// follow runs the plan over the record that begins at b[pos]. The caller has
+// checked that all of its octets are there.
+func follow(ops []op, b []byte, pos int, r *flow.Record, s *scratch, c *clocks) {
+	for i := range ops {
+		o := &ops[i]
+		end := pos + int(o.end)
+		v := binary.BigEndian.Uint64(b[end-8:end]) & o.mask
+		switch o.set {
+		case setBytes:
+			r.Bytes = v
+		case setPackets:
+			r.Packets = v
+		case setProtocol:
+			r.Protocol = flow.Protocol(v)
+		case setTOS:
+			r.TOS = uint8(v)
+		case setDSCP:
+			r.TOS = uint8(v << 2)
+		case setTCPFlags:
+			r.TCPFlags = flow.TCPFlags(v)
+		case setSrcPort:
+			r.SrcPort = uint16(v)
+		case setDstPort:
+			r.DstPort = uint16(v)
+		case setSrc4:
+			set4(&r.SrcAddr, v)
+		case setDst4:
+			set4(&r.DstAddr, v)
+		case setSrc6:
+			r.SrcAddr = flow.Addr(b[end-16 : end])
+		case setDst6:
+			r.DstAddr = flow.Addr(b[end-16 : end])
+		case setNextHop4:
+			if v != 0 {
+				set4(&r.NextHop, v)
+			}
+		case setNextHop6:
+			if hop := flow.Addr(b[end-16 : end]); !hop.IsZero() {
+				r.NextHop = hop
+			}
+		case setSrcMask:
+			r.SrcMask = uint8(v)
+		case setDstMask:
+			r.DstMask = uint8(v)
+		case setInIf:
+			r.InIf = uint32(v)
+		case setOutIf:
+			r.OutIf = uint32(v)
+		case setSrcAS:
+			r.SrcAS = uint32(v)
+		case setDstAS:
+			r.DstAS = uint32(v)
+		case setVLAN:
+			r.VLAN = uint16(v) & 0xfff
+		case setDirection:
+			r.Direction = direction(v)
+		case setEndReason:
+			r.EndReason = flow.EndReason(v)
+		case setStartMs:
+			r.Start = milliseconds(v)
+		case setEndMs:
+			r.End = milliseconds(v)
+		case setStartSec:
+			r.Start = seconds(v)
+		case setEndSec:
+			r.End = seconds(v)
+		case setStartNTP:
+			r.Start = ntp(v)
+		case setEndNTP:
+			r.End = ntp(v)
+		case setStartUptime:
+			r.Start = since(c.export, c.uptime, uint32(v))
+		case setEndUptime:
+			r.End = since(c.export, c.uptime, uint32(v))
+		case setStartDelta:
+			r.Start = c.delta(v)
+		case setEndDelta:
+			r.End = c.delta(v)
+		default:
+			s.set(o.set, v, c)
+		}
+	}
+}
+
+// direction is IANA flowDirection plus one; what is neither is not said.
+func direction(v uint64) uint8 {
+	if v > 1 {
+		return 0
+	}
+	return uint8(v) + 1
+}
+
+// set keeps a value for finish.
+func (s *scratch) set(set setter, v uint64, c *clocks) {
+	switch set {
+	case setSrc4Dual:
+		s.src4 = uint32(v)
+	case setDst4Dual:
+		s.dst4 = uint32(v)
+	case setSrcMaskDual:
+		s.srcMask4 = uint8(v)
+	case setDstMaskDual:
+		s.dstMask4 = uint8(v)
+	case setIPVersion:
+		s.version = uint8(v)
+	case setICMP:
+		s.icmp |= uint16(v)
+	case setICMPType:
+		s.icmp |= uint16(v) << 8
+	case setICMPCode:
+		s.icmp |= uint16(v) & 0xff
+	case setInit:
+		s.init = milliseconds(v)
+	case setStartInit:
+		s.upStart = uint32(v)
+	case setEndInit:
+		s.upEnd = uint32(v)
+	case setDurationMs:
+		s.duration = milliseconds(v)
+	case setDurationUs:
+		s.duration = milliseconds(v / 1000)
+	case setRate:
+		s.rate = v
+	case setInterval:
+		s.interval = v
+	case setSpace:
+		s.space = v
+	case setSize:
+		s.size = v
+	case setPopulation:
+		s.population = v
+	case setSelector:
+		s.selector = v
+	case setScopeInterface:
+		s.scopeInterface |= v
+	case setRevBytes:
+		s.rev.bytes = v
+	case setRevPackets:
+		s.rev.packets = v
+	case setRevTOS:
+		s.rev.tos = uint8(v)
+	case setRevTCPFlags:
+		s.rev.tcpFlags = flow.TCPFlags(v)
+	case setRevVLAN:
+		s.rev.vlan = uint16(v) & 0xfff
+	case setRevICMP:
+		s.rev.icmp = uint16(v)
+	case setRevStartMs:
+		s.rev.start = milliseconds(v)
+	case setRevEndMs:
+		s.rev.end = milliseconds(v)
+	case setRevStartSec:
+		s.rev.start = seconds(v)
+	case setRevEndSec:
+		s.rev.end = seconds(v)
+	case setRevStartNTP:
+		s.rev.start = ntp(v)
+	case setRevEndNTP:
+		s.rev.end = ntp(v)
+	case setRevStartUptime:
+		s.rev.start = c.sinceInit(uint32(v))
+	case setRevEndUptime:
+		s.rev.end = c.sinceInit(uint32(v))
+	case setRevStartDelta:
+		s.rev.start = c.delta(v)
+	case setRevEndDelta:
+		s.rev.end = c.delta(v)
+	}
+}
+
+// sinceInit returns the time of an uptime that counts from c.init (IPFIX, where
+// the header has no uptime), and "not said" when that is not known.
+func (c *clocks) sinceInit(v uint32) flow.Time {
+	if c.init <= 0 {
+		return 0
+	}
+	return since(c.export, uint32(c.export-c.init), v)
+}
+
+// samplingRate returns the N of 1:N that the sampling elements of a record
+// state, 0 when they state none. A sampler that takes size of population or
+// interval of interval+space has N rounded down; an interval alone is N, as
+// most devices use it.
+func (s *scratch) samplingRate(space bool) uint32 {
+	n := s.rate
+	switch {
+	case s.size > 0 && s.population > 0:
+		n = s.population / s.size
+	case s.interval > 0 && space:
+		n = (s.interval + s.space) / s.interval
+	case s.interval > 0:
+		n = s.interval
+	}
+	return uint32(min(n, 1<<31-1))
+}

@@ -1,0 +1,507 @@
+package netflow
+
+import (
+	"sync/atomic"
+
+	"flowtally/flow"
+)
+
+// fieldSpec is a Field Specifier (RFC 7011 §3.2).
+type fieldSpec struct {
+	pen        uint32
+	id, length uint16
+	scope      bool
+}
+
+// template is a Template or Options Template, compiled. It does not change
+// after it was made, but for when it was used.
+type template struct {
+	key templateKey
+	raw []byte // the specifiers as they came, to know a repetition
+
+	options   bool
+	scopes    int   // how many of the fields are scopes
+	variable  bool  // a record's length is in the record
+	size      int   // octets of a record; of the shortest, when variable
+	ipVersion uint8 // of the records, 0 when it takes a look at each
+	resolve   resolve
+	ops       []op     // variable: one for each field, in order
+	lengths   []uint16 // variable: of each field
+	extra     *extraPlan
+
+	decoded atomic.Bool
+	used    atomic.Int64 // flow.Time
+}
+
+// resolve is what finish has to do with a record.
+type resolve uint16
+
+const (
+	resolveScratch resolve = 1 << iota // anything below: the scratch is in use
+	resolveDual
+	resolveICMP
+	resolveInit
+	resolveDuration
+	resolveInstant
+	resolveRate
+	resolveSpace
+	resolveSelector
+	resolveReverse
+)
+
+// slot is a place in the record, or the scratch, that one field of a template
+// may fill.
+type slot uint8
+
+const (
+	noSlot slot = iota
+	slotBytes
+	slotPackets
+	slotProtocol
+	slotTOS
+	slotTCPFlags
+	slotSrcPort
+	slotDstPort
+	slotSrc4
+	slotDst4
+	slotSrc6
+	slotDst6
+	slotNextHop4
+	slotNextHop6
+	slotSrcMask4
+	slotDstMask4
+	slotSrcMask6
+	slotDstMask6
+	slotInIf
+	slotOutIf
+	slotSrcAS
+	slotDstAS
+	slotVLAN
+	slotDirection
+	slotEndReason
+	slotStart
+	slotEnd
+	slotInit
+	slotDuration
+	slotIPVersion
+	slotICMP4
+	slotICMP6
+	slotICMPType4
+	slotICMPCode4
+	slotICMPType6
+	slotICMPCode6
+	slotRate
+	slotInterval
+	slotSpace
+	slotSize
+	slotPopulation
+	slotSelector
+	slotScopeIn
+	slotScopeOut
+	slotRevBytes
+	slotRevPackets
+	slotRevTOS
+	slotRevTCPFlags
+	slotRevVLAN
+	slotRevICMP4
+	slotRevICMP6
+	slotRevStart
+	slotRevEnd
+	slots
+)
+
+// rule is what an element means to us. Of several in a template that fill the
+// same slot, the one of the lowest rank does, and among equals the first; the
+// others are extras.
+type rule struct {
+	slot slot
+	rank uint8
+	set  setter
+}
+
+// forward are the rules of IANA's elements, in v9 the same numbers. To make a
+// field of another element, add a row.
+var forward = [...]rule{
+	1:   {slotBytes, 0, setBytes},     // octetDeltaCount
+	85:  {slotBytes, 1, setBytes},     // octetTotalCount
+	231: {slotBytes, 2, setBytes},     // initiatorOctets
+	2:   {slotPackets, 0, setPackets}, // packetDeltaCount
+	86:  {slotPackets, 1, setPackets}, // packetTotalCount
+	298: {slotPackets, 2, setPackets}, // initiatorPackets
+	4:   {slotProtocol, 0, setProtocol},
+	193: {slotProtocol, 1, setProtocol}, // nextHeaderIPv6
+	5:   {slotTOS, 0, setTOS},
+	195: {slotTOS, 1, setDSCP},
+	6:   {slotTCPFlags, 0, setTCPFlags},
+	7:   {slotSrcPort, 0, setSrcPort},
+	182: {slotSrcPort, 1, setSrcPort}, // tcpSourcePort
+	180: {slotSrcPort, 2, setSrcPort}, // udpSourcePort
+	11:  {slotDstPort, 0, setDstPort},
+	183: {slotDstPort, 1, setDstPort},
+	181: {slotDstPort, 2, setDstPort},
+	8:   {slotSrc4, 0, setSrc4},
+	44:  {slotSrc4, 1, setSrc4}, // sourceIPv4Prefix
+	12:  {slotDst4, 0, setDst4},
+	45:  {slotDst4, 1, setDst4},
+	27:  {slotSrc6, 0, setSrc6},
+	170: {slotSrc6, 1, setSrc6},
+	28:  {slotDst6, 0, setDst6},
+	169: {slotDst6, 1, setDst6},
+	15:  {slotNextHop4, 0, setNextHop4},
+	62:  {slotNextHop6, 0, setNextHop6},
+	9:   {slotSrcMask4, 0, setSrcMask},
+	13:  {slotDstMask4, 0, setDstMask},
+	29:  {slotSrcMask6, 0, setSrcMask},
+	30:  {slotDstMask6, 0, setDstMask},
+	10:  {slotInIf, 0, setInIf},
+	14:  {slotOutIf, 0, setOutIf},
+	16:  {slotSrcAS, 0, setSrcAS},
+	17:  {slotDstAS, 0, setDstAS},
+	58:  {slotVLAN, 0, setVLAN},
+	243: {slotVLAN, 1, setVLAN}, // dot1qVlanId
+	61:  {slotDirection, 0, setDirection},
+	136: {slotEndReason, 0, setEndReason},
+
+	152: {slotStart, 0, setStartMs},
+	153: {slotEnd, 0, setEndMs},
+	156: {slotStart, 1, setStartNTP}, // flowStartNanoseconds
+	157: {slotEnd, 1, setEndNTP},
+	154: {slotStart, 2, setStartNTP}, // flowStartMicroseconds
+	155: {slotEnd, 2, setEndNTP},
+	22:  {slotStart, 3, setStartUptime},
+	21:  {slotEnd, 3, setEndUptime},
+	158: {slotStart, 4, setStartDelta},
+	159: {slotEnd, 4, setEndDelta},
+	150: {slotStart, 5, setStartSec},
+	151: {slotEnd, 5, setEndSec},
+	// One instant is better than none: the observation time of an event record
+	// is its end, from which finish takes the start.
+	323: {slotEnd, 6, setEndMs},
+	325: {slotEnd, 7, setEndNTP},
+	324: {slotEnd, 8, setEndNTP},
+	322: {slotEnd, 9, setEndSec},
+	160: {slotInit, 0, setInit},
+	161: {slotDuration, 0, setDurationMs},
+	162: {slotDuration, 1, setDurationUs},
+
+	60:  {slotIPVersion, 0, setIPVersion},
+	32:  {slotICMP4, 0, setICMP},
+	139: {slotICMP6, 0, setICMP},
+	176: {slotICMPType4, 0, setICMPType},
+	177: {slotICMPCode4, 0, setICMPCode},
+	178: {slotICMPType6, 0, setICMPType},
+	179: {slotICMPCode6, 0, setICMPCode},
+
+	34:  {slotRate, 0, setRate}, // samplingInterval
+	50:  {slotRate, 1, setRate}, // samplerRandomInterval
+	305: {slotInterval, 0, setInterval},
+	306: {slotSpace, 0, setSpace},
+	309: {slotSize, 0, setSize},
+	310: {slotPopulation, 0, setPopulation},
+	302: {slotSelector, 0, setSelector},
+	48:  {slotSelector, 1, setSelector}, // samplerId
+
+	232: {slotRevBytes, 1, setRevBytes},     // responderOctets
+	299: {slotRevPackets, 1, setRevPackets}, // responderPackets
+}
+
+// reverse are the rules of the elements of a biflow's other half (RFC 5103).
+var reverse = [...]rule{
+	1:   {slotRevBytes, 0, setRevBytes},
+	85:  {slotRevBytes, 1, setRevBytes},
+	2:   {slotRevPackets, 0, setRevPackets},
+	86:  {slotRevPackets, 1, setRevPackets},
+	5:   {slotRevTOS, 0, setRevTOS},
+	6:   {slotRevTCPFlags, 0, setRevTCPFlags},
+	58:  {slotRevVLAN, 0, setRevVLAN},
+	32:  {slotRevICMP4, 0, setRevICMP},
+	139: {slotRevICMP6, 0, setRevICMP},
+	152: {slotRevStart, 0, setRevStartMs},
+	153: {slotRevEnd, 0, setRevEndMs},
+	156: {slotRevStart, 1, setRevStartNTP},
+	157: {slotRevEnd, 1, setRevEndNTP},
+	154: {slotRevStart, 2, setRevStartNTP},
+	155: {slotRevEnd, 2, setRevEndNTP},
+	22:  {slotRevStart, 3, setRevStartUptime},
+	21:  {slotRevEnd, 3, setRevEndUptime},
+	158: {slotRevStart, 4, setRevStartDelta},
+	159: {slotRevEnd, 4, setRevEndDelta},
+	150: {slotRevStart, 5, setRevStartSec},
+	151: {slotRevEnd, 5, setRevEndSec},
+}
+
+// asaElements are the numbers that Cisco's ASA used in v9 for what has a number
+// of its own now.
+var asaElements = map[uint16]uint16{40001: 225, 40002: 226, 40003: 227, 40004: 228, 40005: 233}
+
+// ruleOf returns what f means: the zero rule when it has no place of its own.
+func ruleOf(f fieldSpec, options bool) rule {
+	var r rule
+	switch {
+	case f.pen == 0 && int(f.id) < len(forward):
+		r = forward[f.id]
+		if options && f.scope && (f.id == 10 || f.id == 14) {
+			// A rate that is true of one interface is not the domain's.
+			return rule{slotScopeIn + slot(f.id-10)/4, 0, setScopeInterface}
+		}
+	case f.pen == reversePEN && int(f.id) < len(reverse):
+		r = reverse[f.id]
+	}
+	switch r.slot {
+	case slotSrc6, slotDst6, slotNextHop6:
+		if f.length != 16 {
+			return rule{}
+		}
+	case slotSrc4, slotDst4, slotNextHop4:
+		if f.length > 4 {
+			return rule{}
+		}
+	}
+	return r
+}
+
+// compile turns specifiers into a plan. The caller has checked that they
+// describe at least one octet and no more than a message can hold.
+func compile(d *dialect, options bool, specs []fieldSpec) *template {
+	t := &template{options: options}
+	for i := range specs {
+		f := &specs[i]
+		if !d.enterprise && f.pen == 0 {
+			if id, ok := asaElements[f.id]; ok {
+				f.id = id
+			}
+		}
+		if f.length == variableLength {
+			t.variable = true
+			t.size++
+		} else {
+			t.size += int(f.length)
+		}
+	}
+
+	var winner [slots]int // index in specs, plus one
+	var rules = make([]rule, len(specs))
+	for i, f := range specs {
+		if d.scopeOctets && f.scope {
+			// v9 numbers its scopes apart: 2 is an interface.
+			if f.id == 2 {
+				rules[i] = rule{slotScopeIn, 0, setScopeInterface}
+				winner[slotScopeIn] = i + 1
+			}
+			continue
+		}
+		r := ruleOf(f, options)
+		if r.slot == noSlot {
+			continue
+		}
+		rules[i] = r
+		if w := winner[r.slot]; w == 0 || r.rank < rules[w-1].rank {
+			winner[r.slot] = i + 1
+		}
+	}
+	has := func(s slot) bool { return winner[s] != 0 }
+	id := func(s slot) uint16 { return specs[winner[s]-1].id }
+
+	// The responder's counters are the other half only where the initiator's
+	// are this one.
+	for _, p := range [...][2]slot{{slotBytes, slotRevBytes}, {slotPackets, slotRevPackets}} {
+		w := winner[p[1]]
+		if w == 0 || specs[w-1].pen == reversePEN {
+			continue
+		}
+		if has(p[0]) && id(p[0]) != 231 && id(p[0]) != 298 {
+			winner[p[1]] = 0
+		}
+	}
+
+	dual := has(slotSrc4) && has(slotSrc6) || has(slotDst4) && has(slotDst6)
+	switch {
+	case dual:
+		t.resolve |= resolveDual
+	case has(slotSrc6) || has(slotDst6):
+		t.ipVersion = 6
+	case has(slotSrc4) || has(slotDst4):
+		t.ipVersion = 4
+	}
+	if !dual {
+		winner[slotIPVersion] = 0 // the addresses say it
+	}
+	if has(slotICMP4) || has(slotICMP6) || has(slotICMPType4) || has(slotICMPType6) {
+		t.resolve |= resolveICMP
+	}
+	if has(slotDuration) && has(slotStart) != has(slotEnd) {
+		t.resolve |= resolveDuration
+	}
+	if has(slotEnd) && !has(slotStart) && !has(slotDuration) && id(slotEnd) >= 322 {
+		t.resolve |= resolveInstant
+	}
+	if has(slotRevPackets) || has(slotRevBytes) {
+		t.resolve |= resolveReverse
+	}
+	if has(slotRate) || has(slotInterval) || has(slotSize) && has(slotPopulation) {
+		t.resolve |= resolveRate
+	}
+	if has(slotSpace) {
+		t.resolve |= resolveSpace
+	}
+	if has(slotSelector) {
+		t.resolve |= resolveSelector
+	}
+
+	offset := 0
+	t.ops = make([]op, 0, len(specs))
+	var extras []extraField
+	for i, f := range specs {
+		width := int(f.length)
+		if f.length == variableLength {
+			width = 0
+		}
+		r := rules[i]
+		o := op{mask: maskOf(width), end: uint16(offset + width), width: uint16(width)}
+		if t.variable {
+			o.end = uint16(width) // from the field's own start
+		}
+		if won := r.slot != noSlot && winner[r.slot] == i+1; won {
+			o.set = r.set
+			switch {
+			case dual && r.slot == slotSrc4:
+				o.set = setSrc4Dual
+			case dual && r.slot == slotDst4:
+				o.set = setDst4Dual
+			case dual && r.slot == slotSrcMask4:
+				o.set = setSrcMaskDual
+			case dual && r.slot == slotDstMask4:
+				o.set = setDstMaskDual
+			case !d.uptime && r.set == setStartUptime:
+				o.set, t.resolve = setStartInit, t.resolve|resolveInit
+			case !d.uptime && r.set == setEndUptime:
+				o.set, t.resolve = setEndInit, t.resolve|resolveInit
+			}
+		} else if !options && bearsMeaning(f, r) {
+			extras = append(extras, extraField{spec: i, offset: offset, length: width, pen: f.pen, id: f.id})
+		}
+		offset += width
+		if t.variable || o.set != setNothing {
+			t.ops = append(t.ops, o)
+		}
+	}
+	if t.variable {
+		t.lengths = make([]uint16, len(specs))
+		for i, f := range specs {
+			t.lengths[i] = f.length
+		}
+	}
+	if t.resolve != 0 || has(slotInit) {
+		t.resolve |= resolveScratch
+	}
+	if len(extras) > 0 {
+		t.extra = newExtraPlan(extras)
+	}
+	return t
+}
+
+// finish resolves what was kept in the scratch, and returns whether the record
+// has another half, which is then in rev.
+func (t *template) finish(r, rev *flow.Record, s *scratch, c *clocks, opts *options) (split bool) {
+	if t.resolve&resolveDual != 0 {
+		s.dual(r)
+	}
+	if t.resolve&resolveICMP != 0 && s.icmp != 0 && isICMP(r.Protocol) {
+		r.DstPort = s.icmp
+	}
+	if t.resolve&resolveInit != 0 {
+		if s.init > 0 {
+			c.init = s.init
+		}
+		for _, o := range t.ops {
+			switch o.set {
+			case setStartInit:
+				r.Start = c.sinceInit(s.upStart)
+			case setEndInit:
+				r.End = c.sinceInit(s.upEnd)
+			}
+		}
+	}
+	if t.resolve&resolveDuration != 0 {
+		switch {
+		case r.End == 0 && r.Start > 0:
+			r.End = r.Start + s.duration
+		case r.Start == 0 && r.End > 0:
+			r.Start = r.End - s.duration
+		}
+	}
+	if t.resolve&resolveInstant != 0 {
+		r.Start = r.End
+	}
+	if t.resolve&resolveSelector != 0 && opts != nil {
+		if n, ok := opts.selectors[s.selector]; ok {
+			r.SamplingRate = n
+		}
+	}
+	if t.resolve&resolveRate != 0 {
+		if n := s.samplingRate(t.resolve&resolveSpace != 0); n > 0 {
+			r.SamplingRate = n
+		}
+	}
+	if t.resolve&resolveReverse == 0 || s.rev.packets == 0 && s.rev.bytes == 0 {
+		return false
+	}
+	s.reverse(r, rev)
+	return true
+}
+
+// dual decides between the two pairs of addresses of a template that has both:
+// by ipVersion where it is said, else by which is not zero.
+func (s *scratch) dual(r *flow.Record) {
+	six := s.version == 6 ||
+		s.version != 4 && s.src4 == 0 && s.dst4 == 0 && !(r.SrcAddr.IsZero() && r.DstAddr.IsZero())
+	if six {
+		r.IPVersion = 6
+		return
+	}
+	r.IPVersion = 4
+	r.SrcAddr, r.DstAddr = flow.Addr{}, flow.Addr{}
+	set4(&r.SrcAddr, uint64(s.src4))
+	set4(&r.DstAddr, uint64(s.dst4))
+	if s.srcMask4 != 0 {
+		r.SrcMask = s.srcMask4
+	}
+	if s.dstMask4 != 0 {
+		r.DstMask = s.dstMask4
+	}
+}
+
+// reverse makes the other half of r: what has a reverse element takes it, what
+// is of a side changes sides, the rest is the same. The extras stay with r.
+func (s *scratch) reverse(r, rev *flow.Record) {
+	*rev = *r
+	rev.Extra = nil
+	rev.SrcAddr, rev.DstAddr = r.DstAddr, r.SrcAddr
+	rev.SrcMask, rev.DstMask = r.DstMask, r.SrcMask
+	rev.SrcAS, rev.DstAS = r.DstAS, r.SrcAS
+	rev.InIf, rev.OutIf = r.OutIf, r.InIf
+	if isICMP(r.Protocol) {
+		if s.rev.icmp != 0 {
+			rev.DstPort = s.rev.icmp
+		}
+	} else {
+		rev.SrcPort, rev.DstPort = r.DstPort, r.SrcPort
+	}
+	rev.NextHop, rev.Direction = flow.Addr{}, 0
+	rev.Bytes, rev.Packets = s.rev.bytes, s.rev.packets
+	rev.TCPFlags = s.rev.tcpFlags
+	if s.rev.tos != 0 {
+		rev.TOS = s.rev.tos
+	}
+	if s.rev.vlan != 0 {
+		rev.VLAN = s.rev.vlan
+	}
+	if s.rev.start > 0 {
+		rev.Start = s.rev.start
+	}
+	if s.rev.end > 0 {
+		rev.End = s.rev.end
+	}
+}
+
+func isICMP(p flow.Protocol) bool { return p == flow.ICMP || p == flow.ICMPv6 }
