@@ -1,0 +1,452 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"flowtally/flow"
+)
+
+// Limits of a question.
+const (
+	// DefaultLimit is how many groups are listed when a question does not say.
+	DefaultLimit = 10
+	// MaxLimit is the most groups a Top lists.
+	MaxLimit = 10_000
+	// MaxLines is the most lines a Series has beside the rest and the total.
+	MaxLines = 100
+	// DefaultBuckets is how many buckets a Series with an automatic step has at
+	// most, MaxBuckets how many any has.
+	DefaultBuckets = 300
+	MaxBuckets     = 1_500
+	// DefaultTimeout is how long a question may take.
+	DefaultTimeout = 30 * time.Second
+)
+
+// Question asks about the flows of the half-open range [From, To).
+//
+// A flow contributes to the range the share of its packets and bytes that lies
+// inside, pro rata over its life (flow.Share), and counts as one flow where it
+// starts. So the answers of adjoining ranges add up to the answer of the whole.
+type Question struct {
+	// From and To are cut to milliseconds.
+	From, To time.Time
+	// Keys is what to group by: at least one for a Top; without one a Series
+	// has only its total.
+	Keys []Key
+	// By ranks the groups; empty is ByFlows.
+	By Measure
+	// Limit is how many groups to list, 1 to MaxLimit (a Series: MaxLines);
+	// 0 is DefaultLimit.
+	Limit int
+	// Exporter restricts the question to the exporters of this name, address
+	// or number; empty is all of them.
+	Exporter string
+	// Whole books whole flows where they end, as nfdump does.
+	Whole bool
+	// Step is the length of a Series' buckets in whole milliseconds; 0 takes
+	// the smallest step of a ladder (1 s to 1 week) that makes no more than
+	// MaxBuckets buckets, 0 being DefaultBuckets.
+	Step       time.Duration
+	MaxBuckets int
+	// Timeout is how long the database may work on it; 0 is DefaultTimeout.
+	Timeout time.Duration
+}
+
+// QuestionError says what is wrong with a question, so that whoever asked can
+// ask better: it is their error, not the store's.
+type QuestionError struct {
+	// Parameter is from, to, key, by, limit, step or exporter; empty when only
+	// the caller knows.
+	Parameter string
+	Reason    string
+}
+
+// Error returns the reason behind the parameter's name.
+func (e *QuestionError) Error() string {
+	if e.Parameter == "" {
+		return e.Reason
+	}
+	return e.Parameter + ": " + e.Reason
+}
+
+// of names the parameter that a QuestionError is about.
+func of(parameter string, err error) error {
+	if q, ok := errors.AsType[*QuestionError](err); ok {
+		return &QuestionError{Parameter: parameter, Reason: q.Reason}
+	}
+	return err
+}
+
+// ErrTimeout is wrapped by the error of a question that took too long.
+var ErrTimeout = errors.New("the question took too long")
+
+// Sums are the three measures of a set of flows. A sum that no int64 can hold
+// is the largest one.
+type Sums struct {
+	Flows, Packets, Bytes int64
+}
+
+// By returns the measure m.
+func (s Sums) By(m Measure) int64 {
+	switch m {
+	case ByPackets:
+		return s.Packets
+	case ByBytes:
+		return s.Bytes
+	}
+	return s.Flows
+}
+
+// add returns the sums of both, saturated.
+func (s Sums) add(t Sums) Sums {
+	plus := func(a, b int64) int64 {
+		if a > math.MaxInt64-b {
+			return math.MaxInt64
+		}
+		return a + b
+	}
+	return Sums{plus(s.Flows, t.Flows), plus(s.Packets, t.Packets), plus(s.Bytes, t.Bytes)}
+}
+
+// question is a Question that makes sense: its defaults are filled in.
+type question struct {
+	from, to  flow.Time
+	keys      []Key
+	columns   []keyColumn
+	by        Measure
+	limit     int
+	exporter  string
+	exporters []int32 // the numbers that exporter means
+	whole     bool
+	timeout   time.Duration
+	// Of a Series: buckets start at first, first+step, …, last.
+	step, first, last flow.Time
+	// until is where the flows end that begin before to.
+	until flow.Time
+}
+
+// check fills in the defaults or returns a *QuestionError.
+func (q Question) check() (*question, error) {
+	if q.From.Before(earliest) || q.From.After(latest) {
+		return nil, &QuestionError{Parameter: "from", Reason: q.From.Format(time.RFC3339) + " is outside of the years 1970 to 2199"}
+	}
+	if q.To.Before(earliest) || q.To.After(latest) {
+		return nil, &QuestionError{Parameter: "to", Reason: q.To.Format(time.RFC3339) + " is outside of the years 1970 to 2199"}
+	}
+	c := &question{
+		from: flow.TimeOf(q.From), to: flow.TimeOf(q.To), keys: q.Keys, exporter: q.Exporter,
+		whole: q.Whole, limit: q.Limit, timeout: q.Timeout,
+	}
+	if err := checkRange(c.from.Time(), c.to.Time()); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.columns, err = columnsOf(q.Keys); err != nil {
+		return nil, err
+	}
+	if c.by, err = ParseMeasure(string(q.By)); err != nil {
+		return nil, err
+	}
+	if c.limit == 0 {
+		c.limit = DefaultLimit
+	}
+	if c.timeout <= 0 {
+		c.timeout = DefaultTimeout
+	}
+	return c, nil
+}
+
+func (c *question) checkLimit(most int) error {
+	if c.limit < 1 || c.limit > most {
+		return &QuestionError{Parameter: "limit", Reason: fmt.Sprintf("%d is not between 1 and %d", c.limit, most)}
+	}
+	return nil
+}
+
+// where adds the conditions that select the flows of the range. The bounds of
+// flow_end are what partitions are chosen by: no flow that matters ends before
+// the range, nor in a partition whose flows all start after it.
+func (c *question) where(s *statement, indent string) {
+	from, to := s.time(c.from), s.time(c.to)
+	if c.whole {
+		s.line(indent, "where flow_end >= ", from, " and flow_end < ", to)
+	} else {
+		// A person's statement finds the bound itself, but once: outside of a
+		// subselect the function would be called for every row.
+		until := "(select flows_until(" + to + "))"
+		if !s.literal {
+			until = s.time(c.until)
+		}
+		s.line(indent, "where flow_end >= ", from, " and flow_end < ", until)
+		s.line(indent, "  and flow_start < ", to, " and (flow_end > ", from, " or flow_start = ", from, ")")
+	}
+	if c.exporter != "" {
+		ids := make([]string, len(c.exporters))
+		for i, id := range c.exporters {
+			ids[i] = strconv.Itoa(int(id))
+		}
+		s.line(indent, "  and exporter_id in (", strings.Join(ids, ", "), ")")
+	}
+}
+
+// resolve asks the database what the question's words mean at this moment:
+// which numbers the exporter has, and where the flows of the range end.
+func (c *question) resolve(ctx context.Context, tx pgx.Tx) error {
+	if c.exporter != "" {
+		ids, err := findExporters(ctx, tx, c.exporter)
+		if err != nil {
+			return err
+		}
+		c.exporters = ids
+	}
+	var until time.Time
+	if err := tx.QueryRow(ctx, "select flows_until($1)", c.to.Time()).Scan(&until); err != nil {
+		return fmt.Errorf("end of the flows: %w", err)
+	}
+	c.until = flow.TimeOf(until)
+	return nil
+}
+
+// sides are the columns to group by: of each side when a key means either,
+// else of the flow alone.
+func (c *question) sides() [][]string {
+	var source, destination []string
+	either := false
+	for _, k := range c.columns {
+		switch {
+		case k.eitherSide():
+			either = true
+			source, destination = append(source, k.src), append(destination, k.dst)
+		default:
+			source, destination = append(source, k.grouped()), append(destination, k.grouped())
+		}
+	}
+	if !either {
+		return [][]string{source}
+	}
+	return [][]string{source, destination}
+}
+
+// otherSide is the condition under which the second side of a flow is another
+// group than the first: a flow between equal sides is one flow of one group.
+func (c *question) otherSide() string {
+	var differ []string
+	for _, k := range c.columns {
+		if k.eitherSide() {
+			differ = append(differ, k.src+" is distinct from "+k.dst)
+		}
+	}
+	if len(differ) == 1 {
+		return differ[0]
+	}
+	return "(" + strings.Join(differ, " or ") + ")"
+}
+
+// named lists the columns of a side under the names of the keys.
+func (c *question) named(side []string) string {
+	list := make([]string, len(side))
+	for i, column := range side {
+		list[i] = column
+		if name := c.columns[i].grouped(); name != column {
+			list[i] += " as " + name
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// names are the names of the keys' columns inside of a statement.
+func (c *question) names() []string {
+	names := make([]string, len(c.columns))
+	for i, k := range c.columns {
+		names[i] = k.grouped()
+	}
+	return names
+}
+
+// shown are the columns of a group in an answer.
+func (c *question) shown() string {
+	var list []string
+	for _, k := range c.columns {
+		list = append(list, k.grouped())
+		if k.kind == kindExporter {
+			list = append(list, "(select label from exporters where id = exporter_id) as exporter")
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// nulls stand in for shown in the rows that are no group.
+func (c *question) nulls() string {
+	list := strings.Repeat(", null", len(c.columns))
+	for _, k := range c.columns {
+		if k.kind == kindExporter {
+			list += ", null"
+		}
+	}
+	return list[2:]
+}
+
+// saturated is a sum as a bigint: one too large must not fail the question.
+func saturated(sum string) string {
+	return "least(coalesce(" + sum + ", 0), 9223372036854775807)::bigint"
+}
+
+// group is where the columns of one group are scanned to.
+type group struct {
+	numbers []*int64
+	texts   []*string
+}
+
+func (c *question) newGroup() (g *group, targets []any) {
+	g = &group{numbers: make([]*int64, len(c.columns)), texts: make([]*string, len(c.columns))}
+	for i, k := range c.columns {
+		switch k.kind {
+		case kindAddr:
+			targets = append(targets, &g.texts[i])
+		case kindExporter:
+			targets = append(targets, &g.numbers[i], &g.texts[i])
+		default:
+			targets = append(targets, &g.numbers[i])
+		}
+	}
+	return g, targets
+}
+
+// values are what people get to see of a group, and its label.
+func (c *question) values(g *group) ([]Value, string) {
+	values := make([]Value, len(c.columns))
+	for i, k := range c.columns {
+		switch {
+		case k.kind == kindAddr:
+			values[i] = k.text(g.texts[i])
+		case k.kind == kindExporter && g.texts[i] == nil && g.numbers[i] != nil:
+			// Its flows are stored, its first status is not yet.
+			id := strconv.FormatInt(*g.numbers[i], 10)
+			values[i] = k.text(&id)
+		case k.kind == kindExporter:
+			values[i] = k.text(g.texts[i])
+		default:
+			values[i] = k.number(g.numbers[i])
+		}
+	}
+	return values, joinLabels(c.columns, values)
+}
+
+// arguments are the flags of the command line that ask the same.
+func (c *question) arguments() string {
+	var b strings.Builder
+	if len(c.keys) > 0 {
+		b.WriteString(" --key " + JoinKeys(c.keys))
+	}
+	fmt.Fprintf(&b, " --by %s --from %s --to %s", c.by, stamp(c.from), stamp(c.to))
+	if len(c.keys) > 0 {
+		fmt.Fprintf(&b, " --limit %d", c.limit)
+	}
+	if c.step > 0 {
+		b.WriteString(" --step " + shortDuration(c.step))
+	}
+	if c.exporter != "" {
+		b.WriteString(" --exporter " + shellQuote(c.exporter))
+	}
+	if c.whole {
+		b.WriteString(" --whole")
+	}
+	return b.String()
+}
+
+// stamp is RFC 3339 with as many digits as needed.
+func stamp(t flow.Time) string { return t.Time().Format(time.RFC3339Nano) }
+
+// shortDuration writes "5m" where time.Duration writes "5m0s".
+func shortDuration(t flow.Time) string {
+	switch {
+	case t%flow.Hour == 0:
+		return fmt.Sprintf("%dh", t/flow.Hour)
+	case t%flow.Minute == 0:
+		return fmt.Sprintf("%dm", t/flow.Minute)
+	case t%flow.Second == 0:
+		return fmt.Sprintf("%ds", t/flow.Second)
+	}
+	return fmt.Sprintf("%dms", t)
+}
+
+// shellQuote makes one word of s for a POSIX shell.
+func shellQuote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-+=:.,/@%", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// statement is SQL under construction, in one of two forms of the same text:
+// with parameters, to be executed, or with literals, to be read and run by
+// people.
+type statement struct {
+	b       strings.Builder
+	literal bool
+	args    []any
+	places  map[any]string
+}
+
+// line adds a line.
+func (s *statement) line(parts ...string) {
+	for _, p := range parts {
+		s.b.WriteString(p)
+	}
+	s.b.WriteByte('\n')
+}
+
+func (s *statement) String() string { return strings.TrimSuffix(s.b.String(), "\n") }
+
+// argument returns what stands for v; equal values share one parameter.
+func (s *statement) argument(v any, literal string) string {
+	if s.literal {
+		return literal
+	}
+	if p, ok := s.places[v]; ok {
+		return p
+	}
+	s.args = append(s.args, v)
+	p := "$" + strconv.Itoa(len(s.args))
+	if s.places == nil {
+		s.places = make(map[any]string)
+	}
+	s.places[v] = p
+	return p
+}
+
+func (s *statement) time(t flow.Time) string {
+	return s.argument(t.Time(), "'"+t.Time().Format("2006-01-02 15:04:05.999999")+"+00'")
+}
+
+func (s *statement) int(n int) string { return s.argument(n, strconv.Itoa(n)) }
+
+// ask runs f in a read-only transaction with one view of the data for all its
+// statements, within the question's time.
+func (db *DB) ask(ctx context.Context, timeout time.Duration, f func(pgx.Tx) error) error {
+	// Sorting and hashing groups gets room, but not so much that a handful of
+	// questions could exhaust a small machine. Compiling expressions (jit) for
+	// every partition costs more than it saves.
+	begin := fmt.Sprintf("begin isolation level repeatable read read only; set local statement_timeout = %d; set local work_mem = '64MB'; set local jit = off",
+		max(1, timeout.Milliseconds()))
+	err := pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{BeginQuery: begin}, f)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "57014" && ctx.Err() == nil {
+		return fmt.Errorf("store: %w: it was stopped after %v, ask for a shorter range", ErrTimeout, timeout)
+	}
+	if _, ok := errors.AsType[*QuestionError](err); ok || err == nil {
+		return err
+	}
+	return fmt.Errorf("store: ask: %w", err)
+}
