@@ -101,8 +101,8 @@ func (l *ledger) datagram(dec *netflow.Decoder, m *netflow.Message, now flow.Tim
 		e.Packets += recs[i].Packets
 		e.Bytes += recs[i].Bytes
 	}
-	if n := len(recs); n > 0 && recs[n-1].SamplingRate != 0 {
-		e.SamplingRate = recs[n-1].SamplingRate
+	if m.SamplingRate != 0 {
+		e.SamplingRate = m.SamplingRate
 	}
 	id := m.Exporter.ID()
 	unit := unitSet
