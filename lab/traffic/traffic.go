@@ -77,7 +77,7 @@ type Source struct {
 	ephemeral uint16 // the last client port
 	lookup    uint16 // the last client port of the report generator
 
-	frame  [SnapLen]byte
+	frame   [SnapLen]byte
 	packets atomic.Uint64
 	closed  atomic.Bool
 	live    chan struct{} // closed with the first wait
