@@ -240,7 +240,7 @@ func TestInterfaceIgnoreOutgoing(t *testing.T) {
 	}{{"both directions", false, 2}, {"incoming only", true, 1}} {
 		t.Run(tt.name, func(t *testing.T) {
 			pair(t)
-			s := open(t, "lo", InterfaceConfig{IgnoreOutgoing: tt.ignore, Timeout: 20 * time.Millisecond})
+			s := open(t, "lo", InterfaceConfig{IgnoreOutgoing: tt.ignore, Timeout: 5 * time.Millisecond})
 			sender(t, "lo")(frame(60, 0))
 			if n := readAll(t, s, 3, func([]byte) {}); n != tt.want {
 				t.Errorf("frame came %d times, want %d", n, tt.want)

@@ -64,7 +64,11 @@ type Decoder struct {
 }
 
 // NewDecoder returns a Decoder.
-func NewDecoder() *Decoder {
+func NewDecoder() *Decoder { return newDecoder(false) }
+
+// newDecoder returns a Decoder that lets a panic of a layer through if so told,
+// for tests that want to see it.
+func newDecoder(ignorePanic bool) *Decoder {
 	d := &Decoder{
 		parsers: make(map[uint32]*gopacket.DecodingLayerParser, len(linkTypes)),
 		decoded: make([]gopacket.LayerType, 0, 16),
@@ -86,6 +90,7 @@ func NewDecoder() *Decoder {
 		p := gopacket.NewDecodingLayerParser(first)
 		p.SetDecodingLayerContainer(container)
 		p.IgnoreUnsupported = true
+		p.IgnorePanic = ignorePanic
 		d.parsers[link] = p
 	}
 	return d

@@ -220,10 +220,10 @@ func snap(data []byte) ([]byte, gopacket.LayerType, error) {
 	return data[5:], next, err
 }
 
-// mpls is a stack of labels (RFC 3032). What follows is not said but by the
-// explicit null labels: a version nibble of IP is taken for IP (RFC 4928 §3), 0
-// for the control word of an Ethernet pseudowire (RFC 4448 §4.6), and the rest
-// for Ethernet without one.
+// mpls is a stack of labels (RFC 3032). What follows is not said. A version
+// nibble of IP is taken for IP (RFC 4928 §3), and all else for the Ethernet of a
+// pseudowire, behind a control word (RFC 4448 §4.6) where sixteen bits of zero
+// look like one.
 func mpls(data []byte) ([]byte, gopacket.LayerType, error) {
 	for {
 		if len(data) < 4 {
@@ -235,7 +235,7 @@ func mpls(data []byte) ([]byte, gopacket.LayerType, error) {
 			break
 		}
 	}
-	if len(data) == 0 {
+	if len(data) < 4 {
 		return nil, 0, ErrTruncated
 	}
 	switch data[0] >> 4 {
@@ -243,10 +243,8 @@ func mpls(data []byte) ([]byte, gopacket.LayerType, error) {
 		return data, layers.LayerTypeIPv4, nil
 	case 6:
 		return data, layers.LayerTypeIPv6, nil
-	case 0:
-		if len(data) < 4 {
-			return nil, 0, ErrTruncated
-		}
+	}
+	if data[0] == 0 && data[1] == 0 {
 		data = data[4:]
 	}
 	return data, layers.LayerTypeEthernet, nil
@@ -272,17 +270,14 @@ func ppp(data []byte) ([]byte, gopacket.LayerType, error) {
 	if len(data) >= 2 && data[0] == 0xff && data[1] == 0x03 {
 		data = data[2:]
 	}
-	if len(data) == 0 {
+	if len(data) < 2 {
 		return nil, 0, ErrTruncated
 	}
 	protocol := uint16(data[0])
 	if protocol&1 != 0 {
 		data = data[1:]
 	} else {
-		if len(data) < 2 {
-			return nil, 0, ErrTruncated
-		}
-		protocol = protocol<<8 | uint16(data[1])
+		protocol = binary.BigEndian.Uint16(data)
 		data = data[2:]
 	}
 	switch protocol {
