@@ -1,0 +1,94 @@
+# flowtally: make help says what there is.
+
+.DEFAULT_GOAL := build
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# Tools that deploy/setup.sh had to fetch come first, Go's usual place last.
+export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 30s
+BENCH ?= .
+
+CONSOLE := $(shell find web/ui/src web/ui/public web/ui/index.html web/ui/*.ts web/ui/*.js web/ui/package.json -type f -not -name '* *' 2>/dev/null)
+
+.PHONY: help build binary console run setup test race fuzz bench torture lint generate clean env up down
+
+help: ## say what there is to make
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: setup build ## set up, build and show the product: flowtally lab --demo
+	@exec ./flowtally lab --demo
+
+build: console binary ## the console and the binary ./flowtally
+
+setup: ## install what is missing to build and run (asks first)
+	@deploy/setup.sh run
+
+binary:
+	@go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o flowtally .
+
+console: web/dist/index.html
+
+web/dist/index.html: web/ui/node_modules/.installed $(CONSOLE)
+	cd web/ui && npm run build
+	@touch $@
+
+web/ui/node_modules/.installed: web/ui/package-lock.json
+	cd web/ui && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+test: ## everything: checks, unit tests, real PostgreSQL, real peers, the page in Chromium
+	@deploy/setup.sh test
+	@$(MAKE) build
+	@$(MAKE) lint
+	@deploy/test.sh
+
+race: ## Go's tests alone, under the race detector
+	@go test -race ./...
+
+lint: ## gofmt, go vet, staticcheck, other systems, shell syntax
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+		if [ -n "$$unformatted" ]; then echo "gofmt: run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go tool -modfile=tools/go.mod staticcheck ./...
+	@for os in openbsd freebsd darwin; do echo "GOOS=$$os go build"; CGO_ENABLED=0 GOOS=$$os go build -o /dev/null ./... ; done
+	@for f in deploy/*.sh .ci/run; do bash -n "$$f"; done
+	@if command -v shellcheck >/dev/null; then shellcheck deploy/*.sh .ci/run; fi
+
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@go list ./... | while read -r pkg; do \
+		go test -list '^Fuzz' "$$pkg" </dev/null | { grep '^Fuzz' || true; } | while read -r target; do \
+			echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; \
+		done; \
+	done
+
+bench: ## Go's benchmarks with allocations; BENCH=regexp chooses
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+torture: ## hours of it: all tests ten times in random order under -race, then five minutes a fuzz target
+	@echo "torture: every Go test ten times, shuffled, under the race detector; then each fuzz target for five minutes"
+	go test -race -count 10 -shuffle on -timeout 120m ./...
+	@$(MAKE) fuzz FUZZTIME=5m
+
+generate: ## make generated files anew
+	go generate ./...
+
+clean: ## remove what was built and fetched here; data directories stay
+	rm -rf flowtally .tools web/ui/node_modules
+	find web/dist -mindepth 1 -not -name .gitkeep -delete
+
+env: .env ## write .env with random passwords for Docker, once
+
+.env:
+	@umask 077; for role in POSTGRES WRITER WEB READER; do \
+		echo "$${role}_PASSWORD=$$(LC_ALL=C tr -dc 'A-Za-z0-9' </dev/urandom | head -c 32 || true)"; \
+	done >.env; echo "wrote .env with four random passwords"
+
+up: env ## docker compose: build, start, wait until healthy
+	docker compose up --build --detach --wait
+
+down: ## docker compose: stop; the volume stays
+	docker compose down
