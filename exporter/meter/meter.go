@@ -42,9 +42,10 @@ const (
 	DefaultMaxFlows      = 1 << 20
 )
 
-// maxTime bounds the clock (beyond the year 36,000,000), so that no sum of
-// times overflows; strangers write timestamps into captures.
-const maxTime flow.Time = 1 << 60
+// MaxTime bounds the clock (beyond the year 36,000,000), so that no sum of times
+// overflows: strangers write timestamps into captures. Times above it count as
+// it, those before 1970 as 0.
+const MaxTime flow.Time = 1 << 60
 
 // Config says when flows end and how many live at most. A zero field, or a
 // negative one, means its default.
@@ -196,10 +197,10 @@ func (p *Process) ExpireN(dst []flow.Record, now flow.Time, n int) []flow.Record
 }
 
 // Due returns a time before which no flow is due, so that Expire would do
-// nothing until then; the latest Time there is when no flow lives.
+// nothing until then; a time after MaxTime when no flow lives.
 func (p *Process) Due() flow.Time {
 	if p.cache.live == 0 {
-		return maxTime + flow.MaxDuration
+		return MaxTime + flow.MaxDuration
 	}
 	return p.wheel.next()
 }
@@ -213,7 +214,7 @@ func (p *Process) Flush(dst []flow.Record) []flow.Record {
 // FlushN is Flush for at most n records. Nothing is left when Stats().Live is 0.
 func (p *Process) FlushN(dst []flow.Record, n int) []flow.Record {
 	for ; n > 0; n-- {
-		i := p.earliest(maxTime + flow.MaxDuration)
+		i := p.earliest(MaxTime + flow.MaxDuration)
 		if i == none {
 			break
 		}
@@ -230,7 +231,7 @@ func (p *Process) FlushN(dst []flow.Record, n int) []flow.Record {
 
 // setClock moves the clock forward to now, bounded, and returns now bounded.
 func (p *Process) setClock(now flow.Time) flow.Time {
-	now = max(0, min(now, maxTime))
+	now = max(0, min(now, MaxTime))
 	if now > p.clock {
 		p.clock = now
 		if slot := now >> p.wheel.shift; slot > p.wheel.pos+slots {
@@ -297,7 +298,7 @@ func (p *Process) ends(e *entry, flags flow.TCPFlags, now flow.Time) flow.EndRea
 // the cache.
 func (p *Process) start(dst []flow.Record, hash uint32, key *flow.Key, now flow.Time) ([]flow.Record, uint32) {
 	if p.cache.full() {
-		i := p.earliest(maxTime + flow.MaxDuration)
+		i := p.earliest(MaxTime + flow.MaxDuration)
 		e := &p.cache.entries[i]
 		reason := flow.EndLackOfResources
 		if p.clock >= p.due(e) {

@@ -203,7 +203,7 @@ func TestRecord(t *testing.T) {
 
 // TestStrangeTimes: no timestamp, however strange, upsets the order of things.
 func TestStrangeTimes(t *testing.T) {
-	for _, now := range []flow.Time{-1 << 63, -1, 0, 1, maxTime - 1, maxTime, 1<<63 - 1} {
+	for _, now := range []flow.Time{-1 << 63, -1, 0, 1, MaxTime - 1, MaxTime, 1<<63 - 1} {
 		p := New(Config{MaxFlows: 10})
 		got := p.Observe(nil, pkt(1, 0), now)
 		got = p.Observe(got, pkt(1, 0), at(0))

@@ -1,0 +1,250 @@
+package exporter
+
+import (
+	"errors"
+	"sync"
+	"syscall"
+
+	"flowtally/exporter/meter"
+	"flowtally/exporter/packet"
+	"flowtally/flow"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Summary is what Run did. Its sums balance:
+//
+//	Seen    = Packets + Ignored
+//	Flows   = Records − Split + NotSentBy.NotExpressible + NotSentBy.TooLong
+//	Records = Destination.Records + Destination.NotSent, of each destination
+type Summary struct {
+	// Seen is how many frames the Source gave.
+	Seen uint64 `json:"seen"`
+	// Packets and Bytes are what was metered: IP packets, and their octets as
+	// their headers state them.
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+	// Ignored is how many frames were not metered, IgnoredBy why.
+	Ignored   uint64  `json:"ignored"`
+	IgnoredBy Ignored `json:"ignored_by"`
+	// Flows is how many flow records were made.
+	Flows uint64 `json:"flows"`
+	// Records and Messages are what was made of them for each destination; Split
+	// is how many records more than flows that took, because a counter did not
+	// fit into one.
+	Records  uint64 `json:"records"`
+	Messages uint64 `json:"messages"`
+	Split    uint64 `json:"split"`
+	// Evicted is how many of Flows ended because the cache was full.
+	Evicted uint64 `json:"evicted"`
+	// FragmentsUnknown is how many fragments have no ports because their first
+	// was not seen before them.
+	FragmentsUnknown uint64 `json:"fragments_unknown"`
+	// KernelDrops is how many packets the kernel had no room for.
+	KernelDrops uint64 `json:"kernel_drops"`
+	// NotSent is how many records did not leave, summed over destinations,
+	// NotSentBy why.
+	NotSent   uint64  `json:"not_sent"`
+	NotSentBy NotSent `json:"not_sent_by"`
+	// Destinations says it for each destination, in the order of Config.To.
+	Destinations []Destination `json:"destinations"`
+}
+
+// Ignored counts frames that were not metered, by cause.
+type Ignored struct {
+	NotIP     uint64 `json:"not_ip"`
+	Truncated uint64 `json:"truncated"`
+	Malformed uint64 `json:"malformed"`
+	LinkType  uint64 `json:"link_type"`
+}
+
+func (i *Ignored) count(err error) {
+	switch {
+	case errors.Is(err, packet.ErrNotIP):
+		i.NotIP++
+	case errors.Is(err, packet.ErrTruncated):
+		i.Truncated++
+	case errors.Is(err, packet.ErrLinkType):
+		i.LinkType++
+	default:
+		i.Malformed++
+	}
+}
+
+func (i *Ignored) sum() uint64 { return i.NotIP + i.Truncated + i.Malformed + i.LinkType }
+
+// NotSent counts records that did not leave, by cause.
+type NotSent struct {
+	// NotExpressible: the dialect cannot say it (IPv6 in NetFlow v5). Once,
+	// whatever the number of destinations.
+	NotExpressible uint64 `json:"not_expressible"`
+	// TooLong: no message of the size allowed holds it, or the path does not
+	// take the message.
+	TooLong uint64 `json:"too_long"`
+	// Refused: nobody listens there (ICMP port unreachable).
+	Refused uint64 `json:"refused"`
+	// Unreachable: there is no way there.
+	Unreachable uint64 `json:"unreachable"`
+	// NoBuffer: the system had no room for the datagram.
+	NoBuffer uint64 `json:"no_buffer"`
+	// Failed: the system said something else; the log says what.
+	Failed uint64 `json:"failed"`
+}
+
+func (n *NotSent) sum() uint64 {
+	return n.NotExpressible + n.TooLong + n.Refused + n.Unreachable + n.NoBuffer + n.Failed
+}
+
+func (n *NotSent) add(m *NotSent) {
+	n.NotExpressible += m.NotExpressible
+	n.TooLong += m.TooLong
+	n.Refused += m.Refused
+	n.Unreachable += m.Unreachable
+	n.NoBuffer += m.NoBuffer
+	n.Failed += m.Failed
+}
+
+// Destination is what one destination was sent.
+type Destination struct {
+	To       string `json:"to"`
+	Messages uint64 `json:"messages"`
+	Records  uint64 `json:"records"`
+	NotSent  uint64 `json:"not_sent"`
+}
+
+// meteringCounts are counted by metering, sendingCounts and deliveryCounts by
+// sending, without a lock; the ledger has copies.
+type meteringCounts struct {
+	seen        uint64
+	ignored     Ignored
+	meter       meter.Stats
+	kernelDrops uint64
+}
+
+type sendingCounts struct {
+	messages, records, split uint64
+	notExpressible, tooLong  uint64
+}
+
+type deliveryCounts struct {
+	messages, records uint64
+	notSent           NotSent
+}
+
+// fail counts so many records as not sent because of err.
+func (d *deliveryCounts) fail(err error, records int) {
+	n := uint64(records)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		d.notSent.Refused += n
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENETDOWN):
+		d.notSent.Unreachable += n
+	case errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+		d.notSent.NoBuffer += n
+	case errors.Is(err, syscall.EMSGSIZE):
+		d.notSent.TooLong += n
+	default:
+		d.notSent.Failed += n
+	}
+}
+
+// ledger holds what both goroutines have reported, for Summary and for
+// Prometheus, whose Collector it is.
+type ledger struct {
+	mu       sync.Mutex
+	metering meteringCounts
+	sending  sendingCounts
+	to       []Destination
+	notSent  NotSent
+}
+
+func (l *ledger) metered(c *meteringCounts) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.metering = *c
+}
+
+func (l *ledger) sent(c *sendingCounts, to []*destination) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sending = *c
+	l.notSent = NotSent{NotExpressible: c.notExpressible, TooLong: c.tooLong}
+	l.to = l.to[:0]
+	for _, d := range to {
+		l.notSent.add(&d.counts.notSent)
+		l.to = append(l.to, Destination{d.name, d.counts.messages, d.counts.records, d.counts.notSent.sum()})
+	}
+}
+
+func (l *ledger) summary() Summary {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m, s := &l.metering, &l.sending
+	return Summary{
+		Seen: m.seen, Packets: m.meter.Packets, Bytes: m.meter.Bytes,
+		Ignored: m.ignored.sum(), IgnoredBy: m.ignored,
+		Flows: m.meter.Records(), Records: s.records, Messages: s.messages, Split: s.split,
+		Evicted:          m.meter.Ended[flow.EndLackOfResources],
+		FragmentsUnknown: m.meter.FragmentsUnknown,
+		KernelDrops:      m.kernelDrops,
+		NotSent:          l.notSent.sum(), NotSentBy: l.notSent,
+		Destinations: append([]Destination(nil), l.to...),
+	}
+}
+
+// What Prometheus is told. Labels are of fixed sets.
+var (
+	descPackets     = describe("packets_total", "IP packets metered.")
+	descBytes       = describe("bytes_total", "Octets of the IP packets metered.")
+	descIgnored     = describe("ignored_packets_total", "Frames not metered, by cause.", "cause")
+	descKernelDrops = describe("kernel_drops_total", "Packets the kernel had no room for.")
+	descLive        = describe("live_flows", "Flows in the cache.")
+	descFlows       = describe("flows_total", "Flow records made, by the reason they ended.", "reason")
+	descFragments   = describe("fragments_unknown_total", "Fragments without ports because their first was not seen before them.")
+	descRecords     = describe("records_total", "Data records put into messages.")
+	descMessages    = describe("messages_total", "Messages made; every destination gets a copy.")
+	descNotSent     = describe("records_not_sent_total", "Records that did not leave, summed over destinations, by cause.", "cause")
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("flowtally_exporter_"+name, help, labels, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (l *ledger) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(l, ch) }
+
+// Collect implements prometheus.Collector.
+func (l *ledger) Collect(ch chan<- prometheus.Metric) {
+	l.mu.Lock()
+	m, s, not := l.metering, l.sending, l.notSent
+	l.mu.Unlock()
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	counter(descPackets, m.meter.Packets)
+	counter(descBytes, m.meter.Bytes)
+	counter(descIgnored, m.ignored.NotIP, "not_ip")
+	counter(descIgnored, m.ignored.Truncated, "truncated")
+	counter(descIgnored, m.ignored.Malformed, "malformed")
+	counter(descIgnored, m.ignored.LinkType, "link_type")
+	counter(descKernelDrops, m.kernelDrops)
+	ch <- prometheus.MustNewConstMetric(descLive, prometheus.GaugeValue, float64(m.meter.Live))
+	for _, r := range []struct {
+		reason flow.EndReason
+		label  string
+	}{
+		{flow.EndIdleTimeout, "idle"}, {flow.EndActiveTimeout, "active"}, {flow.EndOfFlow, "end"},
+		{flow.EndForced, "forced"}, {flow.EndLackOfResources, "evicted"},
+	} {
+		counter(descFlows, m.meter.Ended[r.reason], r.label)
+	}
+	counter(descFragments, m.meter.FragmentsUnknown)
+	counter(descRecords, s.records)
+	counter(descMessages, s.messages)
+	counter(descNotSent, not.NotExpressible, "not_expressible")
+	counter(descNotSent, not.TooLong, "too_long")
+	counter(descNotSent, not.Refused, "refused")
+	counter(descNotSent, not.Unreachable, "unreachable")
+	counter(descNotSent, not.NoBuffer, "no_buffer")
+	counter(descNotSent, not.Failed, "failed")
+}
