@@ -262,9 +262,8 @@ func (w *work) templates(set uint16, r reader, options bool) {
 			return
 		}
 	}
-	if r.remaining() > 0 && !r.allZero() {
-		w.skipped(&m.Malformed, 1, set, r.pos, errTemplateCut)
-	}
+	// What is left is too short for a template: padding, which not every device
+	// makes of zeros.
 }
 
 // template reads the specifiers of one template and learns it. It returns false

@@ -110,9 +110,19 @@ const (
 	slots
 )
 
+// ofHeader reports whether the slot is of an IP header, of which a template for
+// tunnels has two.
+func (s slot) ofHeader() bool {
+	switch s {
+	case slotProtocol, slotSrc4, slotDst4, slotSrc6, slotDst6:
+		return true
+	}
+	return false
+}
+
 // rule is what an element means to us. Of several in a template that fill the
-// same slot, the one of the lowest rank does, and among equals the first; the
-// others are extras.
+// same slot, the one of the lowest rank does, and among equals the first, or the
+// last for the headers of tunnels; the others are extras.
 type rule struct {
 	slot slot
 	rank uint8
@@ -280,6 +290,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 	}
 
 	var winner [slots]int // index in specs, plus one
+	tunnel := false
 	var rules = make([]rule, len(specs))
 	for i, f := range specs {
 		if d.scopeOctets && f.scope {
@@ -295,8 +306,14 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 			continue
 		}
 		rules[i] = r
-		if w := winner[r.slot]; w == 0 || r.rank < rules[w-1].rank {
+		w := winner[r.slot]
+		if w == 0 || r.rank < rules[w-1].rank {
 			winner[r.slot] = i + 1
+		} else if r.slot.ofHeader() && r.rank == rules[w-1].rank {
+			// Headers stand in a template in their order in the packet: what
+			// says the same again is of the packet inside.
+			winner[r.slot] = i + 1
+			tunnel = true
 		}
 	}
 	has := func(s slot) bool { return winner[s] != 0 }
@@ -377,7 +394,11 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 			case !d.uptime && r.set == setEndUptime:
 				o.set, t.resolve = setEndInit, t.resolve|resolveInit
 			}
-		} else if !options && bearsMeaning(f, r) {
+		}
+		// The tunnel around the packet is extra, also where its addresses are of
+		// the other kind and could have been the flow's.
+		outer := tunnel && r.slot.ofHeader() && (o.set == setNothing || dual && (r.slot == slotSrc6 || r.slot == slotDst6))
+		if !options && (outer || o.set == setNothing && bearsMeaning(f, r)) {
 			extras = append(extras, extraField{spec: i, offset: offset, length: width, pen: f.pen, id: f.id})
 		}
 		offset += width

@@ -1,0 +1,439 @@
+package netflow
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"flowtally/flow"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
+)
+
+// payload is one datagram of a capture.
+type payload struct {
+	from netip.AddrPort
+	data []byte
+}
+
+// payloads returns the datagrams of a file in one of the forms of the shared
+// captures.
+func payloads(t *testing.T, path, form string) []payload {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := netip.MustParseAddrPort("127.0.0.1:2055")
+	var out []payload
+	switch form {
+	case "dgram":
+		return []payload{{here, b}}
+	case "v5cat":
+		for len(b) >= v5Header {
+			n := min(len(b), v5Header+v5Record*int(binary.BigEndian.Uint16(b[2:])))
+			out, b = append(out, payload{here, b[:n]}), b[n:]
+		}
+	case "ipfixfile":
+		for len(b) >= 16 {
+			n := min(len(b), int(binary.BigEndian.Uint16(b[2:])))
+			out, b = append(out, payload{here, b[:n]}), b[n:]
+		}
+	case "pcap":
+		return pcapPayloads(t, path)
+	default:
+		t.Fatalf("%s: form %q", path, form)
+	}
+	return out
+}
+
+// pcapPayloads returns the payloads of UDP packets that begin like ours.
+func pcapPayloads(t *testing.T, path string) []payload {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var source gopacket.PacketDataSource
+	var link layers.LinkType
+	br := bufio.NewReader(f)
+	magic, _ := br.Peek(4)
+	if binary.LittleEndian.Uint32(magic) == 0x0a0d0d0a {
+		r, err := pcapgo.NewNgReader(br, pcapgo.DefaultNgReaderOptions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source, link = r, r.LinkType()
+	} else {
+		r, err := pcapgo.NewReader(br)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source, link = r, r.LinkType()
+	}
+	var out []payload
+	for {
+		data, _, err := source.ReadPacketData()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := gopacket.NewPacket(data, link, gopacket.Default)
+		udp, ok := p.Layer(layers.LayerTypeUDP).(*layers.UDP)
+		if !ok || len(udp.Payload) < 2 {
+			continue
+		}
+		switch binary.BigEndian.Uint16(udp.Payload) {
+		case 1, 5, 9, 10:
+		default:
+			continue
+		}
+		a, _ := netip.AddrFromSlice(p.NetworkLayer().NetworkFlow().Src().Raw())
+		out = append(out, payload{netip.AddrPortFrom(a, uint16(udp.SrcPort)), udp.Payload})
+	}
+}
+
+// tally is what a group of captures comes to.
+type tally struct {
+	datagrams, other, templates, records, options, noTemplate, malformed int
+	withdrawals, appended                                                int
+	bytes, packets                                                       uint64
+}
+
+// replay decodes every file of a group in order, with one decoder.
+func replay(t *testing.T, dir string, files [][2]string) (sum tally, recs []flow.Record) {
+	d := NewDecoder(Limits{})
+	for _, f := range files {
+		for _, p := range payloads(t, filepath.Join(dir, f[0]), f[1]) {
+			var m Message
+			n := len(recs)
+			var err error
+			recs, err = d.Decode(recs, &m, p.from, noon, p.data)
+			sum.datagrams++
+			if errors.Is(err, ErrVersion) {
+				sum.other++
+			} else if (m.NoTemplate+m.Malformed+m.OverLimit > 0) != (err != nil) {
+				t.Errorf("%s: %+v with error %v: what is counted is said", f[0], m, err)
+			}
+			sum.templates += m.Templates
+			sum.records += m.Records
+			sum.options += m.OptionRecords
+			sum.noTemplate += m.NoTemplate
+			sum.malformed += m.Malformed
+			sum.withdrawals += m.Withdrawals
+			sum.appended += len(recs) - n
+		}
+	}
+	for i := range recs {
+		sum.bytes += recs[i].Bytes
+		sum.packets += recs[i].Packets
+	}
+	return sum, recs
+}
+
+// table reads a TSV file with a header as one map a line.
+func table(t *testing.T, path string) []map[string]string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	head := strings.Split(lines[0], "\t")
+	var rows []map[string]string
+	for _, l := range lines[1:] {
+		row := make(map[string]string)
+		for i, c := range strings.Split(l, "\t") {
+			if i < len(head) {
+				row[head[i]] = c
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// differences are where we rightly come to something else than the reference,
+// which counts records as they stand on the wire, forward delta counters only,
+// and any template whatever it says.
+var differences = map[string]struct {
+	why  string
+	want func(*tally)
+}{
+	"ls_nf9_cisco_asa_1": {
+		"the ASA counts in octetTotalCount; there is no delta counter",
+		func(w *tally) { w.bytes = 888 },
+	},
+	"ls_ipfix_yaf": {
+		"two biflows in total counters, both answered",
+		func(w *tally) { w.appended, w.bytes, w.packets = 4, 596, 10 },
+	},
+	"tg_ipfix_example": {
+		"29 biflows in total counters, of which two were not answered",
+		func(w *tally) { w.appended, w.bytes, w.packets = 56, 577437, 1070 },
+	},
+	"ak_biflow_ipfixprobe": {
+		"four biflows, of which two were answered",
+		func(w *tally) { w.appended = 6; w.bytes += 1674; w.packets += 26 },
+	},
+	"l9_malformed_1": {
+		"templates of zero octets are refused, so their data has none",
+		func(w *tally) { w.templates, w.noTemplate = 0, 3 },
+	},
+	"l9_malformed_3": {
+		"an options template of zero octets is refused, so its data has none",
+		func(w *tally) { w.templates, w.noTemplate = 0, 1 },
+	},
+	"l9_malformed_5": {
+		"an options template of zero octets is refused, so its data has none",
+		func(w *tally) { w.templates, w.noTemplate = 0, 1 },
+	},
+	"l9_malformed-OT": {
+		"an options template of zero octets is refused, so its data has none",
+		func(w *tally) { w.templates, w.noTemplate = 0, 1 },
+	},
+	"l9_fuzz_a": {
+		"a template of zero octets is refused",
+		func(w *tally) { w.templates = 3 },
+	},
+	"l9_malformed_4": {
+		"zero octets behind the last set are padding, not an error",
+		func(w *tally) { w.malformed = 0 },
+	},
+	"cm_procera_truncated": {
+		"a set that reaches past the end of the message is skipped whole",
+		func(w *tally) { w.templates = 0 },
+	},
+	"cm_procera_tail_cut": {
+		"a set that reaches past the end is malformed before it lacks a template",
+		func(w *tally) { w.noTemplate = 0 },
+	},
+}
+
+func TestEveryCaptureOfTheWireDecodesToItsTruth(t *testing.T) {
+	data := shared(t, "data")
+	groups := make(map[string][][2]string)
+	for _, row := range table(t, filepath.Join(data, "REPLAY.tsv")) {
+		groups[row["group"]] = append(groups[row["group"]], [2]string{row["file"], row["format"]})
+	}
+	for _, row := range table(t, filepath.Join(data, "WIRE_TRUTH.tsv")) {
+		group := strings.TrimPrefix(row["group"], "wire/")
+		t.Run(group, func(t *testing.T) {
+			number := func(column string) int {
+				n, err := strconv.Atoi(row[column])
+				if err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+			got, _ := replay(t, data, groups[group])
+			want := tally{
+				datagrams: number("datagrams"), other: number("other_version"),
+				templates:   number("templates") + number("options_templates"),
+				records:     number("flow_records"),
+				options:     number("option_records"),
+				noTemplate:  number("unknown_template_sets"),
+				withdrawals: number("withdrawals"),
+				bytes:       uint64(number("sum_bytes_ie1")),
+				packets:     uint64(number("sum_packets_ie2")),
+			}
+			want.appended = want.records
+			// The reference counts datagrams with an error, we count sets: they
+			// agree on whether there are any.
+			if number("datagrams_with_errors") > want.other {
+				want.malformed = max(got.malformed, 1)
+			}
+			if diff, ok := differences[group]; ok {
+				diff.want(&want)
+			}
+			if got != want {
+				t.Errorf("\n got %+v\nwant %+v", got, want)
+			}
+		})
+	}
+}
+
+// reference is one record of the reference decode.
+type reference struct {
+	Kind              string
+	Version           Version `json:"v"`
+	Src, Dst, NextHop *netip.Addr
+	SrcPort           *uint16 `json:"sport"`
+	DstPort           *uint16 `json:"dport"`
+	ICMP, ICMP6       *uint16
+	Protocol          *flow.Protocol `json:"proto"`
+	TOS               *uint8
+	TCPFlags          *flow.TCPFlags
+	Bytes, Packets    *uint64
+	InIf              *uint32 `json:"in_if"`
+	OutIf             *uint32 `json:"out_if"`
+	SrcAS             *uint32 `json:"src_as"`
+	DstAS             *uint32 `json:"dst_as"`
+	SrcMask           *uint8  `json:"src_mask"`
+	DstMask           *uint8  `json:"dst_mask"`
+	VLAN              *uint16
+	EndReason         *flow.EndReason `json:"end_reason"`
+	Direction         *uint8
+	Start             *flow.Time `json:"start_ms"`
+	End               *flow.Time `json:"end_ms"`
+	StartSec          *flow.Time `json:"start_s"`
+	EndSec            *flow.Time `json:"end_s"`
+	First             *uint32
+	Last              *uint32
+	FirstUptime       *uint32 `json:"first_uptime"`
+	LastUptime        *uint32 `json:"last_uptime"`
+	Fields            [][3]any
+}
+
+// count returns how many fields of the record are one of IANA's elements ids.
+func (r *reference) count(ids ...float64) (n int) {
+	for _, f := range r.Fields {
+		if f[0] == 0.0 && slices.Contains(ids, f[1].(float64)) {
+			n++
+		}
+	}
+	return n
+}
+
+// references reads the reference decode of a group, flow records only.
+func references(t *testing.T, dir string) []reference {
+	t.Helper()
+	var r io.Reader
+	if f, err := os.Open(filepath.Join(dir, "decoded.jsonl")); err == nil {
+		defer f.Close()
+		r = f
+	} else {
+		b, err := os.ReadFile(filepath.Join(dir, "decoded.jsonl.gz"))
+		if err != nil {
+			t.Skip("no reference decode")
+		}
+		if r, err = gzip.NewReader(bytes.NewReader(b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out []reference
+	for dec := json.NewDecoder(r); ; {
+		var line struct{ Record *reference }
+		if err := dec.Decode(&line); errors.Is(err, io.EOF) {
+			return out
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if line.Record != nil && line.Record.Kind == "data" {
+			out = append(out, *line.Record)
+		}
+	}
+}
+
+// same compares a field where the reference has it.
+func same[T comparable](t *testing.T, i int, name string, got T, want *T) {
+	t.Helper()
+	if want != nil && got != *want {
+		t.Errorf("record %d: %s is %v, want %v", i, name, got, *want)
+	}
+}
+
+func TestEveryFieldOfEveryCaptureEqualsTheReference(t *testing.T) {
+	data := shared(t, "data")
+	groups := make(map[string][][2]string)
+	for _, row := range table(t, filepath.Join(data, "REPLAY.tsv")) {
+		groups[row["group"]] = append(groups[row["group"]], [2]string{row["file"], row["format"]})
+	}
+	compared := 0
+	for group, files := range groups {
+		t.Run(group, func(t *testing.T) {
+			sum, recs := replay(t, data, files)
+			want := references(t, filepath.Join(data, "wire", group))
+			if sum.appended != sum.records {
+				t.Skip("biflows are two records here and one there")
+			}
+			if len(recs) != len(want) {
+				t.Fatalf("%d records, want %d", len(recs), len(want))
+			}
+			for i, w := range want {
+				r := &recs[i]
+				compared++
+				address := func(name string, got flow.Addr, want *netip.Addr) {
+					if want != nil && got.Netip() != *want {
+						t.Errorf("record %d: %s is %v, want %v", i, name, got.Netip(), *want)
+					}
+				}
+				// Of a record with two pairs of addresses the reference names one
+				// of them; we name the flow's, not the zeros, and not the tunnel's.
+				if w.count(8, 27) <= 1 {
+					address("source", r.SrcAddr, w.Src)
+					address("destination", r.DstAddr, w.Dst)
+				}
+				if w.NextHop != nil && !w.NextHop.IsUnspecified() {
+					address("next hop", r.NextHop, w.NextHop)
+				}
+				if !isICMP(r.Protocol) {
+					same(t, i, "source port", r.SrcPort, w.SrcPort)
+					same(t, i, "destination port", r.DstPort, w.DstPort)
+				} else {
+					for _, code := range []*uint16{w.ICMP, w.ICMP6} {
+						if code != nil && *code != 0 {
+							same(t, i, "type and code", r.DstPort, code)
+						}
+					}
+				}
+				if w.count(4) <= 1 {
+					same(t, i, "protocol", r.Protocol, w.Protocol)
+				}
+				same(t, i, "tos", r.TOS, w.TOS)
+				same(t, i, "tcp flags", r.TCPFlags, w.TCPFlags)
+				same(t, i, "bytes", r.Bytes, w.Bytes)
+				same(t, i, "packets", r.Packets, w.Packets)
+				same(t, i, "in interface", r.InIf, w.InIf)
+				same(t, i, "out interface", r.OutIf, w.OutIf)
+				same(t, i, "source AS", r.SrcAS, w.SrcAS)
+				same(t, i, "destination AS", r.DstAS, w.DstAS)
+				same(t, i, "source mask", r.SrcMask, w.SrcMask)
+				same(t, i, "destination mask", r.DstMask, w.DstMask)
+				same(t, i, "vlan", r.VLAN, w.VLAN)
+				same(t, i, "end reason", r.EndReason, w.EndReason)
+				same(t, i, "start", r.Start, w.Start)
+				if w.End != nil {
+					same(t, i, "end", r.End, w.End)
+				}
+				if w.StartSec != nil {
+					same(t, i, "start", r.Start/flow.Second, w.StartSec)
+				}
+				if w.EndSec != nil {
+					same(t, i, "end", r.End/flow.Second, w.EndSec)
+				}
+				first, last := w.First, w.Last
+				if w.Version == V9 {
+					first, last = w.FirstUptime, w.LastUptime
+				}
+				if w.Version != IPFIX && !strings.HasPrefix(group, "ls_nf5_invalid") && first != nil && last != nil {
+					if got, want := r.End-r.Start, flow.Time(int32(*last-*first)); got != want {
+						t.Errorf("record %d: lasted %d ms, want %d", i, got, want)
+					}
+				}
+				if r.Extra != nil && !json.Valid(r.Extra) {
+					t.Errorf("record %d: extra is not JSON: %s", i, r.Extra)
+				}
+			}
+		})
+	}
+	if compared < 5000 {
+		t.Errorf("only %d records were compared", compared)
+	}
+}
