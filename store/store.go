@@ -65,6 +65,8 @@ const connectTimeout = 10 * time.Second
 // DB is a database with our schema.
 type DB struct {
 	pool *pgxpool.Pool
+	// columns holds the type of each column of parts.flows, by name.
+	columns map[string]uint32
 }
 
 // Open connects to a database and checks that its schema is the one this binary
@@ -118,7 +120,10 @@ func (db *DB) check(ctx context.Context, c *pgconn.Config) error {
 	case version > want:
 		return newerError(c.Database, version)
 	}
-	return nil
+	if db.columns, err = flowsColumns(ctx, db.pool); err != nil {
+		return connectError(err, c)
+	}
+	return checkColumns(db.columns)
 }
 
 func newerError(database string, version int64) error {
@@ -128,6 +133,7 @@ func newerError(database string, version int64) error {
 
 // queryer is a connection or a pool of them.
 type queryer interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
@@ -140,6 +146,26 @@ func schemaVersion(ctx context.Context, q queryer) (int64, error) {
 		return 0, nil
 	}
 	return version, err
+}
+
+// flowsColumns returns the types of the columns of parts.flows.
+func flowsColumns(ctx context.Context, q queryer) (map[string]uint32, error) {
+	rows, err := q.Query(ctx, `select attname::text, atttypid from pg_attribute
+		where attrelid = (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'parts' and c.relname = 'flows')
+		and attnum > 0 and not attisdropped`)
+	if err != nil {
+		return nil, err
+	}
+	columns := make(map[string]uint32)
+	var (
+		name string
+		oid  uint32
+	)
+	_, err = pgx.ForEachRow(rows, []any{&name, &oid}, func() error {
+		columns[name] = oid
+		return nil
+	})
+	return columns, err
 }
 
 // MigrateConfig is what Migrate may do beside migrating.

@@ -1,0 +1,200 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"flowtally/flow"
+)
+
+const (
+	// DefaultMaxPartitions is how many hours of flow_end the store holds at most.
+	DefaultMaxPartitions = 2_000
+	// partitionsAtOnce bounds how many partitions one transaction makes: each
+	// costs the server locks.
+	partitionsAtOnce = 50
+	// partitionLock is the advisory lock of whoever changes the set of
+	// partitions: "flow" and a number.
+	partitionLock = 0x666c6f77_0001
+	// fullFor is how long we believe that there is no room for another hour.
+	fullFor = 10 * time.Second
+)
+
+// partitions is what a writer knows of the partitions: enough to write without
+// asking. What it knows may be out of date only in that one was removed, which
+// the transaction that writes finds out.
+type partitions struct {
+	limit int
+
+	mu sync.Mutex
+	// minStart is parts.partition.min_start by hour; an hour that is not in it is
+	// not known to exist.
+	minStart map[flow.Time]flow.Time
+	// full is until when no new hours are tried.
+	full time.Time
+}
+
+func newPartitions(limit int) *partitions {
+	if limit <= 0 {
+		limit = DefaultMaxPartitions
+	}
+	return &partitions{limit: limit, minStart: make(map[flow.Time]flow.Time)}
+}
+
+// partitionName is the name of an hour's table in schema parts.
+func partitionName(hour flow.Time) string { return "flows_" + hour.Time().Format("2006010215") }
+
+// known reports whether the hour's partition exists as far as we know.
+func (p *partitions) known(hour flow.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.minStart[hour]
+	return ok
+}
+
+// count returns how many partitions are known.
+func (p *partitions) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.minStart)
+}
+
+// lowers reports whether start is before what is known as the hour's min_start.
+func (p *partitions) lowers(hour, start flow.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known, ok := p.minStart[hour]
+	return !ok || start < known
+}
+
+// lowered remembers a min_start that was committed.
+func (p *partitions) lowered(hour, start flow.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known, ok := p.minStart[hour]; ok && start < known {
+		p.minStart[hour] = start
+	}
+}
+
+// forget makes the next writer ask again.
+func (p *partitions) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.minStart)
+}
+
+// ensure sees to it that the partitions of the hours exist, and returns those
+// for which there is no room. Hours between first and last are let in even then:
+// they are the hours of receipt, as many as there is time, and what has no room
+// goes there.
+func (p *partitions) ensure(ctx context.Context, conn *pgx.Conn, hours []flow.Time, first, last flow.Time) (refused []flow.Time, err error) {
+	var missing []flow.Time
+	p.mu.Lock()
+	full := time.Now().Before(p.full)
+	for _, h := range hours {
+		if _, ok := p.minStart[h]; ok {
+			continue
+		}
+		if full && (h < first || h > last) {
+			refused = append(refused, h)
+		} else {
+			missing = append(missing, h)
+		}
+	}
+	p.mu.Unlock()
+	for some := range slices.Chunk(missing, partitionsAtOnce) {
+		no, err := p.create(ctx, conn, some, first, last)
+		if err != nil {
+			return nil, fmt.Errorf("partition: %w", err)
+		}
+		refused = append(refused, no...)
+	}
+	return refused, nil
+}
+
+// create makes partitions, in one transaction. Everybody who does takes turns.
+func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Time, first, last flow.Time) (refused []flow.Time, err error) {
+	found := make(map[flow.Time]flow.Time)
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		// Attaching a partition lets readers and writers of the others go on, but
+		// waits for whoever holds the whole table, and everybody else then waits
+		// for us. Better we come again.
+		if _, err := tx.Exec(ctx, "set local lock_timeout = '5s'"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", int64(partitionLock)); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, "select hour, min_start from parts.partition")
+		if err != nil {
+			return err
+		}
+		var hour, start time.Time
+		if _, err := pgx.ForEachRow(rows, []any{&hour, &start}, func() error {
+			found[flow.TimeOf(hour)] = flow.TimeOf(start)
+			return nil
+		}); err != nil {
+			return err
+		}
+		for _, h := range hours {
+			if _, ok := found[h]; ok {
+				continue
+			}
+			if len(found) >= p.limit && (h < first || h > last) {
+				refused = append(refused, h)
+				continue
+			}
+			if err := createPartition(ctx, tx, h); err != nil {
+				return err
+			}
+			found[h] = h
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for h, start := range found {
+		if known, ok := p.minStart[h]; !ok || start < known {
+			p.minStart[h] = start
+		}
+	}
+	if len(refused) > 0 {
+		p.full = time.Now().Add(fullFor)
+	}
+	return refused, nil
+}
+
+// createPartition makes the table beside the others and then attaches it, which
+// needs less of a lock than making it as a partition. The check tells the server
+// that no row has to be looked at; afterwards the bounds say the same, and it
+// would only be computed twice for every row.
+func createPartition(ctx context.Context, tx pgx.Tx, hour flow.Time) error {
+	const form = "2006-01-02 15:04:05+00"
+	var (
+		name = "parts." + partitionName(hour)
+		from = hour.Time().Format(form)
+		to   = (hour + flow.Hour).Time().Format(form)
+	)
+	for _, statement := range []string{
+		fmt.Sprintf("create table %s (like parts.flows including defaults including constraints including storage, constraint hour check (flow_end >= '%s' and flow_end < '%s'))", name, from, to),
+		fmt.Sprintf("alter table %s owner to %s", name, RoleWriter),
+		fmt.Sprintf("alter table parts.flows attach partition %s for values from ('%s') to ('%s')", name, from, to),
+		fmt.Sprintf("alter table %s drop constraint hour", name),
+	} {
+		if _, err := tx.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	// Its rows end in the hour, so the hour's begin is a bound until one of them
+	// starts earlier.
+	_, err := tx.Exec(ctx, "insert into parts.partition (hour, min_start, name) values ($1, $1, $2)", hour.Time(), partitionName(hour))
+	return err
+}
