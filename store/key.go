@@ -290,7 +290,14 @@ func (c keyColumn) text(s *string) Value {
 	if s == nil {
 		return Value{Column: c.column, Label: absent}
 	}
-	return Value{Column: c.column, V: *s, Label: *s}
+	text := *s
+	if c.kind == kindAddr {
+		// PostgreSQL and Go differ in how they write some IPv6 addresses.
+		if a, err := netip.ParseAddr(text); err == nil {
+			text = a.String()
+		}
+	}
+	return Value{Column: c.column, V: text, Label: text}
 }
 
 // joinLabels is the label of a group of several keys: an arrow from the source
