@@ -82,7 +82,7 @@ export class Problem extends Error {
     readonly detail: string,
     readonly status: number,
   ) {
-    super(detail || title);
+    super(`${title} ${detail}`.trim());
   }
 }
 
@@ -109,14 +109,14 @@ export async function get<T>(address: string, signal: AbortSignal): Promise<T> {
     res = await fetch(address, { signal, headers: { accept: 'application/json' } });
   } catch (err) {
     if (signal.aborted) throw err;
-    throw new Problem('The server does not answer', 'Is flowtally web still running? The page asks again by itself while it is live.', 0);
+    throw new Problem('The server does not answer.', 'Is flowtally web still running? The page asks again by itself while it is live.', 0);
   }
   if (res.ok) {
     try {
       return (await res.json()) as T;
     } catch (err) {
       if (signal.aborted) throw err;
-      throw new Problem('The answer was cut off', 'The connection broke while the answer came in. Ask again.', res.status);
+      throw new Problem('The answer was cut off.', 'The connection broke while the answer came in. Ask again.', res.status);
     }
   }
   const text = await res.text().catch(() => '');
@@ -128,5 +128,7 @@ export async function get<T>(address: string, signal: AbortSignal): Promise<T> {
   }
   const reasons = (p.errors ?? []).map((e) => e.message ?? '').filter(Boolean);
   const detail = [p.detail ?? '', ...reasons.filter((r) => r !== p.detail)].filter(Boolean).join(': ');
-  throw new Problem(p.title || `The server answered with status ${res.status}`, detail, res.status);
+  // The server's sentence says more than the name of a status.
+  const [sentence = '', ...more] = detail.split(/(?<=[.!?])\s+(?=[A-Z])/);
+  throw new Problem(sentence || `The server answered with status ${res.status}${p.title ? ', ' + p.title : ''}`, more.join(' '), res.status);
 }

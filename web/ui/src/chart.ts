@@ -48,6 +48,7 @@ export class Chart {
   draw(p: Picture): void {
     const font = getComputedStyle(document.body).fontFamily;
     const label = { color: p.palette.soft, fontSize: 11, fontFamily: font };
+    const some = p.series.some((s) => s.values.some((v) => v > 0));
     const wide = this.#chart.getWidth();
     this.#chart.setOption(
       {
@@ -79,7 +80,8 @@ export class Chart {
         yAxis: {
           type: 'value',
           min: 0,
-          max: (v: { max: number }) => (v.max > 0 ? null : 1),
+          max: some ? null : 1,
+          interval: some ? undefined : 0.5,
           splitNumber: 4,
           axisLine: { show: false },
           axisTick: { show: false },
@@ -96,8 +98,8 @@ export class Chart {
             stack: p.stacked ? 'all' : undefined,
             step: p.stacked ? 'end' : undefined,
             z: p.lit === s.id ? 3 : 2,
-            lineStyle: { color: s.colour, width: p.stacked ? 1 : p.lit === s.id ? 2.5 : 1.5, opacity: dim ? 0.25 : 1 },
-            areaStyle: p.stacked ? { color: s.colour, opacity: dim ? 0.15 : 0.72 } : undefined,
+            lineStyle: { color: s.colour, width: p.stacked ? 0 : p.lit === s.id ? 2.5 : 1.5, opacity: dim ? 0.25 : 1 },
+            areaStyle: p.stacked ? { color: s.colour, opacity: dim ? 0.2 : 0.9 } : undefined,
             data: this.#data(p, s),
           };
         }),

@@ -63,7 +63,7 @@ export class Query<T> {
       this.at = Date.now();
     } catch (err) {
       if (this.#abort !== abort || abort.signal.aborted) return;
-      this.error = err instanceof Problem ? err : new Problem('This page made a mistake', String(err), 0);
+      this.error = err instanceof Problem ? err : new Problem('This page made a mistake.', String(err), 0);
     } finally {
       clearTimeout(timer);
       if (this.#abort === abort) {

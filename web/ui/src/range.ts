@@ -92,8 +92,6 @@ function midnight(ms: number, zone: Zone, days = 0): number {
   return zone === 'utc' ? Date.UTC(p.y, p.mo - 1, p.d + days) : new Date(p.y, p.mo - 1, p.d + days).getTime();
 }
 
-const hint = 'Write -6h, yesterday, 10:30, 2026-11-21 or 2026-11-21 10:30.';
-
 /** Typed is what a typed range means, or why it means nothing. */
 export type Typed = { range: Range; error?: undefined } | { range?: undefined; error: string };
 
@@ -103,13 +101,13 @@ export type Typed = { range: Range; error?: undefined } | { range?: undefined; e
  */
 export function typed(from: string, to: string, now: number, zone: Zone): Typed {
   const a = typedEnd(from.trim().toLowerCase(), now, zone);
-  if (!a) return { error: from.trim() ? `“${from.trim()}” is not a time. ${hint}` : `From when? ${hint}` };
+  if (!a) return { error: from.trim() ? `“${from.trim()}” is not a time that can be read here.` : 'From when?' };
   let b: End | undefined;
   if (to.trim() === '') {
     b = a.until !== undefined && a.until < now ? { text: iso(a.until) } : { text: 'now' };
   } else {
     b = typedEnd(to.trim().toLowerCase(), now, zone, true);
-    if (!b) return { error: `“${to.trim()}” is not a time. ${hint}` };
+    if (!b) return { error: `“${to.trim()}” is not a time that can be read here.` };
   }
   const range = { from: a.text, to: b.text };
   const f = resolveRange(range, now);
@@ -209,13 +207,24 @@ export function timeText(ms: number, zone: Zone, seconds: 'auto' | 'always' | 'n
   return `${two(p.h)}:${two(p.mi)}${s}`;
 }
 
+const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+/** shortDay writes a day of this year as 21 Nov, any other as 2024-11-21. */
+function shortDay(ms: number, zone: Zone, now: number): string {
+  const p = parts(ms, zone);
+  return p.y === parts(now, zone).y ? `${p.d} ${months[p.mo - 1]}` : dayText(ms, zone);
+}
+
 /** rangeText writes a range as shortly as can be: the day once, and not at all when it is today. */
 export function rangeText(f: Fixed, zone: Zone, now: number): string {
   const seconds = f.to - f.from < 600 * second ? 'auto' : 'never';
-  const [d1, d2, d0] = [dayText(f.from, zone), dayText(f.to, zone), dayText(now, zone)];
+  const [d1, d2, d0] = [f.from, f.to, now].map((t) => dayText(t, zone));
   const [t1, t2] = [timeText(f.from, zone, seconds), timeText(f.to, zone, seconds)];
-  if (d1 === d2) return (d1 === d0 ? '' : d1 + ' ') + `${t1} – ${t2}`;
-  return `${d1} ${t1} – ${d2} ${t2}`;
+  const day = (ms: number): string => shortDay(ms, zone, now) + ' ';
+  if (d1 === d2) return (d1 === d0 ? '' : day(f.from)) + `${t1} – ${t2}`;
+  // Midnight is the end of the day before.
+  if (f.to - f.from <= 86400 * second && t2 === '00:00') return `${day(f.from)}${t1} – 24:00`;
+  return `${day(f.from)}${t1} – ${day(f.to)}${t2}`;
 }
 
 /** fieldText writes an end of a range as a person would type it. */
