@@ -1,0 +1,236 @@
+package exporter
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"flowtally/exporter/capture"
+	"flowtally/netflow"
+)
+
+// truth is one row of TRUTH.tsv whose figures two other programs agree on.
+type truth struct {
+	path                   string
+	frames, packets, bytes uint64
+	v4, v6                 uint64
+}
+
+// truths returns the folder of the captures that are not part of the repository
+// and what they hold, or skips the test.
+func truths(t testing.TB) (dir string, rows []truth) {
+	t.Helper()
+	dir = os.Getenv("FLOWTALLY_SHARED")
+	if dir == "" {
+		root, err := os.Getwd()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+				break
+			}
+			if root == filepath.Dir(root) {
+				t.Fatal("no go.mod above the package")
+			}
+			root = filepath.Dir(root)
+		}
+		dir = filepath.Join(root, "..", "shared")
+	}
+	dir = filepath.Join(dir, "data")
+	f, err := os.Open(filepath.Join(dir, "TRUTH.tsv"))
+	if err != nil {
+		t.Skip("no shared captures: FLOWTALLY_SHARED is not set and ../shared has none")
+	}
+	defer f.Close()
+	var names []string
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Split(lines.Text(), "\t")
+		if names == nil {
+			names = fields
+			continue
+		}
+		row := map[string]string{}
+		for i, v := range fields {
+			row[names[i]] = v
+		}
+		if row["notes"] != "agree" {
+			continue
+		}
+		number := func(column string) uint64 {
+			n, err := strconv.ParseUint(row[column], 10, 64)
+			if err != nil {
+				t.Fatalf("TRUTH.tsv: %s: %v", column, err)
+			}
+			return n
+		}
+		rows = append(rows, truth{
+			path: row["path"], frames: number("frames"), packets: number("packets"), bytes: number("ip_bytes"),
+			v4: number("v4_packets"), v6: number("v6_packets"),
+		})
+	}
+	return dir, rows
+}
+
+// export runs a capture through Run. That it breaks off is no failure here.
+func export(t *testing.T, name string, c Config) (Summary, bool) {
+	t.Helper()
+	src, err := capture.OpenFile(name)
+	if err != nil {
+		return Summary{}, false
+	}
+	defer src.Close()
+	c.Source = src
+	c.Meter.MaxFlows = 1 << 17
+	s, err := Run(context.Background(), c)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Logf("%s: %v", name, err)
+	}
+	balance(t, s)
+	return s, true
+}
+
+// TestTruth: every capture's packets and bytes arrive as they are, in every
+// dialect; v5 gets those without IPv6.
+func TestTruth(t *testing.T) {
+	dir, rows := truths(t)
+	for _, v := range []netflow.Version{netflow.V5, netflow.V9, netflow.IPFIX} {
+		t.Run(v.String(), func(t *testing.T) {
+			captures := 0
+			for i, row := range rows {
+				if v == netflow.V5 && row.v6 > 0 {
+					continue
+				}
+				c := listen(t)
+				s, ok := export(t, filepath.Join(dir, row.path), Config{
+					To: []string{c.addr()}, Version: v, Domain: uint32(i), Pace: 200_000,
+				})
+				if !ok {
+					if row.packets > 0 {
+						t.Errorf("%s: not read, %d packets in it", row.path, row.packets)
+					}
+					continue
+				}
+				captures++
+				packets, octets := sum(c.wait(t, s.Messages))
+				if s.Packets != row.packets || s.Bytes != row.bytes || packets != row.packets || octets != row.bytes {
+					t.Errorf("%s: metered %d packets %d bytes, received %d and %d, want %d and %d (ignored %+v, seen %d of %d frames)",
+						row.path, s.Packets, s.Bytes, packets, octets, row.packets, row.bytes, s.IgnoredBy, s.Seen, row.frames)
+				}
+				c.conn.Close()
+			}
+			t.Logf("%d captures", captures)
+		})
+	}
+}
+
+// TestNfcapdReceivesTheSame: nfdump's collector, to which we owe nothing, gets
+// the same totals.
+func TestNfcapdReceivesTheSame(t *testing.T) {
+	for _, name := range []string{"nfcapd", "nfdump"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skipf("no %s here (package nfdump)", name)
+		}
+	}
+	dir, rows := truths(t)
+	for _, v := range []netflow.Version{netflow.V5, netflow.V9, netflow.IPFIX} {
+		t.Run(v.String(), func(t *testing.T) {
+			into := t.TempDir()
+			to, stop := nfcapd(t, into)
+			var packets, octets uint64
+			captures := 0
+			for i, row := range rows {
+				if !strings.HasPrefix(row.path, "pcap/general/") || v == netflow.V5 && row.v6 > 0 {
+					continue
+				}
+				s, _ := export(t, filepath.Join(dir, row.path), Config{
+					To: []string{to}, Version: v, Domain: uint32(i), Pace: 100_000,
+				})
+				packets += s.Packets
+				octets += s.Bytes
+				captures++
+			}
+			said := stop()
+			gotPackets, gotOctets := nfdump(t, into)
+			if gotPackets != packets || gotOctets != octets {
+				t.Errorf("nfcapd has %d packets, %d bytes; sent %d, %d\n%s", gotPackets, gotOctets, packets, octets, said)
+			}
+			t.Logf("%d captures, %d packets, %d bytes", captures, packets, octets)
+		})
+	}
+}
+
+// nfcapd starts nfcapd on a free port, storing into dir, and returns its address
+// and how to stop it, which gives what it said.
+func nfcapd(t *testing.T, dir string) (to string, stop func() string) {
+	t.Helper()
+	free, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to = free.LocalAddr().String()
+	port := free.LocalAddr().(*net.UDPAddr).Port
+	free.Close()
+
+	var said bytes.Buffer
+	cmd := exec.Command("nfcapd", "-w", dir, "-b", "127.0.0.1", "-p", strconv.Itoa(port), "-t", "86400", "-B", "8000000")
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(exited) }()
+	// It listens once its port is taken.
+	for range 500 {
+		probe, err := net.ListenPacket("udp", to)
+		if err != nil {
+			break
+		}
+		probe.Close()
+		time.Sleep(10 * time.Millisecond)
+	}
+	var stopped bool
+	stop = func() string {
+		if !stopped {
+			stopped = true
+			// What is in its socket buffer it reads before it looks at the signal
+			// only if it is given the time.
+			time.Sleep(500 * time.Millisecond)
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			<-exited
+		}
+		return said.String()
+	}
+	t.Cleanup(func() { stop() })
+	return to, stop
+}
+
+// nfdump returns the totals of what nfcapd stored in dir.
+func nfdump(t *testing.T, dir string) (packets, octets uint64) {
+	t.Helper()
+	out, err := exec.Command("nfdump", "-R", dir, "-q", "-N", "-o", "fmt:%pkt %byt").Output()
+	if err != nil {
+		t.Fatalf("nfdump: %v", err)
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		var p, b uint64
+		if _, err := fmt.Sscan(lines.Text(), &p, &b); err != nil {
+			t.Fatalf("nfdump: %q: %v", lines.Text(), err)
+		}
+		packets += p
+		octets += b
+	}
+	return packets, octets
+}
