@@ -1,0 +1,258 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"flowtally/store"
+)
+
+// fake is a Querier that answers what a test puts into it, and keeps what it
+// was asked.
+type fake struct {
+	top       func(context.Context, store.Question) (*store.Top, error)
+	series    func(context.Context, store.Question) (*store.Series, error)
+	exporters func(context.Context) ([]store.ExporterRow, error)
+	asked     []store.Question
+}
+
+func (f *fake) Top(ctx context.Context, q store.Question) (*store.Top, error) {
+	f.asked = append(f.asked, q)
+	if f.top == nil {
+		return &store.Top{From: q.From, To: q.To, Keys: q.Keys, By: q.By, Limit: q.Limit}, nil
+	}
+	return f.top(ctx, q)
+}
+
+func (f *fake) Series(ctx context.Context, q store.Question) (*store.Series, error) {
+	f.asked = append(f.asked, q)
+	if f.series == nil {
+		return &store.Series{From: q.From, To: q.To, Keys: q.Keys, By: q.By, Step: q.Step}, nil
+	}
+	return f.series(ctx, q)
+}
+
+func (f *fake) Exporters(ctx context.Context) ([]store.ExporterRow, error) {
+	if f.exporters == nil {
+		return nil, nil
+	}
+	return f.exporters(ctx)
+}
+
+// testNow is the clock of every test server.
+var testNow = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// page is a small build of the console.
+var page = fstest.MapFS{
+	"index.html":           {Data: []byte("<!doctype html><title>flowtally</title><p>" + strings.Repeat("console ", 100))},
+	"assets/main-a1b2.js":  {Data: []byte("// " + strings.Repeat("flows packets bytes ", 100))},
+	"assets/dot-c3d4.png":  {Data: []byte("\x89PNG")},
+	"icon.svg":             {Data: []byte("<svg/>")},
+	".gitkeep":             {},
+	"assets/short-e5f6.js": {Data: []byte("1")},
+}
+
+// newTestHandler returns the whole handler over db as Run would serve it.
+func newTestHandler(t *testing.T, db Querier, change ...func(*Config)) http.Handler {
+	t.Helper()
+	c := Config{DB: db, CollectorListen: ":9995"}
+	for _, f := range change {
+		f(&c)
+	}
+	s, err := newServer(c, page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.now = func() time.Time { return testNow }
+	h, err := s.handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// get asks h as a program on this machine would; headers come in pairs.
+func get(h http.Handler, target string, headers ...string) *httptest.ResponseRecorder {
+	return request(h, http.MethodGet, target, "", headers...)
+}
+
+func request(h http.Handler, method, target, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Host = "localhost:8080"
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			r.Host = headers[i+1]
+			continue
+		}
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// problem reads a problem document and holds it to its form.
+func problem(t *testing.T, w *httptest.ResponseRecorder) (detail, location string) {
+	t.Helper()
+	if got := w.Header().Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("content type %q, want a problem document; body %s", got, w.Body)
+	}
+	var p struct {
+		Title, Detail string
+		Status        int
+		Errors        []struct{ Message, Location string }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
+		t.Fatalf("%v in %s", err, w.Body)
+	}
+	if p.Status != w.Code || p.Title == "" {
+		t.Errorf("the document says %d %q, the answer %d", p.Status, p.Title, w.Code)
+	}
+	if !strings.HasSuffix(p.Detail, ".") {
+		t.Errorf("detail %q is not a sentence", p.Detail)
+	}
+	if len(p.Errors) > 0 {
+		location = p.Errors[0].Location
+		if p.Errors[0].Message != p.Detail {
+			t.Errorf("the first error says %q, the detail %q", p.Errors[0].Message, p.Detail)
+		}
+	}
+	return p.Detail, location
+}
+
+// start runs Run on a free port and returns its address, and a function that
+// ends it and returns its error.
+func start(t *testing.T, c Config) (netip.AddrPort, func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, done := make(chan netip.AddrPort, 1), make(chan error, 1)
+	c.Listen = "127.0.0.1:0"
+	c.Ready = func(a netip.AddrPort) { ready <- a }
+	go func() { done <- Run(ctx, c) }()
+	stop := func() error { cancel(); return <-done }
+	select {
+	case a := <-ready:
+		return a, stop
+	case err := <-done:
+		cancel()
+		t.Fatalf("Run: %v", err)
+		return netip.AddrPort{}, nil
+	}
+}
+
+func TestRunServesUntilTheContextEnds(t *testing.T) {
+	addr, stop := start(t, Config{DB: &fake{}})
+	r, err := http.Get("http://" + addr.String() + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(r.Body)
+	r.Body.Close()
+	if r.StatusCode != http.StatusOK || string(body) != "ok\n" {
+		t.Errorf("healthz: %d %q", r.StatusCode, body)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("Run returned %v after its context ended", err)
+	}
+}
+
+func TestClientThatLeavesCancelsTheQuestion(t *testing.T) {
+	asked, cancelled := make(chan struct{}), make(chan error, 1)
+	addr, stop := start(t, Config{DB: &fake{top: func(ctx context.Context, _ store.Question) (*store.Top, error) {
+		close(asked)
+		<-ctx.Done()
+		cancelled <- context.Cause(ctx)
+		return nil, ctx.Err()
+	}}})
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	go func() {
+		select {
+		case <-asked:
+			leave()
+		case <-ctx.Done():
+		}
+	}()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr.String()+"/api/v1/top", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := http.DefaultClient.Do(r); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the client got %v, %v", resp, err)
+	}
+	if err := <-cancelled; !errors.Is(err, context.Canceled) {
+		t.Errorf("the question was told %v", err)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestQuestionUnderWayDoesNotHoldTheEnd(t *testing.T) {
+	asked := make(chan struct{})
+	addr, stop := start(t, Config{DB: &fake{top: func(ctx context.Context, _ store.Question) (*store.Top, error) {
+		close(asked)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}})
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		if r, err := http.Get("http://" + addr.String() + "/api/v1/top"); err == nil {
+			r.Body.Close()
+		}
+	}()
+	select {
+	case <-asked:
+	case <-answered:
+		t.Error("answered before the question was asked")
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	<-answered
+}
+
+func TestRequestsAreLoggedAtDebugOnly(t *testing.T) {
+	for _, row := range []struct {
+		level slog.Level
+		want  bool
+	}{{slog.LevelDebug, true}, {slog.LevelInfo, false}} {
+		var log bytes.Buffer
+		h := newTestHandler(t, &fake{}, func(c *Config) {
+			c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: row.level}))
+		})
+		get(h, "/api/v1/top")
+		if got := strings.Contains(log.String(), "/api/v1/top"); got != row.want {
+			t.Errorf("level %v: logged %q", row.level, &log)
+		}
+	}
+}
+
+func TestPanicIsAnAnswer(t *testing.T) {
+	h := newTestHandler(t, &fake{exporters: func(context.Context) ([]store.ExporterRow, error) { panic("a defect") }})
+	w := get(h, "/api/v1/exporters")
+	if w.Code != http.StatusInternalServerError {
+		t.Errorf("status %d", w.Code)
+	}
+	if detail, _ := problem(t, w); strings.Contains(detail, "a defect") {
+		t.Errorf("the panic's words reached the client: %q", detail)
+	}
+}
+
+func TestConfigWithoutDatabase(t *testing.T) {
+	if err := Run(t.Context(), Config{}); err == nil || !strings.HasPrefix(err.Error(), "web: ") {
+		t.Errorf("Run without a database: %v", err)
+	}
+}
