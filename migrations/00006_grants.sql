@@ -16,11 +16,11 @@ grant usage on schema public to flow_writer, flow_web, flow_reader;
 
 -- The collector makes, attaches and detaches partitions by itself, which only an
 -- owner may.
+alter schema parts owner to flow_writer;
 alter table parts.flows owner to flow_writer;
 alter table parts.partition owner to flow_writer;
 alter table parts.exporter owner to flow_writer;
 alter sequence parts.batch_block owner to flow_writer;
-alter schema parts owner to flow_writer;
 grant select on console.exporters to flow_writer;
 grant usage on schema console to flow_writer;
 grant select, insert, update, delete on batches, exporter_status, interfaces, loss, traffic_1m, traffic_1h, traffic_1d to flow_writer;

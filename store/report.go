@@ -46,10 +46,11 @@ func (w *Writer) Report(ctx context.Context, status []flow.ExporterStatus, loss 
 	if err == nil {
 		return nil
 	}
-	if _, answered := errors.AsType[*pgconn.PgError](err); xid == "" || answered {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); xid == "" || ok && pg.SeverityUnlocalized == "ERROR" {
 		return fmt.Errorf("store: report: %w", err)
 	}
-	// The answer to the commit was lost, and sums must not be added twice.
+	// The answer to the commit was lost: the last we heard, if anything, is that
+	// the session is over. Sums must not be added twice.
 	committed, asked := w.committed(ctx, xid)
 	if asked != nil {
 		return fmt.Errorf("store: report: %w", errors.Join(err, asked))

@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -46,9 +45,9 @@ func checkColumns(columns map[string]uint32) error {
 	for _, c := range rowColumns {
 		switch oid, ok := columns[c.name]; {
 		case !ok:
-			return fmt.Errorf("store: parts.flows has no column %s: run flowtally migrate: %w", c.name, ErrSchema)
+			return say(ErrSchema, nil, "table parts.flows has no column %s: run flowtally migrate", c.name)
 		case oid != c.oid:
-			return fmt.Errorf("store: column parts.flows.%s has type %d and not %d: undo what changed it: %w", c.name, oid, c.oid, ErrSchema)
+			return say(ErrSchema, nil, "column %s of table parts.flows has type %d and not %d: undo what changed it", c.name, oid, c.oid)
 		}
 	}
 	return nil

@@ -48,6 +48,27 @@ var (
 	ErrSchema = errors.New("the schema does not fit this flowtally")
 )
 
+// sentence is an error that people read: what is wrong and what to do, in one
+// sentence, with what programs want to know underneath.
+type sentence struct {
+	text        string
+	kind, cause error
+}
+
+func (e *sentence) Error() string { return "store: " + e.text }
+
+// Unwrap returns the kind, one of the above, and the cause where there is one.
+func (e *sentence) Unwrap() []error {
+	if e.cause == nil {
+		return []error{e.kind}
+	}
+	return []error{e.kind, e.cause}
+}
+
+func say(kind, cause error, format string, args ...any) error {
+	return &sentence{text: fmt.Sprintf(format, args...), kind: kind, cause: cause}
+}
+
 // The roles that the schema grants rights to.
 const (
 	// RoleWriter stores flows: the collector.
@@ -114,9 +135,9 @@ func (db *DB) check(ctx context.Context, c *pgconn.Config) error {
 	}
 	switch want := migrations.Latest(); {
 	case version == 0:
-		return fmt.Errorf("store: database %q has no flowtally schema: run flowtally migrate: %w", c.Database, ErrSchema)
+		return say(ErrSchema, nil, "database %q has no flowtally schema: run flowtally migrate", c.Database)
 	case version < want:
-		return fmt.Errorf("store: the schema of database %q is version %d and this flowtally needs %d: run flowtally migrate: %w", c.Database, version, want, ErrSchema)
+		return say(ErrSchema, nil, "the schema of database %q is version %d and this flowtally needs %d: run flowtally migrate", c.Database, version, want)
 	case version > want:
 		return newerError(c.Database, version)
 	}
@@ -127,8 +148,8 @@ func (db *DB) check(ctx context.Context, c *pgconn.Config) error {
 }
 
 func newerError(database string, version int64) error {
-	return fmt.Errorf("store: the schema of database %q is version %d and this flowtally knows only %d: use a newer flowtally: %w",
-		database, version, migrations.Latest(), ErrSchema)
+	return say(ErrSchema, nil, "the schema of database %q is version %d and this flowtally knows only %d: use a newer flowtally",
+		database, version, migrations.Latest())
 }
 
 // queryer is a connection or a pool of them.
@@ -240,7 +261,7 @@ func migrate(ctx context.Context, db *sql.DB, database string, logger *slog.Logg
 
 func migrateError(err error) error {
 	if code(err) == "42501" { // insufficient_privilege
-		return fmt.Errorf("store: migrate: %w: it takes the database's owner with the right to create roles, or a superuser: %w", ErrAuth, err)
+		return say(ErrAuth, err, "migrate: it takes a superuser, or the database's owner with the right to create roles: %v", err)
 	}
 	return fmt.Errorf("store: migrate: %w", err)
 }
@@ -275,7 +296,7 @@ func code(err error) string {
 }
 
 func dsnError(err error) error {
-	return fmt.Errorf("store: %w: write postgres://USER:PASSWORD@HOST:5432/DATABASE: %w", ErrDSN, err)
+	return say(ErrDSN, err, "the database's URL is not of the form postgres://USER:PASSWORD@HOST:5432/DATABASE: %v", err)
 }
 
 // connectError says in one sentence why we have no connection, or could not read
@@ -287,20 +308,17 @@ func connectError(err error, c *pgconn.Config) error {
 	}
 	reason := err
 	pg, fromServer := errors.AsType[*pgconn.PgError](err)
-	if fromServer {
-		reason = pg
-	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("store: %w", context.Canceled)
 	case fromServer && pg.Code == "3D000": // invalid_catalog_name
-		return fmt.Errorf("store: %s has no database %q: create it, or correct the URL: %w", where, c.Database, ErrNoDatabase)
+		return say(ErrNoDatabase, pg, "the PostgreSQL at %s has no database %q: create it, or correct the URL", where, c.Database)
 	case fromServer && strings.HasPrefix(pg.Code, "28"): // invalid authorization
-		return fmt.Errorf("store: %s does not let user %q in: check user and password of the URL: %w: %w", where, c.User, ErrAuth, reason)
+		return say(ErrAuth, pg, "the PostgreSQL at %s does not let user %q in (%s): check user and password of the URL", where, c.User, pg.Message)
 	case fromServer && pg.Code == "42501":
-		return fmt.Errorf("store: user %q may not read database %q: use one of the roles flow_writer, flow_web and flow_reader: %w: %w", c.User, c.Database, ErrAuth, reason)
+		return say(ErrAuth, pg, "user %q may not read database %q (%s): use one of the roles flow_writer, flow_web and flow_reader", c.User, c.Database, pg.Message)
 	case fromServer && (strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "53") || strings.HasPrefix(pg.Code, "57")):
-		return fmt.Errorf("store: the database at %s takes nobody now: try again later: %w: %w", where, ErrDown, reason)
+		return say(ErrDown, pg, "the PostgreSQL at %s takes nobody in now (%s): try again in a moment", where, pg.Message)
 	case fromServer:
 		return fmt.Errorf("store: %w", err)
 	}
@@ -313,5 +331,5 @@ func connectError(err error, c *pgconn.Config) error {
 	} else if errors.Is(err, io.ErrUnexpectedEOF) {
 		reason = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("store: nobody answers at %s: start PostgreSQL, or correct the URL: %w: %w", where, ErrDown, reason)
+	return say(ErrDown, err, "no PostgreSQL answers at %s (%v): start it, or correct the URL", where, reason)
 }

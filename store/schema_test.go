@@ -1,0 +1,399 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"pgregory.net/rapid"
+
+	"flowtally/flow"
+	"flowtally/lab/postgres"
+	"flowtally/lab/postgres/pgtest"
+	"flowtally/store"
+)
+
+// flow_share and flow.Share are one law.
+func TestShareInSQL(t *testing.T) {
+	_, _, conn := open(t)
+	ctx := context.Background()
+	type question struct {
+		value            uint64
+		start, end       flow.Time
+		from, middle, to flow.Time
+	}
+	ask := func(t interface{ Fatal(...any) }, qs []question) {
+		var values []int64
+		var starts, ends, froms, tos []time.Time
+		for _, q := range qs {
+			for _, cut := range [][2]flow.Time{{q.from, q.middle}, {q.middle, q.to}, {q.from, q.to}} {
+				values = append(values, int64(q.value))
+				starts, ends = append(starts, q.start.Time()), append(ends, q.end.Time())
+				froms, tos = append(froms, cut[0].Time()), append(tos, cut[1].Time())
+			}
+		}
+		rows, err := conn.Query(ctx, `select flow_share(v, s, e, f, t) from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[])
+			with ordinality as q(v, s, e, f, t, n) order by n`, values, starts, ends, froms, tos)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, q := range qs {
+			a, b, c := got[3*i], got[3*i+1], got[3*i+2]
+			if a+b != c {
+				t.Fatal(fmt.Sprintf("%+v: %d and %d do not add up to %d", q, a, b, c))
+			}
+			if want := flow.Share(q.value, q.start, q.end, q.from, q.middle); uint64(a) != want {
+				t.Fatal(fmt.Sprintf("%+v: SQL says %d, Go %d", q, a, want))
+			}
+			if want := flow.Share(q.value, q.start, q.end, q.from, q.to); uint64(c) != want {
+				t.Fatal(fmt.Sprintf("%+v: SQL says %d, Go %d", q, c, want))
+			}
+		}
+	}
+	var edges []question
+	for _, length := range []flow.Time{0, 1, 2, 999, flow.Hour, flow.MaxDuration - 1, flow.MaxDuration} {
+		for _, value := range []uint64{0, 1, 2, 1500, math.MaxInt64 - 1, math.MaxInt64} {
+			end := noon + length
+			cuts := []flow.Time{noon - 1, noon, noon + 1, noon + length/3, noon + length/2, end - 1, end, end + 1}
+			for _, from := range cuts {
+				for _, middle := range cuts {
+					if from <= middle {
+						edges = append(edges, question{value, noon, end, from, middle, max(middle, end)})
+					}
+				}
+			}
+		}
+	}
+	ask(t, edges)
+	rapid.Check(t, func(t *rapid.T) {
+		qs := make([]question, 50)
+		for i := range qs {
+			q := question{value: uint64(rapid.Int64Range(0, math.MaxInt64).Draw(t, "value")), start: flow.Time(rapid.Int64Range(0, 4_000_000_000_000).Draw(t, "start"))}
+			length := rapid.Int64Range(0, int64(flow.MaxDuration)).Draw(t, "length")
+			cut := rapid.Int64Range(-10, length+10)
+			a, b, c := cut.Draw(t, "a"), cut.Draw(t, "b"), cut.Draw(t, "c")
+			q.end = q.start + flow.Time(length)
+			lo, hi := min(a, b, c), max(a, b, c)
+			q.from, q.middle, q.to = q.start+flow.Time(lo), q.start+flow.Time(a+b+c-lo-hi), q.start+flow.Time(hi)
+			qs[i] = q
+		}
+		ask(t, qs)
+	})
+}
+
+// flow_ms is exact for what we store.
+func TestMillisecondsInSQL(t *testing.T) {
+	_, _, conn := open(t)
+	times := []int64{0, 1, -1, 999, 1000, noonMS(), noonMS() + 1, 253_402_300_799_999, -62_135_596_800_000}
+	for i := range int64(1000) {
+		times = append(times, noonMS()+i*7919)
+	}
+	for _, ms := range times {
+		if got := get[int64](t, conn, "select flow_ms($1)", time.UnixMilli(ms)); got != ms {
+			t.Errorf("flow_ms gives %d for %d", got, ms)
+		}
+	}
+}
+
+func noonMS() int64 { return int64(noon) }
+
+// Both functions are expressions to the planner: no call is left.
+func TestFunctionsAreInlined(t *testing.T) {
+	_, _, conn := open(t)
+	rows, err := conn.Query(context.Background(), `explain (verbose) select sum(flow_share(bytes, flow_start, flow_end, '2025-11-21', '2025-11-22')), max(flow_ms(flow_end)) from parts.flows`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(plan, "\n"); strings.Contains(text, "flow_share(") || strings.Contains(text, "flow_ms(") {
+		t.Errorf("a function is called for every row:\n%s", text)
+	}
+}
+
+// Every table, view and column says what it is.
+func TestEverythingHasAComment(t *testing.T) {
+	_, _, conn := open(t)
+	rows, err := conn.Query(context.Background(), `
+		select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+			where n.nspname in ('public', 'parts', 'console') and c.relkind in ('r', 'v', 'p') and not c.relispartition
+			and c.relname <> 'goose_db_version' and obj_description(c.oid, 'pg_class') is null
+		union all
+		select c.oid::regclass::text || '.' || a.attname from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
+			where n.nspname in ('public', 'parts', 'console') and c.relkind in ('r', 'v', 'p') and not c.relispartition
+			and c.relname <> 'goose_db_version' and a.attnum > 0 and not a.attisdropped and col_description(c.oid, a.attnum) is null
+		union all
+		select p.oid::regprocedure::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+			where n.nspname in ('public', 'parts', 'console') and obj_description(p.oid, 'pg_proc') is null`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(silent) > 0 {
+		t.Errorf("without a comment: %s", strings.Join(silent, ", "))
+	}
+}
+
+// Grants are the boundary: what each role may, and what it may not.
+func TestRoles(t *testing.T) {
+	ctx := context.Background()
+	dsn := pgtest.Empty(t)
+	passwords := map[string]string{store.RoleWriter: "it's w", store.RoleWeb: `b\$`, store.RoleReader: "r"}
+	if err := store.Migrate(ctx, dsn, store.MigrateConfig{Passwords: passwords}); err != nil {
+		t.Fatal(err)
+	}
+	as := func(role string) string { return pgtest.As(t, dsn, role, passwords[role]) }
+	db, err := store.Open(ctx, as(store.RoleWriter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	w := store.NewWriter(db, store.WriterConfig{})
+	if err := w.Write(ctx, []flow.Record{one(noon)}); err != nil {
+		t.Fatal(err)
+	}
+	status := flow.ExporterStatus{Exporter: flow.Exporter{Addr: flow.Addr4([4]byte{192, 0, 2, 7})}, Version: 9, FirstSeen: noon, LastSeen: noon}
+	if err := w.Report(ctx, []flow.ExporterStatus{status}, []flow.Loss{{Minute: noon, Stage: "way", Cause: "c", Unit: "u", Count: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		role    string
+		allowed bool
+		sql     string
+	}{
+		{store.RoleWriter, true, "select pg_advisory_xact_lock(1)"},
+		{store.RoleWriter, true, "alter table parts.flows detach partition parts." + store.PartitionName(noon.Floor(flow.Hour))},
+		{store.RoleWriter, true, "drop table parts." + store.PartitionName(noon.Floor(flow.Hour))},
+		{store.RoleWriter, true, "update batches set summed_at = now()"},
+		{store.RoleWriter, true, "insert into traffic_1m (bucket, flows, packets, bytes, exporter_id, dimension) values (now(), 1, 1, 1, 1, 'total')"},
+		{store.RoleWriter, false, "insert into console.exporters (id, name) values (1, 'x')"},
+		{store.RoleWriter, false, "create table public.t (i int)"},
+		{store.RoleWriter, false, "create temporary table t (i int)"},
+		{store.RoleWriter, false, "drop table batches"},
+
+		{store.RoleWeb, true, "select * from flows, parts.flows f, exporters, exporter_status, batches, console.exporters, loss, interfaces, traffic_1m, traffic_1h, traffic_1d"},
+		{store.RoleWeb, true, "insert into console.exporters (id, name) values (1, 'x')"},
+		{store.RoleWeb, true, "update console.exporters set name = 'y'"},
+		{store.RoleWeb, true, "delete from console.exporters"},
+		{store.RoleWeb, false, "delete from parts.flows"},
+		{store.RoleWeb, false, "update parts.exporter set label = 'x'"},
+		{store.RoleWeb, false, "insert into loss values (now(), 1, 'a', 'b', 'c', 1)"},
+		{store.RoleWeb, false, "create table public.t (i int)"},
+		{store.RoleWeb, false, "create temporary table t (i int)"},
+
+		{store.RoleReader, true, "select * from flows, exporters, exporter_status, batches, loss, interfaces, traffic_1m, traffic_1h, traffic_1d, parts.partition"},
+		{store.RoleReader, true, "select flow_share(bytes, flow_start, flow_end, now(), now()), flow_ms(flow_end) from flows where flow_end < (select flows_until(now()))"},
+		{store.RoleReader, false, "select * from parts.flows"},
+		{store.RoleReader, false, "select * from console.exporters"},
+		{store.RoleReader, false, "select nextval('parts.batch_block')"},
+		{store.RoleReader, false, "select console.name_exporter()"},
+		{store.RoleReader, false, "set default_transaction_read_only = off; delete from loss"},
+		{store.RoleReader, false, "set default_transaction_read_only = off; create temporary table t (i int)"},
+		{store.RoleReader, false, "set default_transaction_read_only = off; create table public.t (i int)"},
+		{store.RoleReader, false, "set default_transaction_read_only = off; create function public.f() returns int language sql as 'select 1'"},
+		{store.RoleReader, false, "set default_transaction_read_only = off; select lo_create(0)"},
+		{store.RoleReader, false, "select lo_from_bytea(0, 'x')"},
+		{store.RoleReader, false, "select pg_advisory_lock(1)"},
+		{store.RoleReader, false, "select pg_try_advisory_xact_lock_shared(1)"},
+		{store.RoleReader, false, "select set_config('statement_timeout', '0', false)"},
+		{store.RoleReader, false, "select pg_cancel_backend(1)"},
+		{store.RoleReader, false, "select pg_terminate_backend(1)"},
+		{store.RoleReader, false, "select pg_logical_emit_message(false, 'a', 'b')"},
+		{store.RoleReader, false, "select pg_read_file('PG_VERSION')"},
+		{store.RoleReader, false, "copy flows to '/dev/null'"},
+		{store.RoleReader, false, "copy flows to program 'true'"},
+		{store.RoleReader, false, "set role flow_writer"},
+		{store.RoleReader, false, "alter role flow_writer nologin"},
+		{store.RoleReader, false, "alter role flow_reader in database " + name(t, dsn) + " set statement_timeout = 0"},
+	} {
+		t.Run(c.role+" "+c.sql, func(t *testing.T) {
+			conn := connect(t, as(c.role))
+			_, err := conn.Exec(ctx, c.sql, pgx.QueryExecModeSimpleProtocol)
+			if (err == nil) != c.allowed {
+				t.Errorf("allowed %v: %v", c.allowed, err)
+			}
+		})
+	}
+	for role := range passwords {
+		db, err := store.Open(ctx, as(role))
+		if err != nil {
+			t.Errorf("%s cannot open the store: %v", role, err)
+			continue
+		}
+		db.Close()
+	}
+	conn := connect(t, as(store.RoleReader))
+	if got := get[string](t, conn, "select current_setting('statement_timeout') || ' ' || current_setting('transaction_read_only') || ' ' || current_setting('timezone')"); got != "1min on UTC" {
+		t.Errorf("a reader's session starts with %s", got)
+	}
+}
+
+func name(t *testing.T, dsn string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(u.Path, "/")
+}
+
+// Several that migrate at once, as the collector and the web page might at
+// start, do no harm, and a second time there is nothing to do.
+func TestMigrateAtOnce(t *testing.T) {
+	ctx := context.Background()
+	dsn := pgtest.Empty(t)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			if err := store.Migrate(ctx, dsn, store.MigrateConfig{Passwords: map[string]string{store.RoleReader: "r"}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	db, err := store.Open(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+}
+
+// The owner of a database who may make roles can migrate it; he need not be a
+// superuser.
+func TestMigrateAsOwner(t *testing.T) {
+	ctx := context.Background()
+	dsn := pgtest.Empty(t)
+	admin := connect(t, dsn)
+	for _, sql := range []string{
+		"drop role if exists flowtally_owner", "create role flowtally_owner login createrole password 'o'",
+		"alter database " + name(t, dsn) + " owner to flowtally_owner", "alter schema public owner to flowtally_owner",
+	} {
+		if _, err := admin.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		for _, sql := range []string{"drop owned by flowtally_owner cascade", "alter database " + name(t, dsn) + " owner to current_user", "drop role flowtally_owner"} {
+			if _, err := admin.Exec(ctx, sql); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	owner := pgtest.As(t, dsn, "flowtally_owner", "o")
+	if err := store.Migrate(ctx, owner, store.MigrateConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(ctx, owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := store.NewWriter(db, store.WriterConfig{}).Write(ctx, []flow.Record{one(noon)}); err != nil {
+		t.Fatal(err)
+	}
+	if n := get[int](t, connect(t, owner), "select count(*) from flows"); n != 1 {
+		t.Errorf("%d flows stored", n)
+	}
+}
+
+// What is wrong with a database is one sentence, of a kind that can be told.
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	ctx := context.Background()
+	dsn := pgtest.New(t)
+	empty := pgtest.Empty(t)
+	conn := connect(t, dsn)
+	older, newer := pgtest.New(t), pgtest.New(t)
+	for dsn, sql := range map[string]string{
+		older: "delete from goose_db_version where version_id = (select max(version_id) from goose_db_version)",
+		newer: "insert into goose_db_version (version_id, is_applied) values (999, true)",
+	} {
+		if _, err := connect(t, dsn).Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := pgtest.New(t)
+	if _, err := connect(t, other).Exec(ctx, "alter table parts.flows drop column next_hop"); err == nil {
+		t.Fatal("a column of the view could be dropped")
+	}
+	if _, err := connect(t, other).Exec(ctx, "drop view flows; alter table parts.flows alter column src_port type smallint"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(ctx, "do $$ begin create role flowtally_stranger login; exception when duplicate_object then null; end $$"); err != nil {
+		t.Fatal(err)
+	}
+	scram := pgtest.Dir(t)
+	start, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	secured, err := postgres.Start(start, postgres.Config{Dir: scram, Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := secured.Stop(context.WithoutCancel(ctx)); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, c := range []struct {
+		name, dsn string
+		want      error
+		say       string
+	}{
+		{"not a URL", "postgres://a:b c@:x/y", store.ErrDSN, "postgres://USER"},
+		{"nobody there", "postgres://u:secret@127.0.0.1:1/d", store.ErrDown, "start it"},
+		{"no such host", "postgres://u:secret@no-such-host.invalid/d", store.ErrDown, "no-such-host.invalid"},
+		{"no socket", "postgres:///d?host=/nonexistent", store.ErrDown, "/nonexistent"},
+		{"no such database", pgtest.As(t, with(t, dsn, "/nothing"), postgres.Admin, "secret"), store.ErrNoDatabase, "create it"},
+		{"wrong password", pgtest.As(t, secured.DSN(postgres.Admin), postgres.Admin, "secret"), store.ErrAuth, "user and password"},
+		{"no rights", pgtest.As(t, dsn, "flowtally_stranger", "secret"), store.ErrAuth, "user"},
+		{"no schema", empty, store.ErrSchema, "run flowtally migrate"},
+		{"older schema", older, store.ErrSchema, "run flowtally migrate"},
+		{"newer schema", newer, store.ErrSchema, "newer flowtally"},
+		{"another type", other, store.ErrSchema, "src_port"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := store.Open(ctx, c.dsn)
+			if !errors.Is(err, c.want) {
+				t.Fatalf("Open gives %v, want %v", err, c.want)
+			}
+			if s := err.Error(); !strings.Contains(s, c.say) || strings.Contains(s, "\n") || strings.Contains(s, "secret") {
+				t.Errorf("not one sentence that says %q: %s", c.say, s)
+			}
+			t.Log(err)
+		})
+	}
+	if err := store.Migrate(ctx, newer, store.MigrateConfig{}); !errors.Is(err, store.ErrSchema) {
+		t.Errorf("Migrate of a newer schema gives %v", err)
+	}
+	if err := store.Migrate(ctx, "postgres://u@127.0.0.1:1/d", store.MigrateConfig{}); !errors.Is(err, store.ErrDown) {
+		t.Errorf("Migrate without a database gives %v", err)
+	}
+	if err := store.Migrate(ctx, "postgres://a:b c@:x/y", store.MigrateConfig{}); !errors.Is(err, store.ErrDSN) {
+		t.Errorf("Migrate of a wrong URL gives %v", err)
+	}
+}
+
+func with(t *testing.T, dsn, path string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = path
+	return u.String()
+}
