@@ -41,19 +41,19 @@ const (
 )
 
 // template4 and template6 are what we send: the same but for the addresses. v9
-// has the times of its uptime clock and ICMP's type and code in the destination
-// port; IPFIX has absolute times and an element for type and code. docs/wire.md
-// draws them.
+// has the times of its uptime clock, IPFIX absolute times. ICMP's type and code
+// are an element in both; v9 has them in the destination port as well, where
+// most devices put them. docs/wire.md draws the templates.
 var (
 	template4 = append([]exportField{
 		{8, 8, 4, getSrc4},   // sourceIPv4Address
 		{12, 12, 4, getDst4}, // destinationIPv4Address
-		{0, 32, 2, getICMP},  // icmpTypeCodeIPv4
+		{32, 32, 2, getICMP}, // icmpTypeCodeIPv4
 	}, templateRest...)
 	template6 = append([]exportField{
 		{27, 27, 16, getSrc6}, // sourceIPv6Address
 		{28, 28, 16, getDst6}, // destinationIPv6Address
-		{0, 139, 2, getICMP},  // icmpTypeCodeIPv6
+		{32, 139, 2, getICMP}, // icmpTypeCodeIPv6; in v9 one for both
 	}, templateRest...)
 	templateRest = []exportField{
 		{10, 10, 4, getInIf},       // ingressInterface
