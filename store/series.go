@@ -236,68 +236,22 @@ func resolution(step flow.Time) string {
 	return fmt.Sprintf("%d ms", step)
 }
 
-// seriesSQL writes the statement for the listed groups. A flow makes one row
-// for each bucket of the range that it crosses, which is one for nearly all.
+// seriesSQL writes the statement for the listed groups. Nearly all flows lie
+// inside one bucket and are summed as they are. The others make a row for each
+// bucket of the range that they cross, in a second reading: the planner takes
+// generate_series for a thousand rows, and would rather sort all flows than
+// hash them if it stood before all of them.
 func (c *question) seriesSQL(s *statement, groups []*group) {
-	interval := "interval '" + resolution(c.step) + "'"
-	start := "'epoch'"
-	if o := origin(c.step); o != 0 {
-		start = "'" + o.Time().Format(time.DateTime) + "+00'"
-	}
-	// A bucket ends where the range does, also when its step goes on.
-	since, until := "bucket", "bucket + "+interval
-	if c.first != c.from {
-		since = "greatest(bucket, " + s.time(c.from) + ")"
-	}
-	if c.last+c.step != c.to {
-		until = "least(" + until + ", " + s.time(c.to) + ")"
-	}
-	cells := func(side int) {
-		columns := c.columnsOfSide(side)
-		s.line("  select bucket", c.cellKeys(side, groups), ",")
-		if c.whole {
-			s.line("    count(*) as flows, sum(packets) as packets, sum(bytes) as bytes")
-		} else {
-			inside := "case when flow_start >= " + since + " and flow_end <= " + until
-			s.line("    count(*) filter (where flow_start >= ", since, ") as flows,")
-			for _, m := range []string{"packets", "bytes"} {
-				s.line("    sum(", inside, " then ", m)
-				comma := map[string]string{"packets": ","}[m]
-				s.line("      else flow_share(", m, ", flow_start, flow_end, ", since, ", ", until, ") end) as ", m, comma)
-			}
-		}
-		s.line("  from (")
-		s.line("    select flow_start, flow_end, packets, bytes", columns, ",")
-		if c.whole {
-			s.line("      date_bin(", interval, ", flow_end, ", start, ") as bucket")
-		} else {
-			s.line("      generate_series(date_bin(", interval, ", greatest(flow_start, ", s.time(c.from), "), ", start, "),")
-			s.line("        date_bin(", interval, ", least(flow_end, ", s.time(c.last), "), ", start, "), ", interval, ") as bucket")
-		}
-		s.line("    from flows")
-		c.where(s, "    ")
-		if side > 0 {
-			s.line("      and ", c.otherSide())
-		}
-		s.line("  ) flow")
-	}
-
-	if len(c.keys) == 0 {
-		s.line("with cells as (")
-		cells(0)
-		s.line("  group by bucket")
-		s.line(")")
-		s.line("select bucket, 'total' as line, null::int as rank,")
-		c.measures(s, "", "from cells")
-		s.line("order by bucket")
-		return
-	}
-
+	sides := c.sides()
 	names := strings.Join(c.names(), ", ")
-	if len(groups) == 0 {
+	switch {
+	case len(c.keys) == 0:
+		sides = sides[:1]
+		s.line("with cells as (")
+	case len(groups) == 0:
 		// Nothing to join: no flow is in the range.
 		s.line("with top (rank, ", names, ") as (select null::int", c.typedNulls(), " where false), cells as (")
-	} else {
+	default:
 		s.line("with top (rank, ", names, ") as not materialized (values")
 		for i, g := range groups {
 			end := ","
@@ -308,22 +262,23 @@ func (c *question) seriesSQL(s *statement, groups []*group) {
 		}
 		s.line("), cells as (")
 	}
-	sides := c.sides()
 	for i := range sides {
 		if i > 0 {
 			s.line("  union all")
 		}
-		cells(i)
-		s.line("  left join top on ", c.joinTop(sides[i], groups))
-		s.line("  group by bucket, rank")
+		c.cells(s, i, groups)
 	}
 	s.line(")")
-	s.line("select bucket, case when rank is null then 'other' else 'group' end as line, rank, ", c.shown(), ",")
-	c.measures(s, "sum", "from cells left join top using (rank)")
-	s.line("group by bucket, rank, ", names)
-	s.line("union all")
-	s.line("select bucket, 'total', null, ", c.nulls(), ",")
-	c.measures(s, "sum", "from cells")
+	if len(c.keys) > 0 {
+		s.line("select bucket, case when rank is null then 'other' else 'group' end as line, rank, ", c.shown(), ",")
+		c.sumsOf(s, "cells left join top using (rank)")
+		s.line("group by bucket, rank, ", names)
+		s.line("union all")
+		s.line("select bucket, 'total', null, ", c.nulls(), ",")
+	} else {
+		s.line("select bucket, 'total' as line, null::int as rank,")
+	}
+	c.sumsOf(s, "cells")
 	if len(sides) == 2 {
 		s.line("where side = 1")
 	}
@@ -331,42 +286,95 @@ func (c *question) seriesSQL(s *statement, groups []*group) {
 	s.line("order by bucket, line, rank")
 }
 
-// measures adds the sums of an answer and what they are taken from.
-func (c *question) measures(s *statement, aggregate, from string) {
-	for i, m := range measures {
-		of, comma := m, ","
-		if aggregate != "" {
-			of = aggregate + "(" + m + ")"
+// cells adds the sums by bucket and listed group of one side of the flows.
+func (c *question) cells(s *statement, side int, groups []*group) {
+	interval := "interval '" + resolution(c.step) + "'"
+	start := "'epoch'"
+	if o := origin(c.step); o != 0 {
+		start = "'" + o.Time().Format(time.DateTime) + "+00'"
+	}
+	bin := func(of string) string { return "date_bin(" + interval + ", " + of + ", " + start + ")" }
+	var columns, keys, join string
+	if len(c.keys) > 0 {
+		of := c.sides()
+		columns, keys = ", "+strings.Join(of[side], ", "), ", rank"
+		if len(of) == 2 {
+			keys = fmt.Sprintf(", %d as side, rank", side+1)
 		}
+		join = "  left join top on " + c.joinTop(of[side], groups)
+	}
+	from := func(sums []string, bucket []string, where ...string) {
+		s.line("  select bucket", keys, ",")
+		for i, m := range measures {
+			comma := ","
+			if i == len(measures)-1 {
+				comma = ""
+			}
+			s.line("    ", sums[i], " as ", m, comma)
+		}
+		s.line("  from (")
+		s.line("    select flow_start, flow_end, packets, bytes", columns, ",")
+		for _, b := range bucket {
+			s.line("      ", b)
+		}
+		s.line("    from flows")
+		c.where(s, "    ")
+		if side > 0 {
+			s.line("      and ", c.otherSide())
+		}
+		for _, w := range where {
+			s.line("      and ", w)
+		}
+		s.line("  ) flow")
+		if join != "" {
+			s.line(join)
+		}
+		s.line("  group by bucket", strings.TrimPrefix(keys, fmt.Sprintf(", %d as side", side+1)))
+	}
+	asTheyAre := []string{"count(*)", "sum(packets)", "sum(bytes)"}
+	if c.whole {
+		from(asTheyAre, []string{bin("flow_end") + " as bucket"})
+		return
+	}
+
+	since, until := s.time(c.from), s.time(c.to)
+	inside := "flow_start >= " + since + " and flow_end <= " + until
+	from(asTheyAre, []string{bin("flow_start") + " as bucket"},
+		inside+" and "+bin("flow_start")+" >= "+bin("flow_end"))
+	s.line("  union all")
+	// A bucket ends where the range does, also when its step goes on.
+	first, last := "bucket", "bucket + "+interval
+	if c.first != c.from {
+		first = "greatest(" + first + ", " + since + ")"
+	}
+	if c.last+c.step != c.to {
+		last = "least(" + last + ", " + until + ")"
+	}
+	from([]string{
+		"count(*) filter (where flow_start >= " + first + ")",
+		"sum(flow_share(packets, flow_start, flow_end, " + first + ", " + last + "))",
+		"sum(flow_share(bytes, flow_start, flow_end, " + first + ", " + last + "))",
+	}, []string{
+		"generate_series(" + bin("greatest(flow_start, "+since+")") + ",",
+		"  " + bin("least(flow_end, "+s.time(c.last)+")") + ", " + interval + ") as bucket",
+	}, "not ("+inside+" and "+bin("flow_start")+" >= "+bin("flow_end")+")")
+}
+
+// sumsOf adds the sums of an answer and what they are taken from.
+func (c *question) sumsOf(s *statement, from string) {
+	for i, m := range measures {
+		comma := ","
 		if i == len(measures)-1 {
 			comma = ""
 		}
-		s.line("  ", saturated(of), " as ", m, comma)
+		s.line("  ", saturated("sum("+m+")"), " as ", m, comma)
 	}
-	s.line(from)
+	s.line("from ", from)
 }
 
-// columnsOfSide are the columns that a side is joined by, as a list to append.
-func (c *question) columnsOfSide(side int) string {
-	if len(c.keys) == 0 {
-		return ""
-	}
-	return ", " + strings.Join(c.sides()[side], ", ")
-}
-
-func (c *question) cellKeys(side int, groups []*group) string {
-	switch {
-	case len(c.keys) == 0:
-		return ""
-	case len(c.sides()) == 2:
-		return fmt.Sprintf(", %d as side, rank", side+1)
-	}
-	return ", rank"
-}
-
-// sqlType is the type of a key's values.
-func (k keyColumn) sqlType() string {
-	if k.kind == kindAddr {
+// sqlType is the type that a key's values are written with.
+func (c keyColumn) sqlType() string {
+	if c.kind == kindAddr {
 		return "inet"
 	}
 	return "bigint"

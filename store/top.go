@@ -140,13 +140,11 @@ func (c *question) top(ctx context.Context, tx pgx.Tx) (*Top, []*group, error) {
 func (c *question) topSQL(s *statement) {
 	names := strings.Join(c.names(), ", ")
 	sides := c.sides()
-	groups := "groups"
-	s.line("with groups as (")
+	flows := "groups" // where each flow is in once
 	if len(sides) == 2 {
-		groups = "sides"
-		s.b.Reset()
-		s.line("with sides as (")
+		flows = "sides"
 	}
+	s.line("with ", flows, " as (")
 	for i, side := range sides {
 		label := ""
 		if len(sides) == 2 {
@@ -183,7 +181,7 @@ func (c *question) topSQL(s *statement) {
 	}
 	s.line("    count(*) - (select count(*) from top) from groups")
 	s.line("  union all")
-	s.line("  select 'total', ", strings.TrimSuffix(strings.Repeat("null, ", len(c.columns)), ", "), ", sum(flows), sum(packets), sum(bytes), null from ", groups)
+	s.line("  select 'total', ", strings.TrimSuffix(strings.Repeat("null, ", len(c.columns)), ", "), ", sum(flows), sum(packets), sum(bytes), null from ", flows)
 	if len(sides) == 2 {
 		s.line("  where side = 1")
 	}

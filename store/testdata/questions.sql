@@ -38,11 +38,24 @@ with top (rank, src_addr) as not materialized (values
   (2, null::inet)
 ), cells as (
   select bucket, rank,
+    count(*) as flows,
+    sum(packets) as packets,
+    sum(bytes) as bytes
+  from (
+    select flow_start, flow_end, packets, bytes, src_addr,
+      date_bin(interval '300 s', flow_start, 'epoch') as bucket
+    from flows
+    where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
+      and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
+      and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') >= date_bin(interval '300 s', flow_end, 'epoch')
+  ) flow
+  left join top on coalesce(flow.src_addr, '0.0.0.0/0') = coalesce(top.src_addr, '0.0.0.0/0')
+  group by bucket, rank
+  union all
+  select bucket, rank,
     count(*) filter (where flow_start >= greatest(bucket, '2026-11-20 08:00:30+00')) as flows,
-    sum(case when flow_start >= greatest(bucket, '2026-11-20 08:00:30+00') and flow_end <= bucket + interval '300 s' then packets
-      else flow_share(packets, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s') end) as packets,
-    sum(case when flow_start >= greatest(bucket, '2026-11-20 08:00:30+00') and flow_end <= bucket + interval '300 s' then bytes
-      else flow_share(bytes, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s') end) as bytes
+    sum(flow_share(packets, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as packets,
+    sum(flow_share(bytes, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as bytes
   from (
     select flow_start, flow_end, packets, bytes, src_addr,
       generate_series(date_bin(interval '300 s', greatest(flow_start, '2026-11-20 08:00:30+00'), 'epoch'),
@@ -50,6 +63,7 @@ with top (rank, src_addr) as not materialized (values
     from flows
     where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
       and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
+      and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') >= date_bin(interval '300 s', flow_end, 'epoch'))
   ) flow
   left join top on coalesce(flow.src_addr, '0.0.0.0/0') = coalesce(top.src_addr, '0.0.0.0/0')
   group by bucket, rank
@@ -126,11 +140,24 @@ with top (rank, addr, port) as not materialized (values
   (3, null::inet, 0)
 ), cells as (
   select bucket, 1 as side, rank,
+    count(*) as flows,
+    sum(packets) as packets,
+    sum(bytes) as bytes
+  from (
+    select flow_start, flow_end, packets, bytes, src_addr, src_port,
+      date_bin(interval '300 s', flow_start, 'epoch') as bucket
+    from flows
+    where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
+      and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
+      and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') >= date_bin(interval '300 s', flow_end, 'epoch')
+  ) flow
+  left join top on coalesce(flow.src_addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.src_port = top.port
+  group by bucket, rank
+  union all
+  select bucket, 1 as side, rank,
     count(*) filter (where flow_start >= greatest(bucket, '2026-11-20 08:00:30+00')) as flows,
-    sum(case when flow_start >= greatest(bucket, '2026-11-20 08:00:30+00') and flow_end <= bucket + interval '300 s' then packets
-      else flow_share(packets, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s') end) as packets,
-    sum(case when flow_start >= greatest(bucket, '2026-11-20 08:00:30+00') and flow_end <= bucket + interval '300 s' then bytes
-      else flow_share(bytes, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s') end) as bytes
+    sum(flow_share(packets, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as packets,
+    sum(flow_share(bytes, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as bytes
   from (
     select flow_start, flow_end, packets, bytes, src_addr, src_port,
       generate_series(date_bin(interval '300 s', greatest(flow_start, '2026-11-20 08:00:30+00'), 'epoch'),
@@ -138,16 +165,31 @@ with top (rank, addr, port) as not materialized (values
     from flows
     where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
       and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
+      and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') >= date_bin(interval '300 s', flow_end, 'epoch'))
   ) flow
   left join top on coalesce(flow.src_addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.src_port = top.port
   group by bucket, rank
   union all
   select bucket, 2 as side, rank,
+    count(*) as flows,
+    sum(packets) as packets,
+    sum(bytes) as bytes
+  from (
+    select flow_start, flow_end, packets, bytes, dst_addr, dst_port,
+      date_bin(interval '300 s', flow_start, 'epoch') as bucket
+    from flows
+    where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
+      and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
+      and (src_addr is distinct from dst_addr or src_port is distinct from dst_port)
+      and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') >= date_bin(interval '300 s', flow_end, 'epoch')
+  ) flow
+  left join top on coalesce(flow.dst_addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.dst_port = top.port
+  group by bucket, rank
+  union all
+  select bucket, 2 as side, rank,
     count(*) filter (where flow_start >= greatest(bucket, '2026-11-20 08:00:30+00')) as flows,
-    sum(case when flow_start >= greatest(bucket, '2026-11-20 08:00:30+00') and flow_end <= bucket + interval '300 s' then packets
-      else flow_share(packets, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s') end) as packets,
-    sum(case when flow_start >= greatest(bucket, '2026-11-20 08:00:30+00') and flow_end <= bucket + interval '300 s' then bytes
-      else flow_share(bytes, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s') end) as bytes
+    sum(flow_share(packets, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as packets,
+    sum(flow_share(bytes, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as bytes
   from (
     select flow_start, flow_end, packets, bytes, dst_addr, dst_port,
       generate_series(date_bin(interval '300 s', greatest(flow_start, '2026-11-20 08:00:30+00'), 'epoch'),
@@ -156,6 +198,7 @@ with top (rank, addr, port) as not materialized (values
     where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
       and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
       and (src_addr is distinct from dst_addr or src_port is distinct from dst_port)
+      and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') >= date_bin(interval '300 s', flow_end, 'epoch'))
   ) flow
   left join top on coalesce(flow.dst_addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.dst_port = top.port
   group by bucket, rank
