@@ -99,7 +99,8 @@ type Provenance struct {
 	Command    string `json:"command" doc:"Command line that gives the same answer."`
 }
 
-type topAnswer struct {
+// Top is a ranking in the API's words: what the command line prints as JSON too.
+type Top struct {
 	From  time.Time `json:"from"`
 	To    time.Time `json:"to"`
 	Key   string    `json:"key"`
@@ -128,7 +129,9 @@ type sumLine struct {
 	Bytes   []int64 `json:"bytes" nullable:"false" doc:"One number a bucket."`
 }
 
-type seriesAnswer struct {
+// Series is measures over time in the API's words: what the command line prints
+// as JSON too.
+type Series struct {
 	From        time.Time   `json:"from"`
 	To          time.Time   `json:"to"`
 	StepSeconds int64       `json:"step_seconds" doc:"Width of a bucket."`
@@ -173,13 +176,13 @@ type exportersAnswer struct {
 type topOutput struct {
 	ContentType string `header:"Content-Type" hidden:"true"`
 	Disposition string `header:"Content-Disposition" hidden:"true"`
-	Body        topAnswer
+	Body        Top
 }
 
 type seriesOutput struct {
 	ContentType string `header:"Content-Type" hidden:"true"`
 	Disposition string `header:"Content-Disposition" hidden:"true"`
-	Body        seriesAnswer
+	Body        Series
 }
 
 type exportersOutput struct {
@@ -234,7 +237,7 @@ func (s *server) routeAPI(r chi.Router) error {
 	}, s.exporters)
 
 	// The library cannot say "an object or null" of a reference.
-	for _, name := range []string{"TopAnswer", "SeriesAnswer"} {
+	for _, name := range []string{"Top", "Series"} {
 		p := api.OpenAPI().Components.Schemas.Map()[name].Properties
 		p["other"] = &huma.Schema{
 			AnyOf:       []*huma.Schema{{Ref: p["other"].Ref}, {Type: "null"}},
@@ -388,7 +391,22 @@ func (s *server) top(ctx context.Context, in *topInput) (*topOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := topAnswer{
+	out := &topOutput{Body: NewTop(t)}
+	if in.csv(ctx) {
+		out.ContentType, out.Disposition = csvHeaders("top", t.Keys, t.From, t.To)
+	}
+	return out, nil
+}
+
+// csv reports whether the answer is to be CSV: the parameter says so, else the
+// Accept header.
+func (in Asked) csv(ctx context.Context) bool {
+	return in.Format == "csv" || in.Format == "" && ctx.Value(wantsCSV{}) == true
+}
+
+// NewTop puts a ranking of the store into the API's words.
+func NewTop(t *store.Top) Top {
+	a := Top{
 		From: t.From.UTC(), To: t.To.UTC(), Key: store.JoinKeys(t.Keys), By: string(t.By), Limit: t.Limit,
 		Rows: make([]topRow, len(t.Rows)), Total: Sums(t.Total),
 		Provenance: Provenance{t.Source, t.Resolution, t.Exact, t.Took.Milliseconds(), t.SQL, t.Command},
@@ -403,11 +421,7 @@ func (s *server) top(ctx context.Context, in *topInput) (*topOutput, error) {
 	if t.Other != nil {
 		a.Other = &topRest{Groups: t.Other.Groups, Sums: Sums(t.Other.Sums)}
 	}
-	out := &topOutput{Body: a}
-	if in.Format == "csv" || in.Format == "" && ctx.Value(wantsCSV{}) == true {
-		out.ContentType, out.Disposition = csvHeaders("top", t.Keys, a.From, a.To)
-	}
-	return out, nil
+	return a
 }
 
 func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, error) {
@@ -416,7 +430,7 @@ func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, er
 		return nil, err
 	}
 	if q.Step, err = parseStep(in.Step); err != nil {
-		return nil, parameterProblem("step", in.Step, err.Error())
+		return nil, parameterProblem("step", in.Step, reason(err))
 	}
 	if q.Step > 0 {
 		q.MaxBuckets = store.MaxBuckets
@@ -425,7 +439,16 @@ func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, er
 	if err != nil {
 		return nil, err
 	}
-	a := seriesAnswer{
+	out := &seriesOutput{Body: NewSeries(t)}
+	if in.csv(ctx) {
+		out.ContentType, out.Disposition = csvHeaders("series", t.Keys, t.From, t.To)
+	}
+	return out, nil
+}
+
+// NewSeries puts a series of the store into the API's words.
+func NewSeries(t *store.Series) Series {
+	a := Series{
 		From: t.From.UTC(), To: t.To.UTC(), StepSeconds: int64(t.Step / time.Second),
 		Key: store.JoinKeys(t.Keys), By: string(t.By),
 		Starts: make([]time.Time, len(t.Start)), Lines: make([]line, len(t.Lines)), Total: sumLineOf(&t.Total, "total"),
@@ -445,11 +468,7 @@ func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, er
 		other := sumLineOf(t.Other, "other")
 		a.Other = &other
 	}
-	out := &seriesOutput{Body: a}
-	if in.Format == "csv" || in.Format == "" && ctx.Value(wantsCSV{}) == true {
-		out.ContentType, out.Disposition = csvHeaders("series", t.Keys, a.From, a.To)
-	}
-	return out, nil
+	return a
 }
 
 func (s *server) exporters(ctx context.Context, _ *struct{}) (*exportersOutput, error) {

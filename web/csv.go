@@ -24,15 +24,22 @@ func csvHeaders(question string, keys []store.Key, from, to time.Time) (contentT
 		fmt.Sprintf("attachment; filename=\"%s-%s-%s.csv\"", name, from.UTC().Format(stamp), to.UTC().Format(stamp))
 }
 
+// WriteTopCSV writes the listed groups of a ranking as the API does.
+func WriteTopCSV(w io.Writer, t *store.Top) error { return marshalCSV(w, NewTop(t)) }
+
+// WriteSeriesCSV writes a series as the API does: one row for each bucket and
+// listed group; without keys, for each bucket.
+func WriteSeriesCSV(w io.Writer, t *store.Series) error { return marshalCSV(w, NewSeries(t)) }
+
 // marshalCSV writes an answer as RFC 4180 has it, the first line holding the
 // SQL names of the columns.
 func marshalCSV(w io.Writer, v any) error {
 	c := csv.NewWriter(w)
 	c.UseCRLF = true
 	switch a := v.(type) {
-	case topAnswer:
+	case Top:
 		a.writeCSV(c)
-	case seriesAnswer:
+	case Series:
 		a.writeCSV(c)
 	default:
 		return fmt.Errorf("web: %T has no form in CSV", v)
@@ -43,7 +50,7 @@ func marshalCSV(w io.Writer, v any) error {
 
 // The writers keep the first error they meet; marshalCSV asks for it.
 
-func (a *topAnswer) writeCSV(c *csv.Writer) {
+func (a *Top) writeCSV(c *csv.Writer) {
 	_ = c.Write(append(append([]string{}, a.columns...), "flows", "packets", "bytes"))
 	for _, row := range a.Rows {
 		record := cells(nil, a.columns, row.Values)
@@ -51,7 +58,7 @@ func (a *topAnswer) writeCSV(c *csv.Writer) {
 	}
 }
 
-func (a *seriesAnswer) writeCSV(c *csv.Writer) {
+func (a *Series) writeCSV(c *csv.Writer) {
 	_ = c.Write(append(append([]string{"bucket"}, a.columns...), "flows", "packets", "bytes"))
 	lines := a.Lines
 	if len(a.columns) == 0 {

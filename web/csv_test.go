@@ -104,7 +104,7 @@ func TestCSVReadsBack(t *testing.T) {
 			return // the reader of encoding/csv drops it before a line feed
 		}
 		var b strings.Builder
-		a := topAnswer{columns: []string{"exporter"}, Rows: []topRow{{Values: values{"exporter": name}}}}
+		a := Top{columns: []string{"exporter"}, Rows: []topRow{{Values: values{"exporter": name}}}}
 		if err := marshalCSV(&b, a); err != nil {
 			t.Fatal(err)
 		}

@@ -79,7 +79,7 @@ func TestDocumentNamesTheFieldsOfAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, v := range map[string]any{
-		"TopAnswer": topAnswer{}, "TopRow": topRow{}, "TopRest": topRest{}, "SeriesAnswer": seriesAnswer{},
+		"Top": Top{}, "TopRow": topRow{}, "TopRest": topRest{}, "Series": Series{},
 		"Line": line{}, "SumLine": sumLine{}, "ExportersAnswer": exportersAnswer{}, "ExporterRow": exporterRow{},
 	} {
 		text, err := json.Marshal(v)

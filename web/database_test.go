@@ -1,0 +1,130 @@
+package web
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"flowtally/flow"
+	"flowtally/lab/postgres/pgtest"
+	"flowtally/store"
+)
+
+// TestOverPostgreSQL asks the API for flows that went in through the writer,
+// in the role the page has.
+func TestOverPostgreSQL(t *testing.T) {
+	ctx := t.Context()
+	dsn := pgtest.Empty(t)
+	passwords := map[string]string{store.RoleWriter: "writer", store.RoleWeb: "web"}
+	if err := store.Migrate(ctx, dsn, store.MigrateConfig{Passwords: passwords}); err != nil {
+		t.Fatal(err)
+	}
+	in, err := store.Open(ctx, pgtest.As(t, dsn, store.RoleWriter, "writer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+
+	start := testNow.Add(-time.Hour)
+	exporter := flow.Exporter{Addr: flow.AddrFrom(netip.MustParseAddr("192.0.2.1")), Domain: 42}
+	record := func(src string, at time.Duration, packets, bytes uint64) flow.Record {
+		var r flow.Record
+		r.IPVersion, r.Protocol, r.SrcPort, r.DstPort = 4, 6, 40000, 443
+		r.SrcAddr, r.DstAddr = flow.AddrFrom(netip.MustParseAddr(src)), flow.AddrFrom(netip.MustParseAddr("10.9.9.9"))
+		r.Start, r.End, r.Received = flow.TimeOf(start.Add(at)), flow.TimeOf(start.Add(at+time.Second)), flow.TimeOf(start.Add(at+2*time.Second))
+		r.Exporter, r.Packets, r.Bytes = exporter.ID(), packets, bytes
+		return r
+	}
+	w := store.NewWriter(in, store.WriterConfig{})
+	if err := w.Write(ctx, []flow.Record{
+		record("10.0.0.1", time.Minute, 1, 100), record("10.0.0.1", 2*time.Minute, 1, 100), record("10.0.0.1", 3*time.Minute, 1, 100),
+		record("10.0.0.2", 3*time.Minute, 10, 10_000), record("10.0.0.3", 4*time.Minute, 2, 200),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Report(ctx, []flow.ExporterStatus{{
+		Exporter: exporter, Version: 10, FirstSeen: flow.TimeOf(start), LastSeen: flow.TimeOf(testNow), Datagrams: 1, Records: 5,
+	}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(ctx, pgtest.As(t, dsn, store.RoleWeb, "web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	h := newTestHandler(t, db)
+	ask := func(target string, answer any) {
+		t.Helper()
+		r := get(h, target)
+		if r.Code != http.StatusOK {
+			t.Fatalf("%s: %d %s", target, r.Code, r.Body)
+		}
+		if err := json.Unmarshal(r.Body.Bytes(), answer); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	var top Top
+	ask("/api/v1/top?from=-1h&key=src-addr&by=flows&limit=1", &top)
+	if len(top.Rows) != 1 || top.Rows[0].Values["src_addr"] != "10.0.0.1" || top.Rows[0].Flows != 3 || top.Rows[0].Share != 0.6 {
+		t.Errorf("top by flows: %+v", top.Rows)
+	}
+	if want := (Sums{Flows: 5, Packets: 15, Bytes: 10_500}); top.Total != want {
+		t.Errorf("total %+v, want %+v", top.Total, want)
+	}
+	if top.Other == nil || top.Other.Groups != 2 || top.Other.Sums != (Sums{Flows: 2, Packets: 12, Bytes: 10_200}) {
+		t.Errorf("other %+v", top.Other)
+	}
+	if top.SQL == "" || !strings.HasPrefix(top.Command, "flowtally top ") || top.Source == "" || !top.Exact {
+		t.Errorf("provenance %+v", top.Provenance)
+	}
+
+	var series Series
+	ask("/api/v1/series?from=-1h&to=-55m&step=60s&key=src-addr&limit=2&by=bytes", &series)
+	if len(series.Starts) != 5 || len(series.Lines) != 2 || series.StepSeconds != 60 || series.Lines[0].Label != "10.0.0.2" {
+		t.Errorf("series %+v", series)
+	}
+	var bytes int64
+	for _, n := range series.Total.Bytes {
+		bytes += n
+	}
+	if bytes != top.Total.Bytes {
+		t.Errorf("the series holds %d bytes, the ranking %d", bytes, top.Total.Bytes)
+	}
+
+	if got, want := get(h, "/api/v1/top?from=-1h&key=src-addr&by=bytes&limit=2&format=csv").Body.String(),
+		"src_addr,flows,packets,bytes\r\n10.0.0.2,1,10,10000\r\n10.0.0.1,3,3,300\r\n"; got != want {
+		t.Errorf("CSV %q, want %q", got, want)
+	}
+
+	var exporters exportersAnswer
+	ask("/api/v1/exporters", &exporters)
+	if len(exporters.Exporters) != 1 || exporters.Exporters[0].Addr != "192.0.2.1" || exporters.Exporters[0].ID != int64(exporter.ID()) {
+		t.Errorf("exporters %+v", exporters)
+	}
+
+	for target, location := range map[string]string{
+		"/api/v1/series?from=-24h&step=1s":         "query.step",
+		"/api/v1/top?exporter=nobody":              "query.exporter",
+		"/api/v1/top?key=addr,src-addr":            "query.key",
+		"/api/v1/top?exporter=%27%3B+drop+table+x": "query.exporter",
+	} {
+		r := get(h, target)
+		if r.Code != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d %s", target, r.Code, r.Body)
+			continue
+		}
+		if _, got := problem(t, r); got != location {
+			t.Errorf("%s: at %q, want %q", target, got, location)
+		}
+	}
+
+	// The database goes away under the page.
+	db.Close()
+	if r := get(h, "/api/v1/top"); r.Code != http.StatusServiceUnavailable {
+		t.Errorf("without a database: %d %s", r.Code, r.Body)
+	}
+}
