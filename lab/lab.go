@@ -1,0 +1,423 @@
+// Package lab is the whole house in one process: a private PostgreSQL, the
+// collector, the web page and, when asked, an exporter that meters a capture file,
+// an interface or the packets of package traffic and sends them over loopback like
+// any other.
+//
+// Nothing here is a shortcut: the exporter's records travel as datagrams, the
+// collector stores them as the role flow_writer, the page asks as flow_web. What
+// works in the lab works apart.
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"flowtally/collector"
+	"flowtally/exporter"
+	"flowtally/exporter/capture"
+	"flowtally/flow"
+	"flowtally/lab/postgres"
+	"flowtally/lab/traffic"
+	"flowtally/netflow"
+	"flowtally/store"
+	"flowtally/web"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The Observation Domains that the lab's own exporter reports under.
+const (
+	// DemoDomain is the one of generated packets.
+	DemoDomain = 1
+	// ReadDomain is the one of a capture file.
+	ReadDomain = 2
+	// InterfaceDomain is the one of a live interface.
+	InterfaceDomain = 3
+)
+
+const (
+	// defaultPace is how many records a second the lab's exporter sends at most.
+	defaultPace = 100_000
+	// demoPast is how far back the demo's traffic begins.
+	demoPast = 24 * time.Hour
+	// settle is how long the collector keeps listening after the exporter's last
+	// datagram.
+	settle = 300 * time.Millisecond
+	// stopTimeout is how long PostgreSQL may take to stop cleanly.
+	stopTimeout = 30 * time.Second
+)
+
+// Config says what to run. The zero value is a lab with nobody in it, that waits for
+// exporters from elsewhere.
+type Config struct {
+	// Dir holds the database. Empty is flowtally in the user's data directory
+	// (XDG_DATA_HOME, else ~/.local/share), for root /var/lib/flowtally.
+	Dir string
+	// Listen is the collector's UDP address; ":9995" when empty.
+	Listen string
+	// WebListen is the page's TCP address; "127.0.0.1:8080" when empty.
+	WebListen string
+	// Read is a capture file to meter once, Interface a network interface to meter,
+	// Demo asks for generated traffic. At most one of them.
+	Read, Interface string
+	Demo            bool
+	// Stdout takes the banner; nil is silence.
+	Stdout io.Writer
+	// Logger is slog.Default() when nil.
+	Logger *slog.Logger
+	// Registerer takes the metrics of all parts; none are kept when nil.
+	Registerer prometheus.Registerer
+	// Ready, when not nil, is called once, when everything listens.
+	Ready func(Addresses)
+
+	// past is how far back the demo begins; tests have less patience.
+	past time.Duration
+}
+
+// Addresses are where a running lab is found.
+type Addresses struct {
+	// Page is the URL of the page.
+	Page string
+	// Collector is where NetFlow goes.
+	Collector netip.AddrPort
+	// DSN is the database's URL for the role flow_reader.
+	DSN string
+	// Dir is the data directory.
+	Dir string
+}
+
+// Run runs a lab until ctx ends or a part of it fails, and then stops the parts in
+// the reverse order of their start, so that what was seen is sent, what was sent is
+// stored, and PostgreSQL goes last. A stop that was asked for returns nil.
+func Run(ctx context.Context, c Config) (err error) {
+	if c, err = c.withDefaults(); err != nil {
+		return err
+	}
+	if err := probe(ctx, c); err != nil {
+		return err
+	}
+	source, domain, err := openSource(c)
+	if err != nil {
+		return err
+	}
+	if source != nil {
+		defer func() { _ = source.Close() }()
+	}
+	// Whoever stops a lab that is still starting gets no complaint about what that
+	// interrupted.
+	ready := false
+	defer func() {
+		if err != nil && !ready && ctx.Err() != nil {
+			c.Logger.Debug("lab: stopped while starting", "error", err)
+			err = nil
+		}
+	}()
+
+	fmt.Fprintf(c.Stdout, "flowtally lab: starting PostgreSQL in %s\n", c.Dir)
+	pg, err := startPostgres(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		err = errors.Join(err, pg.Stop(stop))
+	}()
+	if err := store.Migrate(ctx, pg.SocketDSN(postgres.Admin), store.MigrateConfig{Logger: c.Logger, Passwords: passwords(pg)}); err != nil {
+		return err
+	}
+
+	h := newHouse(ctx)
+	// What fails stops the rest; what it returns then is the reason.
+	defer func() { err = errors.Join(err, h.stop()) }()
+
+	db, err := store.Open(ctx, pg.DSN(store.RoleWriter))
+	if err != nil {
+		return err
+	}
+	h.onStop(db.Close)
+	listening := make(chan []netip.AddrPort, 1)
+	h.start(func(ctx context.Context) error {
+		return collector.Run(ctx, collector.Config{
+			Listen: []string{c.Listen}, Logger: c.Logger, Registerer: c.Registerer,
+			Sink:  store.NewWriter(db, store.WriterConfig{Logger: c.Logger, Registerer: c.Registerer}),
+			Ready: func(a []netip.AddrPort) { listening <- a },
+		})
+	})
+	var here Addresses
+	select {
+	case a := <-listening:
+		here.Collector = a[0]
+	case <-h.ended():
+		return nil // h.stop has the reason
+	}
+
+	webDB, err := store.Open(ctx, pg.DSN(store.RoleWeb))
+	if err != nil {
+		return err
+	}
+	h.onStop(webDB.Close)
+	serving := make(chan netip.AddrPort, 1)
+	h.start(func(ctx context.Context) error {
+		return web.Run(ctx, web.Config{
+			Listen: c.WebListen, DB: webDB, Logger: c.Logger, Registerer: c.Registerer,
+			CollectorListen: fmt.Sprintf(":%d", here.Collector.Port()),
+			Ready:           func(a netip.AddrPort) { serving <- a },
+		})
+	})
+	select {
+	case a := <-serving:
+		here.Page = "http://" + a.String()
+	case <-h.ended():
+		return nil
+	}
+
+	here.DSN, here.Dir = pg.DSN(store.RoleReader), c.Dir
+	ready = true
+	banner(c.Stdout, here)
+	if c.Ready != nil {
+		c.Ready(here)
+	}
+
+	if c.Demo {
+		start, err := demoStart(ctx, here.DSN, time.Now(), c.past)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("lab: find where the demo stopped: %w", err)
+		}
+		demo := traffic.New(traffic.Config{Start: start})
+		source = demo
+		defer func() { _ = demo.Close() }()
+		fmt.Fprintf(c.Stdout, "demo: making the traffic since %s\n", start.Format("2006-01-02 15:04:05 MST"))
+		begun := time.Now()
+		go func() {
+			select {
+			case <-demo.Live():
+				fmt.Fprintf(c.Stdout, "demo: caught up after %.0f s, goes on live\n", time.Since(begun).Seconds())
+			case <-h.ended():
+			}
+		}()
+	}
+	if source != nil {
+		h.start(func(ctx context.Context) error {
+			defer time.Sleep(settle)
+			// Generated traffic is metered like a file: it never falls silent, and a
+			// day at full speed has to wait for who sends it.
+			sum, err := exporter.Run(ctx, exporter.Config{
+				Source: source, To: []string{loopback(here.Collector)}, Version: netflow.IPFIX, Domain: domain,
+				Pace: defaultPace, Live: c.Interface != "", Logger: c.Logger, Registerer: c.Registerer,
+			})
+			if err != nil {
+				return err
+			}
+			if c.Read != "" {
+				fmt.Fprintf(c.Stdout, "%s: %d packets, %d bytes, sent as %d flow records\n", c.Read, sum.Packets, sum.Bytes, sum.Records)
+			}
+			return nil
+		})
+	}
+
+	select {
+	case <-h.ended():
+	case <-pg.Done():
+		return fmt.Errorf("lab: PostgreSQL has ended by itself: %s says why", pg.Log())
+	}
+	fmt.Fprintln(c.Stdout, "flowtally lab: stopping")
+	return nil
+}
+
+// withDefaults fills in what was left out and refuses what cannot be.
+func (c Config) withDefaults() (Config, error) {
+	asked := 0
+	for _, b := range []bool{c.Read != "", c.Interface != "", c.Demo} {
+		if b {
+			asked++
+		}
+	}
+	if asked > 1 {
+		return c, errors.New("lab: --read, --interface and --demo exclude each other: choose one")
+	}
+	if c.Listen == "" {
+		c.Listen = ":9995"
+	}
+	if c.WebListen == "" {
+		c.WebListen = web.DefaultListen
+	}
+	if c.Stdout == nil {
+		c.Stdout = io.Discard
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.past == 0 {
+		c.past = demoPast
+	}
+	if c.Dir == "" {
+		dir, err := defaultDir()
+		if err != nil {
+			return c, err
+		}
+		c.Dir = dir
+	}
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return c, fmt.Errorf("lab: %w", err)
+	}
+	c.Dir = dir
+	return c, nil
+}
+
+// defaultDir is where data lives that nobody gave a place.
+func defaultDir() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/var/lib/flowtally", nil
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "flowtally"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", errors.New("lab: HOME is not set: say where the data goes with --data")
+	}
+	return filepath.Join(home, ".local", "share", "flowtally"), nil
+}
+
+// probe asks for the ports before a database is made for nothing.
+func probe(ctx context.Context, c Config) error {
+	var lc net.ListenConfig
+	u, err := lc.ListenPacket(ctx, "udp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("lab: the collector cannot listen on UDP %s: %w: stop who uses it, or choose another with --listen", c.Listen, reason(err))
+	}
+	_ = u.Close()
+	t, err := lc.Listen(ctx, "tcp", c.WebListen)
+	if err != nil {
+		return fmt.Errorf("lab: the page cannot listen on TCP %s: %w: stop who uses it, or choose another with --web", c.WebListen, reason(err))
+	}
+	_ = t.Close()
+	return nil
+}
+
+// reason is what is left of a network error without the address, which was said.
+func reason(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// openSource opens what is to be metered; generated traffic comes later, because it
+// has to look into the database first.
+func openSource(c Config) (capture.Source, uint32, error) {
+	switch {
+	case c.Read != "":
+		s, err := capture.OpenFile(c.Read)
+		return s, ReadDomain, err
+	case c.Interface != "":
+		s, err := capture.OpenInterface(c.Interface, capture.InterfaceConfig{Promiscuous: true, IgnoreOutgoing: c.Interface == "lo"})
+		return s, InterfaceDomain, err
+	}
+	return nil, DemoDomain, nil
+}
+
+func startPostgres(ctx context.Context, c Config) (*postgres.Server, error) {
+	if os.Geteuid() != 0 {
+		// Flow data is nobody else's business.
+		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("lab: data directory: %w", err)
+		}
+	}
+	pg, err := postgres.Start(ctx, postgres.Config{
+		Dir:   filepath.Join(c.Dir, "postgres"),
+		Roles: []string{store.RoleWriter, store.RoleWeb, store.RoleReader},
+		Settings: map[string]string{
+			// One machine, many rows in, few questions at once: see
+			// deploy/postgresql.conf for the reasons.
+			"shared_buffers":               "256MB",
+			"work_mem":                     "32MB",
+			"max_wal_size":                 "4GB",
+			"wal_level":                    "minimal",
+			"max_wal_senders":              "0",
+			"wal_compression":              "on",
+			"checkpoint_timeout":           "15min",
+			"checkpoint_completion_target": "0.9",
+			"jit":                          "off",
+		},
+	})
+	switch {
+	case errors.Is(err, postgres.ErrRunning):
+		return nil, fmt.Errorf("lab: another flowtally lab works in %s: stop it, or choose another directory with --data", c.Dir)
+	case errors.Is(err, postgres.ErrNoBinaries):
+		return nil, fmt.Errorf("lab: %w: install one (Debian, Ubuntu: apt-get install postgresql)", err)
+	}
+	return pg, err
+}
+
+func passwords(pg *postgres.Server) map[string]string {
+	p := map[string]string{}
+	for _, role := range []string{store.RoleWriter, store.RoleWeb, store.RoleReader} {
+		p[role] = pg.Password(role)
+	}
+	return p
+}
+
+// demoStart is where generated traffic begins: behind the newest flow of an earlier
+// demo, so that no hour is told twice, and never longer ago than past.
+func demoStart(ctx context.Context, dsn string, now time.Time, past time.Duration) (time.Time, error) {
+	start := now.Add(-past)
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return start, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	demo := flow.Exporter{Addr: flow.AddrFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1})), Domain: DemoDomain}
+	var newest *time.Time
+	err = conn.QueryRow(ctx, `select max(flow_end) from flows where exporter_id = $1 and flow_end >= $2`, int32(demo.ID()), start).Scan(&newest)
+	if err != nil {
+		return start, err
+	}
+	if newest != nil && newest.After(start) {
+		start = newest.Add(time.Millisecond).In(now.Location())
+	}
+	if start.After(now) {
+		start = now
+	}
+	return start, nil
+}
+
+// loopback is where this process reaches what listens on a.
+func loopback(a netip.AddrPort) string {
+	host := "127.0.0.1"
+	if ip := a.Addr().Unmap(); ip.IsValid() && !ip.IsUnspecified() {
+		host = ip.String()
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(a.Port())))
+}
+
+// banner tells a person what there is and what to do with it.
+func banner(w io.Writer, a Addresses) {
+	fmt.Fprintf(w, `
+  page       %s
+  SQL        psql '%s'
+  collector  NetFlow v5, v9 and IPFIX on UDP %d; send it some:
+             flowtally exporter --read FILE.pcap --to %s
+             softflowd -i INTERFACE -v 10 -n THIS-HOST:%d
+  data       %s
+
+  Ctrl-C stops everything; the data stays.
+
+`, a.Page, a.DSN, a.Collector.Port(), loopback(a.Collector), a.Collector.Port(), a.Dir)
+}

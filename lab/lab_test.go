@@ -1,0 +1,289 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"flowtally/lab/postgres"
+	"flowtally/lab/postgres/pgtest"
+	"flowtally/lab/traffic"
+
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
+	"github.com/jackc/pgx/v5"
+)
+
+// running is a lab that a test has started.
+type running struct {
+	Addresses
+	stop func() error
+	out  *output
+}
+
+// output is a bytes.Buffer for several goroutines.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+func needPostgres(t *testing.T) {
+	t.Helper()
+	if _, err := postgres.Find(); err != nil {
+		t.Skip(err)
+	}
+}
+
+// free are the addresses of a lab beside others.
+func free(c Config) Config {
+	c.Listen, c.WebListen = "127.0.0.1:0", "127.0.0.1:0"
+	c.Logger = slog.New(slog.DiscardHandler)
+	return c
+}
+
+// start runs a lab and returns when it is ready.
+func start(t *testing.T, c Config) running {
+	t.Helper()
+	c = free(c)
+	r := running{out: &output{}}
+	c.Stdout = r.out
+	ready := make(chan Addresses, 1)
+	c.Ready = func(a Addresses) { ready <- a }
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, c) }()
+	r.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-ended
+	})
+	t.Cleanup(func() { _ = r.stop() })
+	select {
+	case r.Addresses = <-ready:
+	case err := <-ended:
+		ended <- err
+		t.Fatalf("the lab has ended before it was ready: %v\n%s", err, r.out)
+	}
+	return r
+}
+
+// ask runs a query as the role that everybody gets.
+func ask[T any](t *testing.T, dsn, sql string, args ...any) (v T) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if err := conn.QueryRow(t.Context(), sql, args...).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return v
+}
+
+// until waits for something that has to happen.
+func until(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !happened(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited two minutes for %s", what)
+		}
+	}
+}
+
+// TestDemoFillsStopsAndGoesOn: the past is filled, a stop stores what was seen, and
+// the next start goes on where the last one stopped instead of telling it twice.
+func TestDemoFillsStopsAndGoesOn(t *testing.T) {
+	needPostgres(t)
+	c := Config{Dir: pgtest.Dir(t), Demo: true, past: 20 * time.Minute}
+
+	first := start(t, c)
+	until(t, "the demo to catch up", func() bool { return strings.Contains(first.out.String(), "goes on live") })
+	until(t, "the past in the database", func() bool {
+		return ask[int64](t, first.DSN, "select count(*) from flows where flow_start < now() - interval '2 minutes'") > 1000
+	})
+	resp, err := http.Get(first.Page + "/api/v1/top?from=-6h&by=flows&limit=3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || !bytes.Contains(body, []byte("10.20.")) {
+		t.Errorf("the page's API: %s: %s", resp.Status, body)
+	}
+	if err := first.stop(); err != nil {
+		t.Fatalf("stop: %v", err)
+	}
+	if !strings.Contains(first.out.String(), "page       "+first.Page) || !strings.Contains(first.out.String(), first.DSN) {
+		t.Errorf("the banner says neither page nor DSN:\n%s", first.out)
+	}
+
+	// Without the demo, so that nothing moves.
+	c.Demo = false
+	quiet := start(t, c)
+	sums := "select count(*) || ' flows ' || sum(packets) || ' packets' from flows where flow_end <= $1"
+	newest := ask[time.Time](t, quiet.DSN, "select max(flow_end) from flows")
+	before := ask[string](t, quiet.DSN, sums, newest)
+	if lost := ask[int64](t, quiet.DSN, "select count(*) from loss"); lost != 0 {
+		t.Errorf("the ledger has %d losses", lost)
+	}
+	if err := quiet.stop(); err != nil {
+		t.Fatalf("stop: %v", err)
+	}
+	if newest.After(time.Now()) {
+		t.Errorf("the newest flow ends at %v, in the future", newest)
+	}
+
+	c.Demo = true
+	second := start(t, c)
+	until(t, "new flows", func() bool {
+		return ask[int64](t, second.DSN, "select count(*) from flows where flow_end > $1", newest) > 0
+	})
+	if err := second.stop(); err != nil {
+		t.Fatalf("stop: %v", err)
+	}
+	c.Demo = false
+	last := start(t, c)
+	if after := ask[string](t, last.DSN, sums, newest); after != before {
+		t.Errorf("up to %v there were %s, after another start %s", newest, before, after)
+	}
+}
+
+// TestReadIsTrue: what a capture holds is what the database holds.
+func TestReadIsTrue(t *testing.T) {
+	needPostgres(t)
+	dir := pgtest.Dir(t)
+	name := filepath.Join(dir, "floor.pcap")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := pcapgo.NewWriterNanos(f)
+	if err := w.WriteFileHeader(traffic.SnapLen, layers.LinkTypeEthernet); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 11, 18, 9, 0, 0, 0, time.UTC)
+	source := traffic.New(traffic.Config{Start: at, End: at.Add(5 * time.Minute), Seed: 3})
+	packets := int64(0)
+	for {
+		data, ci, err := source.ZeroCopyReadPacketData()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.WritePacket(ci, data); err != nil {
+			t.Fatal(err)
+		}
+		packets++
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, Config{Dir: filepath.Join(dir, "data"), Read: name})
+	until(t, "the capture to be sent", func() bool { return strings.Contains(r.out.String(), name+":") })
+	until(t, "the capture's packets in the database", func() bool {
+		return ask[int64](t, r.DSN, "select coalesce(sum(packets), 0)::bigint from flows") >= packets
+	})
+	if n := ask[int64](t, r.DSN, "select sum(packets)::bigint from flows where flow_start >= $1 and flow_end < $2", at, at.Add(5*time.Minute)); n != packets {
+		t.Errorf("%d packets in the database, %d in the capture", n, packets)
+	}
+	if err := r.stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+// TestPlainWords: what goes wrong at the start is one sentence that says what to do.
+func TestPlainWords(t *testing.T) {
+	refused := func(t *testing.T, c Config, words ...string) {
+		t.Helper()
+		err := Run(t.Context(), c)
+		if err == nil {
+			t.Fatal("it runs")
+		}
+		for _, w := range words {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%q does not say %q", err, w)
+			}
+		}
+		if strings.Contains(err.Error(), "\n") {
+			t.Errorf("more than one line: %q", err)
+		}
+	}
+	dir := pgtest.Dir(t)
+	t.Run("udp_port_in_use", func(t *testing.T) {
+		l, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		c := free(Config{Dir: filepath.Join(dir, "never")})
+		c.Listen = l.LocalAddr().String()
+		refused(t, c, c.Listen, "in use", "--listen")
+		if _, err := os.Stat(c.Dir); err == nil {
+			t.Error("it has made its directory all the same")
+		}
+	})
+	t.Run("page_port_in_use", func(t *testing.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		c := free(Config{Dir: filepath.Join(dir, "never")})
+		c.WebListen = l.Addr().String()
+		refused(t, c, c.WebListen, "in use", "--web")
+	})
+	t.Run("two_sources", func(t *testing.T) {
+		refused(t, free(Config{Dir: filepath.Join(dir, "never"), Demo: true, Read: "x"}), "--demo", "choose one")
+	})
+	t.Run("no_such_capture", func(t *testing.T) {
+		refused(t, free(Config{Dir: filepath.Join(dir, "never"), Read: filepath.Join(dir, "missing.pcap")}), "missing.pcap")
+	})
+	t.Run("second_lab", func(t *testing.T) {
+		needPostgres(t)
+		r := start(t, Config{Dir: filepath.Join(dir, "shared")})
+		refused(t, free(Config{Dir: r.Dir}), "another flowtally lab", r.Dir, "--data")
+		if err := r.stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	t.Run("no_postgres", func(t *testing.T) {
+		t.Setenv("FLOWTALLY_PG_BIN", t.TempDir())
+		refused(t, free(Config{Dir: filepath.Join(dir, "never")}), "FLOWTALLY_PG_BIN")
+	})
+}
+
+// TestStopWhileStarting: whoever changes their mind gets no error for it.
+func TestStopWhileStarting(t *testing.T) {
+	needPostgres(t)
+	for _, after := range []time.Duration{0, 300 * time.Millisecond, 900 * time.Millisecond} {
+		ctx, cancel := context.WithTimeout(t.Context(), after)
+		err := Run(ctx, free(Config{Dir: filepath.Join(pgtest.Dir(t), "data"), Demo: true, past: time.Minute}))
+		cancel()
+		if err != nil {
+			t.Errorf("stopped after %v: %v", after, err)
+		}
+	}
+}
