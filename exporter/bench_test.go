@@ -69,3 +69,29 @@ func BenchmarkRun(b *testing.B) {
 		})
 	}
 }
+
+// TestNoAllocation: what Run allocates does not depend on how many packets and
+// flows go through it.
+func TestNoAllocation(t *testing.T) {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	run := func(packets int) float64 {
+		return testing.AllocsPerRun(2, func() {
+			if _, err := Run(context.Background(), Config{
+				Source: newRounds(5000, packets), To: []string{conn.LocalAddr().String()}, Version: netflow.IPFIX,
+				Meter: meter.Config{MaxFlows: 1 << 10},
+			}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	few, many := run(20_000), run(120_000)
+	// A few for how often a goroutine had to wait.
+	t.Logf("%v and %v allocations", few, many)
+	if many > few+200 {
+		t.Errorf("100,000 packets more cost %v allocations more", many-few)
+	}
+}

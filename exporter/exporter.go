@@ -49,6 +49,9 @@ type Config struct {
 	InIf uint32
 	// Meter has the timeouts and the size of the flow cache.
 	Meter meter.Config
+	// DropDuplicates leaves out packets that are copies (see meter.Duplicates);
+	// otherwise they are metered like any other. They are counted in any case.
+	DropDuplicates bool
 	// Pace is how many records a second each destination gets at most, in bursts
 	// of at most 32 datagrams; 0 sends as fast as flows end.
 	Pace int

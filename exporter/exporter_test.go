@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -172,8 +173,8 @@ func sum(recs []flow.Record) (packets, bytes uint64) {
 // balance fails unless the sums of a Summary do.
 func balance(t testing.TB, s Summary) {
 	t.Helper()
-	if s.Seen != s.Packets+s.Ignored {
-		t.Errorf("seen %d ≠ packets %d + ignored %d", s.Seen, s.Packets, s.Ignored)
+	if s.Seen != s.Packets+s.Ignored+s.DuplicatesDropped {
+		t.Errorf("seen %d ≠ packets %d + ignored %d + dropped %d", s.Seen, s.Packets, s.Ignored, s.DuplicatesDropped)
 	}
 	if got := s.Records - s.Split + s.NotSentBy.NotExpressible + s.NotSentBy.TooLong; s.Flows != got {
 		t.Errorf("flows %d ≠ %d = records %d - split %d + not expressible %d + too long %d",
@@ -360,6 +361,33 @@ func TestTruncatedCapture(t *testing.T) {
 	}
 }
 
+// TestDuplicates: copies are counted, and left out only when that is asked for.
+func TestDuplicates(t *testing.T) {
+	c := listen(t)
+	one := ethernet("10.0.0.1", "10.0.0.2", 1, 53, 10)
+	one[14+4] = 1 // the identification, without which nothing is a copy
+	for _, drop := range []bool{false, true} {
+		s, err := Run(context.Background(), Config{
+			Source: newScript(frame{at: t0, data: one}, frame{at: t0, data: one}, frame{at: t0, data: arp}),
+			To:     []string{c.addr()}, Version: netflow.V9, Meter: small, DropDuplicates: drop,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		balance(t, s)
+		if want := uint64(btoi(drop)); s.Duplicates != 1 || s.DuplicatesDropped != want || s.Packets != 2-want {
+			t.Errorf("drop %v: %+v", drop, s)
+		}
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // TestNobodyListens: a destination that refuses is survived and counted, and does
 // not keep another from being served.
 func TestNobodyListens(t *testing.T) {
@@ -387,6 +415,38 @@ func TestNobodyListens(t *testing.T) {
 	}
 	if recs := c.wait(t, s.Messages); len(recs) != 500 {
 		t.Errorf("%d records came", len(recs))
+	}
+}
+
+// TestCollectorComesBack: a refusal costs the datagram that was refused and none
+// after it.
+func TestCollectorComesBack(t *testing.T) {
+	port, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := port.LocalAddr().(*net.UDPAddr)
+	port.Close()
+	d, err := dial(addr.String(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.conn.Close()
+	d.send([]byte("lost"), 3)
+	if port, err = net.ListenUDP("udp", addr); err != nil {
+		t.Skipf("the port was taken by somebody else: %v", err)
+	}
+	defer port.Close()
+	d.send([]byte("came"), 5)
+	d.settle()
+	buf := make([]byte, 10)
+	n, _, err := port.ReadFromUDP(buf)
+	if err != nil || string(buf[:n]) != "came" {
+		t.Errorf("received %q, %v", buf[:n], err)
+	}
+	want := deliveryCounts{messages: 1, records: 5, notSent: NotSent{Refused: 3}}
+	if d.counts != want {
+		t.Errorf("counted %+v, want %+v", d.counts, want)
 	}
 }
 
@@ -428,7 +488,7 @@ func TestSummaryNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"packets", "bytes", "ignored", "flows", "records", "messages", "evicted", "kernel_drops", "not_sent"} {
+	for _, name := range []string{"packets", "bytes", "ignored", "flows", "records", "messages", "duplicates", "evicted", "kernel_drops", "not_sent"} {
 		if !strings.Contains(string(b), `"`+name+`":0`) {
 			t.Errorf("%s is not a number in %s", name, b)
 		}

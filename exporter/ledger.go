@@ -14,7 +14,7 @@ import (
 
 // Summary is what Run did. Its sums balance:
 //
-//	Seen    = Packets + Ignored
+//	Seen    = Packets + Ignored + DuplicatesDropped
 //	Flows   = Records − Split + NotSentBy.NotExpressible + NotSentBy.TooLong
 //	Records = Destination.Records + Destination.NotSent, of each destination
 type Summary struct {
@@ -27,6 +27,10 @@ type Summary struct {
 	// Ignored is how many frames were not metered, IgnoredBy why.
 	Ignored   uint64  `json:"ignored"`
 	IgnoredBy Ignored `json:"ignored_by"`
+	// Duplicates is how many packets were recognised as copies, DuplicatesDropped
+	// how many of them were left out for it; the others are among Packets.
+	Duplicates        uint64 `json:"duplicates"`
+	DuplicatesDropped uint64 `json:"duplicates_dropped"`
 	// Flows is how many flow records were made.
 	Flows uint64 `json:"flows"`
 	// Records and Messages are what was made of them for each destination; Split
@@ -117,6 +121,8 @@ type Destination struct {
 type meteringCounts struct {
 	seen        uint64
 	ignored     Ignored
+	duplicates  uint64
+	dropped     uint64
 	meter       meter.Stats
 	kernelDrops uint64
 }
@@ -183,6 +189,7 @@ func (l *ledger) summary() Summary {
 	return Summary{
 		Seen: m.seen, Packets: m.meter.Packets, Bytes: m.meter.Bytes,
 		Ignored: m.ignored.sum(), IgnoredBy: m.ignored,
+		Duplicates: m.duplicates, DuplicatesDropped: m.dropped,
 		Flows: m.meter.Records(), Records: s.records, Messages: s.messages, Split: s.split,
 		Evicted:          m.meter.Ended[flow.EndLackOfResources],
 		FragmentsUnknown: m.meter.FragmentsUnknown,
@@ -197,6 +204,8 @@ var (
 	descPackets     = describe("packets_total", "IP packets metered.")
 	descBytes       = describe("bytes_total", "Octets of the IP packets metered.")
 	descIgnored     = describe("ignored_packets_total", "Frames not metered, by cause.", "cause")
+	descDuplicates  = describe("duplicates_total", "Packets recognised as copies.")
+	descDropped     = describe("duplicates_dropped_total", "Copies that were not metered.")
 	descKernelDrops = describe("kernel_drops_total", "Packets the kernel had no room for.")
 	descLive        = describe("live_flows", "Flows in the cache.")
 	descFlows       = describe("flows_total", "Flow records made, by the reason they ended.", "reason")
@@ -227,6 +236,8 @@ func (l *ledger) Collect(ch chan<- prometheus.Metric) {
 	counter(descIgnored, m.ignored.Truncated, "truncated")
 	counter(descIgnored, m.ignored.Malformed, "malformed")
 	counter(descIgnored, m.ignored.LinkType, "link_type")
+	counter(descDuplicates, m.duplicates)
+	counter(descDropped, m.dropped)
 	counter(descKernelDrops, m.kernelDrops)
 	ch <- prometheus.MustNewConstMetric(descLive, prometheus.GaugeValue, float64(m.meter.Live))
 	for _, r := range []struct {

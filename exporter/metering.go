@@ -42,6 +42,9 @@ type metering struct {
 	decoder *packet.Decoder
 	meter   *meter.Process
 
+	copies     meter.Duplicates
+	dropCopies bool
+
 	full  chan<- batch
 	empty <-chan []flow.Record
 
@@ -59,7 +62,7 @@ type metering struct {
 func newMetering(c *Config, full chan<- batch, empty <-chan []flow.Record, l *ledger) *metering {
 	m := &metering{
 		source: c.Source, inIf: c.InIf, live: c.Live, started: time.Now(),
-		decoder: packet.NewDecoder(), meter: meter.New(c.Meter),
+		decoder: packet.NewDecoder(), meter: meter.New(c.Meter), dropCopies: c.DropDuplicates,
 		full: full, empty: empty, records: <-empty, ledger: l,
 	}
 	if m.live {
@@ -100,6 +103,13 @@ func (m *metering) run(ctx context.Context, stop *atomic.Bool) error {
 		if err := m.decoder.Decode(&p, m.source.LinkType(), data); err != nil {
 			m.counts.ignored.count(err)
 			continue
+		}
+		if m.copies.Seen(&p, data[p.Offset:], now) {
+			m.counts.duplicates++
+			if m.dropCopies {
+				m.counts.dropped++
+				continue
+			}
 		}
 		p.InIf = m.inIf
 		m.room(true)
