@@ -2,12 +2,12 @@
 // areas on two axes; pointing, brushing and pinning are the page's own, over it.
 
 import { init, use, type EChartsType } from 'echarts/core';
-import { LineChart } from 'echarts/charts';
+import { CustomChart, LineChart } from 'echarts/charts';
 import { GridComponent } from 'echarts/components';
 import { CanvasRenderer } from 'echarts/renderers';
 import type { Palette } from './palette';
 
-use([LineChart, GridComponent, CanvasRenderer]);
+use([CustomChart, LineChart, GridComponent, CanvasRenderer]);
 
 export interface Drawn {
   id: string;
@@ -88,33 +88,61 @@ export class Chart {
           splitLine: { lineStyle: { color: p.palette.line, width: 1 } },
           axisLabel: { ...label, margin: 8, formatter: p.tick },
         },
-        series: p.series.map((s) => {
-          const dim = p.lit !== '' && p.lit !== s.id;
-          return {
-            id: s.id,
-            type: 'line',
-            silent: true,
-            symbol: 'none',
-            stack: p.stacked ? 'all' : undefined,
-            step: p.stacked ? 'end' : undefined,
-            z: p.lit === s.id ? 3 : 2,
-            lineStyle: { color: s.colour, width: p.stacked ? 0 : p.lit === s.id ? 2.5 : 1.5, opacity: dim ? 0.25 : 1 },
-            areaStyle: p.stacked ? { color: s.colour, opacity: dim ? 0.2 : 0.9 } : undefined,
-            data: this.#data(p, s),
-          };
-        }),
+        series: p.stacked ? this.#stack(p) : p.series.map((s) => this.#line(p, s)),
       },
       { replaceMerge: ['series'] },
     );
   }
 
-  // A slot is a width of time, not an instant: stacked areas hold the value from
-  // its start to its end, lines go through its middle.
-  #data(p: Picture, s: Drawn): [number, number][] {
-    if (!p.stacked) return p.starts.map((t, i) => [(t + p.ends[i]!) / 2, s.values[i] ?? 0]);
-    const data: [number, number][] = p.starts.map((t, i) => [t, s.values[i] ?? 0]);
-    const end = p.ends.at(-1);
-    if (end !== undefined) data.push([end, s.values.at(-1) ?? 0]);
-    return data;
+  #line(p: Picture, s: Drawn): object {
+    const lit = p.lit === s.id;
+    return {
+      id: s.id,
+      type: 'line',
+      silent: true,
+      symbol: 'none',
+      z: lit ? 3 : 2,
+      lineStyle: { color: s.colour, width: lit ? 2.5 : 1.5, opacity: p.lit && !lit ? 0.25 : 1 },
+      // A slot is a width of time, not an instant: the line goes through its middle.
+      data: p.starts.map((t, i) => [(t + p.ends[i]!) / 2, s.values[i] ?? 0]),
+    };
+  }
+
+  // The stack is drawn by shapes of our own, one a series, on whole pixels. The
+  // library's stepped areas leave out points that are close together, each
+  // series others: dense stacks then show the wrong colour.
+  #stack(p: Picture): object[] {
+    const base = p.starts.map(() => 0);
+    const shapes = p.series.map((s) => {
+      const low = base.slice();
+      s.values.forEach((v, i) => (base[i] = (base[i] ?? 0) + v));
+      const high = base.slice();
+      return {
+        id: s.id,
+        type: 'custom',
+        silent: true,
+        clip: true,
+        data: [[p.from, 0]],
+        renderItem: (_: unknown, api: { coord(at: [number, number]): [number, number] }) => {
+          const edge = (heights: number[]): [number, number][] =>
+            heights.flatMap((h, i) => {
+              const y = Math.round(api.coord([p.from, h])[1]);
+              const x = (t: number): number => Math.round(api.coord([t, 0])[0]);
+              return [
+                [x(p.starts[i]!), y],
+                [x(p.ends[i]!), y],
+              ] as [number, number][];
+            });
+          return {
+            type: 'polygon',
+            shape: { points: [...edge(high), ...edge(low).reverse()] },
+            style: { fill: s.colour, opacity: p.lit && p.lit !== s.id ? 0.2 : 0.92 },
+          };
+        },
+      };
+    });
+    // The shapes have no heights that the axis could know of; the total has.
+    const total = { id: 'height', type: 'line', silent: true, symbol: 'none', lineStyle: { opacity: 0 }, data: p.starts.map((t, i) => [t, base[i] ?? 0]) };
+    return [...shapes, total];
   }
 }
