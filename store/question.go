@@ -436,10 +436,12 @@ func (s *statement) int(n int) string { return s.argument(n, strconv.Itoa(n)) }
 // ask runs f in a read-only transaction with one view of the data for all its
 // statements, within the question's time.
 func (db *DB) ask(ctx context.Context, timeout time.Duration, f func(pgx.Tx) error) error {
-	// Sorting and hashing groups gets room, but not so much that a handful of
-	// questions could exhaust a small machine. Compiling expressions (jit) for
+	// Hashing groups gets room, but not so much that a handful of questions
+	// could exhaust a small machine. The planner cannot know how few groups or
+	// buckets the flows make, and would sort the flows for fear of many; hashing
+	// is right for few and bearable for many. Compiling expressions (jit) for
 	// every partition costs more than it saves.
-	begin := fmt.Sprintf("begin isolation level repeatable read read only; set local statement_timeout = %d; set local work_mem = '64MB'; set local jit = off",
+	begin := fmt.Sprintf("begin isolation level repeatable read read only; set local statement_timeout = %d; set local work_mem = '64MB'; set local enable_sort = off; set local jit = off",
 		max(1, timeout.Milliseconds()))
 	err := pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{BeginQuery: begin}, f)
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "57014" && ctx.Err() == nil {

@@ -340,7 +340,7 @@ func (c *question) cells(s *statement, side int, groups []*group) {
 	since, until := s.time(c.from), s.time(c.to)
 	inside := "flow_start >= " + since + " and flow_end <= " + until
 	from(asTheyAre, []string{bin("flow_start") + " as bucket"},
-		inside+" and "+bin("flow_start")+" >= "+bin("flow_end"))
+		inside+" and "+bin("flow_start")+" = "+bin("flow_end"))
 	s.line("  union all")
 	// A bucket ends where the range does, also when its step goes on.
 	first, last := "bucket", "bucket + "+interval
@@ -357,7 +357,7 @@ func (c *question) cells(s *statement, side int, groups []*group) {
 	}, []string{
 		"generate_series(" + bin("greatest(flow_start, "+since+")") + ",",
 		"  " + bin("least(flow_end, "+s.time(c.last)+")") + ", " + interval + ") as bucket",
-	}, "not ("+inside+" and "+bin("flow_start")+" >= "+bin("flow_end")+")")
+	}, "not ("+inside+" and "+bin("flow_start")+" = "+bin("flow_end")+")")
 }
 
 // sumsOf adds the sums of an answer and what they are taken from.

@@ -47,7 +47,7 @@ with top (rank, src_addr) as not materialized (values
     from flows
     where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
       and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
-      and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') >= date_bin(interval '300 s', flow_end, 'epoch')
+      and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch')
   ) flow
   left join top on coalesce(flow.src_addr, '0.0.0.0/0') = coalesce(top.src_addr, '0.0.0.0/0')
   group by bucket, rank
@@ -63,7 +63,7 @@ with top (rank, src_addr) as not materialized (values
     from flows
     where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
       and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
-      and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') >= date_bin(interval '300 s', flow_end, 'epoch'))
+      and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch'))
   ) flow
   left join top on coalesce(flow.src_addr, '0.0.0.0/0') = coalesce(top.src_addr, '0.0.0.0/0')
   group by bucket, rank
@@ -149,7 +149,7 @@ with top (rank, addr, port) as not materialized (values
     from flows
     where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
       and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
-      and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') >= date_bin(interval '300 s', flow_end, 'epoch')
+      and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch')
   ) flow
   left join top on coalesce(flow.src_addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.src_port = top.port
   group by bucket, rank
@@ -165,7 +165,7 @@ with top (rank, addr, port) as not materialized (values
     from flows
     where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
       and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
-      and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') >= date_bin(interval '300 s', flow_end, 'epoch'))
+      and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch'))
   ) flow
   left join top on coalesce(flow.src_addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.src_port = top.port
   group by bucket, rank
@@ -181,7 +181,7 @@ with top (rank, addr, port) as not materialized (values
     where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
       and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
       and (src_addr is distinct from dst_addr or src_port is distinct from dst_port)
-      and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') >= date_bin(interval '300 s', flow_end, 'epoch')
+      and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch')
   ) flow
   left join top on coalesce(flow.dst_addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.dst_port = top.port
   group by bucket, rank
@@ -198,7 +198,7 @@ with top (rank, addr, port) as not materialized (values
     where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
       and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
       and (src_addr is distinct from dst_addr or src_port is distinct from dst_port)
-      and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') >= date_bin(interval '300 s', flow_end, 'epoch'))
+      and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch'))
   ) flow
   left join top on coalesce(flow.dst_addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.dst_port = top.port
   group by bucket, rank
