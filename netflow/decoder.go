@@ -164,6 +164,10 @@ func (w *work) ipfix() {
 		w.skipped(&m.Malformed, 1, 0, length, errLength)
 	}
 	w.sets(min(length, len(b)))
+	if length > len(b) && m.Malformed == 0 {
+		// It was cut between two Sets, so that none of them shows it.
+		w.skipped(&m.Malformed, 1, 0, len(b), errLength)
+	}
 }
 
 // sets walks the Sets of a message that ends at end. Every turn takes at least
@@ -479,7 +483,7 @@ func (w *work) fields(t *template, r *reader, x *flow.Record, s *scratch, spans 
 		}
 		one := [1]op{t.ops[i]}
 		if t.lengths[i] == variableLength {
-			one[0].end, one[0].width, one[0].mask = uint16(length), uint16(length), maskOf(length)
+			one[0].end, one[0].mask = uint16(length), maskOf(length)
 		}
 		follow(one[:], w.b, at, x, s, &c)
 	}
@@ -489,8 +493,9 @@ func (w *work) fields(t *template, r *reader, x *flow.Record, s *scratch, spans 
 // optionRecords reads up to room records of an Options Template and takes over
 // what they announce.
 func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error) {
-	var dom *domain
-	var next *options
+	var changed *domain
+	var next *options // of changed
+	learn := t.resolve != 0 // it says something that we understand
 	for r.remaining() >= t.size {
 		if n >= room {
 			why = errRecordLimit
@@ -509,23 +514,24 @@ func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error
 			r.pos += t.size
 		}
 		n++
-		if t.resolve == 0 || s.scopeInterface != 0 {
+		if !learn || s.scopeInterface != 0 {
 			continue
 		}
 		if next == nil {
-			if dom = w.d.store.domain(w.m.Exporter.Addr, domainKey{w.m.Exporter.Domain, w.m.Version}); dom == nil {
+			dom := w.d.store.domain(w.m.Exporter.Addr, domainKey{w.m.Exporter.Domain, w.m.Version})
+			if dom == nil {
 				w.skipped(&w.m.OverLimit, 0, t.key.id, r.pos, errDomains)
-				t = &template{variable: t.variable, size: t.size, ops: t.ops, lengths: t.lengths, options: true}
+				learn = false
 				continue
 			}
 			dom.mu.Lock()
 			defer dom.mu.Unlock()
-			next = dom.options.Load().clone()
+			next, changed = dom.options.Load().clone(), dom
 		}
 		next.learn(t, &s, w.d.store.limits.Selectors)
 	}
-	if next != nil {
-		dom.options.Store(next)
+	if changed != nil {
+		changed.options.Store(next)
 		w.setOptions(next)
 	}
 	return n, why

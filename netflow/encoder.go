@@ -99,7 +99,8 @@ const maxAge = flow.Time(1)<<31 - 1
 // has no words for it (IPv6 in v5, a record without addresses), one, or several
 // of equal times when a counter does not fit (v5: 32 bits). Of a flow that
 // lasted longer than v5's and v9's clock can say (24 days) the start is brought
-// forward.
+// forward. What our templates have no element for (direction; in v9 and IPFIX
+// masks, AS numbers and next hop) is left out.
 func (e *Encoder) Prepare(dst []flow.Record, r *flow.Record) []flow.Record {
 	if !e.speaks(r) {
 		return dst
@@ -282,7 +283,7 @@ func (e *Encoder) appendSets(dst []byte, now flow.Time, recs []flow.Record) (msg
 	} else {
 		count := records
 		if due {
-			count += e.announced + e.dl.announcements(e.announced)
+			count += 2 + 2*e.announced // an options template comes with its record
 		}
 		binary.BigEndian.PutUint16(dst[base+2:], uint16(count))
 		e.sequence++
@@ -306,9 +307,6 @@ func (e *Encoder) setSize(t *exportTemplate, n int) int {
 // round returns n rounded up to the dialect's padding. Headers and template Sets
 // are multiples of it, so that offsets and lengths round alike.
 func (d *dialect) round(n int) int { return (n + d.padding - 1) / d.padding * d.padding }
-
-// announcements returns how many templates the header of a message counts.
-func (d *dialect) announcements(options uint32) uint32 { return 2 + options }
 
 // closeSet pads the Set that began at set and writes its length.
 func (e *Encoder) closeSet(dst []byte, set int) []byte {

@@ -90,10 +90,9 @@ const (
 // as the eight octets that end with it, of which mask keeps its own: one load
 // for all widths, and always inside the message, whose header comes first.
 type op struct {
-	mask  uint64
-	end   uint16 // first octet after the field, from the record's start
-	width uint16
-	set   setter
+	mask uint64
+	end  uint16 // first octet after the field, from the record's start
+	set  setter
 }
 
 // maskOf returns the mask of a field of width octets; wider fields keep their

@@ -48,6 +48,7 @@ type store struct {
 	templates int // of all exporters
 	octets    int
 	domains   int
+	learned   uint64 // templates ever added
 }
 
 // exporter is what comes from one address.
@@ -169,6 +170,8 @@ func (s *store) add(a flow.Addr, t *template) (evicted int, ok bool) {
 			latest:    make(map[anyPort]*template),
 		}
 	}
+	s.learned++
+	t.born = s.learned
 	s.exporters[a] = e
 	e.templates[t.key] = t
 	e.latest[t.key.anyPort()] = t
@@ -201,7 +204,10 @@ func (s *store) evict(from map[flow.Addr]*exporter) int {
 			}
 			return 1
 		}
-		return cmp.Compare(x.used, y.used)
+		if x.used != y.used {
+			return cmp.Compare(x.used, y.used)
+		}
+		return cmp.Compare(x.t.born, y.t.born)
 	})
 	n := (len(all) + 15) / 16
 	for _, c := range all[:n] {
@@ -225,11 +231,11 @@ func (s *store) remove(e *exporter, t *template) {
 	if e.latest[k] != t {
 		return
 	}
-	// Another port's template takes its place, if there is one: the one used
+	// Another port's template takes its place, if there is one: the one learned
 	// last.
 	var next *template
 	for _, o := range e.templates {
-		if o.key.anyPort() == k && (next == nil || o.used.Load() > next.used.Load()) {
+		if o.key.anyPort() == k && (next == nil || o.born > next.born) {
 			next = o
 		}
 	}

@@ -29,6 +29,7 @@ type template struct {
 	lengths   []uint16 // variable: of each field
 	extra     *extraPlan
 
+	born    uint64 // order of arrival
 	decoded atomic.Bool
 	used    atomic.Int64 // flow.Time
 }
@@ -374,7 +375,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 			width = 0
 		}
 		r := rules[i]
-		o := op{mask: maskOf(width), end: uint16(offset + width), width: uint16(width)}
+		o := op{mask: maskOf(width), end: uint16(offset + width)}
 		if t.variable {
 			o.end = uint16(width) // from the field's own start
 		}
