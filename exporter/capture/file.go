@@ -22,6 +22,9 @@ const (
 	// fileBuffer is how much of a file is read at once. It holds the largest
 	// block of a pcapng file whose inside is looked at.
 	fileBuffer = 256 << 10
+
+	// firstBuffer is what pcapgo allocates for packets until a longer one comes.
+	firstBuffer = 2048
 )
 
 // ErrFormat says that a capture is not one that can be read: neither pcap nor
@@ -70,7 +73,7 @@ func OpenFile(name string) (Source, error) {
 // contradicts itself at the place the error names; nothing behind it can be
 // trusted, and every further read returns the same error.
 //
-// Whatever r holds, at most about one MiB of memory is used.
+// Whatever r holds, less than two MiB of memory are used.
 func NewReader(r io.Reader) (Source, error) { return newFile(r, "") }
 
 // file is a capture file: one of the two formats behind a common door.
@@ -92,22 +95,22 @@ type format interface {
 func newFile(r io.Reader, label string) (*file, error) {
 	f := &file{label: label}
 	var err error
-	if f.format, err = newFormat(r); err != nil {
+	if f.format, err = newFormat(r, fileBuffer); err != nil {
 		return nil, fmt.Errorf("capture: %s%w", label, err)
 	}
 	return f, nil
 }
 
-// newFormat finds out what r holds.
-func newFormat(r io.Reader) (format, error) {
-	br := bufio.NewReaderSize(r, fileBuffer)
+// newFormat finds out what r holds, and reads buffer octets of it at a time.
+func newFormat(r io.Reader, buffer int) (format, error) {
+	br := bufio.NewReaderSize(r, buffer)
 	magic, err := br.Peek(4)
 	if len(magic) >= 2 && magic[0] == 0x1f && magic[1] == 0x8b {
 		z, err := gzip.NewReader(br)
 		if err != nil {
 			return nil, fmt.Errorf("gzip: %w", noEOF(err))
 		}
-		br = bufio.NewReaderSize(z, fileBuffer)
+		br = bufio.NewReaderSize(z, buffer)
 		magic, err = br.Peek(4)
 		if err != nil && err != io.EOF {
 			return nil, fmt.Errorf("gzip: %w", err)

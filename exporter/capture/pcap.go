@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/bits"
 	"time"
 
 	"github.com/google/gopacket"
@@ -24,6 +25,7 @@ type pcap struct {
 	order  binary.ByteOrder
 	nano   bool
 	link   uint32
+	snap   uint32 // what pcapgo takes for the snap length
 	reader *pcapgo.Reader
 	offset int64  // of the next record in the file
 	number uint64 // of packets read
@@ -60,10 +62,11 @@ func newPcap(br *bufio.Reader, order binary.ByteOrder) (*pcap, error) {
 	p := &pcap{order: order, link: order.Uint32(header[20:]) & 0x03ffffff, offset: pcapHeader}
 	p.nano = order.Uint32(header[:]) == 0xa1b23c4d
 
-	// pcapgo allocates the snap length at the first packet. The true one does
-	// not matter: files exceed it, or say 0.
-	order.PutUint32(header[16:], MaxPacket)
-	p.br = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(header[:]), br), fileBuffer)
+	// pcapgo allocates the snap length at the first packet, and refuses longer
+	// ones. What the file says does not matter: files exceed it, or say 0.
+	p.snap = firstBuffer
+	order.PutUint32(header[16:], p.snap)
+	p.br = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(header[:]), br), br.Size())
 	var err error
 	p.reader, err = pcapgo.NewReader(p.br) // takes a bufio.Reader as it is
 	return p, err
@@ -82,6 +85,10 @@ func (p *pcap) next() (data []byte, ci gopacket.CaptureInfo, err error) {
 	captured, length := p.order.Uint32(header[8:]), p.order.Uint32(header[12:])
 	if captured > MaxPacket {
 		return nil, ci, formatErrorf("packet %d at octet %d claims to hold %d octets, more than the %d that are read", p.number+1, p.offset, captured, MaxPacket)
+	}
+	if captured > p.snap {
+		p.snap = 1 << bits.Len32(captured-1)
+		p.reader.SetSnaplen(p.snap)
 	}
 	if captured <= length {
 		data, ci, err = p.reader.ZeroCopyReadPacketData()
@@ -104,7 +111,7 @@ func (p *pcap) longer(captured uint32) (data []byte, ci gopacket.CaptureInfo, er
 		return nil, ci, err
 	}
 	if uint32(cap(p.buf)) < captured {
-		p.buf = make([]byte, MaxPacket)
+		p.buf = make([]byte, p.snap)
 	}
 	data = p.buf[:captured]
 	if _, err := io.ReadFull(p.br, data); err != nil {

@@ -30,7 +30,7 @@ func newPcapNG(br *bufio.Reader) (*pcapng, error) {
 	var err error
 	// pcapgo reads from a bufio.Reader of its own making when given anything
 	// else, a small one.
-	p.reader, err = pcapgo.NewNgReader(bufio.NewReaderSize(&p.blocks, 64<<10),
+	p.reader, err = pcapgo.NewNgReader(bufio.NewReaderSize(&p.blocks, min(64<<10, br.Size())),
 		pcapgo.NgReaderOptions{WantMixedLinkType: true})
 	if err == io.EOF {
 		err = p.blocks.fail(err)
@@ -110,8 +110,9 @@ type ngInterface struct {
 	last   uint64 // time of the last packet, as written
 }
 
-// Read gives the file's blocks in their plain form. It waits for input only when
-// it has nothing to give.
+// Read gives the next of the file's blocks in its plain form, as much of it as is
+// there: a capture may come through a pipe from a program that still captures, so
+// it waits for input only when it has nothing to give.
 func (b *blocks) Read(dst []byte) (int, error) {
 	n := 0
 	for n < len(dst) {
@@ -133,15 +134,11 @@ func (b *blocks) Read(dst []byte) (int, error) {
 			}
 		case len(b.tail) > 0:
 			b.out, b.tail = b.tail, nil
+		case n > 0:
+			return n, nil
 		case b.err != nil:
-			if n > 0 {
-				return n, nil
-			}
 			return 0, b.err
 		default:
-			if n > 0 && b.br.Buffered() < 12 {
-				return n, nil
-			}
 			b.err = b.block()
 		}
 	}
@@ -279,7 +276,7 @@ func (b *blocks) description(length uint32) error {
 	b.begin(blockInterface, 32, 32)
 	b.order.PutUint16(b.head[8:], alias)
 	b.order.PutUint16(b.head[10:], 0)
-	b.order.PutUint32(b.head[12:], MaxPacket) // pcapgo allocates it
+	b.order.PutUint32(b.head[12:], firstBuffer) // pcapgo allocates it, and takes longer ones
 	b.order.PutUint16(b.head[16:], 9)
 	b.order.PutUint16(b.head[18:], 1)
 	b.head[20], b.head[21], b.head[22], b.head[23] = resolution, 0, 0, 0
