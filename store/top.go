@@ -130,7 +130,33 @@ func (c *question) top(ctx context.Context, tx pgx.Tx) (*Top, []*group, error) {
 			t.Rows[i].Share = float64(t.Rows[i].By(c.by)) / float64(total)
 		}
 	}
+	c.tellApart(t.Rows, groups)
 	return t, groups, nil
+}
+
+// tellApart adds their numbers to exporters of one name: those of one address
+// that differ in the observation domain.
+func (c *question) tellApart(rows []TopRow, groups []*group) {
+	for i, k := range c.columns {
+		if k.kind != kindExporter {
+			continue
+		}
+		ids := make(map[string]int64)
+		ambiguous := make(map[string]bool)
+		for j, g := range groups {
+			label, id := rows[j].Values[i].Label, *g.numbers[i]
+			if other, ok := ids[label]; ok && other != id {
+				ambiguous[label] = true
+			}
+			ids[label] = id
+		}
+		for j, g := range groups {
+			if v := &rows[j].Values[i]; ambiguous[v.Label] {
+				v.Label = fmt.Sprintf("%s (%d)", v.Label, *g.numbers[i])
+				rows[j].Label = joinLabels(c.columns, rows[j].Values)
+			}
+		}
+	}
 }
 
 // topSQL writes the statement. The raw flows are read once for each side; the
