@@ -83,7 +83,10 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 
-	s, err := newSending(&c)
+	s, err := newSending(ctx, &c)
+	if err != nil && ctx.Err() != nil {
+		return Summary{}, nil
+	}
 	if err != nil {
 		return Summary{}, fmt.Errorf("exporter: %w", err)
 	}

@@ -256,6 +256,7 @@ func TestGapOfYears(t *testing.T) {
 		at   []time.Duration
 	}{
 		{"forward", []time.Duration{0, time.Second, year, 10 * year, 10*year + time.Minute}},
+		{"before_the_first", []time.Duration{0, -time.Hour, time.Second, -25 * 24 * time.Hour}},
 		{"back", []time.Duration{0, 20 * year, time.Second, 20*year + time.Hour, time.Hour}},
 	} {
 		for _, v := range []netflow.Version{netflow.V5, netflow.V9, netflow.IPFIX} {
@@ -427,7 +428,7 @@ func TestCollectorComesBack(t *testing.T) {
 	}
 	addr := port.LocalAddr().(*net.UDPAddr)
 	port.Close()
-	d, err := dial(addr.String(), slog.New(slog.DiscardHandler))
+	d, err := dial(context.Background(), addr.String(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

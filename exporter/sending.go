@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,7 +43,7 @@ type sending struct {
 
 // newSending checks what of the configuration is sending's, and opens the
 // sockets.
-func newSending(c *Config) (*sending, error) {
+func newSending(ctx context.Context, c *Config) (*sending, error) {
 	if len(c.To) == 0 {
 		return nil, errors.New("no destination to send to")
 	}
@@ -59,7 +60,7 @@ func newSending(c *Config) (*sending, error) {
 	}
 	s.fill = octets / leastRecord
 	for _, to := range c.To {
-		d, err := dial(to, c.Logger)
+		d, err := dial(ctx, to, c.Logger)
 		if err != nil {
 			s.close()
 			return nil, fmt.Errorf("destination %q: %w", to, err)
@@ -154,20 +155,18 @@ type destination struct {
 	held     int       // complaints that were not made
 }
 
-func dial(to string, log *slog.Logger) (*destination, error) {
+func dial(ctx context.Context, to string, log *slog.Logger) (*destination, error) {
 	if _, _, err := net.SplitHostPort(to); err != nil {
 		return nil, errors.New("want host:port, an IPv6 address in brackets")
 	}
-	addr, err := net.ResolveUDPAddr("udp", to)
+	c, err := new(net.Dialer).DialContext(ctx, "udp", to)
 	if err != nil {
 		return nil, err
 	}
-	if addr.Port == 0 {
+	conn := c.(*net.UDPConn)
+	if conn.RemoteAddr().(*net.UDPAddr).Port == 0 {
+		conn.Close()
 		return nil, errors.New("want a port other than 0")
-	}
-	conn, err := net.DialUDP("udp", nil, addr)
-	if err != nil {
-		return nil, err
 	}
 	// Less than asked for is no fault: a write that finds no room waits.
 	_ = conn.SetWriteBuffer(sendBuffer)

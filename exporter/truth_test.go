@@ -21,9 +21,11 @@ import (
 	"flowtally/netflow"
 )
 
-// truth is one row of TRUTH.tsv whose figures two other programs agree on.
+// truth is one row of TRUTH.tsv; agreed, if two other programs agree on its
+// figures.
 type truth struct {
 	path                   string
+	agreed                 bool
 	frames, packets, bytes uint64
 	v4, v6                 uint64
 }
@@ -66,9 +68,6 @@ func truths(t testing.TB) (dir string, rows []truth) {
 		for i, v := range fields {
 			row[names[i]] = v
 		}
-		if row["notes"] != "agree" {
-			continue
-		}
 		number := func(column string) uint64 {
 			n, err := strconv.ParseUint(row[column], 10, 64)
 			if err != nil {
@@ -77,7 +76,7 @@ func truths(t testing.TB) (dir string, rows []truth) {
 			return n
 		}
 		rows = append(rows, truth{
-			path: row["path"], frames: number("frames"), packets: number("packets"), bytes: number("ip_bytes"),
+			path: row["path"], agreed: row["notes"] == "agree", frames: number("frames"), packets: number("packets"), bytes: number("ip_bytes"),
 			v4: number("v4_packets"), v6: number("v6_packets"),
 		})
 	}
@@ -93,7 +92,7 @@ func export(t *testing.T, name string, c Config) (Summary, bool) {
 	}
 	defer src.Close()
 	c.Source = src
-	c.Meter.MaxFlows = 1 << 17
+	c.Meter.MaxFlows = 1 << 11 // some captures have more
 	s, err := Run(context.Background(), c)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Logf("%s: %v", name, err)
@@ -103,7 +102,8 @@ func export(t *testing.T, name string, c Config) (Summary, bool) {
 }
 
 // TestTruth: every capture's packets and bytes arrive as they are, in every
-// dialect; v5 gets those without IPv6.
+// dialect; v5 gets those without IPv6. Where the programs that made the figures
+// do not agree, what arrives is still what was metered.
 func TestTruth(t *testing.T) {
 	dir, rows := truths(t)
 	for _, v := range []netflow.Version{netflow.V5, netflow.V9, netflow.IPFIX} {
@@ -118,13 +118,16 @@ func TestTruth(t *testing.T) {
 					To: []string{c.addr()}, Version: v, Domain: uint32(i), Pace: 200_000,
 				})
 				if !ok {
-					if row.packets > 0 {
+					if row.agreed && row.packets > 0 {
 						t.Errorf("%s: not read, %d packets in it", row.path, row.packets)
 					}
 					continue
 				}
 				captures++
 				packets, octets := sum(c.wait(t, s.Messages))
+				if !row.agreed {
+					row.packets, row.bytes = s.Packets, s.Bytes
+				}
 				if s.Packets != row.packets || s.Bytes != row.bytes || packets != row.packets || octets != row.bytes {
 					t.Errorf("%s: metered %d packets %d bytes, received %d and %d, want %d and %d (ignored %+v, seen %d of %d frames)",
 						row.path, s.Packets, s.Bytes, packets, octets, row.packets, row.bytes, s.IgnoredBy, s.Seen, row.frames)
@@ -152,7 +155,7 @@ func TestNfcapdReceivesTheSame(t *testing.T) {
 			var packets, octets uint64
 			captures := 0
 			for i, row := range rows {
-				if !strings.HasPrefix(row.path, "pcap/general/") || v == netflow.V5 && row.v6 > 0 {
+				if !row.agreed || !strings.HasPrefix(row.path, "pcap/general/") || v == netflow.V5 && row.v6 > 0 {
 					continue
 				}
 				s, _ := export(t, filepath.Join(dir, row.path), Config{
