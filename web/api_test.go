@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -289,4 +291,40 @@ func TestAPIAnswersArePacked(t *testing.T) {
 	if w.Header().Get("Content-Encoding") != "gzip" {
 		t.Errorf("headers %v", w.Header())
 	}
+}
+
+// FuzzRequest: whatever the query and the headers of negotiation, a question
+// is answered or refused as the asker's fault, never as ours.
+func FuzzRequest(f *testing.F) {
+	for _, s := range [][3]string{
+		{"from=-6h&to=now&key=src-addr&by=flows&limit=10", "application/json", "gzip"},
+		{"from=2026-11-21T11:00:00+01:00&step=5m", "a;,b", "*;q=0"},
+		{"key=addr,port&whole=1&format=csv&exporter=%00", "text/csv;q=", "gzip;q=x"},
+		{"%zz=1;&step=-1d&limit=-1", ",;,", ";"},
+	} {
+		f.Add(s[0], s[1], s[2])
+	}
+	srv, err := newServer(Config{DB: &fake{}}, page)
+	if err != nil {
+		f.Fatal(err)
+	}
+	srv.now = func() time.Time { return testNow }
+	h, err := srv.handler()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, query, accept, encoding string) {
+		for _, path := range []string{pathTop, pathSeries, "/"} {
+			r := &http.Request{
+				Method: http.MethodGet, Host: "localhost", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
+				URL:    &url.URL{Path: path, RawQuery: query},
+				Header: http.Header{"Accept": {accept}, "Accept-Encoding": {encoding}},
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != http.StatusOK && w.Code != http.StatusUnprocessableEntity {
+				t.Errorf("%s: %d %s", path, w.Code, w.Body)
+			}
+		}
+	})
 }
