@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -396,4 +398,32 @@ func with(t *testing.T, dsn, path string) string {
 	}
 	u.Path = path
 	return u.String()
+}
+
+// docs/schema.md says of every column what the database says of it.
+func TestSchemaIsDocumented(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("..", "docs", "schema.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, conn := open(t)
+	rows, err := conn.Query(context.Background(), `
+		select format('| %s%s%s | %s | %s |', chr(96), a.attname, chr(96),
+			replace(replace(format_type(a.atttypid, null), 'timestamp with time zone', 'timestamptz'), 'integer', 'int'),
+			col_description(a.attrelid, a.attnum))
+		from pg_attribute a
+		where a.attnum > 0 and not a.attisdropped and a.attrelid = any(array['flows', 'exporters', 'exporter_status', 'interfaces', 'loss', 'batches',
+			'traffic_1m', 'parts.partition', 'parts.exporter', 'console.exporters']::regclass[])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range lines {
+		if !strings.Contains(string(b), "\n"+line+"\n") {
+			t.Errorf("docs/schema.md has no line\n%s", line)
+		}
+	}
 }
