@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -342,6 +343,44 @@ func TestLive(t *testing.T) {
 	}
 	if recs := c.wait(t, 2); len(recs) != 2 || recs[1].EndReason != flow.EndForced {
 		t.Errorf("cancelled: %+v", recs)
+	}
+}
+
+// TestSendingIsBehind: on a live interface flows that are due wait in the cache
+// for sending to catch up; reading goes on, and nothing is lost.
+func TestSendingIsBehind(t *testing.T) {
+	const flows = batchRecords + 10
+	full, empty := make(chan batch, 4), make(chan []flow.Record, 4)
+	buffer := func() { empty <- make([]flow.Record, 0, batchRecords) }
+	buffer()
+	src := newScript()
+	for i := range flows {
+		src.frames = append(src.frames, frame{at: time.Now(), data: ethernet("10.0.0.1", "10.0.0.2", uint16(i), 53, 10)})
+	}
+	src.frames = append(src.frames, frame{err: io.EOF})
+	m := newMetering(&Config{Source: src, Live: true, Meter: small}, full, empty, &ledger{})
+	if err := m.run(context.Background(), new(atomic.Bool)); err != nil {
+		t.Fatal(err)
+	}
+
+	later := m.clock + flow.Hour
+	m.advance(later)
+	m.advance(later)
+	if live := m.meter.Stats().Live; live != flows-batchRecords || len(full) != 0 {
+		t.Errorf("%d flows wait in the cache and %d batches went over while there was no room", live, len(full))
+	}
+	for range 4 {
+		buffer()
+	}
+	m.advance(later)
+	m.finish()
+	close(full)
+	records := 0
+	for b := range full {
+		records += len(b.records)
+	}
+	if live := m.meter.Stats().Live; live != 0 || records != flows {
+		t.Errorf("%d flows are left, %d of %d records went over", live, records, flows)
 	}
 }
 
