@@ -494,7 +494,7 @@ func (w *work) fields(t *template, r *reader, x *flow.Record, s *scratch, spans 
 // what they announce.
 func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error) {
 	var changed *domain
-	var next *options // of changed
+	var next *options       // of changed
 	learn := t.resolve != 0 // it says something that we understand
 	for r.remaining() >= t.size {
 		if n >= room {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ func anyRecord(now flow.Time) *rapid.Generator[flow.Record] {
 		var r flow.Record
 		r.IPVersion = rapid.SampledFrom([]uint8{4, 4, 4, 6, 6, 0}).Draw(t, "version")
 		octets := func(name string) flow.Addr {
-			b := rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, name)
+			b := append(be64(rapid.Uint64().Draw(t, name)), be64(rapid.Uint64().Draw(t, name))...)
 			if r.IPVersion == 4 {
 				return flow.Addr4([4]byte(b))
 			}
@@ -110,9 +111,17 @@ func checkRoundTrip(t fataler, c EncoderConfig, now flow.Time, recs []flow.Recor
 		}
 	}
 	got := receive(t, NewDecoder(Limits{}), send(t, e, now, prepared))
-	if diff := cmp.Diff(prepared, got, bare...); diff != "" {
-		t.Fatalf("decoded is not what was prepared (-want +got):\n%s", diff)
+	if !slices.EqualFunc(prepared, got, sameFlow) {
+		t.Fatalf("decoded is not what was prepared (-want +got):\n%s", cmp.Diff(prepared, got, bare...))
 	}
+}
+
+// sameFlow is cmp.Equal with bare, a hundred times as fast.
+func sameFlow(a, b flow.Record) bool {
+	return a.Key == b.Key && a.Start == b.Start && a.End == b.End && a.Packets == b.Packets && a.Bytes == b.Bytes &&
+		a.TCPFlags == b.TCPFlags && a.EndReason == b.EndReason && a.Direction == b.Direction &&
+		a.SrcMask == b.SrcMask && a.DstMask == b.DstMask && a.NextHop == b.NextHop &&
+		a.SrcAS == b.SrcAS && a.DstAS == b.DstAS && a.Marks == b.Marks && string(a.Extra) == string(b.Extra)
 }
 
 func TestDecodeUndoesEncode(t *testing.T) {
@@ -126,7 +135,7 @@ func TestDecodeUndoesEncode(t *testing.T) {
 					Boot:         now - flow.Time(rapid.Int64Range(-int64(flow.Day), int64(400*flow.Day)).Draw(t, "boot")),
 					SamplingRate: rapid.SampledFrom([]uint32{0, 0, 1, 1000}).Draw(t, "rate"),
 				}
-				checkRoundTrip(t, c, now, rapid.SliceOfN(anyRecord(now), 1, 60).Draw(t, "records"))
+				checkRoundTrip(t, c, now, rapid.SliceOfN(anyRecord(now), 1, 40).Draw(t, "records"))
 			})
 		})
 	}
@@ -141,7 +150,7 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 		var recs []flow.Record
 		r := reader{b: b, end: len(b)}
-		for r.remaining() >= 24 && len(recs) < 200 {
+		for r.remaining() >= 24 && len(recs) < 100 {
 			var x flow.Record
 			x.IPVersion = []uint8{4, 6, 0, 4}[r.uint8()%4]
 			set4(&x.SrcAddr, uint64(r.uint32()))
@@ -151,7 +160,7 @@ func FuzzRoundTrip(f *testing.F) {
 			}
 			x.Protocol = flow.Protocol(r.uint8())
 			x.DstPort = r.uint16()
-			x.Bytes = uint64(r.uint32()) << (r.uint8() % 16)
+			x.Bytes = uint64(r.uint32()) << (r.uint8() % 6)
 			x.Packets = uint64(r.uint16())
 			x.End = flow.Time(now) + flow.Hour - flow.Time(r.uint32())*flow.Time(r.uint8())
 			x.Start = x.End - flow.Time(r.uint32())
