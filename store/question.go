@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -104,17 +103,6 @@ func (s Sums) By(m Measure) int64 {
 		return s.Bytes
 	}
 	return s.Flows
-}
-
-// add returns the sums of both, saturated.
-func (s Sums) add(t Sums) Sums {
-	plus := func(a, b int64) int64 {
-		if a > math.MaxInt64-b {
-			return math.MaxInt64
-		}
-		return a + b
-	}
-	return Sums{plus(s.Flows, t.Flows), plus(s.Packets, t.Packets), plus(s.Bytes, t.Bytes)}
 }
 
 // question is a Question that makes sense: its defaults are filled in.
