@@ -199,8 +199,6 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 		maxFlows, pace, bufferMiB int
 		active, idle, linger      time.Duration
 		duplicates                string
-		templateEvery             int
-		templateInterval          time.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "exporter (--read FILE|- | --interface IF | --demo) --to HOST:PORT",
@@ -227,12 +225,12 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 			if mtu < 576 || mtu > 65535 {
 				return usageError{fmt.Errorf("exporter: --mtu %d: want 576 to 65535", mtu)}
 			}
-			for name, n := range map[string]int{"pace": pace, "max-flows": maxFlows, "template-messages": templateEvery} {
+			for name, n := range map[string]int{"pace": pace, "max-flows": maxFlows} {
 				if n < 0 {
 					return usageError{fmt.Errorf("exporter: --%s %d: cannot be negative", name, n)}
 				}
 			}
-			for name, d := range map[string]time.Duration{"active-timeout": active, "idle-timeout": idle, "linger": linger, "template-interval": templateInterval} {
+			for name, d := range map[string]time.Duration{"active-timeout": active, "idle-timeout": idle, "linger": linger} {
 				if d < time.Millisecond {
 					return usageError{fmt.Errorf("exporter: --%s %v: want at least 1ms", name, d)}
 				}

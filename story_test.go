@@ -1,0 +1,526 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
+	"github.com/jackc/pgx/v5"
+
+	"flowtally/collector"
+	"flowtally/exporter"
+	"flowtally/exporter/capture"
+	"flowtally/flow"
+	"flowtally/lab/postgres/pgtest"
+	"flowtally/netflow"
+	"flowtally/store"
+	"flowtally/web"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// house is a collector, a database and a web server, running.
+type house struct {
+	dsn       string
+	db        *store.DB
+	collector netip.AddrPort
+	web       string
+	stop      func() // stops the collector; what it received is stored then
+}
+
+// build starts a house on free ports. It ends with the test.
+func build(t *testing.T) *house {
+	t.Helper()
+	h := &house{dsn: pgtest.New(t)}
+	ctx, cancel := context.WithCancel(context.Background())
+	log := slog.New(slog.DiscardHandler)
+	db, err := store.Open(ctx, h.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.db = db
+	cctx, stopCollector := context.WithCancel(ctx)
+	bound := make(chan []netip.AddrPort, 1)
+	served := make(chan netip.AddrPort, 1)
+	collected, webbed := make(chan error, 1), make(chan error, 1)
+	go func() {
+		collected <- collector.Run(cctx, collector.Config{Listen: []string{"127.0.0.1:0"}, Logger: log,
+			Sink: store.NewWriter(db, store.WriterConfig{Logger: log}), BatchAge: 200 * time.Millisecond,
+			Ready: func(a []netip.AddrPort) { bound <- a }})
+	}()
+	go func() {
+		webbed <- web.Run(ctx, web.Config{Listen: "127.0.0.1:0", DB: db, Logger: log, Ready: func(a netip.AddrPort) { served <- a }})
+	}()
+	select {
+	case a := <-bound:
+		h.collector = a[0]
+	case err := <-collected:
+		t.Fatal(err)
+	}
+	select {
+	case a := <-served:
+		h.web = "http://" + a.String()
+	case err := <-webbed:
+		t.Fatal(err)
+	}
+	stopped := false
+	h.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		stopCollector()
+		if err := <-collected; err != nil {
+			t.Errorf("collector: %v", err)
+		}
+	}
+	t.Cleanup(func() {
+		h.stop()
+		cancel()
+		if err := <-webbed; err != nil {
+			t.Errorf("web: %v", err)
+		}
+		db.Close()
+	})
+	return h
+}
+
+// sums asks the database what an exporter's flows hold.
+func (h *house) sums(t *testing.T, where string) map[flow.ExporterID]store.Sums {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), h.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(context.Background(), "select exporter_id, count(*), sum(packets)::bigint, sum(bytes)::bigint from flows "+where+" group by 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	got := map[flow.ExporterID]store.Sums{}
+	for rows.Next() {
+		var id int32
+		var s store.Sums
+		if err := rows.Scan(&id, &s.Flows, &s.Packets, &s.Bytes); err != nil {
+			t.Fatal(err)
+		}
+		got[flow.ExporterID(id)] = s
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// export meters a capture and sends it.
+func (h *house) export(t *testing.T, file string, v netflow.Version, domain uint32) (exporter.Summary, error) {
+	t.Helper()
+	src, err := capture.OpenFile(file)
+	if err != nil {
+		return exporter.Summary{}, err
+	}
+	defer src.Close()
+	return exporter.Run(context.Background(), exporter.Config{Source: src, To: []string{h.collector.String()}, Version: v, Domain: domain,
+		Pace: 100_000, Logger: slog.New(slog.DiscardHandler)})
+}
+
+// storyCapture writes a capture whose answer can be told by hand: one host
+// opens 50 short connections, another moves a megabyte in two, a third pings.
+func storyCapture(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "story.pcap")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := pcapgo.NewWriter(f)
+	if err := w.WriteFileHeader(65535, layers.LinkTypeEthernet); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 3, 2, 9, 41, 0, 0, time.UTC)
+	packet := func(src, dst string, l gopacket.SerializableLayer, proto layers.IPProtocol, payload int) {
+		eth := &layers.Ethernet{SrcMAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, DstMAC: net.HardwareAddr{2, 0, 0, 0, 0, 2}}
+		stack := []gopacket.SerializableLayer{eth}
+		if a := netip.MustParseAddr(src); a.Is4() {
+			eth.EthernetType = layers.EthernetTypeIPv4
+			stack = append(stack, &layers.IPv4{Version: 4, TTL: 64, Protocol: proto, SrcIP: a.AsSlice(), DstIP: netip.MustParseAddr(dst).AsSlice()})
+		} else {
+			eth.EthernetType = layers.EthernetTypeIPv6
+			stack = append(stack, &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: proto, SrcIP: a.AsSlice(), DstIP: netip.MustParseAddr(dst).AsSlice()})
+		}
+		stack = append(stack, l, gopacket.Payload(make([]byte, payload)))
+		buf := gopacket.NewSerializeBuffer()
+		if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true}, stack...); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.WritePacket(gopacket.CaptureInfo{Timestamp: at, CaptureLength: len(buf.Bytes()), Length: len(buf.Bytes())}, buf.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		at = at.Add(10 * time.Millisecond)
+	}
+	for i := range 50 { // 50 flows of two packets of 40 octets
+		tcp := &layers.TCP{SrcPort: layers.TCPPort(40000 + i), DstPort: 1521, DataOffset: 5, SYN: true}
+		packet("10.1.4.7", "10.1.1.5", tcp, layers.IPProtocolTCP, 0)
+		tcp.SYN, tcp.RST = false, true
+		packet("10.1.4.7", "10.1.1.5", tcp, layers.IPProtocolTCP, 0)
+	}
+	for i := range 1000 { // two flows of 500 packets of 1048 octets
+		packet("2001:db8::20", "2001:db8::99", &layers.UDP{SrcPort: layers.UDPPort(5000 + i%2), DstPort: 4500, Length: 8 + 1000}, layers.IPProtocolUDP, 1000)
+	}
+	packet("10.1.9.9", "10.1.1.5", &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0)}, layers.IPProtocolICMPv4, 56)
+	return name
+}
+
+// TestStory runs through the whole house, in one process: capture → exporter →
+// UDP → collector → PostgreSQL → JSON.
+func TestStory(t *testing.T) {
+	h := build(t)
+	file := storyCapture(t)
+	sum, err := h.export(t, file, netflow.IPFIX, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum.Packets != 1101 || sum.Records != 53 || sum.Ignored != 0 {
+		t.Fatalf("summary %+v", sum)
+	}
+	h.stop()
+
+	for name, query := range map[string]string{
+		"top_by_flows":       "/api/v1/top?key=src-addr&by=flows",
+		"top_by_bytes":       "/api/v1/top?key=src-addr&by=bytes&limit=1",
+		"top_pairs":          "/api/v1/top?key=src-addr,dst-addr&by=packets",
+		"top_either_address": "/api/v1/top?key=addr&by=flows",
+		"top_protocol":       "/api/v1/top?key=protocol&by=packets",
+		"series":             "/api/v1/series?step=5s",
+		"series_by_protocol": "/api/v1/series?key=protocol&by=bytes&step=5s",
+	} {
+		t.Run(name, func(t *testing.T) {
+			sep := "&from=2026-03-02T09:41:00Z&to=2026-03-02T09:41:15Z"
+			res, err := http.Get(h.web + query + sep)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			body, _ := io.ReadAll(res.Body)
+			if res.StatusCode != 200 {
+				t.Fatalf("status %d: %s", res.StatusCode, body)
+			}
+			var answer map[string]any
+			if err := json.Unmarshal(body, &answer); err != nil {
+				t.Fatal(err)
+			}
+			for _, k := range []string{"sql", "command", "source", "resolution", "exact"} {
+				if _, ok := answer[k]; !ok {
+					t.Errorf("the answer has no %q", k)
+				}
+			}
+			delete(answer, "took_ms") // differs from run to run
+			got, err := json.MarshalIndent(answer, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", "story", name+".golden.json")
+			if *update {
+				if err := os.MkdirAll(filepath.Dir(golden), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(golden, append(got, '\n'), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(strings.TrimSpace(string(want)), string(got)); diff != "" {
+				t.Errorf("answer differs from %s (-want +got):\n%s", golden, diff)
+			}
+		})
+	}
+
+	// The command line gives the numbers of the page.
+	status, stdout, stderr := command(t, "top", "--database", h.dsn, "--key", "src-addr", "--by", "flows",
+		"--from", "2026-03-02T09:41:00Z", "--to", "2026-03-02T09:42:00Z", "--output", "csv")
+	want := "src_addr,flows,packets,bytes\n10.1.4.7,50,100,4000\n2001:db8::20,2,1000,1048000\n10.1.9.9,1,1,84\n"
+	if status != 0 || strings.ReplaceAll(stdout, "\r", "") != want {
+		t.Errorf("flowtally top: status %d\n%s\nwant\n%s%s", status, stdout, want, stderr)
+	}
+}
+
+// truth is a row of TRUTH.tsv.
+type truth struct {
+	file                            string
+	packets, bytes, flows, icmpFlow uint64
+	v6                              uint64
+	links                           string
+	seconds                         float64
+	fragments                       uint64
+}
+
+// shared returns the folder of shared captures, or skips.
+func shared(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("FLOWTALLY_SHARED")
+	if dir == "" {
+		dir = filepath.Join("..", "shared")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "data", "TRUTH.tsv")); err != nil {
+		t.Skipf("no shared captures: %v (set FLOWTALLY_SHARED)", err)
+	}
+	return filepath.Join(dir, "data")
+}
+
+// truths reads the rows that two implementations agree on.
+func truths(t *testing.T, dir string) []truth {
+	t.Helper()
+	f, err := os.Open(filepath.Join(dir, "TRUTH.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var rows []truth
+	col := map[string]int{}
+	for s := bufio.NewScanner(f); s.Scan(); {
+		w := strings.Split(s.Text(), "\t")
+		if len(col) == 0 {
+			for i, name := range w {
+				col[name] = i
+			}
+			continue
+		}
+		if w[col["notes"]] != "agree" {
+			continue
+		}
+		n := func(name string) uint64 { v, _ := strconv.ParseUint(w[col[name]], 10, 64); return v }
+		x := func(name string) float64 { v, _ := strconv.ParseFloat(w[col[name]], 64); return v }
+		rows = append(rows, truth{file: filepath.Join(dir, w[col["path"]]), packets: n("packets"), bytes: n("ip_bytes"),
+			flows: n("uni_flows_outer"), icmpFlow: n("uni_flows_icmp_typecode_as_dport"), v6: n("v6_packets"), links: w[col["linktypes"]],
+			seconds: x("last_ts") - x("first_ts"), fragments: n("ip_fragments")})
+	}
+	return rows
+}
+
+// TestTotalsAreTrue: for every shared capture, packets and bytes summed over the
+// table are the capture's, in each version.
+func TestTotalsAreTrue(t *testing.T) {
+	dir := shared(t)
+	rows := truths(t, dir)
+	h := build(t)
+	type run struct {
+		truth
+		version netflow.Version
+		sum     exporter.Summary
+	}
+	runs := map[flow.ExporterID]run{}
+	var records uint64
+	for i, row := range rows {
+		for k, v := range []netflow.Version{netflow.V5, netflow.V9, netflow.IPFIX} {
+			if v == netflow.V5 && row.v6 > 0 {
+				continue // v5 cannot say IPv6
+			}
+			domain := uint32(3*i + k + 1)
+			sum, err := h.export(t, row.file, v, domain)
+			if err != nil {
+				t.Errorf("%s: %v", filepath.Base(row.file), err)
+				continue
+			}
+			records += sum.Records
+			id := flow.Exporter{Addr: flow.Addr4([4]byte{127, 0, 0, 1}), Domain: domain}.ID()
+			if _, taken := runs[id]; taken {
+				t.Fatalf("two exporters share identifier %d", id)
+			}
+			runs[id] = run{row, v, sum}
+		}
+	}
+	h.stop()
+	got := h.sums(t, "")
+	var stored uint64
+	for id, r := range runs {
+		s := got[id]
+		stored += uint64(s.Flows)
+		if uint64(s.Packets) != r.packets || uint64(s.Bytes) != r.bytes || uint64(s.Flows) != r.sum.Records {
+			t.Errorf("%s %v: stored %d packets %d bytes %d flows; the capture has %d packets %d bytes, %d records were sent",
+				filepath.Base(r.file), r.version, s.Packets, s.Bytes, s.Flows, r.packets, r.bytes, r.sum.Records)
+		}
+	}
+	if stored != records {
+		t.Errorf("%d records sent, %d stored", records, stored)
+	}
+	t.Logf("%d captures, %d exports, %d records: sent = stored", len(rows), len(runs), stored)
+}
+
+// TestSoftflowd: what softflowd exports from the same capture agrees with the
+// truth, and so with our own exporter, in packets and flows. It counts Ethernet
+// padding as bytes, so its bytes are not compared.
+func TestSoftflowd(t *testing.T) {
+	softflowd, err := exec.LookPath("softflowd")
+	if err != nil {
+		if softflowd, err = exec.LookPath("/usr/sbin/softflowd"); err != nil {
+			t.Skip("softflowd is not installed")
+		}
+	}
+	dir := shared(t)
+	for _, version := range []string{"5", "9", "10"} {
+		t.Run("v"+version, func(t *testing.T) {
+			n := 0
+			for _, row := range truths(t, dir) {
+				// What softflowd can do: Ethernet, no fragments, no options that its
+				// short snap length cuts; and no capture so long that a timeout
+				// splits its flows.
+				if row.links != "ETH" || row.fragments > 0 || row.seconds > 30 || row.packets == 0 || row.packets > 2000 ||
+					(version == "5" && row.v6 > 0) || !strings.Contains(row.file, "/general/") {
+					continue
+				}
+				if n++; n > 8 {
+					break
+				}
+				theirs, err := softflowdExport(t, softflowd, row.file, version)
+				if err != nil {
+					t.Errorf("%s: softflowd: %v", filepath.Base(row.file), err)
+					continue
+				}
+				if uint64(theirs.Packets) != row.packets || (uint64(theirs.Flows) != row.flows && uint64(theirs.Flows) != row.icmpFlow) {
+					t.Errorf("%s: softflowd's export holds %d packets in %d flows, the capture %d in %d",
+						filepath.Base(row.file), theirs.Packets, theirs.Flows, row.packets, row.flows)
+				}
+			}
+			if n == 0 {
+				t.Error("no capture was compared")
+			}
+		})
+	}
+}
+
+// softflowdExport has softflowd export a capture to a house of its own and
+// returns what was stored.
+func softflowdExport(t *testing.T, softflowd, file, version string) (sums store.Sums, err error) {
+	h := build(t)
+	// With a control socket's path that is too long for one, softflowd stands still.
+	dir, err := os.MkdirTemp("", "sf")
+	if err != nil {
+		return sums, err
+	}
+	defer os.RemoveAll(dir)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, softflowd, "-r", file, "-n", h.collector.String(), "-v", version, "-d",
+		"-p", filepath.Join(dir, "pid"), "-c", filepath.Join(dir, "ctl"))
+	cmd.WaitDelay = time.Second
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return sums, fmt.Errorf("%w: %s", err, out)
+	}
+	h.stop()
+	for _, s := range h.sums(t, "") {
+		sums = store.Sums{Flows: sums.Flows + s.Flows, Packets: sums.Packets + s.Packets, Bytes: sums.Bytes + s.Bytes}
+	}
+	return sums, nil
+}
+
+// TestExporterCommand: the summary is one line of JSON at the end of standard
+// output, a capture cut short is read to the cut and reported.
+func TestExporterCommand(t *testing.T) {
+	sink, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	file := storyCapture(t)
+	status, stdout, stderr := command(t, "exporter", "--read", file, "--to", sink.LocalAddr().String(), "--version", "9", "--json")
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, stderr)
+	}
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	var sum map[string]any
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil {
+		t.Fatalf("%v in %q", err, stdout)
+	}
+	for k, want := range map[string]float64{"packets": 1101, "flows": 53, "records": 53, "bytes": 4000 + 1048000 + 84, "ignored": 0, "evicted": 0, "kernel_drops": 0, "duplicates": 0} {
+		if got, ok := sum[k].(float64); !ok || (k != "duplicates" && got != want) {
+			t.Errorf("%s is %v, want %v", k, sum[k], want)
+		}
+	}
+	if n, ok := sum["messages"].(float64); !ok || n < 1 {
+		t.Errorf("messages is %v", sum["messages"])
+	}
+
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := filepath.Join(t.TempDir(), "cut.pcap")
+	if err := os.WriteFile(cut, whole[:len(whole)-20], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, stdout, stderr = command(t, "exporter", "--read", cut, "--to", sink.LocalAddr().String(), "--json")
+	if status != 1 || !strings.Contains(stderr, "cut.pcap") || !strings.Contains(stdout, `"packets":1100`) {
+		t.Errorf("a capture cut short: status %d\n%s%s", status, stdout, stderr)
+	}
+}
+
+// TestSQLOfThePage: the statement beside an answer, run by the readers' role in
+// psql, gives the numbers of the answer.
+func TestSQLOfThePage(t *testing.T) {
+	psql, err := exec.LookPath("psql")
+	if err != nil {
+		t.Skip("psql is not installed")
+	}
+	h := build(t)
+	if _, err := h.export(t, storyCapture(t), netflow.V9, 0); err != nil {
+		t.Fatal(err)
+	}
+	h.stop()
+	q := url.Values{"key": {"src-addr"}, "by": {"flows"}, "from": {"2026-03-02T09:41:00Z"}, "to": {"2026-03-02T09:42:00Z"}}
+	res, err := http.Get(h.web + "/api/v1/top?" + q.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var answer struct {
+		SQL  string
+		Rows []struct {
+			Values                map[string]any
+			Flows, Packets, Bytes int64
+		}
+	}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(psql, "-X", "-At", "-F", ",", "-v", "ON_ERROR_STOP=1", h.dsn)
+	cmd.Stdin = strings.NewReader("set role flow_reader;\n" + strings.TrimRight(answer.SQL, ";\n") + ";\n")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("psql: %v\n%s\n%s", err, stderr.String(), answer.SQL)
+	}
+	for _, r := range answer.Rows {
+		want := fmt.Sprintf("%v,%d,%d,%d", r.Values["src_addr"], r.Flows, r.Packets, r.Bytes)
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("psql does not print %s:\n%s", want, stdout.String())
+		}
+	}
+	if len(answer.Rows) != 3 {
+		t.Errorf("%d rows", len(answer.Rows))
+	}
+}
