@@ -417,7 +417,6 @@ func TestSoftflowd(t *testing.T) {
 // returns what was stored.
 func softflowdExport(t *testing.T, softflowd, file, version string) (sums store.Sums, err error) {
 	h := build(t)
-	// With a control socket's path that is too long for one, softflowd stands still.
 	dir, err := os.MkdirTemp("", "sf")
 	if err != nil {
 		return sums, err
@@ -428,7 +427,28 @@ func softflowdExport(t *testing.T, softflowd, file, version string) (sums store.
 	cmd := exec.CommandContext(ctx, softflowd, "-r", file, "-n", h.collector.String(), "-v", version, "-d",
 		"-p", filepath.Join(dir, "pid"), "-c", filepath.Join(dir, "ctl"))
 	cmd.WaitDelay = time.Second
-	if out, err := cmd.CombinedOutput(); err != nil {
+	// Reading a file, softflowd may wait for somebody at its control socket, by
+	// what happens to be in its memory (it looks at the result of a poll that it
+	// did not make). So somebody knocks until it is through.
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			if c, err := net.Dial("unix", filepath.Join(dir, "ctl")); err == nil {
+				c.SetDeadline(time.Now().Add(10 * time.Second))
+				io.WriteString(c, "statistics\n")
+				io.Copy(io.Discard, c)
+				c.Close()
+			}
+		}
+	}()
+	out, err := cmd.CombinedOutput()
+	close(done)
+	if err != nil {
 		return sums, fmt.Errorf("%w: %s", err, out)
 	}
 	h.stop()
