@@ -258,7 +258,7 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 				Meter:          meter.Config{ActiveTimeout: flow.Time(active.Milliseconds()), IdleTimeout: flow.Time(idle.Milliseconds()), Linger: flow.Time(linger.Milliseconds()), MaxFlows: maxFlows},
 				Pace:           pace,
 				MaxMessage:     mtu - 28,
-				Live:           read == "",
+				Live:           iface != "",
 				DropDuplicates: duplicates == "drop",
 				Registerer:     reg,
 				Logger:         slog.Default(),

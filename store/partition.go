@@ -49,14 +49,6 @@ func newPartitions(limit int) *partitions {
 // partitionName is the name of an hour's table in schema parts.
 func partitionName(hour flow.Time) string { return "flows_" + hour.Time().Format("2006010215") }
 
-// known reports whether the hour's partition exists as far as we know.
-func (p *partitions) known(hour flow.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, ok := p.minStart[hour]
-	return ok
-}
-
 // count returns how many partitions are known.
 func (p *partitions) count() int {
 	p.mu.Lock()

@@ -179,6 +179,8 @@ func watch(pid int, dir string) error {
 
 // kept is the open end of the watcher's pipe; were it collected as garbage, it
 // would be closed.
+//
+//lint:ignore U1000 it is kept, not used
 var kept any
 
 func exec1(dsn, sql string) error {
