@@ -16,13 +16,20 @@ begin
 				null;
 			end;
 		end if;
-		-- Who migrates hands things over to the roles, and so has to be a member
-		-- of them; a superuser is one of everything.
-		if not pg_has_role(current_user, r, 'member') then
+		-- Who migrates hands things over to the roles, and so has to be able to
+		-- become them; a superuser is. From PostgreSQL 16 on, who makes a role is
+		-- only its administrator at first, and of a role that another made not
+		-- even that.
+		if not (select rolsuper from pg_roles where rolname = current_user) then
 			begin
 				execute format('grant %I to current_user', r);
-			exception when duplicate_object or unique_violation then
-				null;
+			exception
+				when duplicate_object or unique_violation then
+					null;
+				when insufficient_privilege then
+					raise insufficient_privilege using message = format(
+						'the role %s was made by somebody else; a superuser has to say: grant %s to %s with admin option',
+						r, r, current_user);
 			end;
 		end if;
 	end loop;
