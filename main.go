@@ -270,6 +270,11 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 				}
 				fmt.Fprintln(stdout, string(b))
 			}
+			// What the version cannot say is no failure; what nobody took is, when
+			// there will be no further attempt.
+			if lost := sum.NotSent - sum.NotSentBy.NotExpressible; err == nil && read != "" && lost > 0 {
+				return fmt.Errorf("exporter: %d of %d records were not sent to %s: is a collector listening there?", lost, sum.Records, strings.Join(to, " and "))
+			}
 			return err
 		},
 	}

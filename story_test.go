@@ -485,6 +485,17 @@ func TestExporterCommand(t *testing.T) {
 		t.Errorf("messages is %v", sum["messages"])
 	}
 
+	// Nobody listens there any more.
+	gone, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	status, stdout, stderr = command(t, "exporter", "--read", file, "--to", gone.LocalAddr().String(), "--json")
+	if status != 1 || !strings.Contains(stderr, "is a collector listening there?") || !strings.Contains(stdout, `"packets":1101`) {
+		t.Errorf("nobody listens: status %d\n%s%s", status, stdout, stderr)
+	}
+
 	whole, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
