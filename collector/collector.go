@@ -56,7 +56,7 @@ type Config struct {
 	BatchAge time.Duration
 	// Queue is how many batches may wait for a writer: 64. Queue and
 	// BatchRecords bound the memory: records wait in at most
-	// Queue + Writers + sockets batches of BatchRecords * 208 octets.
+	// Queue + Writers + sockets batches of BatchRecords * 168 octets, an eighth more for the last datagram.
 	Queue int
 	// Writers is how many batches may be written at once: 2.
 	Writers int

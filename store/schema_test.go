@@ -372,7 +372,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{"nobody there", "postgres://u:secret@127.0.0.1:1/d", store.ErrDown, "start it"},
 		{"no such host", "postgres://u:secret@no-such-host.invalid/d", store.ErrDown, "no-such-host.invalid"},
 		{"no socket", "postgres:///d?host=/nonexistent", store.ErrDown, "/nonexistent"},
-		{"no such database", pgtest.As(t, with(t, dsn, "/nothing"), postgres.Admin, "secret"), store.ErrNoDatabase, "create it"},
+		{"no such database", with(t, dsn, "/nothing"), store.ErrNoDatabase, "create it"},
 		{"wrong password", pgtest.As(t, secured.DSN(postgres.Admin), postgres.Admin, "secret"), store.ErrAuth, "user and password"},
 		{"no rights", pgtest.As(t, dsn, "flowtally_stranger", "secret"), store.ErrAuth, "user"},
 		{"no schema", empty, store.ErrSchema, "run flowtally migrate"},
