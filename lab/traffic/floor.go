@@ -103,10 +103,12 @@ type act struct {
 	clients, servers group
 	rhythm           rhythm
 	rate             float64 // conversations a second at level 1
-	packets          span    // in both directions together
+	packets          span    // in both directions together; the short ones are more
 	oneIn            int     // only one in so many is answered; 0 is each
-	turn             int32   // every turn-th packet is the client's, the rest the server's
-	up, down         span    // octets of payload
+	upload           bool    // TCP: the client is the one that has much to say
+	turn             int32   // every turn-th packet is the listener's, the rest the talker's
+	every            int32   // TCP: every so many turns the listener asks, else it acknowledges
+	ask, answer      span    // octets of payload; TCP: of an answer's last segment, the others are full
 	gap              int64   // ns between packets, the mean
 	v6               float64 // the part that uses IPv6 where both can
 }
@@ -128,42 +130,42 @@ const (
 
 var acts = [actCount]act{
 	actReports: {name: "report lookups", protocol: udp, port: 4070, clients: reports, servers: group{databases.first, databases.count + risk.count},
-		packets: span{2, 2}, oneIn: 8, turn: 2, up: span{24, 48}, down: span{30, 60}, gap: 2 * ms},
+		packets: span{2, 2}, oneIn: 12, turn: 2, ask: span{8, 16}, answer: span{8, 16}, gap: 2 * ms},
 
 	{name: "name lookups", protocol: udp, port: 53, clients: group{desks.first, floor.count - reports.count}, servers: names,
-		rhythm: office, rate: 3.6, packets: span{2, 2}, turn: 2, up: span{29, 50}, down: span{60, 300}, gap: 1 * ms, v6: 0.3},
+		rhythm: office, rate: 4.3, packets: span{2, 2}, turn: 2, ask: span{32, 50}, answer: span{60, 250}, gap: 1 * ms, v6: 0.3},
 	{name: "web", protocol: tcp, port: 443, clients: desks, servers: sites,
-		rhythm: office, rate: 1.7, packets: span{10, 40}, turn: 3, up: span{0, 400}, down: span{900, 1440}, gap: 60 * ms, v6: 0.4},
+		rhythm: office, rate: 1.9, packets: span{14, 132}, turn: 3, every: 9, ask: span{180, 900}, answer: span{40, 1400}, gap: 20 * ms, v6: 0.4},
 	{name: "orders", protocol: tcp, port: 5200, clients: desks, servers: gateways,
-		rhythm: market, rate: 0.9, packets: span{16, 60}, turn: 2, up: span{80, 260}, down: span{80, 320}, gap: 900 * ms},
+		rhythm: market, rate: 1.0, packets: span{16, 52}, turn: 2, every: 1, ask: span{80, 260}, answer: span{80, 320}, gap: 900 * ms},
 	{name: "orders to the exchange", protocol: tcp, port: 9200, clients: gateways, servers: exchanges,
-		rhythm: market, rate: 0.35, packets: span{20, 80}, turn: 2, up: span{90, 280}, down: span{60, 240}, gap: 700 * ms},
+		rhythm: market, rate: 0.4, packets: span{20, 80}, turn: 2, every: 1, ask: span{90, 280}, answer: span{60, 240}, gap: 700 * ms},
 	{name: "reference data", protocol: tcp, port: 5432, clients: group{desks.first, desks.count + gateways.count}, servers: databases,
-		rhythm: market, rate: 0.8, packets: span{8, 26}, turn: 2, up: span{60, 500}, down: span{200, 1440}, gap: 30 * ms, v6: 0.1},
+		rhythm: market, rate: 0.9, packets: span{12, 36}, turn: 3, every: 1, ask: span{60, 500}, answer: span{100, 1400}, gap: 20 * ms, v6: 0.1},
 	{name: "risk checks", protocol: tcp, port: 7001, clients: gateways, servers: risk,
-		rhythm: market, rate: 0.6, packets: span{8, 14}, turn: 2, up: span{120, 300}, down: span{60, 200}, gap: 4 * ms},
+		rhythm: market, rate: 0.7, packets: span{8, 18}, turn: 2, every: 1, ask: span{120, 300}, answer: span{60, 200}, gap: 4 * ms},
 	{name: "logins", protocol: tcp, port: 389, clients: desks, servers: directory,
-		rhythm: office, rate: 0.3, packets: span{8, 14}, turn: 2, up: span{80, 300}, down: span{100, 900}, gap: 8 * ms, v6: 0.5},
+		rhythm: office, rate: 0.3, packets: span{10, 18}, turn: 2, every: 1, ask: span{80, 300}, answer: span{100, 900}, gap: 8 * ms, v6: 0.5},
 	{name: "mail", protocol: tcp, port: 993, clients: desks, servers: mail,
-		rhythm: office, rate: 0.25, packets: span{12, 44}, turn: 3, up: span{40, 200}, down: span{200, 1440}, gap: 120 * ms, v6: 0.5},
+		rhythm: office, rate: 0.25, packets: span{14, 120}, turn: 3, every: 3, ask: span{40, 200}, answer: span{200, 1400}, gap: 60 * ms, v6: 0.5},
 	{name: "files", protocol: tcp, port: 445, clients: desks, servers: files,
-		rhythm: office, rate: 0.12, packets: span{20, 90}, turn: 4, up: span{60, 200}, down: span{8000, 62000}, gap: 25 * ms},
+		rhythm: office, rate: 0.12, packets: span{40, 800}, turn: 3, every: 15, ask: span{90, 200}, answer: span{80, 1400}, gap: 4 * ms},
 	{name: "shells", protocol: tcp, port: 22, clients: desks, servers: servers,
-		rhythm: office, rate: 0.01, packets: span{60, 400}, turn: 2, up: span{36, 80}, down: span{36, 200}, gap: 1500 * ms, v6: 0.2},
+		rhythm: office, rate: 0.01, packets: span{60, 400}, turn: 2, every: 1, ask: span{36, 80}, answer: span{36, 200}, gap: 1500 * ms, v6: 0.2},
 
 	{name: "log lines", protocol: udp, port: 514, clients: servers, servers: logs,
-		rhythm: steady, rate: 0.35, packets: span{1, 3}, turn: 1, up: span{90, 300}, gap: 300 * ms},
+		rhythm: steady, rate: 0.35, packets: span{1, 3}, turn: 1, ask: span{90, 300}, gap: 300 * ms},
 	{name: "pings", protocol: icmp4, clients: monitor, servers: floor,
-		rhythm: steady, rate: 0.3, packets: span{6, 6}, turn: 2, up: span{56, 56}, down: span{56, 56}, gap: 500 * ms, v6: 0.3},
+		rhythm: steady, rate: 0.3, packets: span{6, 6}, turn: 2, ask: span{56, 56}, answer: span{56, 56}, gap: 500 * ms, v6: 0.3},
 	{name: "polls", protocol: udp, port: 161, clients: monitor, servers: servers,
-		rhythm: steady, rate: 0.2, packets: span{4, 20}, turn: 2, up: span{50, 120}, down: span{80, 600}, gap: 5 * ms},
+		rhythm: steady, rate: 0.2, packets: span{4, 20}, turn: 2, ask: span{50, 120}, answer: span{80, 600}, gap: 5 * ms},
 	{name: "time", protocol: udp, port: 123, fixedPort: true, clients: group{desks.first, names.first - desks.first}, servers: clocks,
-		rhythm: steady, rate: 0.2, packets: span{2, 2}, turn: 2, up: span{48, 48}, down: span{48, 48}, gap: 1 * ms, v6: 0.2},
+		rhythm: steady, rate: 0.2, packets: span{2, 2}, turn: 2, ask: span{48, 48}, answer: span{48, 48}, gap: 1 * ms, v6: 0.2},
 
 	{name: "backups", protocol: tcp, port: 873, clients: group{names.first, backups.first - names.first}, servers: backups,
-		rhythm: night, rate: 0.04, packets: span{800, 2400}, turn: 1, up: span{48000, 64000}, gap: 40 * ms},
+		rhythm: night, rate: 0.075, packets: span{1200, 6000}, upload: true, turn: 5, every: 40, ask: span{60, 400}, answer: span{100, 1400}, gap: 12 * ms},
 	{name: "end of day", protocol: tcp, port: 5432, clients: risk, servers: databases,
-		rhythm: night, rate: 0.3, packets: span{20, 80}, turn: 3, up: span{80, 400}, down: span{900, 1440}, gap: 20 * ms},
+		rhythm: night, rate: 0.3, packets: span{40, 400}, turn: 3, every: 6, ask: span{80, 400}, answer: span{100, 1400}, gap: 8 * ms},
 }
 
 // stream is a conversation that never ends.
@@ -180,20 +182,26 @@ type stream struct {
 
 var streams = newStreams()
 
-// newStreams returns the market data, one feed a group, and the streams that keep the
-// floor's links warm: the recorders' copies. Their bytes are so many that no number
-// of tiny flows can move the graph.
+// newStreams returns the market data, one feed a group, what the recorders write of it
+// over a connection they keep, and the snapshots that the file servers send away every
+// hour. A burst falls under the snapshots: their bytes are so many that no number of
+// tiny flows can move the graph.
 func newStreams() []stream {
 	var all []stream
 	for i := range multicast.count {
 		all = append(all, stream{name: "market data", protocol: udp, port: uint16(30001 + i),
 			from: feeds.first + i%feeds.count, to: multicast.first + i, rhythm: market,
-			base: 0.2, swing: 2.5, size: span{120, 1400}})
+			base: 0.4, swing: 5, size: span{72, 572}})
 	}
 	for i := range recorders.count {
 		all = append(all, stream{name: "recorders", protocol: tcp, port: 2049,
 			from: recorders.first + i, to: files.first + i%files.count, rhythm: market,
-			base: 24, swing: 34, size: span{44000, 64000}, acknowledged: 8})
+			base: 2, swing: 26, size: span{segmentMax, segmentMax}, acknowledged: 4})
+	}
+	for i := range files.count {
+		all = append(all, stream{name: "snapshots", protocol: tcp, port: 7789,
+			from: files.first + i, to: backups.first, rhythm: hourly,
+			base: 0.5, swing: 180, size: span{segmentMax, segmentMax}, acknowledged: 10})
 	}
 	return all
 }

@@ -10,6 +10,7 @@ type talk struct {
 	sent, left     int32 // packets; a stream never has any left to count
 	port           uint16
 	v6             bool
+	reset          bool      // TCP: ends with a reset instead of good-byes
 	seq            [2]uint32 // TCP, the client's and the server's next
 }
 
@@ -17,10 +18,30 @@ type talk struct {
 const (
 	fin = 1 << iota
 	syn
-	_
+	rst
 	psh
 	ack
 )
+
+const (
+	// mtu is what an Ethernet carries, in octets of IP.
+	mtu = 1500
+	// segmentMax is the payload of a full TCP segment over IPv4; over IPv6, whose
+	// header is longer, it is segmentMax6.
+	segmentMax  = mtu - 20 - 20
+	segmentMax6 = mtu - 40 - 20
+
+	// hello and bye are how many packets TCP needs before and after the talking.
+	hello, bye = 3, 3
+	// turnaround is the mean number of ns between those.
+	turnaround = 2 * ms
+	// resetOneIn is how few TCP conversations end with a reset.
+	resetOneIn = 25
+)
+
+// synOptions are what a SYN offers: a segment size (set for IPv4 and IPv6 apart), a
+// window scale of 8 and selective acknowledgements.
+var synOptions = [12]byte{2, 4, 0, 0, 1, 3, 3, 8, 1, 1, 4, 2}
 
 // advance moves t past the packet that was written and returns the ns until its next
 // one, negative when there is none.
@@ -33,7 +54,51 @@ func (s *Source) advance(t *talk) int64 {
 	if t.left--; t.left <= 0 {
 		return -1
 	}
-	return s.exponential(acts[t.act].gap)
+	gap := acts[t.act].gap
+	if acts[t.act].protocol == tcp && (t.sent < hello || t.left < bye) {
+		gap = min(gap, turnaround)
+	}
+	return s.exponential(gap)
+}
+
+// segment says what the next packet of a TCP conversation is: who sends it, how much
+// payload it has and which flags. They shake hands, talk, and say good-bye. Talking,
+// one side has much to say, in full segments up to an answer's last, and the other one
+// asks and acknowledges.
+func (t *talk) segment(a *act) (back bool, size span, flags byte) {
+	end := int32(bye)
+	if t.reset {
+		end = 1
+	}
+	switch {
+	case t.sent == 0:
+		return false, span{}, syn
+	case t.sent == 1:
+		return true, span{}, syn | ack
+	case t.sent == 2:
+		return false, span{}, ack
+	case t.left <= end && t.reset:
+		return false, span{}, rst | ack
+	case t.left <= end && t.left == 1:
+		return false, span{}, ack
+	case t.left <= end:
+		return t.left == 2, span{}, fin | ack
+	}
+	k := t.sent - hello
+	if k%a.turn == 0 {
+		if k/a.turn%a.every == 0 {
+			return a.upload, a.ask, psh | ack
+		}
+		return a.upload, span{}, ack
+	}
+	if (k+1)%(a.turn*a.every) == 0 || t.left == end+1 {
+		return !a.upload, a.answer, psh | ack
+	}
+	full := int32(segmentMax)
+	if t.v6 {
+		full = segmentMax6
+	}
+	return !a.upload, span{full, full}, ack
 }
 
 // write puts the next packet of t into the frame and returns its length on the wire,
@@ -55,26 +120,13 @@ func (s *Source) write(t *talk) int {
 	} else {
 		a := &acts[t.act]
 		protocol, port = a.protocol, a.port
-		back = a.turn > 1 && t.sent%a.turn != 0
-		if back {
-			size = a.down
-		} else {
-			size = a.up
-		}
-		if protocol == tcp {
-			// Shake hands, talk, say good-bye: two packets each at the ends.
-			switch {
-			case t.sent == 0:
-				back, size, flags = false, span{}, syn
-			case t.sent == 1:
-				back, size, flags = true, span{}, syn|ack
-			case t.left == 2:
-				back, size, flags = false, span{}, fin|ack
-			case t.left == 1:
-				back, size, flags = true, span{}, fin|ack
-			case size.hi > 0:
-				flags = psh | ack
-			}
+		switch {
+		case protocol == tcp:
+			back, size, flags = t.segment(a)
+		case a.turn > 1 && t.sent%a.turn != 0:
+			back, size = true, a.answer
+		default:
+			size = a.ask
 		}
 	}
 	payload := int(size.lo) + int(s.within(int64(size.hi-size.lo)+1))
@@ -92,6 +144,9 @@ func (s *Source) write(t *talk) int {
 	header := 8
 	if protocol == tcp {
 		header = 20
+		if flags&syn != 0 {
+			header += len(synOptions)
+		}
 	}
 	segment := header + payload
 	at := 14
@@ -143,7 +198,15 @@ func (s *Source) write(t *talk) int {
 		if flags&ack != 0 {
 			binary.BigEndian.PutUint32(h[8:], t.seq[theirs])
 		}
-		h[12], h[13] = 5<<4, flags
+		h[12], h[13] = byte(header/4)<<4, flags
+		if flags&syn != 0 {
+			copy(h[20:], synOptions[:])
+			most := uint16(segmentMax)
+			if t.v6 {
+				most = segmentMax6
+			}
+			binary.BigEndian.PutUint16(h[22:], most)
+		}
 		binary.BigEndian.PutUint16(h[14:], 0xfaf0)
 		binary.BigEndian.PutUint16(h[16:], fold(add(sum, h)))
 		t.seq[mine] += uint32(payload)

@@ -10,6 +10,7 @@ const (
 	office               // people at desks
 	market               // people and machines that trade
 	night                // what waits until everybody has left
+	hourly               // what a clock starts, for some minutes of each hour
 	rhythms
 )
 
@@ -43,6 +44,9 @@ func levelsAt(local time.Time) (l [rhythms]float64) {
 	l[office] = part * levelOf(officeDay, minute)
 	l[market] = part * levelOf(marketDay, minute)
 	l[night] = levelOf(nightDay, minute)
+	if in := floorDiv(local.Unix(), 60) - hourlyAt; in-60*floorDiv(in, 60) < hourlyMinutes {
+		l[hourly] = 1
+	}
 	return l
 }
 
@@ -57,23 +61,31 @@ func levelOf(day []point, minute int) float64 {
 }
 
 const (
+	// hourlyAt is the minute of the hour in which the hourly rhythm wakes, and
+	// hourlyMinutes how many it stays awake. The hour is UTC's, as it is for bursts.
+	hourlyAt      = 5
+	hourlyMinutes = 7
+
 	// burstEvery is the stretch of time that has one burst each.
 	burstEvery = 4 * time.Hour
 	// burstLength is how long a burst lasts, in whole minutes of the clock.
 	burstLength = 2 * time.Minute
 	// burstRate is how many flows the report generator opens a second.
-	burstRate = 300
+	burstRate = 175
 )
 
-// burstIn returns the start of the burst in the n-th stretch since the epoch.
+// burstIn returns the start of the burst in the n-th stretch since the epoch. It falls
+// where the hourly rhythm is well awake: by night, too, a link carries enough then to
+// hide the burst's bytes.
 func burstIn(seed uint64, n int64) int64 {
 	// One step of splitmix64: neighbouring n give unrelated minutes.
 	x := seed + uint64(n)*0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	x ^= x >> 31
-	minutes := uint64((burstEvery - burstLength) / time.Minute)
-	return n*int64(burstEvery) + int64(x%minutes)*int64(time.Minute)
+	const hours, minutes = uint64(burstEvery / time.Hour), hourlyMinutes - uint64(burstLength/time.Minute)
+	start := time.Duration(x%hours)*time.Hour + time.Duration(hourlyAt+1+x/hours%minutes)*time.Minute
+	return n*int64(burstEvery) + int64(start)
 }
 
 // inBurst reports whether at, ns since the epoch, falls into a burst.

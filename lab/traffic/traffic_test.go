@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -120,6 +121,147 @@ func TestEveryPacketDecodes(t *testing.T) {
 	}
 }
 
+// side is one direction of a TCP conversation.
+type side struct {
+	packets, payload int
+	flags            byte // of all packets
+	next             uint32
+}
+
+// TestConversations: whoever hears a TCP conversation from its start hears it shake
+// hands, sees data both ways and no octet missing, and most of them say good-bye.
+func TestConversations(t *testing.T) {
+	type pair struct{ client, server side }
+	begin := wednesday.Add(9 * time.Hour)
+	all, last := map[flow.Key]*pair{}, map[flow.Key]time.Time{}
+	d := packet.NewDecoder()
+	var p packet.Packet
+	s := New(Config{Start: begin, End: begin.Add(10 * time.Minute), Seed: 1})
+	read(t, s, func(data []byte, ci gopacket.CaptureInfo) {
+		if err := d.Decode(&p, s.LinkType(), data); err != nil {
+			t.Fatal(err)
+		}
+		if p.Protocol != tcp {
+			return
+		}
+		h, header := data[34:], 20
+		if data[12] == 0x86 {
+			h, header = data[54:], 40
+		}
+		flags, seq, acked := h[13], binary.BigEndian.Uint32(h[4:]), binary.BigEndian.Uint32(h[8:])
+		payload := int(p.Length) - header - int(h[12]>>4)*4
+		key, reverse := p.Key, p.Key
+		reverse.SrcAddr, reverse.DstAddr, reverse.SrcPort, reverse.DstPort = key.DstAddr, key.SrcAddr, key.DstPort, key.SrcPort
+		if flags&(syn|ack) == syn && all[key] == nil {
+			all[key] = &pair{}
+		}
+		c, fromClient := all[key], true
+		if c == nil {
+			if c, fromClient = all[reverse], false; c == nil {
+				return // a stream, or began before we listened
+			}
+			key = reverse
+		}
+		mine, theirs := &c.client, &c.server
+		if !fromClient {
+			mine, theirs = theirs, mine
+		}
+		if mine.packets == 0 {
+			if flags&syn == 0 || payload != 0 {
+				t.Fatalf("%v: begins with flags %#x and %d octets", key, flags, payload)
+			}
+		} else if seq != mine.next {
+			t.Fatalf("%v: sequence number %d, want %d", key, seq, mine.next)
+		}
+		if flags&ack != 0 && acked != theirs.next || (flags&ack == 0) != (fromClient && mine.packets == 0) {
+			t.Fatalf("%v: flags %#x acknowledge %d, want %d", key, flags, acked, theirs.next)
+		}
+		mine.packets++
+		mine.payload += payload
+		mine.flags |= flags
+		mine.next = seq + uint32(payload)
+		if flags&(syn|fin) != 0 {
+			mine.next++
+		}
+		last[key] = ci.Timestamp
+	})
+	ended, byes, resets := 0, 0, 0
+	for key, c := range all {
+		if begin.Add(9 * time.Minute).Before(last[key]) {
+			continue // may still go on
+		}
+		ended++
+		switch {
+		case c.client.flags&rst != 0:
+			resets++
+		case c.client.flags&c.server.flags&fin != 0:
+			byes++
+		default:
+			t.Errorf("%v: neither good-bye nor reset: %+v", key, *c)
+		}
+		if c.client.payload == 0 || c.server.payload == 0 {
+			t.Errorf("%v: no data: %+v", key, *c)
+		}
+	}
+	t.Logf("%d conversations, %d good-byes, %d resets", ended, byes, resets)
+	if ended < 1000 || byes < ended*9/10 || resets == 0 {
+		t.Errorf("of %d conversations %d say good-bye and %d are reset", ended, byes, resets)
+	}
+}
+
+// TestSizes: packets are as large as their kind's are on a network.
+func TestSizes(t *testing.T) {
+	kinds := []struct {
+		name             string
+		protocol         flow.Protocol
+		lo, hi           uint16 // ports
+		least, most      uint32 // octets of IP
+		meanLow, meanTop int
+	}{
+		{"report lookups", udp, 4070, 4070, 36, 44, 36, 44},
+		{"name lookups", udp, 53, 53, 60, 300, 90, 180},
+		{"time", udp, 123, 123, 76, 96, 76, 82},
+		{"pings", icmp4, 0, 0xffff, 84, 84, 84, 84},
+		{"IPv6 pings", icmp6, 0, 0xffff, 104, 104, 104, 104},
+		{"market data", udp, 30001, 30008, 100, 600, 300, 400},
+		{"orders", tcp, 5200, 5200, 40, 360, 120, 260},
+		{"web with its acknowledgements", tcp, 443, 443, 40, 1500, 700, 1100},
+		{"backups with their acknowledgements", tcp, 873, 873, 40, 1500, 1000, 1300},
+		{"snapshots with their acknowledgements", tcp, 7789, 7789, 40, 1500, 1200, 1450},
+	}
+	packets, octets := make([]int, len(kinds)), make([]int, len(kinds))
+	see := func(p *packet.Packet) {
+		for i, k := range kinds {
+			if p.Protocol != k.protocol || !(k.lo <= p.SrcPort && p.SrcPort <= k.hi || k.lo <= p.DstPort && p.DstPort <= k.hi) {
+				continue
+			}
+			if p.Length < k.least || p.Length > k.most {
+				t.Errorf("%s: a packet of %d octets, want %d to %d", k.name, p.Length, k.least, k.most)
+			}
+			packets[i]++
+			octets[i] += int(p.Length)
+		}
+	}
+	burst := time.Unix(0, burstIn(1, floorDiv(wednesday.UnixNano(), int64(burstEvery)))).UTC()
+	for _, at := range []time.Time{burst, wednesday.Add(time.Hour), wednesday.Add(9 * time.Hour)} {
+		d := packet.NewDecoder()
+		var p packet.Packet
+		read(t, New(Config{Start: at, End: at.Add(8 * time.Minute), Seed: 1}), func(data []byte, ci gopacket.CaptureInfo) {
+			if err := d.Decode(&p, linkEthernet, data); err != nil {
+				t.Fatal(err)
+			}
+			see(&p)
+		})
+	}
+	for i, k := range kinds {
+		if packets[i] == 0 {
+			t.Errorf("%s: no packet", k.name)
+		} else if mean := octets[i] / packets[i]; mean < k.meanLow || mean > k.meanTop {
+			t.Errorf("%s: %d octets a packet, want %d to %d", k.name, mean, k.meanLow, k.meanTop)
+		}
+	}
+}
+
 // transportSum checks the checksum as a receiver does, the octets that were cut off
 // being zeros.
 func transportSum(data []byte) (uint16, bool) {
@@ -155,11 +297,10 @@ type tally struct {
 	bytes   map[int64]int
 	reports map[int64]int
 	tiny    map[int64]int
-	packets int
 }
 
 func count(t *testing.T, from, to time.Time) *tally {
-	c := &tally{map[flow.Key]int64{}, map[int64]int{}, map[int64]int{}, map[int64]int{}, map[int64]int{}, 0}
+	c := &tally{map[flow.Key]int64{}, map[int64]int{}, map[int64]int{}, map[int64]int{}, map[int64]int{}}
 	d := packet.NewDecoder()
 	var p packet.Packet
 	reporter := flow.Addr4(hosts[reports.first].v4)
@@ -169,7 +310,9 @@ func count(t *testing.T, from, to time.Time) *tally {
 		}
 		now := ci.Timestamp.UnixNano()
 		m := floorDiv(now, int64(time.Minute))
-		c.packets++
+		if p.Length > mtu {
+			t.Fatalf("a packet of %d octets at %v", p.Length, ci.Timestamp)
+		}
 		c.bytes[m] += int(p.Length)
 		mine := p.SrcAddr == reporter
 		if mine || p.DstAddr == reporter {
@@ -217,7 +360,8 @@ func TestTheStory(t *testing.T) {
 	}
 }
 
-// TestTheDay: nights are quiet, the bell rings, people eat, weekends are emptier.
+// TestTheDay: nights are quiet, the bell rings, people eat, weekends are emptier; in
+// flows and, by the hour, in bytes.
 func TestTheDay(t *testing.T) {
 	flows := func(day time.Time, hour, minute int) (n int) {
 		at := day.Add(time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute)
@@ -235,29 +379,53 @@ func TestTheDay(t *testing.T) {
 	if !(night*3 < lunch && lunch*10 < morning*9 && morning < bell && saturday*3 < morning*2) {
 		t.Error("the day has no rhythm")
 	}
+
+	volume := func(day time.Time, hour, minute int) (n int) {
+		at := day.Add(time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute)
+		for _, b := range count(t, at, at.Add(time.Hour)).bytes {
+			n += b
+		}
+		return n
+	}
+	night, bell, morning, lunch = volume(wednesday, 4, 0), volume(wednesday, 9, 0), volume(wednesday, 11, 0), volume(wednesday, 12, 30)
+	saturday = volume(wednesday.AddDate(0, 0, 3), 11, 0)
+	t.Logf("MB in an hour: night %d, bell %d, morning %d, lunch %d, Saturday %d", night/1e6, bell/1e6, morning/1e6, lunch/1e6, saturday/1e6)
+	if !(night*2 < lunch && lunch*10 < morning*9 && morning < bell && saturday*3 < morning*2) {
+		t.Error("the day has no rhythm in bytes")
+	}
 }
 
-// TestADay: the demo's backfill is about a million flows, and a reader can live
-// through it in seconds.
+// TestADay: the demo's backfill is about a million flows, a reader can live through it
+// in seconds, and nobody wonders at the sizes of its packets.
 func TestADay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a whole day of packets: left out by -short")
 	}
-	// Every twelfth stretch of five minutes stands for its hour.
-	packets, flows := 0, 0
-	for hour := range 24 {
-		at := wednesday.Add(time.Duration(hour) * time.Hour)
-		c := count(t, at.Add(26*time.Minute), at.Add(33*time.Minute))
-		for m, f := range c.flows {
-			if m >= at.Add(28*time.Minute).Unix()/60 {
-				flows += 12 * (f - c.reports[m])
-			}
+	packets, octets := 0, 0
+	read(t, New(Config{Start: wednesday, End: wednesday.AddDate(0, 0, 1), Seed: 1}), func(data []byte, _ gopacket.CaptureInfo) {
+		length := int(binary.BigEndian.Uint16(data[16:]))
+		if data[12] == 0x86 {
+			length = 40 + int(binary.BigEndian.Uint16(data[18:]))
 		}
-		packets += c.packets * 60 / 7
+		if length > mtu {
+			t.Fatalf("a packet of %d octets", length)
+		}
+		packets++
+		octets += length
+	})
+	// For flows, five minutes stand for their hour, in each hour others: not all are alike.
+	flows := 0
+	for hour := range 24 {
+		at := wednesday.Add(time.Duration(hour)*time.Hour + time.Duration(hour*5%60)*time.Minute)
+		c := count(t, at.Add(-2*time.Minute), at.Add(5*time.Minute))
+		for m := at.Unix() / 60; m < at.Unix()/60+5; m++ {
+			flows += 12 * (c.flows[m] - c.reports[m])
+		}
 	}
-	t.Logf("a day: about %d packets, %d flows without bursts", packets, flows)
-	if flows < 500_000 || flows > 1_500_000 || packets > 25_000_000 {
-		t.Errorf("a day is %d packets and %d flows", packets, flows)
+	mean := octets / packets
+	t.Logf("a day: %d packets, %d MB, %d octets a packet, about %d flows without bursts", packets, octets/1e6, mean, flows)
+	if flows < 700_000 || flows > 1_100_000 || packets > 20_000_000 || mean < 300 || mean > 1100 {
+		t.Errorf("a day is %d packets of %d octets and %d flows", packets, mean, flows)
 	}
 }
 
