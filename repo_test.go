@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"web":                 {"flow", "migrations", "store"},
 	"lab/postgres":        {},
 	"lab/postgres/pgtest": {"flow", "migrations", "store", "lab/postgres"},
+	"lab/truth":           {},
 	"lab/traffic":         {"exporter/capture"},
 	"lab":                 {"*"},
 	"":                    {"*"},

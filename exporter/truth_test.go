@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,70 +16,9 @@ import (
 	"time"
 
 	"flowtally/exporter/capture"
+	"flowtally/lab/truth"
 	"flowtally/netflow"
 )
-
-// truth is one row of TRUTH.tsv; agreed, if two other programs agree on its
-// figures.
-type truth struct {
-	path                   string
-	agreed                 bool
-	frames, packets, bytes uint64
-	v4, v6                 uint64
-}
-
-// truths returns the folder of the captures that are not part of the repository
-// and what they hold, or skips the test.
-func truths(t testing.TB) (dir string, rows []truth) {
-	t.Helper()
-	dir = os.Getenv("FLOWTALLY_SHARED")
-	if dir == "" {
-		root, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-				break
-			}
-			if root == filepath.Dir(root) {
-				t.Fatal("no go.mod above the package")
-			}
-			root = filepath.Dir(root)
-		}
-		dir = filepath.Join(root, "..", "shared")
-	}
-	dir = filepath.Join(dir, "data")
-	f, err := os.Open(filepath.Join(dir, "TRUTH.tsv"))
-	if err != nil {
-		t.Skip("no shared captures: FLOWTALLY_SHARED is not set and ../shared has none")
-	}
-	defer f.Close()
-	var names []string
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Split(lines.Text(), "\t")
-		if names == nil {
-			names = fields
-			continue
-		}
-		row := map[string]string{}
-		for i, v := range fields {
-			row[names[i]] = v
-		}
-		number := func(column string) uint64 {
-			n, err := strconv.ParseUint(row[column], 10, 64)
-			if err != nil {
-				t.Fatalf("TRUTH.tsv: %s: %v", column, err)
-			}
-			return n
-		}
-		rows = append(rows, truth{
-			path: row["path"], agreed: row["notes"] == "agree", frames: number("frames"), packets: number("packets"), bytes: number("ip_bytes"),
-			v4: number("v4_packets"), v6: number("v6_packets"),
-		})
-	}
-	return dir, rows
-}
 
 // export runs a capture through Run. That it breaks off is no failure here.
 func export(t *testing.T, name string, c Config) (Summary, bool) {
@@ -105,32 +42,33 @@ func export(t *testing.T, name string, c Config) (Summary, bool) {
 // dialect; v5 gets those without IPv6. Where the programs that made the figures
 // do not agree, what arrives is still what was metered.
 func TestTruth(t *testing.T) {
-	dir, rows := truths(t)
+	rows := truth.Table(t, "TRUTH.tsv")
 	for _, v := range []netflow.Version{netflow.V5, netflow.V9, netflow.IPFIX} {
 		t.Run(v.String(), func(t *testing.T) {
 			captures := 0
 			for i, row := range rows {
-				if v == netflow.V5 && row.v6 > 0 {
+				if v == netflow.V5 && row.Uint(t, "v6_packets") > 0 {
 					continue
 				}
 				c := listen(t)
-				s, ok := export(t, filepath.Join(dir, row.path), Config{
+				s, ok := export(t, truth.Data(t, row["path"]), Config{
 					To: []string{c.addr()}, Version: v, Domain: uint32(i), Pace: 200_000,
 				})
 				if !ok {
-					if row.agreed && row.packets > 0 {
-						t.Errorf("%s: not read, %d packets in it", row.path, row.packets)
+					if row.Agreed() && row.Uint(t, "packets") > 0 {
+						t.Errorf("%s: not read, %d packets in it", row["path"], row.Uint(t, "packets"))
 					}
 					continue
 				}
 				captures++
 				packets, octets := sum(c.wait(t, s.Messages))
-				if !row.agreed {
-					row.packets, row.bytes = s.Packets, s.Bytes
+				wantPackets, wantOctets := row.Uint(t, "packets"), row.Uint(t, "ip_bytes")
+				if !row.Agreed() {
+					wantPackets, wantOctets = s.Packets, s.Bytes
 				}
-				if s.Packets != row.packets || s.Bytes != row.bytes || packets != row.packets || octets != row.bytes {
+				if s.Packets != wantPackets || s.Bytes != wantOctets || packets != wantPackets || octets != wantOctets {
 					t.Errorf("%s: metered %d packets %d bytes, received %d and %d, want %d and %d (ignored %+v, seen %d of %d frames)",
-						row.path, s.Packets, s.Bytes, packets, octets, row.packets, row.bytes, s.IgnoredBy, s.Seen, row.frames)
+						row["path"], s.Packets, s.Bytes, packets, octets, wantPackets, wantOctets, s.IgnoredBy, s.Seen, row.Uint(t, "frames"))
 				}
 				c.conn.Close()
 			}
@@ -147,7 +85,7 @@ func TestNfcapdReceivesTheSame(t *testing.T) {
 			t.Skipf("no %s here (package nfdump)", name)
 		}
 	}
-	dir, rows := truths(t)
+	rows := truth.Table(t, "TRUTH.tsv")
 	for _, v := range []netflow.Version{netflow.V5, netflow.V9, netflow.IPFIX} {
 		t.Run(v.String(), func(t *testing.T) {
 			into := t.TempDir()
@@ -155,10 +93,10 @@ func TestNfcapdReceivesTheSame(t *testing.T) {
 			var packets, octets uint64
 			captures := 0
 			for i, row := range rows {
-				if !row.agreed || !strings.HasPrefix(row.path, "pcap/general/") || v == netflow.V5 && row.v6 > 0 {
+				if !row.Agreed() || !strings.HasPrefix(row["path"], "pcap/general/") || v == netflow.V5 && row.Uint(t, "v6_packets") > 0 {
 					continue
 				}
-				s, _ := export(t, filepath.Join(dir, row.path), Config{
+				s, _ := export(t, truth.Data(t, row["path"]), Config{
 					To: []string{to}, Version: v, Domain: uint32(i), Pace: 100_000,
 				})
 				packets += s.Packets

@@ -16,11 +16,12 @@ import (
 	"strings"
 	"testing"
 
-	"flowtally/flow"
-
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
+
+	"flowtally/flow"
+	"flowtally/lab/truth"
 )
 
 // payload is one datagram of a capture.
@@ -147,28 +148,6 @@ func replay(t *testing.T, dir string, files [][2]string) (sum tally, recs []flow
 	return sum, recs
 }
 
-// table reads a TSV file with a header as one map a line.
-func table(t *testing.T, path string) []map[string]string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
-	head := strings.Split(lines[0], "\t")
-	var rows []map[string]string
-	for _, l := range lines[1:] {
-		row := make(map[string]string)
-		for i, c := range strings.Split(l, "\t") {
-			if i < len(head) {
-				row[head[i]] = c
-			}
-		}
-		rows = append(rows, row)
-	}
-	return rows
-}
-
 // differences are where we rightly come to something else than the reference,
 // which counts records as they stand on the wire, forward delta counters only,
 // and any template whatever it says.
@@ -227,12 +206,12 @@ var differences = map[string]struct {
 }
 
 func TestEveryCaptureOfTheWireDecodesToItsTruth(t *testing.T) {
-	data := shared(t, "data")
+	data := truth.Data(t)
 	groups := make(map[string][][2]string)
-	for _, row := range table(t, filepath.Join(data, "REPLAY.tsv")) {
+	for _, row := range truth.Table(t, "REPLAY.tsv") {
 		groups[row["group"]] = append(groups[row["group"]], [2]string{row["file"], row["format"]})
 	}
-	for _, row := range table(t, filepath.Join(data, "WIRE_TRUTH.tsv")) {
+	for _, row := range truth.Table(t, "WIRE_TRUTH.tsv") {
 		group := strings.TrimPrefix(row["group"], "wire/")
 		t.Run(group, func(t *testing.T) {
 			number := func(column string) int {
@@ -350,9 +329,9 @@ func same[T comparable](t *testing.T, i int, name string, got T, want *T) {
 }
 
 func TestEveryFieldOfEveryCaptureEqualsTheReference(t *testing.T) {
-	data := shared(t, "data")
+	data := truth.Data(t)
 	groups := make(map[string][][2]string)
-	for _, row := range table(t, filepath.Join(data, "REPLAY.tsv")) {
+	for _, row := range truth.Table(t, "REPLAY.tsv") {
 		groups[row["group"]] = append(groups[row["group"]], [2]string{row["file"], row["format"]})
 	}
 	compared := 0

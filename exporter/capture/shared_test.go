@@ -7,32 +7,17 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"flowtally/lab/truth"
 )
 
 // shared returns the captures that are not part of the repository, or skips the
 // test.
 func shared(t *testing.T) []string {
 	t.Helper()
-	dir := os.Getenv("FLOWTALLY_SHARED")
-	if dir == "" {
-		root, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for root != filepath.Dir(root) {
-			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-				break
-			}
-			root = filepath.Dir(root)
-		}
-		dir = filepath.Join(root, "..", "shared")
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "data", "pcap", "*", "*"))
+	files, err := filepath.Glob(filepath.Join(truth.Data(t, "pcap"), "*", "*"))
 	if err != nil {
 		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		t.Skip("no shared captures: FLOWTALLY_SHARED is not set and ../shared has none")
 	}
 	return files
 }

@@ -1,84 +1,15 @@
 package packet
 
 import (
-	"bufio"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"flowtally/exporter/capture"
 	"flowtally/flow"
+	"flowtally/lab/truth"
 )
-
-// shared returns the folder of the captures that are not part of the
-// repository, or skips the test.
-func shared(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("FLOWTALLY_SHARED")
-	if dir == "" {
-		root, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-				break
-			}
-			if root == filepath.Dir(root) {
-				t.Fatal("no go.mod above the package")
-			}
-			root = filepath.Dir(root)
-		}
-		dir = filepath.Join(root, "..", "shared")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "data", "TRUTH.tsv")); err != nil {
-		t.Skip("no shared captures: FLOWTALLY_SHARED is not set and ../shared has none")
-	}
-	return filepath.Join(dir, "data")
-}
-
-// truth is one row of TRUTH.tsv by column name.
-type truth map[string]string
-
-func (r truth) number(t *testing.T, column string) uint64 {
-	n, err := strconv.ParseUint(r[column], 10, 64)
-	if err != nil {
-		t.Fatalf("TRUTH.tsv: %s: %v", column, err)
-	}
-	return n
-}
-
-func truths(t testing.TB) (dir string, rows []truth) {
-	dir = shared(t)
-	f, err := os.Open(filepath.Join(dir, "TRUTH.tsv"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var names []string
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		fields := strings.Split(lines.Text(), "\t")
-		if names == nil {
-			names = fields
-			continue
-		}
-		row := truth{}
-		for i, v := range fields {
-			row[names[i]] = v
-		}
-		rows = append(rows, row)
-	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return dir, rows
-}
 
 // tally is what TRUTH.tsv counts of a capture.
 type tally struct {
@@ -151,14 +82,14 @@ func tallyOf(t testing.TB, name string) (n tally, err error) {
 // Every packet of every capture that two independent readers agree on is found,
 // with its octets, its protocol and its flow.
 func TestTruth(t *testing.T) {
-	dir, rows := truths(t)
+	rows := truth.Table(t, "TRUTH.tsv")
 	checked := 0
 	for _, row := range rows {
-		if !strings.HasPrefix(row["notes"], "agree") {
+		if !row.Agreed() {
 			continue
 		}
 		checked++
-		n, err := tallyOf(t, filepath.Join(dir, row["path"]))
+		n, err := tallyOf(t, truth.Data(t, row["path"]))
 		if err != nil {
 			t.Errorf("%s: %v", row["path"], err)
 		}
@@ -171,7 +102,7 @@ func TestTruth(t *testing.T) {
 			{"tcp", n.tcp}, {"udp", n.udp}, {"icmp_icmpv6", n.icmp}, {"other_proto", n.other},
 			{"uni_flows_outer", n.flows}, {"uni_flows_icmp_typecode_as_dport", n.flowsICMP},
 		} {
-			if want := row.number(t, c.column); c.got != want {
+			if want := row.Uint(t, c.column); c.got != want {
 				t.Errorf("%s: %s: %d, want %d", row["path"], c.column, c.got, want)
 			}
 		}
@@ -184,12 +115,12 @@ func TestTruth(t *testing.T) {
 // What the readers do not agree on is read without a failure all the same, but
 // for the one capture with a section of a version that does not exist.
 func TestNotAgreed(t *testing.T) {
-	dir, rows := truths(t)
+	rows := truth.Table(t, "TRUTH.tsv")
 	for _, row := range rows {
-		if strings.HasPrefix(row["notes"], "agree") {
+		if row.Agreed() {
 			continue
 		}
-		_, err := tallyOf(t, filepath.Join(dir, row["path"]))
+		_, err := tallyOf(t, truth.Data(t, row["path"]))
 		if err != nil && !(errors.Is(err, capture.ErrFormat) && strings.Contains(err.Error(), "version 2.0")) {
 			t.Errorf("%s: %v", row["path"], err)
 		}
@@ -198,9 +129,9 @@ func TestNotAgreed(t *testing.T) {
 
 // frames calls visit with every frame of the shared captures.
 func frames(t *testing.T, visit func(name string, link uint32, frame []byte)) {
-	dir, rows := truths(t)
+	rows := truth.Table(t, "TRUTH.tsv")
 	for _, row := range rows {
-		s, err := capture.OpenFile(filepath.Join(dir, row["path"]))
+		s, err := capture.OpenFile(truth.Data(t, row["path"]))
 		if err != nil {
 			t.Fatal(err)
 		}
