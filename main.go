@@ -189,6 +189,24 @@ func serveMetrics(ctx context.Context, addr string) (*prometheus.Registry, error
 	return reg, nil
 }
 
+// withStore runs a service that needs the database and serves metrics.
+func withStore(ctx context.Context, dsn, metrics string, service func(context.Context, *store.DB, *prometheus.Registry) error) error {
+	dsn, err := databaseURL(dsn)
+	if err != nil {
+		return err
+	}
+	reg, err := serveMetrics(ctx, metrics)
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return service(ctx, db, reg)
+}
+
 func exporterCommand(stdout io.Writer) *cobra.Command {
 	var (
 		read, iface, metrics      string
@@ -311,24 +329,12 @@ func collectorCommand() *cobra.Command {
 		Use:   "collector --listen :9995 --database URL",
 		Short: "Receive NetFlow v5, v9 and IPFIX and store it in PostgreSQL",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			dsn, err := databaseURL(dsn)
-			if err != nil {
-				return err
-			}
-			reg, err := serveMetrics(ctx, metrics)
-			if err != nil {
-				return err
-			}
-			db, err := store.Open(ctx, dsn)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			return collector.Run(ctx, collector.Config{
-				Listen: listen, Sink: store.NewWriter(db, store.WriterConfig{Logger: slog.Default(), Registerer: reg}),
-				Sockets: sockets, ReceiveBuffer: buffer, BatchRecords: batch, BatchAge: age, Writers: writers, Queue: queue,
-				Logger: slog.Default(), Registerer: reg,
+			return withStore(cmd.Context(), dsn, metrics, func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
+				return collector.Run(ctx, collector.Config{
+					Listen: listen, Sink: store.NewWriter(db, store.WriterConfig{Logger: slog.Default(), Registerer: reg}),
+					Sockets: sockets, ReceiveBuffer: buffer, BatchRecords: batch, BatchAge: age, Writers: writers, Queue: queue,
+					Logger: slog.Default(), Registerer: reg,
+				})
 			})
 		},
 	}
@@ -355,23 +361,11 @@ func webCommand() *cobra.Command {
 		Use:   "web --listen 127.0.0.1:8080 --database URL",
 		Short: "Serve the web console and the HTTP API",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			dsn, err := databaseURL(dsn)
-			if err != nil {
-				return err
-			}
-			reg, err := serveMetrics(ctx, metrics)
-			if err != nil {
-				return err
-			}
-			db, err := store.Open(ctx, dsn)
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			return web.Run(ctx, web.Config{
-				Listen: listen, DB: db, AllowHosts: allowHosts, Insecure: insecure, CollectorListen: collectorAddr,
-				Logger: slog.Default(), Registerer: reg,
+			return withStore(cmd.Context(), dsn, metrics, func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
+				return web.Run(ctx, web.Config{
+					Listen: listen, DB: db, AllowHosts: allowHosts, Insecure: insecure, CollectorListen: collectorAddr,
+					Logger: slog.Default(), Registerer: reg,
+				})
 			})
 		},
 	}
