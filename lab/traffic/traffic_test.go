@@ -297,10 +297,11 @@ type tally struct {
 	bytes   map[int64]int
 	reports map[int64]int
 	tiny    map[int64]int
+	packets map[int64]int
 }
 
 func count(t *testing.T, from, to time.Time) *tally {
-	c := &tally{map[flow.Key]int64{}, map[int64]int{}, map[int64]int{}, map[int64]int{}, map[int64]int{}}
+	c := &tally{map[flow.Key]int64{}, map[int64]int{}, map[int64]int{}, map[int64]int{}, map[int64]int{}, map[int64]int{}}
 	d := packet.NewDecoder()
 	var p packet.Packet
 	reporter := flow.Addr4(hosts[reports.first].v4)
@@ -313,6 +314,7 @@ func count(t *testing.T, from, to time.Time) *tally {
 		if p.Length > mtu {
 			t.Fatalf("a packet of %d octets at %v", p.Length, ci.Timestamp)
 		}
+		c.packets[m]++
 		c.bytes[m] += int(p.Length)
 		mine := p.SrcAddr == reporter
 		if mine || p.DstAddr == reporter {
@@ -327,6 +329,23 @@ func count(t *testing.T, from, to time.Time) *tally {
 		c.last[p.Key] = now
 	})
 	return c
+}
+
+// sums are what an hour has, flows without the report generator's.
+type sums struct{ packets, octets, flows int }
+
+// typical returns about what an hour of a day has, from eight of its minutes. The
+// snapshots' last is one of them: one in eight, where the hour has seven in sixty.
+func typical(t *testing.T, day time.Time, hour int) (s sums) {
+	const minutes = 8
+	at := day.Add(time.Duration(hour)*time.Hour + (hourlyAt+hourlyMinutes-1)*time.Minute)
+	c := count(t, at.Add(-2*time.Minute), at.Add(minutes*time.Minute))
+	for m := at.Unix() / 60; m < at.Unix()/60+minutes; m++ {
+		s.packets += c.packets[m]
+		s.octets += c.bytes[m]
+		s.flows += c.flows[m] - c.reports[m]
+	}
+	return sums{s.packets * 60 / minutes, s.octets * 60 / minutes, s.flows * 60 / minutes}
 }
 
 // TestTheStory: in a burst's minutes the report generator owns most flows and next to
@@ -380,16 +399,10 @@ func TestTheDay(t *testing.T) {
 		t.Error("the day has no rhythm")
 	}
 
-	volume := func(day time.Time, hour, minute int) (n int) {
-		at := day.Add(time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute)
-		for _, b := range count(t, at, at.Add(time.Hour)).bytes {
-			n += b
-		}
-		return n
-	}
-	night, bell, morning, lunch = volume(wednesday, 4, 0), volume(wednesday, 9, 0), volume(wednesday, 11, 0), volume(wednesday, 12, 30)
-	saturday = volume(wednesday.AddDate(0, 0, 3), 11, 0)
-	t.Logf("MB in an hour: night %d, bell %d, morning %d, lunch %d, Saturday %d", night/1e6, bell/1e6, morning/1e6, lunch/1e6, saturday/1e6)
+	volume := func(day time.Time, hour int) int { return typical(t, day, hour).octets }
+	night, bell, morning, lunch = volume(wednesday, 4), volume(wednesday, 9), volume(wednesday, 11), volume(wednesday, 13)
+	saturday = volume(wednesday.AddDate(0, 0, 3), 11)
+	t.Logf("about MB in an hour: night %d, bell %d, morning %d, lunch %d, Saturday %d", night/1e6, bell/1e6, morning/1e6, lunch/1e6, saturday/1e6)
 	if !(night*2 < lunch && lunch*10 < morning*9 && morning < bell && saturday*3 < morning*2) {
 		t.Error("the day has no rhythm in bytes")
 	}
@@ -401,29 +414,15 @@ func TestADay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a whole day of packets: left out by -short")
 	}
-	packets, octets := 0, 0
-	read(t, New(Config{Start: wednesday, End: wednesday.AddDate(0, 0, 1), Seed: 1}), func(data []byte, _ gopacket.CaptureInfo) {
-		length := int(binary.BigEndian.Uint16(data[16:]))
-		if data[12] == 0x86 {
-			length = 40 + int(binary.BigEndian.Uint16(data[18:]))
-		}
-		if length > mtu {
-			t.Fatalf("a packet of %d octets", length)
-		}
-		packets++
-		octets += length
-	})
-	// For flows, five minutes stand for their hour, in each hour others: not all are alike.
-	flows := 0
+	packets, octets, flows := 0, 0, 0
 	for hour := range 24 {
-		at := wednesday.Add(time.Duration(hour)*time.Hour + time.Duration(hour*5%60)*time.Minute)
-		c := count(t, at.Add(-2*time.Minute), at.Add(5*time.Minute))
-		for m := at.Unix() / 60; m < at.Unix()/60+5; m++ {
-			flows += 12 * (c.flows[m] - c.reports[m])
-		}
+		s := typical(t, wednesday, hour)
+		packets += s.packets
+		octets += s.octets
+		flows += s.flows
 	}
 	mean := octets / packets
-	t.Logf("a day: %d packets, %d MB, %d octets a packet, about %d flows without bursts", packets, octets/1e6, mean, flows)
+	t.Logf("a day: about %d packets, %d MB, %d octets a packet, %d flows without bursts", packets, octets/1e6, mean, flows)
 	if flows < 700_000 || flows > 1_100_000 || packets > 20_000_000 || mean < 300 || mean > 1100 {
 		t.Errorf("a day is %d packets of %d octets and %d flows", packets, mean, flows)
 	}
