@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # Tests the page in a headless Chromium, served by a real flowtally lab on free
 # ports with demo traffic. Exit status 77: skipped, the last line says why.
+#
+# FLOWTALLY_CHROMIUM names a browser, FLOWTALLY_SHOTS a folder for screenshots.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PWD/.tools/bin:$PATH:/usr/local/go/bin
 export PATH
+
+# How long the parts may take at most, in seconds.
+start_within=180 test_within=300 stop_within=45
 
 chromium=${FLOWTALLY_CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
 if [ -z "$chromium" ]; then
@@ -12,40 +17,86 @@ if [ -z "$chromium" ]; then
 	exit 77
 fi
 
-# The database's user has to get in when this is root.
-work=$(mktemp -d)
+# Root's PostgreSQL is another user, who has to get in: not every TMPDIR lets him.
+passable() {
+	local dir
+	dir=$(realpath "$1") || return 1
+	until [ "$dir" = / ]; do
+		[ -n "$(find "$dir" -maxdepth 0 -perm -001)" ] || return 1
+		dir=$(dirname "$dir")
+	done
+}
+tmp=${TMPDIR:-/tmp}
+if [ "$(id -u)" = 0 ] && ! passable "$tmp"; then
+	tmp=/tmp
+fi
+work=$(mktemp -d "$tmp/flowtally-e2e.XXXXXX")
 chmod 755 "$work"
-lab=
-stop() {
-	if [ -n "$lab" ]; then
-		kill -INT "$lab" 2>/dev/null || true
-		wait "$lab" || echo "e2e: the lab did not stop cleanly" >&2
+
+# end PID SECONDS: asks a child to stop, waits, and ends it when it does not.
+end() {
+	local n=$(($2 * 10))
+	kill -TERM "$1" 2>/dev/null || true
+	while kill -0 "$1" 2>/dev/null && [ $((n--)) -gt 0 ]; do
+		sleep 0.1
+	done
+	if kill -KILL "$1" 2>/dev/null; then
+		echo "e2e: process $1 did not stop within $2 s and was killed" >&2
+	fi
+	wait "$1"
+}
+
+lab='' page=''
+finish() {
+	local status=$?
+	trap '' INT TERM HUP
+	if [ -n "$page" ]; then
+		end "$page" 20 || true
+	fi
+	if [ -n "$lab" ] && ! end "$lab" $stop_within; then
+		echo "e2e: the lab did not end cleanly" >&2
+		[ $status != 0 ] || status=1
+	fi
+	if [ $status != 0 ] && [ -e "$work/log" ]; then
+		echo "e2e: what the lab said:" >&2
+		cat "$work/out" >&2
+		tail -n 200 "$work/log" >&2
 	fi
 	rm -rf "$work"
+	exit $status
 }
-trap stop EXIT
+trap finish EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 ./flowtally lab --demo --data "$work/data" --listen 127.0.0.1:0 --web 127.0.0.1:0 >"$work/out" 2>"$work/log" &
 lab=$!
-url=
-for _ in $(seq 600); do
-	url=$(sed -n 's/^ *page  *\(http[^ ]*\)$/\1/p' "$work/out")
-	[ -n "$url" ] && grep -q 'caught up' "$work/out" && break
+until grep -q '^demo: caught up' "$work/out"; do
 	if ! kill -0 "$lab" 2>/dev/null; then
-		echo "e2e: flowtally lab has ended:" >&2
-		cat "$work/log" >&2
-		lab=
+		echo "e2e: the lab has ended" >&2
 		exit 1
 	fi
-	sleep 0.2
+	if [ $SECONDS -ge $start_within ]; then
+		echo "e2e: the lab was not ready within $start_within s" >&2
+		exit 1
+	fi
+	sleep 0.1
 done
+url=$(sed -n 's/^ *page  *\(http[^ ]*\)$/\1/p' "$work/out")
 if [ -z "$url" ]; then
-	echo "e2e: flowtally lab gave no address within two minutes:" >&2
-	cat "$work/out" "$work/log" >&2
+	echo "e2e: the lab gave no address" >&2
 	exit 1
 fi
-grep '^demo' "$work/out" || true
-sleep 3 # the last batch is under way
+grep '^demo' "$work/out"
 
-cd web/ui
-FLOWTALLY_URL=$url FLOWTALLY_CHROMIUM=$chromium npm run --silent e2e
+# In the background, so that a signal to us is not kept waiting.
+FLOWTALLY_URL=$url FLOWTALLY_CHROMIUM=$chromium timeout -k 10 $test_within npm --prefix web/ui run --silent e2e &
+page=$!
+status=0
+wait "$page" || status=$?
+page=''
+if [ $status = 124 ]; then
+	echo "e2e: the tests took longer than $test_within s" >&2
+fi
+exit $status
