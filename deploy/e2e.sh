@@ -33,6 +33,7 @@ fi
 work=$(mktemp -d "$tmp/flowtally-e2e.XXXXXX")
 chmod 755 "$work"
 
+# shellcheck disable=SC2317 # by way of the trap
 # end PID SECONDS: asks a child to stop, waits, and ends it when it does not.
 end() {
 	local n=$(($2 * 10))
@@ -47,23 +48,24 @@ end() {
 }
 
 lab='' page=''
+# shellcheck disable=SC2317 # by way of the trap
 finish() {
 	local status=$?
 	trap '' INT TERM HUP
 	if [ -n "$page" ]; then
 		end "$page" 20 || true
 	fi
-	if [ -n "$lab" ] && ! end "$lab" $stop_within; then
+	if [ -n "$lab" ] && ! end "$lab" "$stop_within"; then
 		echo "e2e: the lab did not end cleanly" >&2
-		[ $status != 0 ] || status=1
+		[ "$status" != 0 ] || status=1
 	fi
-	if [ $status != 0 ] && [ -e "$work/log" ]; then
+	if [ "$status" != 0 ] && [ -e "$work/log" ]; then
 		echo "e2e: what the lab said:" >&2
 		cat "$work/out" >&2
 		tail -n 200 "$work/log" >&2
 	fi
 	rm -rf "$work"
-	exit $status
+	exit "$status"
 }
 trap finish EXIT
 trap 'exit 129' HUP
@@ -77,7 +79,7 @@ until grep -q '^demo: caught up' "$work/out"; do
 		echo "e2e: the lab has ended" >&2
 		exit 1
 	fi
-	if [ $SECONDS -ge $start_within ]; then
+	if [ "$SECONDS" -ge "$start_within" ]; then
 		echo "e2e: the lab was not ready within $start_within s" >&2
 		exit 1
 	fi
@@ -91,12 +93,12 @@ fi
 grep '^demo' "$work/out"
 
 # In the background, so that a signal to us is not kept waiting.
-FLOWTALLY_URL=$url FLOWTALLY_CHROMIUM=$chromium timeout -k 10 $test_within npm --prefix web/ui run --silent e2e &
+FLOWTALLY_URL=$url FLOWTALLY_CHROMIUM=$chromium timeout -k 10 "$test_within" npm --prefix web/ui run --silent e2e &
 page=$!
 status=0
 wait "$page" || status=$?
 page=''
-if [ $status = 124 ]; then
+if [ "$status" = 124 ]; then
 	echo "e2e: the tests took longer than $test_within s" >&2
 fi
-exit $status
+exit "$status"
