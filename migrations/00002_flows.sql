@@ -40,6 +40,9 @@ comment on column console.exporters.changed_at is 'when a person last changed th
 
 -- The label is a column of its own, rather than an expression in the view, so
 -- that "exporter = 'name'" finds the id first and then only compares ids.
+-- Both functions become flow_writer's with the grants, and act with its rights:
+-- whoever owns a table decides what else happens when it is written to, so that
+-- a function with an administrator's rights that wrote there would lend them.
 -- +goose StatementBegin
 create function parts.label_exporter() returns trigger
 language plpgsql as $$
@@ -57,7 +60,7 @@ create trigger label before insert or update on parts.exporter
 	for each row execute function parts.label_exporter();
 
 -- +goose StatementBegin
-create function console.name_exporter() returns trigger
+create function parts.name_exporter() returns trigger
 language plpgsql as $$
 begin
 	-- An update of nothing: the trigger of parts.exporter finds the name.
@@ -71,10 +74,10 @@ begin
 end
 $$;
 -- +goose StatementEnd
-alter function console.name_exporter() security definer set search_path = pg_catalog, pg_temp;
-comment on function console.name_exporter() is 'carries a changed name to parts.exporter.label';
+alter function parts.name_exporter() security definer set search_path = pg_catalog, pg_temp;
+comment on function parts.name_exporter() is 'carries a changed name to parts.exporter.label';
 create trigger name after insert or update or delete on console.exporters
-	for each row execute function console.name_exporter();
+	for each row execute function parts.name_exporter();
 
 create view exporters as
 select e.id, coalesce(c.name, '') as name, e.label, e.addr, e.observation_domain, e.first_seen,

@@ -36,7 +36,9 @@ grant select on flows, exporters, batches, exporter_status, interfaces, loss, tr
 
 -- A trigger's function is nobody's to call.
 revoke execute on function parts.label_exporter() from public;
-revoke execute on function console.name_exporter() from public;
+revoke execute on function parts.name_exporter() from public;
+alter function parts.label_exporter() owner to flow_writer;
+alter function parts.name_exporter() owner to flow_writer;
 
 -- Everybody may call these functions of the server's own unless told otherwise,
 -- also in a read-only transaction: they write, lock, kill or change settings.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"pgregory.net/rapid"
 
 	"flowtally/flow"
@@ -204,12 +205,16 @@ func TestRoles(t *testing.T) {
 		{store.RoleReader, false, "select * from parts.flows"},
 		{store.RoleReader, false, "select * from console.exporters"},
 		{store.RoleReader, false, "select nextval('parts.batch_block')"},
-		{store.RoleReader, false, "select console.name_exporter()"},
-		{store.RoleReader, false, "set default_transaction_read_only = off; delete from loss"},
-		{store.RoleReader, false, "set default_transaction_read_only = off; create temporary table t (i int)"},
-		{store.RoleReader, false, "set default_transaction_read_only = off; create table public.t (i int)"},
-		{store.RoleReader, false, "set default_transaction_read_only = off; create function public.f() returns int language sql as 'select 1'"},
-		{store.RoleReader, false, "set default_transaction_read_only = off; select lo_create(0)"},
+		{store.RoleReader, false, "select parts.name_exporter()"},
+		{store.RoleReader, false, "delete from loss"},
+		{store.RoleReader, false, "create temporary table t (i int)"},
+		{store.RoleReader, false, "create table public.t (i int)"},
+		{store.RoleReader, false, "create schema s"},
+		{store.RoleReader, false, "create function public.f() returns int language sql as 'select 1'"},
+		{store.RoleReader, false, "create extension pg_trgm"},
+		{store.RoleReader, false, "lock table batches in access exclusive mode"},
+		{store.RoleReader, false, "select * from flows for update"},
+		{store.RoleReader, false, "select lo_create(0)"},
 		{store.RoleReader, false, "select lo_from_bytea(0, 'x')"},
 		{store.RoleReader, false, "select pg_advisory_lock(1)"},
 		{store.RoleReader, false, "select pg_try_advisory_xact_lock_shared(1)"},
@@ -222,13 +227,24 @@ func TestRoles(t *testing.T) {
 		{store.RoleReader, false, "copy flows to program 'true'"},
 		{store.RoleReader, false, "set role flow_writer"},
 		{store.RoleReader, false, "alter role flow_writer nologin"},
-		{store.RoleReader, false, "alter role flow_reader in database " + name(t, dsn) + " set statement_timeout = 0"},
 	} {
 		t.Run(c.role+" "+c.sql, func(t *testing.T) {
 			conn := connect(t, as(c.role))
-			_, err := conn.Exec(ctx, c.sql, pgx.QueryExecModeSimpleProtocol)
+			// That a reader's session is read-only is a setting, which it may
+			// change; it is the grants that have to hold.
+			tx, err := conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadWrite})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tx.Rollback(ctx) }()
+			_, err = tx.Exec(ctx, c.sql, pgx.QueryExecModeSimpleProtocol)
+			if err == nil {
+				err = tx.Commit(ctx)
+			}
 			if (err == nil) != c.allowed {
 				t.Errorf("allowed %v: %v", c.allowed, err)
+			} else if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code != "42501" {
+				t.Errorf("it is not the grants that refuse: %v", err)
 			}
 		})
 	}
@@ -240,9 +256,54 @@ func TestRoles(t *testing.T) {
 		}
 		db.Close()
 	}
+	// The server lets every role change its own settings and password, but nobody
+	// in a read-only transaction, as a reader's are.
 	conn := connect(t, as(store.RoleReader))
+	for _, sql := range []string{
+		"alter role flow_reader in database " + name(t, dsn) + " set statement_timeout = 0",
+		"alter role flow_reader password 'x'",
+	} {
+		if _, err := conn.Exec(ctx, sql); err == nil {
+			t.Errorf("a reader's session may %s", sql)
+		}
+	}
 	if got := get[string](t, conn, "select current_setting('statement_timeout') || ' ' || current_setting('transaction_read_only') || ' ' || current_setting('timezone')"); got != "1min on UTC" {
 		t.Errorf("a reader's session starts with %s", got)
+	}
+}
+
+// What the collector's role attaches to its own tables never runs with more
+// rights than it has itself, whoever sets it off.
+func TestTriggersLendNoRights(t *testing.T) {
+	ctx := context.Background()
+	dsn := pgtest.Empty(t)
+	passwords := map[string]string{store.RoleWriter: "w", store.RoleWeb: "b"}
+	if err := store.Migrate(ctx, dsn, store.MigrateConfig{Passwords: passwords}); err != nil {
+		t.Fatal(err)
+	}
+	writer := connect(t, pgtest.As(t, dsn, store.RoleWriter, "w"))
+	for _, sql := range []string{
+		"create table parts.was (who name)",
+		"grant insert on parts.was to public",
+		`create function parts.spy() returns trigger language plpgsql as
+			$$ begin insert into parts.was values (current_user); return new; end $$`,
+		"grant execute on function parts.spy() to public",
+		"create trigger spy before insert or update on parts.exporter for each row execute function parts.spy()",
+		"insert into parts.exporter (id, addr, observation_domain, first_seen) values (1, '192.0.2.1', 0, now())",
+	} {
+		if _, err := writer.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	web := connect(t, pgtest.As(t, dsn, store.RoleWeb, "b"))
+	if _, err := web.Exec(ctx, "insert into console.exporters (id, name) values (1, 'core')"); err != nil {
+		t.Fatal(err)
+	}
+	if got := get[string](t, writer, "select string_agg(distinct who, ' ') from parts.was"); got != store.RoleWriter {
+		t.Errorf("its trigger ran as %s", got)
+	}
+	if got := get[string](t, writer, "select label from exporters"); got != "core" {
+		t.Errorf("the label is %q", got)
 	}
 }
 
