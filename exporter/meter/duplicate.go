@@ -10,9 +10,13 @@ import (
 const (
 	// duplicateWindow is within how many packets a copy is recognised.
 	duplicateWindow = 8
-	// duplicateTime is how late a copy may be: above what a mirror needs, below
-	// the second after which hosts send the same thing again on purpose.
+	// duplicateTime is how late a copy may be that has an identification: above
+	// what a mirror and a router need, below the second after which most hosts
+	// send the same thing again.
 	duplicateTime = 500 * flow.Millisecond
+	// duplicateTime6 is that of an IPv6 packet, which has none: programs send
+	// the same few octets ten times a second, and mirrors are quicker.
+	duplicateTime6 = 10 * flow.Millisecond
 	// duplicateOctets is how much of a packet is compared, from its IP header on:
 	// all headers and the transport's checksum over the rest.
 	duplicateOctets = 128
@@ -21,11 +25,14 @@ const (
 // Duplicates recognises copies of a packet, as mirrors make them that see it on
 // its way in and on its way out: equal from the IP header on but for what a
 // router changes (TTL or hop limit, IPv4 header checksum), among the last eight
-// packets and at most half a second old.
+// packets and at most half a second old; ten milliseconds for IPv6, whose packets
+// have no identification that tells a copy from the same thing said again.
 //
 // A packet that its sender might well have sent twice is never taken for a copy:
 // IPv4 with identification 0, and IPv6 whose transport carries nothing, as two
-// acknowledgements do. So copies of those are not recognised.
+// acknowledgements do. Nor is IPv6 that was captured without its transport's
+// checksum, because what would tell it apart is not there. So copies of those are
+// not recognised.
 //
 // The zero value is ready to use; it is for one goroutine and takes 1.4 KiB.
 type Duplicates struct {
@@ -76,7 +83,11 @@ func (d *Duplicates) Seen(pkt *packet.Packet, ip []byte, now flow.Time) bool {
 
 // copies reports whether r is a copy of o.
 func (r *recent) copies(o *recent) bool {
-	return r.at-o.at <= duplicateTime && o.at-r.at <= duplicateTime &&
+	late := duplicateTime
+	if r.head[0]>>4 == 6 {
+		late = duplicateTime6
+	}
+	return r.at-o.at <= late && o.at-r.at <= late &&
 		bytes.Equal(o.head[:o.n], r.head[:r.n])
 }
 
@@ -93,16 +104,18 @@ func distinct(pkt *packet.Packet, ip []byte) bool {
 	if pkt.IsFragment() {
 		return true
 	}
+	// All that is compared was captured.
+	whole := len(ip) >= min(duplicateOctets, int(pkt.Length))
 	next := flow.Protocol(ip[6])
 	switch {
 	case next != pkt.Protocol:
 		// Behind extension headers: where the transport begins is not known.
-		return !pkt.HasPorts()
+		return whole && !pkt.HasPorts()
 	case next == flow.TCP:
-		const dataOffset = header + 12
-		return len(ip) > dataOffset && pkt.Length > header+uint32(ip[dataOffset]>>4)*4
+		const checksum, dataOffset = header + 16, header + 12
+		return len(ip) >= checksum+2 && pkt.Length > header+uint32(ip[dataOffset]>>4)*4
 	case next == flow.UDP:
-		return pkt.Length > header+8
+		return len(ip) >= header+8 && pkt.Length > header+8
 	}
-	return true
+	return whole
 }

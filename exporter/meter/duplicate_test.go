@@ -65,6 +65,14 @@ func TestDuplicates(t *testing.T) {
 		{"ipv6_acknowledgement", []seen{is(false, 0)(ip6(64, flow.TCP, 32, 0)), is(false, 0)(ip6(64, flow.TCP, 32, 0))}},
 		{"ipv6_empty_udp", []seen{is(false, 0)(ip6(64, flow.UDP, 8, 0)), is(false, 0)(ip6(64, flow.UDP, 8, 0))}},
 		{"ipv6_without_next_header", []seen{is(false, 0)(ip6(64, 59, 0, 0)), is(false, 0)(ip6(64, 59, 0, 0))}},
+		{"ipv6_routed_copy_late", []seen{is(false, 0)(ip6(64, flow.UDP, 8, 2)), is(true, 10)(ip6(63, flow.UDP, 8, 2))}},
+		{"ipv6_said_again", []seen{is(false, 0)(ip6(64, flow.UDP, 8, 2)), is(false, 11)(ip6(64, flow.UDP, 8, 2))}},
+		{"ipv6_udp_cut_before_the_checksum", []seen{
+			is(false, 0)(cut(ip6(64, flow.UDP, 8, 9))), is(false, 0)(cut(ip6(64, flow.UDP, 8, 9)))}},
+		{"ipv6_icmp_cut", []seen{
+			is(false, 0)(cut(ip6(64, flow.ICMPv6, 8, 9))), is(false, 0)(cut(ip6(64, flow.ICMPv6, 8, 9)))}},
+		{"ipv6_icmp_whole", []seen{
+			is(false, 0)(ip6(64, flow.ICMPv6, 8, 9)), is(true, 0)(ip6(64, flow.ICMPv6, 8, 9))}},
 		{"ipv6_cut_before_the_data_offset", []seen{
 			is(false, 0)(cut(ip6(64, flow.TCP, 32, 9))), is(false, 0)(cut(ip6(64, flow.TCP, 32, 9)))}},
 	}
