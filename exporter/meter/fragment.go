@@ -11,14 +11,16 @@ const (
 	// fragmentTimeout is how long the ports of a first fragment are kept for
 	// those that follow it.
 	fragmentTimeout = 15 * flow.Second
-	// fragmentSets times fragmentWays datagrams are known at a time, in 224 KiB
+	// fragmentSets times fragmentWays datagrams are known at a time, in 256 KiB
 	// of memory; a set that is full forgets its oldest.
 	fragmentSets = 1024
 	fragmentWays = 4
 )
 
 // datagram is what the fragments of one packet have in common (RFC 791 §3.2,
-// RFC 8200 §4.5).
+// RFC 8200 §4.5). The protocol belongs to it in IPv4 only: what a later IPv6
+// fragment names is the header behind the Fragment header, which in the first one
+// may be another extension header in front of the transport's.
 type datagram struct {
 	src, dst flow.Addr
 	id       uint32
@@ -28,7 +30,8 @@ type datagram struct {
 	protocol flow.Protocol
 }
 
-// fragments remembers which ports the first fragment of a datagram had. It is a
+// fragments remembers which ports the first fragment of a datagram had, and which
+// transport. It is a
 // cache of fixed size; its sets are chosen by a seeded hash.
 type fragments struct {
 	seed maphash.Seed
@@ -38,12 +41,13 @@ type fragments struct {
 
 type fragment struct {
 	datagram
+	upper            flow.Protocol
 	srcPort, dstPort uint16
 	until            flow.Time
 }
 
 // key returns the flow key of pkt, a fragment: its own for the first, with the
-// ports of the first for the others. Of a fragment whose first is unknown, or
+// transport and the ports of the first for the others. Of a fragment whose first is unknown, or
 // comes later, the ports stay 0, and it is counted. The key is valid until the
 // next call.
 func (f *fragments) key(pkt *packet.Packet, clock flow.Time, stats *Stats) *flow.Key {
@@ -54,6 +58,9 @@ func (f *fragments) key(pkt *packet.Packet, clock flow.Time, stats *Stats) *flow
 	d := datagram{
 		src: pkt.SrcAddr, dst: pkt.DstAddr, id: pkt.FragID,
 		inIf: pkt.InIf, vlan: pkt.VLAN, version: pkt.IPVersion, protocol: pkt.Protocol,
+	}
+	if d.version == 6 {
+		d.protocol = 0
 	}
 	set := &f.sets[maphash.Comparable(f.seed, d)%fragmentSets]
 
@@ -68,13 +75,14 @@ func (f *fragments) key(pkt *packet.Packet, clock flow.Time, stats *Stats) *flow
 				victim = &set[i]
 			}
 		}
-		*victim = fragment{datagram: d, srcPort: pkt.SrcPort, dstPort: pkt.DstPort, until: clock + fragmentTimeout}
+		*victim = fragment{datagram: d, upper: pkt.Protocol, srcPort: pkt.SrcPort, dstPort: pkt.DstPort, until: clock + fragmentTimeout}
 		return &pkt.Key
 	}
 
 	for i := range set {
 		if set[i].datagram == d && set[i].until > clock {
 			f.own = pkt.Key
+			f.own.Protocol = set[i].upper
 			f.own.SrcPort, f.own.DstPort = set[i].srcPort, set[i].dstPort
 			return &f.own
 		}

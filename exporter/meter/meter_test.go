@@ -230,6 +230,12 @@ func TestFragmentsHaveThePortsOfTheirFirst(t *testing.T) {
 		}
 		return k
 	}
+	frag6 := func(id uint32, offset uint16, more bool, protocol flow.Protocol) *packet.Packet {
+		k := frag(id, offset, more)
+		k.IPVersion, k.Protocol = 6, protocol
+		return k
+	}
+	const destOpts = 60
 	tests := []struct {
 		name    string
 		packets []*packet.Packet
@@ -239,6 +245,8 @@ func TestFragmentsHaveThePortsOfTheirFirst(t *testing.T) {
 	}{
 		{"in_order", []*packet.Packet{frag(1, 0, true), frag(1, 1480, true), frag(1, 2960, false)}, 0,
 			[]string{"5 0-0 3 forced end"}, 0},
+		{"ipv6_options_before_the_transport", []*packet.Packet{frag6(1, 0, true, flow.UDP), frag6(1, 1448, false, destOpts)}, 0,
+			[]string{"5 0-0 2 forced end"}, 0},
 		{"last_before_first", []*packet.Packet{frag(1, 1480, false), frag(1, 0, true)}, 0,
 			[]string{"0 0-0 1 forced end", "5 0-0 1 forced end"}, 1},
 		{"another_datagram", []*packet.Packet{frag(1, 0, true), frag(2, 1480, false)}, 0,
