@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -205,7 +206,7 @@ func (s *server) routeAPI(r chi.Router) error {
 		"json":             huma.DefaultJSONFormat, // problem+json
 		mediaCSV:           {Marshal: marshalCSV},
 	}
-	api := humachi.New(r.With(negotiate, refuseRepeats), c)
+	api := humachi.New(r.With(negotiate, checkQuery), c)
 
 	csv := func() map[string]*huma.Response {
 		return map[string]*huma.Response{"200": {
@@ -284,9 +285,10 @@ func negotiate(next http.Handler) http.Handler {
 	})
 }
 
-// refuseRepeats refuses a parameter that is given twice: which of the two was
-// meant is a guess, and the answer would not say so.
-func refuseRepeats(next http.Handler) http.Handler {
+// checkQuery refuses a parameter that is given twice (which of the two was meant
+// is a guess, and the answer would not say so) and text that no name or address
+// can be: the database would refuse it later, as if the mistake were ours.
+func checkQuery(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
@@ -298,6 +300,11 @@ func refuseRepeats(next http.Handler) http.Handler {
 			if len(all) > 1 {
 				writeProblem(w, r, http.StatusUnprocessableEntity,
 					parameterSentence(strconv.Quote(name), "given more than once; several keys are joined by commas"))
+				return
+			}
+			if v := all[0]; !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
+				writeProblem(w, r, http.StatusUnprocessableEntity,
+					parameterSentence(strconv.Quote(name), "not text: write it in UTF-8, without octets of zero"))
 				return
 			}
 		}

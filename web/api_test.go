@@ -202,6 +202,8 @@ func TestBadParameters(t *testing.T) {
 		{"parameter_of_the_other_question", "/api/v1/top?step=60s", "query.step", "no parameter"},
 		{"parameter_given_twice", "/api/v1/top?key=src-addr&key=dst-addr", "", "commas"},
 		{"semicolon", "/api/v1/top?from=-6h;to=now", "", "%3B"},
+		{"octet_of_zero", "/api/v1/top?exporter=edge%00", "", "UTF-8"},
+		{"not_utf8", "/api/v1/series?exporter=%ff", "", "UTF-8"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			db := &fake{}
@@ -287,9 +289,13 @@ func TestOurClockEndsAQuestion(t *testing.T) {
 }
 
 func TestAPIAnswersArePacked(t *testing.T) {
-	w := get(newTestHandler(t, topOf(sampleTop())), "/api/v1/top", "Accept-Encoding", "gzip")
-	if w.Header().Get("Content-Encoding") != "gzip" {
-		t.Errorf("headers %v", w.Header())
+	for accept, want := range map[string]string{
+		"gzip": "gzip", "br, gzip;q=0.5": "gzip", "*": "gzip", "": "", "gzip;q=0": "", "gzip;q=0, *": "", "deflate": "",
+	} {
+		w := get(newTestHandler(t, topOf(sampleTop())), "/api/v1/top", "Accept-Encoding", accept)
+		if got := w.Header().Get("Content-Encoding"); got != want {
+			t.Errorf("Accept-Encoding %q: packed as %q, want %q", accept, got, want)
+		}
 	}
 }
 

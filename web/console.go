@@ -158,7 +158,7 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	body, tag := f.body, f.tag
 	if f.packed != nil {
 		h.Add("Vary", "Accept-Encoding")
-		if acceptsGzip(r.Header.Get("Accept-Encoding")) {
+		if acceptsGzip(strings.Join(r.Header.Values("Accept-Encoding"), ",")) {
 			if p := f.packed(); p != nil {
 				h.Set("Content-Encoding", "gzip")
 				body, tag = p, tag+"-gzip"
@@ -183,6 +183,19 @@ func acceptsGzip(header string) bool {
 		}
 	}
 	return star
+}
+
+// weighEncodings tells the library that packs answers what the client takes: by
+// itself it finds the word gzip and overlooks a weight of zero.
+func weighEncodings(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		taken := acceptsGzip(strings.Join(r.Header.Values("Accept-Encoding"), ","))
+		r.Header.Del("Accept-Encoding")
+		if taken {
+			r.Header.Set("Accept-Encoding", "gzip")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // weighted splits one element of an Accept header into its lower-case value and

@@ -61,6 +61,9 @@ func TestGuards(t *testing.T) {
 		{name: "plain_text_post", method: http.MethodPost, target: top, body: "{}", headers: []string{"Content-Type", "text/plain"}, want: 415},
 		{name: "body_without_type", method: http.MethodPost, target: top, body: "{}", want: 415},
 		{name: "json_post_where_only_get_is", method: http.MethodPost, target: top, body: "{}", headers: []string{"Content-Type", "application/json; charset=utf-8"}, want: 405},
+		{name: "preflight_from_another_origin", method: http.MethodOptions, target: top, headers: []string{"Origin", "http://evil.example", "Access-Control-Request-Method", "GET"}, want: 403},
+		{name: "options", method: http.MethodOptions, target: top, want: 405},
+		{name: "post_to_the_page", method: http.MethodPost, target: "/", want: 405},
 		{name: "head", method: http.MethodHead, target: top, want: 200},
 		{name: "accept_that_panics_the_library", target: top, headers: []string{"Accept", "a;,b"}, want: 200},
 	} {
@@ -76,6 +79,9 @@ func TestGuards(t *testing.T) {
 			w := request(h, row.method, row.target, row.body, row.headers...)
 			if w.Code != row.want {
 				t.Errorf("status %d, want %d; body %s", w.Code, row.want, w.Body)
+			}
+			if got := w.Header().Get("Allow"); (got == "GET, HEAD") != (w.Code == http.StatusMethodNotAllowed) {
+				t.Errorf("status %d with Allow %q", w.Code, got)
 			}
 			if w.Code != 200 {
 				problem(t, w)

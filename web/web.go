@@ -127,11 +127,12 @@ func newServer(c Config, page fs.FS) (*server, error) {
 func (s *server) handler() (http.Handler, error) {
 	r := chi.NewRouter()
 	r.Use(s.observe, s.recoverPanics, secureHeaders, s.requireHost,
-		forAPI(s.requireSameOrigin), forAPI(s.requireJSON), forAPI(noStore),
+		forAPI(s.requireSameOrigin), forAPI(s.requireJSON), forAPI(noStore), forAPI(weighEncodings),
 		forAPI(middleware.Compress(5, "application/json", "application/problem+json", "application/openapi+json", mediaCSV)),
 		middleware.GetHead)
 	r.NotFound(s.notFound)
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", "GET, HEAD")
 		writeProblem(w, r, http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s; use GET.", r.URL.Path, r.Method))
 	})
 	r.Get(pathHealth, func(w http.ResponseWriter, _ *http.Request) {
