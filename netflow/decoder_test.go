@@ -661,8 +661,8 @@ func TestStrangersHaveABudget(t *testing.T) {
 	if n := d.Templates(flow.Exporter{Addr: flow.AddrFrom(netip.MustParseAddr("198.51.100.1")), Domain: 1}); n > l.ExporterTemplates {
 		t.Errorf("%d templates kept for one address, at most %d", n, l.ExporterTemplates)
 	}
-	for i := range 50 {
-		stranger(d, netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 1), 100, 1)
+	for i := range 100 {
+		stranger(d, netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i / 2)}), uint16(i%2)), 50+i, 1)
 	}
 	s := &d.store
 	count, size, latest := 0, 0, 0
@@ -671,6 +671,10 @@ func TestStrangersHaveABudget(t *testing.T) {
 		latest += len(e.latest)
 		for _, tpl := range e.templates {
 			size += len(tpl.raw)
+			k := tpl.key.anyPort()
+			if l := e.latest[k]; l == nil || e.templates[l.key] != l || l.born < tpl.born {
+				t.Errorf("the template that serves any port for %v is not the one learned last of those kept", tpl.key)
+			}
 		}
 		if len(e.templates) == 0 {
 			t.Error("an exporter without templates is kept")

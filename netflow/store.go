@@ -159,11 +159,6 @@ func (s *store) add(a flow.Addr, t *template) (evicted int, ok bool) {
 	for s.templates > 0 && (s.templates >= s.limits.Templates || s.octets+size > s.limits.TemplateOctets) {
 		evicted += s.evict(s.exporters)
 	}
-	// Making room may have emptied the exporter and so forgotten it; one that
-	// was only just being replaced into keeps its options.
-	if e == nil {
-		e = s.exporters[a]
-	}
 	if e == nil {
 		e = &exporter{
 			templates: make(map[templateKey]*template),
@@ -172,7 +167,7 @@ func (s *store) add(a flow.Addr, t *template) (evicted int, ok bool) {
 	}
 	s.learned++
 	t.born = s.learned
-	s.exporters[a] = e
+	s.exporters[a] = e // again, where making room has emptied and so forgotten it
 	e.templates[t.key] = t
 	e.latest[t.key.anyPort()] = t
 	e.octets += size
@@ -210,40 +205,50 @@ func (s *store) evict(from map[flow.Addr]*exporter) int {
 		return cmp.Compare(x.t.born, y.t.born)
 	})
 	n := (len(all) + 15) / 16
+	touched := make(map[flow.Addr]*exporter)
 	for _, c := range all[:n] {
 		s.remove(c.e, c.t)
-		if len(c.e.templates) == 0 {
-			s.domains -= len(c.e.domains)
-			c.e.domains = nil
-			delete(s.exporters, c.a)
+		touched[c.a] = c.e
+	}
+	for a, e := range touched {
+		if len(e.templates) == 0 {
+			s.domains -= len(e.domains)
+			e.domains = nil
+			delete(s.exporters, a)
+			continue
 		}
+		e.promote()
 	}
 	return n
 }
 
-// remove forgets a template of e.
+// remove forgets a template of e. Whoever calls it sees to a new latest one of
+// its identity.
 func (s *store) remove(e *exporter, t *template) {
 	delete(e.templates, t.key)
 	e.octets -= len(t.raw)
 	s.octets -= len(t.raw)
 	s.templates--
-	k := t.key.anyPort()
-	if e.latest[k] != t {
-		return
+	if k := t.key.anyPort(); e.latest[k] == t {
+		delete(e.latest, k)
 	}
-	// Another port's template takes its place, if there is one: the one learned
-	// last.
-	var next *template
-	for _, o := range e.templates {
-		if o.key.anyPort() == k && (next == nil || o.born > next.born) {
-			next = o
+}
+
+// promote gives every identity that lost its latest template the one that was
+// learned last from another port, if there is one: once for many that were
+// removed, because it looks at all that are left.
+func (e *exporter) promote() {
+	next := make(map[anyPort]*template)
+	for key, t := range e.templates {
+		k := key.anyPort()
+		if e.latest[k] != nil {
+			continue
+		}
+		if o := next[k]; o == nil || t.born > o.born {
+			next[k] = t
 		}
 	}
-	if next == nil {
-		delete(e.latest, k)
-		return
-	}
-	e.latest[k] = next
+	maps.Copy(e.latest, next)
 }
 
 // optionsOf returns what is known of a domain, nil when nothing is.
