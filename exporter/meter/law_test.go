@@ -51,12 +51,19 @@ func (m *model) observe(t *rapid.T, p *packet.Packet, now flow.Time, evicted []f
 	f := m.live[p.Key]
 	if f != nil {
 		due, reason := m.due(f)
+		gap, afterGap := m.IdleTimeout, flow.EndIdleTimeout
+		if f.closing {
+			gap, afterGap = m.Linger, flow.EndOfFlow
+		}
 		switch {
 		case m.clock >= due:
 			out = append(out, m.end(f, reason))
 			f = nil
 		case f.closing && p.TCPFlags&flow.SYN != 0 && p.TCPFlags&flow.ACK == 0:
 			out = append(out, m.end(f, flow.EndOfFlow))
+			f = nil
+		case now-f.End >= gap && f.End+gap <= f.Start+m.ActiveTimeout:
+			out = append(out, m.end(f, afterGap))
 			f = nil
 		case now-f.Start > m.ActiveTimeout || f.End-now > m.ActiveTimeout:
 			out = append(out, m.end(f, flow.EndActiveTimeout))

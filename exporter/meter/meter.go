@@ -24,7 +24,9 @@
 // Start and End are the least and the greatest timestamp of its packets. One
 // that would make the record last longer than ActiveTimeout ends the record (2)
 // and starts a new one. So no record lasts longer than ActiveTimeout, whatever
-// the order of the packets.
+// the order of the packets. One that comes IdleTimeout or, after a FIN or RST,
+// Linger behind the record's End likewise ends it (1, 3): a single timestamp from
+// the future, which the clock stays at, does not join what lies far apart.
 package meter
 
 import (
@@ -283,11 +285,17 @@ func (p *Process) reason(e *entry) flow.EndReason {
 // ends returns why a packet of e's flow, with the given flags and time, belongs
 // to a new flow; 0 when it does not.
 func (p *Process) ends(e *entry, flags flow.TCPFlags, now flow.Time) flow.EndReason {
+	gap, reason := p.idle, flow.EndIdleTimeout
+	if e.closing {
+		gap, reason = p.linger, flow.EndOfFlow
+	}
 	switch {
 	case p.clock >= p.due(e):
 		return p.reason(e)
 	case e.closing && flags&(flow.SYN|flow.ACK) == flow.SYN:
 		return flow.EndOfFlow
+	case now-e.last >= gap && e.last+gap <= e.first+p.active:
+		return reason
 	case max(e.last, now)-min(e.first, now) > p.active:
 		return flow.EndActiveTimeout
 	}

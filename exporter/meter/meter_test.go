@@ -140,6 +140,15 @@ func TestWhenAFlowEnds(t *testing.T) {
 			{at: 700, port: a},
 			{at: 1100, expect: []string{"1 699-700 2 idle timeout"}},
 		}},
+		{"one_timestamp_from_the_future_joins_nothing", 0, []step{
+			{at: 0, port: a}, {at: 1e6, port: b},
+			{at: 1, port: a, expect: []string{"1 0-0 1 idle timeout"}},
+			{at: 60.999, port: a},
+			{at: 121, port: a, expect: []string{"1 1-60.999 2 idle timeout"}},
+			{at: 122, port: a, flags: flow.FIN},
+			{at: 126.999, port: a, flags: flow.ACK},
+			{at: 132, port: a, expect: []string{"1 121-126.999 3 end of flow"}},
+		}},
 		{"gap_of_thirty_years", 0, []step{
 			{at: 0, port: a}, {at: 1, port: b, flags: flow.RST},
 			{at: 946_080_000, port: a, expect: []string{"1 0-0 1 idle timeout"}},
