@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -88,6 +89,9 @@ order by e.label, e.observation_domain, e.id`)
 // observation domain.
 func findExporters(ctx context.Context, tx pgx.Tx, word string) ([]int32, error) {
 	word = strings.TrimSpace(word)
+	if !utf8.ValidString(word) || strings.ContainsRune(word, 0) {
+		return nil, &QuestionError{Parameter: "exporter", Reason: fmt.Sprintf("%q is no text that a name could be", word)}
+	}
 	addr := word
 	if a, err := netip.ParseAddr(word); err == nil {
 		addr = a.Unmap().String()

@@ -882,6 +882,12 @@ func TestExporterOfAQuestion(t *testing.T) {
 	if e, ok := errors.AsType[*store.QuestionError](err); !ok || e.Parameter != "exporter" || !strings.Contains(e.Reason, "192.0.2.1, core's router") {
 		t.Errorf("an unknown exporter: %v", err)
 	}
+	for _, exporter := range []string{"a\x00b", "\xff", `\`, "'", "$1; --", "日本"} {
+		q.Exporter = exporter
+		if _, err := h.db.Top(ctx, q); !errors.As(err, new(*store.QuestionError)) {
+			t.Errorf("exporter %q: %v", exporter, err)
+		}
+	}
 }
 
 func TestExporters(t *testing.T) {
