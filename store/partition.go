@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -32,9 +33,8 @@ type partitions struct {
 	limit int
 
 	mu sync.Mutex
-	// minStart is parts.partition.min_start by hour; an hour that is not in it is
-	// not known to exist.
-	minStart map[flow.Time]flow.Time
+	// known are the hours that have a partition; another may have one, too.
+	known map[flow.Time]bool
 	// full is until when no new hours are tried.
 	full time.Time
 }
@@ -43,7 +43,7 @@ func newPartitions(limit int) *partitions {
 	if limit <= 0 {
 		limit = DefaultMaxPartitions
 	}
-	return &partitions{limit: limit, minStart: make(map[flow.Time]flow.Time)}
+	return &partitions{limit: limit, known: make(map[flow.Time]bool)}
 }
 
 // partitionName is the name of an hour's table in schema parts.
@@ -53,31 +53,14 @@ func partitionName(hour flow.Time) string { return "flows_" + hour.Time().Format
 func (p *partitions) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.minStart)
-}
-
-// lowers reports whether start is before what is known as the hour's min_start.
-func (p *partitions) lowers(hour, start flow.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	known, ok := p.minStart[hour]
-	return !ok || start < known
-}
-
-// lowered remembers a min_start that was committed.
-func (p *partitions) lowered(hour, start flow.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if known, ok := p.minStart[hour]; ok && start < known {
-		p.minStart[hour] = start
-	}
+	return len(p.known)
 }
 
 // forget makes the next writer ask again.
 func (p *partitions) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	clear(p.minStart)
+	clear(p.known)
 }
 
 // ensure sees to it that the partitions of the hours exist, and returns those
@@ -89,7 +72,7 @@ func (p *partitions) ensure(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 	p.mu.Lock()
 	full := time.Now().Before(p.full)
 	for _, h := range hours {
-		if _, ok := p.minStart[h]; ok {
+		if p.known[h] {
 			continue
 		}
 		if full && (h < first || h > last) {
@@ -111,7 +94,7 @@ func (p *partitions) ensure(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 
 // create makes partitions, in one transaction. Everybody who does takes turns.
 func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Time, first, last flow.Time) (refused []flow.Time, err error) {
-	found := make(map[flow.Time]flow.Time)
+	found := make(map[flow.Time]bool)
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		// Attaching a partition lets readers and writers of the others go on, but
 		// waits for whoever holds the whole table, and everybody else then waits
@@ -122,19 +105,19 @@ func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", int64(partitionLock)); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, "select hour, min_start from parts.partition")
+		rows, err := tx.Query(ctx, "select hour from parts.partition")
 		if err != nil {
 			return err
 		}
-		var hour, start time.Time
-		if _, err := pgx.ForEachRow(rows, []any{&hour, &start}, func() error {
-			found[flow.TimeOf(hour)] = flow.TimeOf(start)
+		var hour time.Time
+		if _, err := pgx.ForEachRow(rows, []any{&hour}, func() error {
+			found[flow.TimeOf(hour)] = true
 			return nil
 		}); err != nil {
 			return err
 		}
 		for _, h := range hours {
-			if _, ok := found[h]; ok {
+			if found[h] {
 				continue
 			}
 			if len(found) >= p.limit && (h < first || h > last) {
@@ -144,7 +127,7 @@ func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 			if err := createPartition(ctx, tx, h); err != nil {
 				return err
 			}
-			found[h] = h
+			found[h] = true
 		}
 		return nil
 	})
@@ -153,11 +136,7 @@ func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for h, start := range found {
-		if known, ok := p.minStart[h]; !ok || start < known {
-			p.minStart[h] = start
-		}
-	}
+	maps.Copy(p.known, found)
 	if len(refused) > 0 {
 		p.full = time.Now().Add(fullFor)
 	}

@@ -50,7 +50,9 @@ func (w *Writer) Report(ctx context.Context, status []flow.ExporterStatus, loss 
 		return fmt.Errorf("store: report: %w", err)
 	}
 	// The answer to the commit was lost: the last we heard, if anything, is that
-	// the session is over. Sums must not be added twice.
+	// the session is over. Sums must not be added twice. Whoever is asked may be
+	// the next connection in a pool of one.
+	conn.Release()
 	committed, asked := w.committed(ctx, xid)
 	if asked != nil {
 		return fmt.Errorf("store: report: %w", errors.Join(err, asked))

@@ -230,20 +230,29 @@ func (w *Writer) store(ctx context.Context, conn *pgx.Conn, b *batch) error {
 	}
 	// Who removes a partition deletes its row before anything else. The rows went
 	// into a table that we have locked since; if its partition's row is still
-	// there, it cannot have been detached.
+	// there, it cannot have been detached. What it says of min_start counts, not
+	// what we remember: it may have been removed and made again.
 	hours := make([]time.Time, len(b.parts))
 	for i, p := range b.parts {
 		hours[i] = p.hour.Time()
 	}
-	var there int
-	if err := tx.QueryRow(ctx, "select count(*) from parts.partition where hour = any($1)", hours).Scan(&there); err != nil {
+	rows, err := tx.Query(ctx, "select hour, min_start from parts.partition where hour = any($1)", hours)
+	if err != nil {
 		return err
 	}
-	if there != len(hours) {
+	var hour, minStart time.Time
+	there := make(map[flow.Time]flow.Time, len(b.parts))
+	if _, err := pgx.ForEachRow(rows, []any{&hour, &minStart}, func() error {
+		there[flow.TimeOf(hour)] = flow.TimeOf(minStart)
+		return nil
+	}); err != nil {
+		return err
+	}
+	if len(there) != len(b.parts) {
 		return errGone
 	}
 	for _, p := range b.parts {
-		if !w.partitions.lowers(p.hour, p.minStart) {
+		if p.minStart >= there[p.hour] {
 			continue
 		}
 		if _, err := tx.Exec(ctx, "update parts.partition set min_start = $2 where hour = $1 and min_start > $2", p.hour.Time(), p.minStart.Time()); err != nil {
@@ -255,13 +264,7 @@ func (w *Writer) store(ctx context.Context, conn *pgx.Conn, b *batch) error {
 	}
 	commit, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	if err := tx.Commit(commit); err != nil {
-		return err
-	}
-	for _, p := range b.parts {
-		w.partitions.lowered(p.hour, p.minStart)
-	}
-	return nil
+	return tx.Commit(commit)
 }
 
 // replayed tells whether the batch that has our identifier is ours: then its

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -608,6 +609,70 @@ func TestRemovedPartition(t *testing.T) {
 	}
 	if n := get[int](t, conn, "select count(*) from flows"); n != 1 {
 		t.Errorf("%d flows to be seen, want 1", n)
+	}
+}
+
+// An hour that was removed and made again by others has forgotten how early its
+// flows may start; a writer that remembers says it again.
+func TestPartitionMadeAgain(t *testing.T) {
+	db, _, conn := open(t)
+	ctx := context.Background()
+	long := one(noon)
+	long.Start = noon - 5*flow.Hour
+	w := store.NewWriter(db, store.WriterConfig{})
+	if err := w.Write(ctx, []flow.Record{long}); err != nil {
+		t.Fatal(err)
+	}
+	name := "parts." + store.PartitionName(noon.Floor(flow.Hour))
+	for _, sql := range []string{"delete from parts.partition", "alter table parts.flows detach partition " + name, "drop table " + name} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.NewWriter(db, store.WriterConfig{}).Write(ctx, []flow.Record{one(noon)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(ctx, []flow.Record{long}); err != nil {
+		t.Fatal(err)
+	}
+	if n := get[int](t, conn, "select count(*) from flows where flow_start < $1 and flow_end < (select flows_until($1))", (noon - 4*flow.Hour).Time()); n != 1 {
+		t.Errorf("a range that the long flow crosses has %d flows, want 1", n)
+	}
+}
+
+// A pool of one connection is enough to find out what became of a report.
+func TestLostAnswerWithOneConnection(t *testing.T) {
+	_, dsn, conn := open(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("pool_max_conns", "1")
+	u.RawQuery = q.Encode()
+	db, err := store.Open(ctx, u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	w := store.NewWriter(db, store.WriterConfig{})
+	store.OnCommit(w, func(c *pgx.Conn) {
+		for _, err := range []error{
+			func() error { _, err := c.Exec(ctx, "commit"); return err }(),
+			c.PgConn().Conn().Close(),
+		} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err := w.Report(ctx, nil, []flow.Loss{{Minute: noon, Stage: "way", Cause: "missing", Unit: "record", Count: 2}}); err != nil {
+		t.Error(err)
+	}
+	if n := get[int](t, conn, "select count from loss"); n != 2 {
+		t.Errorf("loss is %d, want 2", n)
 	}
 }
 
