@@ -204,6 +204,7 @@ func TestReader(t *testing.T) {
 			[]string{stamp + " 276 3 one", stamp + " 1 3 two"}, ""},
 		{"ng_resolution_1_s", ng(description(little, 1, 0, resolution(little, 0)), packetBlock(little, 0, second, "one")), []string{stamp + " 1 3 one"}, ""},
 		{"ng_resolution_1_ms", ng(description(little, 1, 0, resolution(little, 3)), packetBlock(little, 0, second*1000+12, "one")), []string{stamp + ".012 1 3 one"}, ""},
+		{"ng_resolution_1_ms_and_a_time_beyond_64_bits_of_ms", ng(description(little, 1, 0, resolution(little, 3)), packetBlock(little, 0, 1<<63, "one")), []string{"2514-05-30T01:53:04.808 1 3 one"}, ""},
 		{"ng_resolution_1_ns", ng(description(little, 1, 0, resolution(little, 9)), packetBlock(little, 0, second*1e9+12, "one")), []string{stamp + ".000000012 1 3 one"}, ""},
 		{"ng_resolution_10_ps", ng(description(little, 1, 0, resolution(little, 11)), packetBlock(little, 0, 100000000*1e11+12*100, "one")), []string{"1973-03-03T09:46:40.000000012 1 3 one"}, ""},
 		{"ng_resolution_half_seconds", ng(description(little, 1, 0, resolution(little, 0x81)), packetBlock(little, 0, second*2+1, "one")), []string{stamp + ".5 1 3 one"}, ""},

@@ -256,8 +256,10 @@ func (b *blocks) description(length uint32) error {
 		for range exponent {
 			i.ticks *= 10
 		}
-		// pcapgo takes 0, which means whole seconds, for "not said".
-		i.plain = exponent != 0 && exponent <= 9
+		// pcapgo takes 0, which means whole seconds, for "not said"; and of the
+		// coarse ones that follow the largest times fit no 64 bits of
+		// milliseconds.
+		i.plain = 4 <= exponent && exponent <= 9
 	default:
 		return b.wrong("time resolution %#02x of an interface makes no sense", resolution)
 	}
