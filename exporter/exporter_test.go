@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -426,6 +427,27 @@ func btoi(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// TestLedgerBalances: what a destination did not take is records that were made,
+// for whatever cause.
+func TestLedgerBalances(t *testing.T) {
+	for _, err := range []error{
+		syscall.EMSGSIZE, syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENOBUFS, syscall.EPERM,
+	} {
+		var m meteringCounts
+		m.meter.Ended[flow.EndIdleTimeout] = 7
+		d := &destination{name: "a"}
+		d.counts.fail(err, 7)
+		l := &ledger{}
+		l.metered(&m)
+		l.sent(&sendingCounts{messages: 1, records: 7}, []*destination{d})
+		s := l.summary()
+		balance(t, s)
+		if s.NotSent != 7 {
+			t.Errorf("%v: %d not sent, want 7", err, s.NotSent)
+		}
+	}
 }
 
 // TestNobodyListens: a destination that refuses is survived and counted, and does

@@ -82,9 +82,11 @@ type NotSent struct {
 	// NotExpressible: the dialect cannot say it (IPv6 in NetFlow v5). Once,
 	// whatever the number of destinations.
 	NotExpressible uint64 `json:"not_expressible"`
-	// TooLong: no message of the size allowed holds it, or the path does not
-	// take the message.
+	// TooLong: no message of the size allowed holds it. Once, whatever the
+	// number of destinations.
 	TooLong uint64 `json:"too_long"`
+	// PathTooSmall: the path does not take a message as long as it was made.
+	PathTooSmall uint64 `json:"path_too_small"`
 	// Refused: nobody listens there (ICMP port unreachable).
 	Refused uint64 `json:"refused"`
 	// Unreachable: there is no way there.
@@ -96,12 +98,13 @@ type NotSent struct {
 }
 
 func (n *NotSent) sum() uint64 {
-	return n.NotExpressible + n.TooLong + n.Refused + n.Unreachable + n.NoBuffer + n.Failed
+	return n.NotExpressible + n.TooLong + n.PathTooSmall + n.Refused + n.Unreachable + n.NoBuffer + n.Failed
 }
 
 func (n *NotSent) add(m *NotSent) {
 	n.NotExpressible += m.NotExpressible
 	n.TooLong += m.TooLong
+	n.PathTooSmall += m.PathTooSmall
 	n.Refused += m.Refused
 	n.Unreachable += m.Unreachable
 	n.NoBuffer += m.NoBuffer
@@ -148,7 +151,7 @@ func (d *deliveryCounts) fail(err error, records int) {
 	case errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
 		d.notSent.NoBuffer += n
 	case errors.Is(err, syscall.EMSGSIZE):
-		d.notSent.TooLong += n
+		d.notSent.PathTooSmall += n
 	default:
 		d.notSent.Failed += n
 	}
@@ -254,6 +257,7 @@ func (l *ledger) Collect(ch chan<- prometheus.Metric) {
 	counter(descMessages, s.messages)
 	counter(descNotSent, not.NotExpressible, "not_expressible")
 	counter(descNotSent, not.TooLong, "too_long")
+	counter(descNotSent, not.PathTooSmall, "path_too_small")
 	counter(descNotSent, not.Refused, "refused")
 	counter(descNotSent, not.Unreachable, "unreachable")
 	counter(descNotSent, not.NoBuffer, "no_buffer")
