@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -37,6 +38,9 @@ type Sink interface {
 	Report(ctx context.Context, status []flow.ExporterStatus, loss []flow.Loss) error
 }
 
+// recordOctets is the size of a record without its extras.
+const recordOctets = int(unsafe.Sizeof(flow.Record{}))
+
 // Config says where to listen and where to deliver. Zero fields mean the
 // defaults that stand with them.
 type Config struct {
@@ -50,13 +54,17 @@ type Config struct {
 	// ReceiveBuffer is the kernel buffer to ask for, in octets: 32 MiB. What
 	// was granted is logged.
 	ReceiveBuffer int
-	// BatchRecords is how many records make a batch full: 16384.
+	// BatchRecords is how many records make a batch full: 16384. Extras that take
+	// as many octets as so many records do make it full as well.
 	BatchRecords int
 	// BatchAge is how long a record may wait for its batch to fill: 1 s.
 	BatchAge time.Duration
 	// Queue is how many batches may wait for a writer: 64. Queue and
 	// BatchRecords bound the memory: records wait in at most
-	// Queue + Writers + sockets batches of BatchRecords * 168 octets, an eighth more for the last datagram.
+	// Queue + Writers + sockets batches. Each takes BatchRecords * 168 octets,
+	// as much again when it is full of extras, and what the last datagram
+	// brought: an eighth more as a rule, and as much again when a stranger makes
+	// the most of Limits.MessageRecords.
 	Queue int
 	// Writers is how many batches may be written at once: 2.
 	Writers int
@@ -109,13 +117,7 @@ func Run(ctx context.Context, c Config) error {
 		return errors.New("collector: no sink")
 	}
 	c = c.withDefaults()
-	p := &process{
-		Config:  c,
-		queue:   make(chan []flow.Record, c.Queue),
-		free:    make(chan []flow.Record, c.Queue+c.Writers+1),
-		ledger:  newLedger(c.MaxExporters),
-		metrics: newMetrics(c.Registerer),
-	}
+	p := newProcess(c)
 	var listeners []*listener
 	defer func() {
 		for _, l := range listeners {
@@ -153,7 +155,7 @@ func Run(ctx context.Context, c Config) error {
 		writing.Go(func() { p.write(work) })
 	}
 	stopReporting := make(chan struct{})
-	reporting.Go(func() { p.report(work, stopReporting) })
+	reporting.Go(func() { p.report(context.WithoutCancel(ctx), stopReporting) })
 
 	reading.Wait()
 	giveUp := time.AfterFunc(c.StopTimeout, stop)
@@ -172,6 +174,16 @@ type process struct {
 	free    chan []flow.Record
 	ledger  *ledger
 	metrics *metrics
+}
+
+func newProcess(c Config) *process {
+	return &process{
+		Config:  c,
+		queue:   make(chan []flow.Record, c.Queue),
+		free:    make(chan []flow.Record, c.Queue+c.Writers+1),
+		ledger:  newLedger(c.MaxExporters),
+		metrics: newMetrics(c.Registerer),
+	}
 }
 
 // batch returns an empty batch, a used one when there is one.
@@ -229,7 +241,8 @@ func (p *process) write(ctx context.Context) {
 	}
 }
 
-// report delivers the ledger every second, and once more at the end. A report
+// report delivers the ledger every second, and once more at the end, when there
+// is time for it although there may have been none for the records. A report
 // that fails is kept and delivered with the next one.
 func (p *process) report(ctx context.Context, stop <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
@@ -250,7 +263,10 @@ func (p *process) report(ctx context.Context, stop <-chan struct{}) {
 		cancel()
 		if err != nil {
 			p.ledger.giveBack(status, loss)
-			if !failing {
+			switch {
+			case last:
+				p.Logger.Error("exporter status and losses not stored before the stop", "losses", len(loss), "error", err)
+			case !failing:
 				p.Logger.Warn("exporter status not stored, kept for the next second", "error", err)
 			}
 		}

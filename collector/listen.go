@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"flowtally/flow"
 	"flowtally/netflow"
 )
@@ -92,11 +94,17 @@ func (p *process) read(ctx context.Context, l *listener) {
 	buf := make([]byte, maxDatagram)
 	oob := make([]byte, 64)
 	batch := p.batch()
-	var due time.Time // when the batch in hand must go
+	extras := 0          // octets in the batch beside the records
+	var due time.Time    // when the batch in hand must go
+	var giveUp time.Time // when the draining must end
 	flush := func() {
 		if len(batch) > 0 {
 			p.hand(batch)
-			batch = p.batch()
+			batch, extras = p.batch(), 0
+		}
+		// What was dropped at the end of a burst no later datagram may tell.
+		if total, ok := overflowNow(l.conn); ok {
+			p.overflowed(l, total)
 		}
 		if !due.IsZero() && !stopping {
 			due = time.Time{}
@@ -113,10 +121,18 @@ func (p *process) read(ctx context.Context, l *listener) {
 		if err != nil {
 			switch {
 			case errors.Is(err, os.ErrDeadlineExceeded):
-				if ctx.Err() != nil {
+				if ctx.Err() == nil {
+					flush()
+					continue
+				}
+				// The deadline passes also when we are behind.
+				if giveUp.IsZero() {
+					giveUp = now.Add(drainMost)
+				}
+				if now.After(giveUp) || !waiting(l.conn) {
 					return
 				}
-				flush()
+				l.conn.SetReadDeadline(now.Add(drainTime))
 				continue
 			case errors.Is(err, net.ErrClosed):
 				return
@@ -129,16 +145,19 @@ func (p *process) read(ctx context.Context, l *listener) {
 			time.Sleep(time.Millisecond)
 			continue
 		}
-		if dropped := l.dropped(oob[:oobn]); dropped > 0 {
-			p.metrics.kernelDrops.Add(float64(dropped))
-			p.ledger.kernelDrops(flow.TimeOf(now), uint64(dropped))
+		if total, ok := overflowCount(oob[:oobn]); ok {
+			p.overflowed(l, total)
 		}
+		first := len(batch)
 		batch = p.decode(l.dec, batch, from, flow.TimeOf(now), buf[:n])
+		for i := range batch[first:] {
+			extras += len(batch[first+i].Extra)
+		}
 		if ctx.Err() != nil {
 			stopping = true // the drain's deadline stands
 		}
 		switch {
-		case len(batch) >= p.BatchRecords:
+		case len(batch) >= p.BatchRecords, extras >= p.BatchRecords*recordOctets:
 			flush()
 		case len(batch) > 0 && due.IsZero() && !stopping:
 			due = now.Add(p.BatchAge)
@@ -152,19 +171,36 @@ func (p *process) read(ctx context.Context, l *listener) {
 	}
 }
 
-// drainTime is how long a stop goes on reading what the kernel holds.
-const drainTime = 50 * time.Millisecond
+const (
+	// drainTime is how long a stop waits for what is on its way to the socket.
+	drainTime = 50 * time.Millisecond
+	// drainMost is how long a stop goes on reading what the kernel holds, which
+	// somebody who never stops sending would make forever.
+	drainMost = 5 * time.Second
+)
 
-// dropped returns how many datagrams the kernel dropped for want of buffer
-// since the last call.
-func (l *listener) dropped(oob []byte) uint32 {
-	total, ok := overflowCount(oob)
-	if !ok {
-		return 0
+// waiting reports whether the kernel holds a datagram.
+func waiting(conn *net.UDPConn) bool {
+	n := 0
+	if raw, err := conn.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) {
+			n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		})
 	}
-	d := total - l.overflow
+	return n > 0
+}
+
+// overflowed books what the kernel dropped for want of buffer since it was asked
+// last. total is its running count: the one that came with a datagram is as old
+// as the datagram, and may be behind the one that we asked for.
+func (p *process) overflowed(l *listener, total uint32) {
+	n := total - l.overflow
+	if int32(n) <= 0 {
+		return
+	}
 	l.overflow = total
-	return d
+	p.metrics.kernelDrops.Add(float64(n))
+	p.ledger.kernelDrops(flow.TimeOf(time.Now()), uint64(n))
 }
 
 // decode appends the records of one datagram to batch and books what it was.

@@ -50,6 +50,21 @@ func setReceiveBuffer(conn *net.UDPConn, size int) (granted int, err error) {
 	return granted / 2, err // the kernel reports twice what it grants
 }
 
+// overflowNow asks the kernel for its count of dropped datagrams.
+func overflowNow(conn *net.UDPConn) (total uint32, ok bool) {
+	const drops = 8 // SK_MEMINFO_DROPS, the last that every kernel has
+	var info [drops + 1]uint32
+	if raw, err := conn.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) {
+			size := uint32(unsafe.Sizeof(info))
+			_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+				uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+			ok = e == 0 && size == uint32(unsafe.Sizeof(info))
+		})
+	}
+	return info[drops], ok
+}
+
 // overflowCount finds the kernel's count of dropped datagrams in the control
 // messages of one datagram.
 func overflowCount(oob []byte) (uint32, bool) {

@@ -25,5 +25,6 @@ func setReceiveBuffer(conn *net.UDPConn, size int) (granted int, err error) {
 	return 0, err
 }
 
-// overflowCount: no other system counts drops per socket.
-func overflowCount([]byte) (uint32, bool) { return 0, false }
+// overflowNow and overflowCount: no other system counts drops per socket.
+func overflowNow(*net.UDPConn) (uint32, bool) { return 0, false }
+func overflowCount([]byte) (uint32, bool)     { return 0, false }
