@@ -33,6 +33,10 @@ const (
 // anyExporter stands for losses that cannot be laid at one exporter's door.
 const anyExporter flow.ExporterID = 0
 
+// maxLosses is how many losses are kept apart while no report can be delivered;
+// of further ones the exporter is forgotten.
+const maxLosses = 1 << 16
+
 // ledger keeps what is known of every exporter and what was lost since the last
 // report. Its methods are safe for concurrent use.
 type ledger struct {
@@ -72,11 +76,14 @@ func (l *ledger) datagram(dec *netflow.Decoder, m *netflow.Message, now flow.Tim
 	if e == nil {
 		// A message that says nothing does not make its sender an exporter.
 		if len(recs) == 0 && m.Templates == 0 && m.OptionRecords == 0 {
-			cause := causeMalformed
-			if m.NoTemplate > 0 {
-				cause = causeNoTemplate
+			switch {
+			case m.NoTemplate > 0:
+				l.add(now, anyExporter, stageDecode, causeNoTemplate, unitDatagram, 1)
+			case m.Malformed > 0:
+				l.add(now, anyExporter, stageDecode, causeMalformed, unitDatagram, 1)
+			case m.OverLimit > 0:
+				l.add(now, anyExporter, stageDecode, causeOverLimit, unitDatagram, 1)
 			}
-			l.add(now, anyExporter, stageDecode, cause, unitDatagram, 1)
 			return true
 		}
 		if len(l.exporters) >= l.max {
@@ -109,17 +116,28 @@ func (l *ledger) datagram(dec *netflow.Decoder, m *netflow.Message, now flow.Tim
 	if m.Version == netflow.V5 {
 		unit = unitRecord
 	}
-	l.add(now, id, stageDecode, causeNoTemplate, unitSet, uint64(m.NoTemplate))
+	l.add(now, id, stageDecode, causeNoTemplate, unit, uint64(m.NoTemplate))
 	l.add(now, id, stageDecode, causeMalformed, unit, uint64(m.Malformed))
-	l.add(now, id, stageDecode, causeOverLimit, unitSet, uint64(m.OverLimit))
+	l.add(now, id, stageDecode, causeOverLimit, unit, uint64(m.OverLimit))
 	return true
 }
 
 // add books a loss; the caller holds the lock.
 func (l *ledger) add(now flow.Time, id flow.ExporterID, stage, cause, unit string, n uint64) {
 	if n > 0 {
-		l.loss[lossKey{now.Floor(flow.Minute), id, stage, cause, unit}] += n
+		l.book(lossKey{now.Floor(flow.Minute), id, stage, cause, unit}, n)
 	}
+}
+
+// book adds to a loss, within maxLosses: above it to that of no exporter in
+// particular.
+func (l *ledger) book(k lossKey, n uint64) {
+	if len(l.loss) >= maxLosses {
+		if _, ok := l.loss[k]; !ok {
+			k.exporter = anyExporter
+		}
+	}
+	l.loss[k] += n
 }
 
 // kernelDrops books datagrams that the kernel dropped.
@@ -165,7 +183,7 @@ func (l *ledger) giveBack(status []flow.ExporterStatus, loss []flow.Loss) {
 		}
 	}
 	for _, x := range loss {
-		l.loss[lossKey{x.Minute, x.Exporter, x.Stage, x.Cause, x.Unit}] += x.Count
+		l.book(lossKey{x.Minute, x.Exporter, x.Stage, x.Cause, x.Unit}, x.Count)
 	}
 }
 
