@@ -158,3 +158,24 @@ func (s *measure) Write(_ context.Context, recs []flow.Record) error {
 	s.largest.Store(max(s.largest.Load(), int64(n)))
 	return nil
 }
+
+// TestTemplatesThatGoAreCounted: by their own exporter's word or for want of
+// room.
+func TestTemplatesThatGoAreCounted(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	p, l := reader(t, Config{Registerer: reg, Limits: netflow.Limits{Templates: 1}})
+	from := l.addr
+	for _, set := range [][]byte{
+		{0, 2, 0, 12, 1, 0, 0, 1, 0, 1, 0, 4}, // template 256
+		{0, 2, 0, 12, 1, 1, 0, 1, 0, 1, 0, 4}, // template 257, for which it gives way
+		{0, 2, 0, 8, 1, 1, 0, 0},              // its withdrawal
+	} {
+		msg := append([]byte{0, 10, 0, byte(16 + len(set))}, make([]byte, 12)...)
+		p.decode(l.dec, nil, from, 1, append(msg, set...))
+	}
+	for name, want := range map[string]float64{"evicted_templates_total": 1, "template_withdrawals_total": 1} {
+		if got := metric(t, reg, "flowtally_collector_"+name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+}

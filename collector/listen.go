@@ -210,6 +210,8 @@ func (p *process) decode(dec *netflow.Decoder, batch []flow.Record, from netip.A
 	var m netflow.Message
 	batch, err := dec.Decode(batch, &m, from, now, datagram)
 	p.metrics.datagrams.Inc()
+	p.metrics.evicted.Add(float64(m.Evicted))
+	p.metrics.withdrawals.Add(float64(m.Withdrawals))
 	if err != nil {
 		p.metrics.undecoded(&m, err)
 	}

@@ -11,6 +11,7 @@ import (
 // metrics are the collector's own counters. Labels are fixed words.
 type metrics struct {
 	datagrams, records, stored, readErrors, timeRepaired, kernelDrops prometheus.Counter
+	evicted, withdrawals                                              prometheus.Counter
 	undecodedSets, dropped                                            *prometheus.CounterVec
 	writeSeconds                                                      prometheus.Histogram
 }
@@ -29,6 +30,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		readErrors:    counter("read_errors_total", "Reads of a socket that failed."),
 		timeRepaired:  counter("time_repaired_records_total", "Flow records whose times were impossible and were repaired."),
 		kernelDrops:   counter("kernel_dropped_datagrams_total", "Datagrams the kernel dropped because the receive buffer was full."),
+		evicted:       counter("evicted_templates_total", "Templates that gave way to newer ones at a limit."),
+		withdrawals:   counter("template_withdrawals_total", "Template withdrawals received, which are not obeyed over UDP."),
 		undecodedSets: vec("undecoded_total", "Sets, or NetFlow v5 records, that were received and not decoded, by cause; with cause version, datagrams."),
 		dropped:       vec("dropped_records_total", "Flow records decoded and not stored, by cause."),
 		writeSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "flowtally", Subsystem: "collector", Name: "write_seconds",
@@ -41,7 +44,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.dropped.WithLabelValues(c)
 	}
 	if reg != nil {
-		reg.MustRegister(m.datagrams, m.records, m.stored, m.readErrors, m.timeRepaired, m.kernelDrops, m.undecodedSets, m.dropped, m.writeSeconds)
+		reg.MustRegister(m.datagrams, m.records, m.stored, m.readErrors, m.timeRepaired, m.kernelDrops, m.evicted, m.withdrawals, m.undecodedSets, m.dropped, m.writeSeconds)
 	}
 	return m
 }
