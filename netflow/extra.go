@@ -19,6 +19,7 @@ type extraField struct {
 	offset, length int // in the record; length is 0 when it is variable
 	pen            uint32
 	id             uint16
+	nth            uint16 // of those of the same element, from 1; see prepare
 }
 
 // extraPlan makes the extras of a template's records. The names and values are
@@ -130,7 +131,11 @@ func (t elementType) calmh() ipfix.FieldType {
 func (p *extraPlan) prepare() {
 	completeDictionary()
 	specs := make([]ipfix.TemplateFieldSpecifier, len(p.fields))
+	times := make(map[[2]uint32]uint16)
 	for i, f := range p.fields {
+		k := [2]uint32{f.pen, uint32(f.id)}
+		times[k]++
+		p.fields[i].nth = times[k]
 		// The length only keeps the session from taking it for a withdrawal.
 		specs[i] = ipfix.TemplateFieldSpecifier{EnterpriseID: f.pen, FieldID: f.id, Length: 1}
 	}
@@ -191,7 +196,7 @@ func (p *extraPlan) json(b []byte, pos int, spans []span) []byte {
 		if name == "" {
 			name = unnamed(f.pen, f.id)
 		}
-		out = p.appendMember(out, i, name, value)
+		out = appendMember(out, f, name, value)
 	}
 	if len(out) == 1 {
 		return nil
@@ -201,19 +206,13 @@ func (p *extraPlan) json(b []byte, pos int, spans []span) []byte {
 
 // appendMember appends a member of the object. An element that stands in the
 // template more than once gets its number behind its name.
-func (p *extraPlan) appendMember(out []byte, i int, name string, value any) []byte {
+func appendMember(out []byte, f *extraField, name string, value any) []byte {
 	v, err := json.Marshal(value)
 	if err != nil {
 		return out
 	}
-	n := 1
-	for _, f := range p.fields[:i] {
-		if f.pen == p.fields[i].pen && f.id == p.fields[i].id {
-			n++
-		}
-	}
-	if n > 1 {
-		name += "#" + strconv.Itoa(n)
+	if f.nth > 1 {
+		name += "#" + strconv.Itoa(int(f.nth))
 	}
 	if len(out) > 1 {
 		out = append(out, ',')
