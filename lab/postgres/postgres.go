@@ -14,6 +14,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
@@ -76,6 +77,7 @@ type Server struct {
 	port      int
 	passwords map[string]string
 
+	lock *os.File // holds the directory's lock for as long as it is open
 	cmd  *exec.Cmd
 	done chan struct{}
 }
@@ -104,32 +106,31 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	if err := s.prepareDir(); err != nil {
 		return nil, err
 	}
-	if err := s.loadPasswords(); err != nil {
+	if err := s.lockDir(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.makeCluster(ctx); err != nil {
+	if err := s.start(ctx); err != nil {
+		s.leave()
 		return nil, err
 	}
-	if err := s.checkPID(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.makeSocketDir(); err != nil {
-		return nil, err
-	}
-	if err := s.choosePort(); err != nil {
-		s.removeSocketDir()
-		return nil, err
-	}
-	if err := s.run(ctx); err != nil {
-		s.removeSocketDir()
-		return nil, err
+	return s, nil
+}
+
+// start does what one program at a time may do in a directory.
+func (s *Server) start(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		s.loadPasswords, s.makeCluster, s.checkPID, s.makeSocketDir, s.choosePort, s.run,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
 	if err := s.makeDatabase(ctx); err != nil {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		return nil, errors.Join(err, s.Stop(stop))
+		return errors.Join(err, s.Stop(stop))
 	}
-	return s, nil
+	return nil
 }
 
 // DSN returns the URL under which role reaches the database: over TCP where the
@@ -188,7 +189,7 @@ func (s *Server) Done() <-chan struct{} { return s.done }
 // context ends first, the server is stopped without a checkpoint; it recovers at
 // the next start. Stop may be called more than once.
 func (s *Server) Stop(ctx context.Context) error {
-	defer s.removeSocketDir()
+	defer s.leave()
 	select {
 	case <-s.done:
 		return nil
@@ -240,9 +241,50 @@ func (s *Server) prepareDir() error {
 	return nil
 }
 
+// patience is how long a start waits for another program to leave the directory.
+const patience = 5 * time.Second
+
+// lockDir keeps others out of the directory: two that start at once would make
+// the same cluster, each in the other's way. The lock ends with this program,
+// however that ends.
+func (s *Server) lockDir(ctx context.Context) error {
+	f, err := os.OpenFile(filepath.Join(s.config.Dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
+	for deadline := time.Now().Add(patience); ; {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			s.lock = f
+			return nil
+		}
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			err = fmt.Errorf("postgres: lock of %s: %w", s.config.Dir, err)
+		case time.Now().After(deadline):
+			who := "another program"
+			if pid, err := s.readPID(); err == nil {
+				who = fmt.Sprintf("process %d", pid)
+			}
+			err = fmt.Errorf("postgres: %w: %s serves %s: stop it, or choose another directory", ErrRunning, who, s.config.Dir)
+		default:
+			select {
+			case <-ctx.Done():
+				err = fmt.Errorf("postgres: %w", ctx.Err())
+			case <-time.After(100 * time.Millisecond):
+				continue
+			}
+		}
+		_ = f.Close()
+		return err
+	}
+}
+
 // loadPasswords reads the passwords of the cluster, and adds what is missing.
 // The file belongs to whoever runs this program, not to the server.
-func (s *Server) loadPasswords() error {
+func (s *Server) loadPasswords(context.Context) error {
 	s.passwords = map[string]string{}
 	if s.config.Trust {
 		return nil
@@ -280,7 +322,14 @@ func writeFile(name string, b []byte, mode fs.FileMode) error {
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("postgres: %w", err)
 	}
-	if err := os.WriteFile(tmp, b, mode); err != nil {
+	// Root writes into a directory that another user owns: what that one has put
+	// there in the meantime is not followed.
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
 	if err := os.Rename(tmp, name); err != nil {
@@ -325,7 +374,7 @@ func (s *Server) makeCluster(ctx context.Context) error {
 		}
 		defer func() { _ = os.Remove(pw) }()
 		if s.account != nil {
-			if err := os.Chown(pw, s.account.uid, s.account.gid); err != nil {
+			if err := os.Lchown(pw, s.account.uid, s.account.gid); err != nil {
 				return fmt.Errorf("postgres: %w", err)
 			}
 		}
@@ -356,29 +405,23 @@ func environment() []string {
 // because the program that ran it has died, is waited for.
 func (s *Server) checkPID(ctx context.Context) error {
 	name := filepath.Join(s.data(), "postmaster.pid")
-	deadline := time.Now().Add(5 * time.Second)
-	for {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return fmt.Errorf("postgres: %w", err)
-		}
-		first, _, _ := strings.Cut(string(b), "\n")
-		pid, err := strconv.Atoi(strings.TrimSpace(first))
-		if err != nil || pid <= 0 {
+	for deadline := time.Now().Add(patience); ; {
+		pid, err := s.readPID()
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case errors.Is(err, errNoPID):
 			return nil // the server decides
-		}
-		if !isServer(pid, s.data()) {
+		case err != nil:
+			return fmt.Errorf("postgres: %w", err)
+		case !isServer(pid, s.data()):
 			// Another process has the number now, or none has. The server itself
 			// still refuses when its shared memory is in use.
 			if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("postgres: %w", err)
 			}
 			return nil
-		}
-		if time.Now().After(deadline) {
+		case time.Now().After(deadline):
 			return fmt.Errorf("postgres: %w: process %d serves %s: stop it, or choose another directory", ErrRunning, pid, s.config.Dir)
 		}
 		select {
@@ -389,9 +432,25 @@ func (s *Server) checkPID(ctx context.Context) error {
 	}
 }
 
+var errNoPID = errors.New("no process in it")
+
+// readPID returns the process that says it serves the cluster.
+func (s *Server) readPID() (int, error) {
+	b, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(b), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil || pid <= 0 {
+		return 0, errNoPID
+	}
+	return pid, nil
+}
+
 // makeSocketDir chooses where the socket is: beside the cluster when the path is
 // short enough for a socket's address.
-func (s *Server) makeSocketDir() error {
+func (s *Server) makeSocketDir(context.Context) error {
 	dir := filepath.Join(s.config.Dir, "run")
 	if len(filepath.Join(dir, ".s.PGSQL.65535")) > maxSocketPath {
 		tmp := os.TempDir()
@@ -415,15 +474,17 @@ func (s *Server) makeSocketDir() error {
 	return nil
 }
 
-func (s *Server) removeSocketDir() {
+// leave gives the directory to whoever comes next.
+func (s *Server) leave() {
 	if s.socketTmp {
 		_ = os.RemoveAll(s.socketDir)
 	}
+	_ = s.lock.Close() // it may be closed
 }
 
 // choosePort settles the port. That it is free now does not keep it free: the
 // server's own words tell when somebody was faster.
-func (s *Server) choosePort() error {
+func (s *Server) choosePort(context.Context) error {
 	if s.config.Port == NoPort {
 		s.port = 5432 // the socket's name has a number all the same
 		return nil
@@ -451,17 +512,15 @@ func (s *Server) choosePort() error {
 
 // run starts the server and waits until it takes connections.
 func (s *Server) run(ctx context.Context) error {
-	if info, err := os.Stat(s.Log()); err == nil && info.Size() > 8<<20 {
-		if err := os.Truncate(s.Log(), 0); err != nil {
-			return fmt.Errorf("postgres: %w", err)
-		}
-	}
-	log, err := os.OpenFile(s.Log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(s.Log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
 	defer log.Close()
-	began, err := log.Seek(0, 2)
+	began, err := log.Seek(0, io.SeekEnd)
+	if err == nil && began > 8<<20 {
+		began, err = 0, log.Truncate(0)
+	}
 	if err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
@@ -595,6 +654,11 @@ func (s *Server) makeDatabase(ctx context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("postgres: database %s: %w", s.config.Database, err)
+	}
+	// The server's own databases let every role in, to make temporary tables and
+	// large objects there that it may not make in ours.
+	if _, err := conn.Exec(ctx, "revoke all on database postgres, template1 from public"); err != nil {
+		return fmt.Errorf("postgres: %w", err)
 	}
 	return nil
 }

@@ -195,6 +195,69 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// Of several that start in one new directory at the same moment, one serves it
+// and the others say so.
+func TestStartAtOnce(t *testing.T) {
+	if _, err := Find(); err != nil {
+		t.Skip(err)
+	}
+	c := Config{Dir: filepath.Join(directory(t), "new"), Settings: quick}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	type result struct {
+		s   *Server
+		err error
+	}
+	results := make(chan result)
+	const n = 3
+	for range n {
+		go func() {
+			s, err := Start(ctx, c)
+			results <- result{s, err}
+		}()
+	}
+	var served []*Server
+	for range n {
+		switch r := <-results; {
+		case r.err == nil:
+			served = append(served, r.s)
+		case !errors.Is(r.err, ErrRunning):
+			t.Error(r.err)
+		}
+	}
+	if len(served) != 1 {
+		t.Errorf("%d of %d serve", len(served), n)
+	}
+	for _, s := range served {
+		if _, err := query(s.DSN(Admin), "select 'x'"); err != nil {
+			t.Error(err)
+		}
+		stop(t, s)
+	}
+}
+
+// A role that is let into its own database is let into no other.
+func TestRolesStayInTheirDatabase(t *testing.T) {
+	s := start(t, Config{Dir: directory(t), Roles: []string{"guest"}})
+	conn, err := pgx.Connect(t.Context(), s.DSN(Admin))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "create role guest login password '"+s.Password("guest")+"'"); err != nil {
+		t.Fatal(err)
+	}
+	own := s.DSN("guest")
+	if _, err := query(own, "select 'x'"); err != nil {
+		t.Fatal(err)
+	}
+	for _, database := range []string{"postgres", "template1"} {
+		if _, err := query(strings.Replace(own, "/"+defaultDatabase+"?", "/"+database+"?", 1), "select 'x'"); err == nil {
+			t.Errorf("it is let into %s", database)
+		}
+	}
+}
+
 // Root's server, which is not root, is told about a directory out of its reach.
 func TestDirectoryOutOfReach(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -21,9 +21,25 @@ func isServer(pid int, data string) bool {
 		return false
 	}
 	// A server works in the directory of its cluster. Where we may not see that,
-	// it is another user's, and the answer is the careful one.
+	// it is another user's, and serves only what belongs to that one.
 	dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
-	return err != nil || sameFile(dir, data)
+	if err != nil {
+		return sameOwner(fmt.Sprintf("/proc/%d", pid), data)
+	}
+	return sameFile(dir, data)
+}
+
+// sameOwner reports whether two files belong to one user, also when that cannot
+// be told: the careful answer.
+func sameOwner(a, b string) bool {
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	if err1 != nil || err2 != nil {
+		return true
+	}
+	p, ok1 := x.Sys().(*syscall.Stat_t)
+	q, ok2 := y.Sys().(*syscall.Stat_t)
+	return !ok1 || !ok2 || p.Uid == q.Uid
 }
 
 func sameFile(a, b string) bool {
