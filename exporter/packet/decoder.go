@@ -79,7 +79,7 @@ func newDecoder(ignorePanic bool) *Decoder {
 		&ipv4{layer: layer{typ: layers.LayerTypeIPv4}, d: d},
 		&dot1q{d: d},
 		&ipv6{layer: layer{typ: layers.LayerTypeIPv6}, d: d},
-		&ethernet{d: d},
+		&ethernet{},
 	} {
 		container = container.Put(l)
 	}

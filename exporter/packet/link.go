@@ -10,7 +10,6 @@ import (
 // ethernet is gopacket's layer, but what follows it is decided by us.
 type ethernet struct {
 	layers.Ethernet
-	d    *Decoder
 	next gopacket.LayerType
 }
 
