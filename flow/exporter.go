@@ -15,8 +15,9 @@ type Exporter struct {
 type ExporterID int32
 
 // ID returns the identifier: 31 bits of FNV-1a over address and domain. With a
-// thousand exporters two collide in one site of four thousand; the store
-// refuses the second then, by name.
+// thousand exporters two collide in one site of four thousand; the store then
+// logs both by name and keeps no status of the second, whose records stand under
+// the first's identifier.
 func (e Exporter) ID() ExporterID {
 	h := fnv.New64a()
 	h.Write(e.Addr[:])

@@ -29,7 +29,8 @@ type identities struct {
 // with an error, nothing, and it may be reported again.
 //
 // An exporter whose identifier another one has is refused: logged and counted
-// once, and its status left out. That is no error.
+// once, and its status left out. That is no error. Its records are stored all the
+// same, under the identifier that both have.
 func (w *Writer) Report(ctx context.Context, status []flow.ExporterStatus, loss []flow.Loss) error {
 	conn, err := w.db.pool.Acquire(ctx)
 	if err != nil {
