@@ -11,8 +11,8 @@ import (
 // none is no flow.
 const none = ^uint32(0)
 
-// entry is one live flow: two cache lines, no pointer. What a lookup reads is in
-// the first.
+// entry is one live flow: 120 octets, no pointer. What a lookup reads lies at its
+// front.
 type entry struct {
 	key     flow.Key
 	hash    uint32

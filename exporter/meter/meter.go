@@ -58,8 +58,8 @@ type Config struct {
 	IdleTimeout   flow.Time
 	Linger        flow.Time
 	// MaxFlows is how many flows live at a time, at most 1<<28. The memory for
-	// all of them is taken by New: 128 octets a flow and 16 to 32 of hash table,
-	// so 160 MiB with the default; the operating system backs it by page as flows
+	// all of them is taken by New: 120 octets a flow and 16 to 32 of hash table,
+	// so 136 MiB with the default; the operating system backs it by page as flows
 	// first need it. The order of expiry takes another 16 octets for each flow
 	// that is due in the same 1/1000 of the longest timeout.
 	MaxFlows int
