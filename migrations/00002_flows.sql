@@ -177,7 +177,8 @@ comment on column parts.partition.name is 'the table''s name in schema parts';
 
 -- The joins are by primary key and outer, so the planner removes them from a
 -- question that does not ask who the exporter is. Products that do not fit a
--- bigint stop at the largest: a view must not fail for one row.
+-- bigint stop at the largest, and an address that was sent with a wrong length,
+-- which extra has in hexadecimal, is none: a view must not fail for one row.
 create view flows as
 select f.flow_start, f.flow_end, f.received_at,
 	e.label as exporter, f.exporter_id, e.addr as exporter_addr, e.observation_domain,
@@ -193,10 +194,10 @@ select f.flow_start, f.flow_end, f.received_at,
 	f.sampling_rate,
 	f.in_if, f.out_if, f.src_as, f.dst_as, f.next_hop,
 	f.end_reason, f.direction, f.src_mask, f.dst_mask,
-	coalesce(f.extra ->> 'postNATSourceIPv4Address', f.extra ->> 'postNATSourceIPv6Address')::inet as nat_src_addr,
-	coalesce(f.extra ->> 'postNATDestinationIPv4Address', f.extra ->> 'postNATDestinationIPv6Address')::inet as nat_dst_addr,
-	(f.extra ->> 'postNAPTSourceTransportPort')::int as nat_src_port,
-	(f.extra ->> 'postNAPTDestinationTransportPort')::int as nat_dst_port,
+	substring(coalesce(f.extra ->> 'postNATSourceIPv4Address', f.extra ->> 'postNATSourceIPv6Address') from '^.*[.:].*$')::inet as nat_src_addr,
+	substring(coalesce(f.extra ->> 'postNATDestinationIPv4Address', f.extra ->> 'postNATDestinationIPv6Address') from '^.*[.:].*$')::inet as nat_dst_addr,
+	substring(f.extra ->> 'postNAPTSourceTransportPort' from '^[0-9]{1,9}$')::int as nat_src_port,
+	substring(f.extra ->> 'postNAPTDestinationTransportPort' from '^[0-9]{1,9}$')::int as nat_dst_port,
 	f.extra, f.batch, f.marks
 from parts.flows f
 left join parts.exporter e on e.id = f.exporter_id;

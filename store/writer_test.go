@@ -612,6 +612,27 @@ func TestRemovedPartition(t *testing.T) {
 	}
 }
 
+// A stranger's odd address or port does not make the view fail for everybody.
+func TestViewOutlivesOddValues(t *testing.T) {
+	db, _, conn := open(t)
+	var recs []flow.Record
+	for _, extra := range []string{
+		`{"postNATSourceIPv4Address":"0102030405"}`, `{"postNATDestinationIPv6Address":"01"}`,
+		`{"postNAPTSourceTransportPort":99999999999}`, `{"postNAPTDestinationTransportPort":"0a0b"}`,
+		`{"postNATSourceIPv6Address":"2001:db8::1","postNATDestinationIPv4Address":"192.0.2.9","postNAPTSourceTransportPort":65535}`,
+	} {
+		r := one(noon)
+		r.Extra = []byte(extra)
+		recs = append(recs, r)
+	}
+	if err := store.NewWriter(db, store.WriterConfig{}).Write(context.Background(), recs); err != nil {
+		t.Fatal(err)
+	}
+	if got := get[string](t, conn, "select string_agg(concat_ws(' ', nat_src_addr, nat_dst_addr, nat_src_port, nat_dst_port), '') from flows"); got != "2001:db8::1 192.0.2.9 65535" {
+		t.Errorf("the view shows %q", got)
+	}
+}
+
 // An hour that was removed and made again by others has forgotten how early its
 // flows may start; a writer that remembers says it again.
 func TestPartitionMadeAgain(t *testing.T) {
