@@ -413,11 +413,11 @@ func banner(w io.Writer, a Addresses) {
   page       %s
   SQL        psql '%s'
   collector  NetFlow v5, v9 and IPFIX on UDP %d; send it some:
-             flowtally exporter --read FILE.pcap --to %s
+             %s exporter --read FILE.pcap --to %s
              softflowd -i INTERFACE -v 10 -n THIS-HOST:%d
   data       %s
 
   Ctrl-C stops everything; the data stays.
 
-`, a.Page, a.DSN, a.Collector.Port(), loopback(a.Collector), a.Collector.Port(), a.Dir)
+`, a.Page, a.DSN, a.Collector.Port(), os.Args[0], loopback(a.Collector), a.Collector.Port(), a.Dir)
 }

@@ -196,8 +196,10 @@ func unknownKey(k Key) error {
 	reason := fmt.Sprintf("there is no key %q", string(k))
 	if nearest != "" {
 		reason += fmt.Sprintf(", did you mean %s?", nearest)
+	} else {
+		reason += ";"
 	}
-	return &QuestionError{Parameter: "key", Reason: reason + " Keys are " + strings.ReplaceAll(JoinKeys(Keys()), ",", ", ")}
+	return &QuestionError{Parameter: "key", Reason: reason + " keys are " + strings.ReplaceAll(JoinKeys(Keys()), ",", ", ")}
 }
 
 // editDistance is how many octets must be inserted, removed or replaced to

@@ -44,7 +44,7 @@ func TestParseKeysRefuses(t *testing.T) {
 		{"sql_name", "dst_port", "did you mean dst-port?"},
 		{"nfdump_name", "srcip", "did you mean src-addr?"},
 		{"nfdump_short_name", "proto", "did you mean protocol?"},
-		{"nothing_like_it", "quux", `there is no key "quux" Keys are`},
+		{"nothing_like_it", "quux", `there is no key "quux"; keys are`},
 		{"lists_what_there_is", "quux", "src-addr, dst-addr, addr,"},
 		{"empty_between_commas", "addr,,port", "a key is empty"},
 		{"trailing_comma", "addr,", "a key is empty"},
