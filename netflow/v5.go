@@ -36,7 +36,8 @@ func (w *work) v5() {
 
 	n := min(count, (len(b)-v5Header)/v5Record)
 	if n < count {
-		w.skipped(&m.Malformed, count-n, 0, v5Header+n*v5Record, errCount)
+		// A message has at most thirty; a count beyond is no news of records.
+		w.skipped(&m.Malformed, max(min(count, v5Records)-n, 1), 0, v5Header+n*v5Record, errCount)
 	}
 	if n > w.d.store.limits.MessageRecords {
 		w.skipped(&m.OverLimit, n-w.d.store.limits.MessageRecords, 0, v5Header, errRecordLimit)
