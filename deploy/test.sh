@@ -19,11 +19,11 @@ step "go test -race"
 read -ra packages <<<"${PACKAGES:-./...}"
 if ! go test -race -v -timeout 20m "${packages[@]}" 2>&1 |
 	awk -v skipped="$work/skipped" -v counts="$work/counts" '
-	/^=== / { next }
+	/^=== / { current = $3; next }
 	/^ *--- PASS: / { pass++; next }
-	/^ *--- SKIP: / { skip++; print $3 ": " reason >> skipped; reason = "no reason given"; next }
+	/^ *--- SKIP: / { skip++; print $3 ": " ($3 in reason ? reason[$3] : "no reason given") >> skipped; next }
 	/^ *--- FAIL: / { fail++ }
-	/_test\.go:[0-9]+: / { reason = $0; sub(/^.*_test\.go:[0-9]+: /, "", reason) }
+	/_test\.go:[0-9]+: / { said = $0; sub(/^.*_test\.go:[0-9]+: /, "", said); reason[current] = said }
 	/^ok  |^\?   |no test files/ { print; fflush(); kept = ""; next }
 	/^FAIL\t|^panic: |^# / { printf "%s%s\n", kept, $0; fflush(); kept = ""; next }
 	{ kept = kept $0 "\n" }
