@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -133,13 +134,14 @@ func nfcapd(t *testing.T, dir string) (to string, stop func() string) {
 	}
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()
-	// It listens once its port is taken.
+	// It listens once the kernel lists its port. Trying to bind the port would
+	// tell as well, and now and then take it away from nfcapd.
+	listens := fmt.Sprintf(" 0100007F:%04X ", port)
 	for range 500 {
-		probe, err := net.ListenPacket("udp", to)
-		if err != nil {
+		sockets, err := os.ReadFile("/proc/net/udp")
+		if err != nil || strings.Contains(string(sockets), listens) {
 			break
 		}
-		probe.Close()
 		time.Sleep(10 * time.Millisecond)
 	}
 	var stopped bool
