@@ -20,16 +20,18 @@ import (
 var mayImport = map[string][]string{
 	"flow":                {},
 	"netflow":             {"flow"},
+	"filter":              {"flow"},
 	"migrations":          {},
 	"exporter/capture":    {},
 	"exporter/packet":     {"flow"},
 	"exporter/meter":      {"flow", "exporter/packet"},
-	"exporter":            {"flow", "netflow", "exporter/capture", "exporter/packet", "exporter/meter"},
-	"collector":           {"flow", "netflow"},
-	"store":               {"flow", "migrations"},
-	"web":                 {"flow", "migrations", "store"},
+	"exporter/pcapfilter": {},
+	"exporter":            {"flow", "netflow", "filter", "exporter/pcapfilter", "exporter/capture", "exporter/packet", "exporter/meter"},
+	"collector":           {"flow", "netflow", "filter"},
+	"store":               {"flow", "filter", "migrations"},
+	"web":                 {"flow", "filter", "migrations", "store"},
 	"lab/postgres":        {},
-	"lab/postgres/pgtest": {"flow", "migrations", "store", "lab/postgres"},
+	"lab/postgres/pgtest": {"flow", "filter", "migrations", "store", "lab/postgres"},
 	"lab/truth":           {},
 	"lab/traffic":         {"exporter/capture"},
 	"lab":                 {"*"},
@@ -79,7 +81,7 @@ func TestImports(t *testing.T) {
 // TestPureRooms: what parses bytes and holds laws has no clock, no sockets and
 // no files of its own; time is an argument.
 func TestPureRooms(t *testing.T) {
-	for _, dir := range []string{"flow", "netflow", "exporter/packet", "exporter/meter"} {
+	for _, dir := range []string{"flow", "netflow", "filter", "exporter/packet", "exporter/meter", "exporter/pcapfilter"} {
 		for name, f := range parseDir(t, dir) {
 			for _, imp := range f.Imports {
 				switch path := strings.Trim(imp.Path.Value, `"`); path {

@@ -28,14 +28,14 @@ import (
 
 // Sink takes what the collector decoded.
 type Sink interface {
-	// Write stores the records; they are durable when it returns nil. It may
-	// be called by several goroutines at once and must not keep recs. It
+	// Write stores the batch; it is durable when Write returns nil. It may be
+	// called by several goroutines at once and must not keep what b holds. It
 	// returns an error only for records that it will never take, or when ctx
 	// has ended.
-	Write(ctx context.Context, recs []flow.Record) error
+	Write(ctx context.Context, b flow.Batch) error
 	// Report is called every second with the state of every exporter that sent
 	// something since the last call, and with what was lost since then.
-	Report(ctx context.Context, status []flow.ExporterStatus, loss []flow.Loss) error
+	Report(ctx context.Context, r flow.Report) error
 }
 
 // recordOctets is the size of a record without its extras.
@@ -61,7 +61,7 @@ type Config struct {
 	BatchAge time.Duration
 	// Queue is how many batches may wait for a writer: 64. Queue and
 	// BatchRecords bound the memory: records wait in at most
-	// Queue + Writers + sockets batches. Each takes BatchRecords * 168 octets,
+	// Queue + Writers + sockets batches. Each takes BatchRecords * 176 octets,
 	// as much again when it is full of extras, and what the last datagram
 	// brought: an eighth more as a rule, and as much again when a stranger makes
 	// the most of Limits.MessageRecords.
@@ -225,7 +225,7 @@ func (p *process) lost(b []flow.Record, cause string) {
 func (p *process) write(ctx context.Context) {
 	for b := range p.queue {
 		start := time.Now()
-		err := p.Sink.Write(ctx, b)
+		err := p.Sink.Write(ctx, flow.Batch{Records: b})
 		switch {
 		case err == nil:
 			p.metrics.stored.Add(float64(len(b)))
@@ -259,7 +259,7 @@ func (p *process) report(ctx context.Context, stop <-chan struct{}) {
 			continue
 		}
 		rctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := p.Sink.Report(rctx, status, loss)
+		err := p.Sink.Report(rctx, flow.Report{Status: status, Loss: loss})
 		cancel()
 		if err != nil {
 			p.ledger.giveBack(status, loss)

@@ -31,7 +31,7 @@ type memory struct {
 	failed int // reports to fail
 }
 
-func (s *memory) Write(ctx context.Context, recs []flow.Record) error {
+func (s *memory) Write(ctx context.Context, b flow.Batch) error {
 	if s.hold != nil {
 		select {
 		case <-s.hold:
@@ -45,11 +45,11 @@ func (s *memory) Write(ctx context.Context, recs []flow.Record) error {
 		return s.fail
 	}
 	s.writes++
-	s.recs = append(s.recs, recs...)
+	s.recs = append(s.recs, b.Records...)
 	return nil
 }
 
-func (s *memory) Report(_ context.Context, status []flow.ExporterStatus, loss []flow.Loss) error {
+func (s *memory) Report(_ context.Context, r flow.Report) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed > 0 {
@@ -59,10 +59,10 @@ func (s *memory) Report(_ context.Context, status []flow.ExporterStatus, loss []
 	if s.status == nil {
 		s.status, s.loss = map[flow.Exporter]flow.ExporterStatus{}, map[string]uint64{}
 	}
-	for _, x := range status {
+	for _, x := range r.Status {
 		s.status[x.Exporter] = x
 	}
-	for _, x := range loss {
+	for _, x := range r.Loss {
 		s.loss[x.Stage+"/"+x.Cause+"/"+x.Unit] += x.Count
 	}
 	return nil

@@ -88,16 +88,16 @@ func TestKernelDropsAtTheEndOfABurst(t *testing.T) {
 // stuck is a Sink that never writes, and reports only while it may.
 type stuck struct{ memory }
 
-func (s *stuck) Write(ctx context.Context, _ []flow.Record) error {
+func (s *stuck) Write(ctx context.Context, _ flow.Batch) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-func (s *stuck) Report(ctx context.Context, status []flow.ExporterStatus, loss []flow.Loss) error {
+func (s *stuck) Report(ctx context.Context, r flow.Report) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return s.memory.Report(ctx, status, loss)
+	return s.memory.Report(ctx, r)
 }
 
 // TestRecordsGivenUpAreReported: what a stop could not write is in the last
@@ -150,8 +150,8 @@ type measure struct {
 	largest *atomic.Int64
 }
 
-func (s *measure) Write(_ context.Context, recs []flow.Record) error {
-	n := 0
+func (s *measure) Write(_ context.Context, b flow.Batch) error {
+	recs, n := b.Records, 0
 	for i := range recs {
 		n += len(recs[i].Extra)
 	}

@@ -46,6 +46,9 @@ type Record struct {
 	// Extra holds what has no field here, as one JSON object by IANA name,
 	// nil for nearly all records.
 	Extra []byte
+	// Details hold what an exporter was asked to say besides, nil as a rule and
+	// always in a collector.
+	Details *Details
 }
 
 // Key is the flow key: packets with an equal Key belong to the same flow. It is

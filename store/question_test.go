@@ -86,7 +86,7 @@ func (h *house) write(t testing.TB, recs []flow.Record) {
 	for i := range recs {
 		recs[i].Received = recs[i].End
 	}
-	if err := store.NewWriter(db, store.WriterConfig{}).Write(ctx, recs); err != nil {
+	if err := store.NewWriter(db, store.WriterConfig{}).Write(ctx, flow.Batch{Records: recs}); err != nil {
 		t.Fatal(err)
 	}
 	h.recs = append(h.recs, recs...)

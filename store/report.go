@@ -31,7 +31,8 @@ type identities struct {
 // An exporter whose identifier another one has is refused: logged and counted
 // once, and its status left out. That is no error. Its records are stored all the
 // same, under the identifier that both have.
-func (w *Writer) Report(ctx context.Context, status []flow.ExporterStatus, loss []flow.Loss) error {
+func (w *Writer) Report(ctx context.Context, r flow.Report) error {
+	status, loss := r.Status, r.Loss
 	conn, err := w.db.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("store: report: %w", err)

@@ -168,11 +168,11 @@ func TestRoles(t *testing.T) {
 	}
 	defer db.Close()
 	w := store.NewWriter(db, store.WriterConfig{})
-	if err := w.Write(ctx, []flow.Record{one(noon)}); err != nil {
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
 		t.Fatal(err)
 	}
 	status := flow.ExporterStatus{Exporter: flow.Exporter{Addr: flow.Addr4([4]byte{192, 0, 2, 7})}, Version: 9, FirstSeen: noon, LastSeen: noon}
-	if err := w.Report(ctx, []flow.ExporterStatus{status}, []flow.Loss{{Minute: noon, Stage: "way", Cause: "c", Unit: "u", Count: 1}}); err != nil {
+	if err := w.Report(ctx, flow.Report{Status: []flow.ExporterStatus{status}, Loss: []flow.Loss{{Minute: noon, Stage: "way", Cause: "c", Unit: "u", Count: 1}}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -379,7 +379,7 @@ func TestMigrateAsOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := store.NewWriter(db, store.WriterConfig{}).Write(ctx, []flow.Record{one(noon)}); err != nil {
+	if err := store.NewWriter(db, store.WriterConfig{}).Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
 		t.Fatal(err)
 	}
 	if n := get[int](t, connect(t, owner), "select count(*) from flows"); n != 1 {

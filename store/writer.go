@@ -109,7 +109,8 @@ func NewWriter(db *DB, c WriterConfig) *Writer {
 // the error is then the context's. The only other error is ErrRefused. However
 // often a batch has to be sent, its rows are stored once. recs is not changed,
 // and not used afterwards.
-func (w *Writer) Write(ctx context.Context, recs []flow.Record) error {
+func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
+	recs := received.Records
 	if len(recs) == 0 {
 		return nil
 	}

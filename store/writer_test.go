@@ -216,7 +216,7 @@ func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		recs := rapid.SliceOfN(anyRecord(), 1, 50).Draw(t, "records")
 		before := slices.Clone(recs)
-		if err := w.Write(ctx, recs); err != nil {
+		if err := w.Write(ctx, flow.Batch{Records: recs}); err != nil {
 			t.Fatal(err)
 		}
 		batch++
@@ -290,7 +290,7 @@ func TestExtraThatJSONBRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := one(noon)
 			r.Extra = []byte(c.in)
-			if err := w.Write(context.Background(), []flow.Record{r}); err != nil {
+			if err := w.Write(context.Background(), flow.Batch{Records: []flow.Record{r}}); err != nil {
 				t.Fatal(err)
 			}
 			const last = " from flows order by batch desc limit 1"
@@ -325,7 +325,7 @@ func TestImpossibleTimes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := one(noon)
 			r.Start, r.End, r.Received = c.start, c.end, c.received
-			if err := w.Write(context.Background(), []flow.Record{r}); err != nil {
+			if err := w.Write(context.Background(), flow.Batch{Records: []flow.Record{r}}); err != nil {
 				t.Fatal(err)
 			}
 			if !get[bool](t, conn, `select flow_start <= flow_end and flow_end - flow_start <= interval '35 days'
@@ -356,7 +356,7 @@ func TestWritersMakeTheSamePartitions(t *testing.T) {
 					r.Received = noon
 					recs = append(recs, r)
 				}
-				if err := shared[i%2].Write(context.Background(), recs); err != nil {
+				if err := shared[i%2].Write(context.Background(), flow.Batch{Records: recs}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -388,7 +388,7 @@ func TestPruning(t *testing.T) {
 	}
 	long := one(noon) // starts three hours before it ends
 	long.Start -= 3 * flow.Hour
-	if err := w.Write(context.Background(), append(recs, long)); err != nil {
+	if err := w.Write(context.Background(), flow.Batch{Records: append(recs, long)}); err != nil {
 		t.Fatal(err)
 	}
 	from := (noon - 5*flow.Hour).Floor(flow.Hour)
@@ -450,7 +450,7 @@ func TestPartitionLimit(t *testing.T) {
 		recs = append(recs, r)
 	}
 	for range 2 { // the second time nobody asks the database for room
-		if err := w.Write(context.Background(), recs); err != nil {
+		if err := w.Write(context.Background(), flow.Batch{Records: recs}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -498,7 +498,7 @@ func TestLostAnswer(t *testing.T) {
 				}
 			})
 			recs := []flow.Record{one(noon), one(noon - flow.Hour)}
-			if err := w.Write(ctx, recs); err != nil {
+			if err := w.Write(ctx, flow.Batch{Records: recs}); err != nil {
 				t.Fatal(err)
 			}
 			if n := get[int](t, conn, "select count(*) from flows"); n != 2 {
@@ -525,7 +525,7 @@ func TestIdentifierInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := store.NewWriter(db, store.WriterConfig{})
-	if err := w.Write(ctx, []flow.Record{one(noon)}); err != nil {
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
 		t.Fatal(err)
 	}
 	if id := get[int](t, conn, "select batch from flows"); id != 65 {
@@ -539,7 +539,7 @@ func TestRefused(t *testing.T) {
 	db, _, conn := open(t)
 	ctx := context.Background()
 	w := store.NewWriter(db, store.WriterConfig{})
-	if err := w.Write(ctx, []flow.Record{one(noon)}); err != nil {
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.Exec(ctx, "alter table parts.flows add constraint no_port_23 check (dst_port <> 23)"); err != nil {
@@ -547,7 +547,7 @@ func TestRefused(t *testing.T) {
 	}
 	bad := one(noon)
 	bad.DstPort = 23
-	err := w.Write(ctx, []flow.Record{one(noon), bad})
+	err := w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon), bad}})
 	var refused *store.RefusedError
 	if !errors.Is(err, store.ErrRefused) || !errors.As(err, &refused) || refused.Records != 2 {
 		t.Fatalf("a row against a constraint gives %v", err)
@@ -555,7 +555,7 @@ func TestRefused(t *testing.T) {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); !ok || pg.ConstraintName != "no_port_23" {
 		t.Errorf("the error does not say which constraint: %v", err)
 	}
-	if err := w.Write(ctx, []flow.Record{one(noon)}); err != nil {
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
 		t.Fatal(err)
 	}
 	if n := get[int](t, conn, "select count(*) from flows"); n != 2 {
@@ -581,7 +581,7 @@ func TestRemovedPartition(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := w.Write(ctx, []flow.Record{one(noon)}); err != nil {
+		if err := w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
 			t.Fatal(err)
 		}
 		if n := get[int](t, conn, "select count(*) from flows"); n != 1 {
@@ -595,7 +595,7 @@ func TestRemovedPartition(t *testing.T) {
 		}
 	}
 	done := make(chan error, 1)
-	go func() { done <- w.Write(ctx, []flow.Record{one(noon)}) }()
+	go func() { done <- w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}) }()
 	select {
 	case err := <-done:
 		t.Fatalf("stored where nobody sees it: %v", err)
@@ -625,7 +625,7 @@ func TestViewOutlivesOddValues(t *testing.T) {
 		r.Extra = []byte(extra)
 		recs = append(recs, r)
 	}
-	if err := store.NewWriter(db, store.WriterConfig{}).Write(context.Background(), recs); err != nil {
+	if err := store.NewWriter(db, store.WriterConfig{}).Write(context.Background(), flow.Batch{Records: recs}); err != nil {
 		t.Fatal(err)
 	}
 	if got := get[string](t, conn, "select string_agg(concat_ws(' ', nat_src_addr, nat_dst_addr, nat_src_port, nat_dst_port), '') from flows"); got != "2001:db8::1 192.0.2.9 65535" {
@@ -641,7 +641,7 @@ func TestPartitionMadeAgain(t *testing.T) {
 	long := one(noon)
 	long.Start = noon - 5*flow.Hour
 	w := store.NewWriter(db, store.WriterConfig{})
-	if err := w.Write(ctx, []flow.Record{long}); err != nil {
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{long}}); err != nil {
 		t.Fatal(err)
 	}
 	name := "parts." + store.PartitionName(noon.Floor(flow.Hour))
@@ -650,10 +650,10 @@ func TestPartitionMadeAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := store.NewWriter(db, store.WriterConfig{}).Write(ctx, []flow.Record{one(noon)}); err != nil {
+	if err := store.NewWriter(db, store.WriterConfig{}).Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Write(ctx, []flow.Record{long}); err != nil {
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{long}}); err != nil {
 		t.Fatal(err)
 	}
 	if n := get[int](t, conn, "select count(*) from flows where flow_start < $1 and flow_end < (select flows_until($1))", (noon - 4*flow.Hour).Time()); n != 1 {
@@ -689,7 +689,7 @@ func TestLostAnswerWithOneConnection(t *testing.T) {
 			}
 		}
 	})
-	if err := w.Report(ctx, nil, []flow.Loss{{Minute: noon, Stage: "way", Cause: "missing", Unit: "record", Count: 2}}); err != nil {
+	if err := w.Report(ctx, flow.Report{Loss: []flow.Loss{{Minute: noon, Stage: "way", Cause: "missing", Unit: "record", Count: 2}}}); err != nil {
 		t.Error(err)
 	}
 	if n := get[int](t, conn, "select count from loss"); n != 2 {
@@ -721,7 +721,7 @@ func TestRestart(t *testing.T) {
 	for i := range writers {
 		group.Go(func() {
 			for {
-				if err := w.Write(ctx, []flow.Record{one(noon), one(noon - flow.Hour)}); err != nil {
+				if err := w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon), one(noon - flow.Hour)}}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -737,7 +737,7 @@ func TestRestart(t *testing.T) {
 	if err := s.Stop(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Report(ctx, nil, []flow.Loss{{Minute: noon, Stage: "receive", Cause: "kernel", Unit: "datagram", Count: 1}}); err == nil {
+	if err := w.Report(ctx, flow.Report{Loss: []flow.Loss{{Minute: noon, Stage: "receive", Cause: "kernel", Unit: "datagram", Count: 1}}}); err == nil {
 		t.Error("a report was stored while the database was away")
 	}
 	pgtest.Start(t, c)
@@ -758,7 +758,7 @@ func TestRestart(t *testing.T) {
 func TestWriteGivesUp(t *testing.T) {
 	db, _, conn := open(t)
 	w := store.NewWriter(db, store.WriterConfig{})
-	if err := w.Write(context.Background(), []flow.Record{one(noon)}); err != nil {
+	if err := w.Write(context.Background(), flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
 		t.Fatal(err)
 	}
 	tx, err := conn.Begin(context.Background())
@@ -770,7 +770,7 @@ func TestWriteGivesUp(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	if err := w.Write(ctx, []flow.Record{one(noon)}); !errors.Is(err, context.DeadlineExceeded) {
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Write gives %v", err)
 	}
 	if err := tx.Rollback(context.Background()); err != nil {
@@ -795,7 +795,7 @@ func TestReport(t *testing.T) {
 	cell := flow.Loss{Minute: noon + 5, Exporter: status.Exporter.ID(), Stage: "decode", Cause: "no template", Unit: "set", Count: 2}
 	huge := flow.Loss{Minute: noon, Stage: "way", Cause: "missing", Unit: "record", Count: math.MaxUint64}
 	for range 2 {
-		if err := w.Report(ctx, []flow.ExporterStatus{status, six}, []flow.Loss{cell, cell, huge}); err != nil {
+		if err := w.Report(ctx, flow.Report{Status: []flow.ExporterStatus{status, six}, Loss: []flow.Loss{cell, cell, huge}}); err != nil {
 			t.Fatal(err)
 		}
 		status.Datagrams = 10
@@ -814,7 +814,7 @@ func TestReport(t *testing.T) {
 	// The name that people give is the flow's exporter from then on.
 	r := one(noon)
 	r.Exporter = status.Exporter.ID()
-	if err := w.Write(ctx, []flow.Record{r}); err != nil {
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{r}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ sql, want string }{
@@ -849,7 +849,7 @@ func TestReport(t *testing.T) {
 			}
 			store.OnCommit(w, nil)
 		})
-		if err := w.Report(ctx, nil, []flow.Loss{cell}); (err == nil) != committed {
+		if err := w.Report(ctx, flow.Report{Loss: []flow.Loss{cell}}); (err == nil) != committed {
 			t.Errorf("committed %v, reported %v", committed, err)
 		}
 	}
@@ -871,7 +871,7 @@ func TestIdentifierOfAnotherExporter(t *testing.T) {
 	var log bytes.Buffer
 	w := store.NewWriter(db, store.WriterConfig{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for range 3 {
-		if err := w.Report(ctx, []flow.ExporterStatus{late, other}, nil); err != nil {
+		if err := w.Report(ctx, flow.Report{Status: []flow.ExporterStatus{late, other}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -911,7 +911,7 @@ func BenchmarkWrite(b *testing.B) {
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if err := w.Write(ctx, recs); err != nil {
+			if err := w.Write(ctx, flow.Batch{Records: recs}); err != nil {
 				b.Error(err)
 				return
 			}

@@ -39,15 +39,15 @@ func TestOverPostgreSQL(t *testing.T) {
 		return r
 	}
 	w := store.NewWriter(in, store.WriterConfig{})
-	if err := w.Write(ctx, []flow.Record{
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{
 		record("10.0.0.1", time.Minute, 1, 100), record("10.0.0.1", 2*time.Minute, 1, 100), record("10.0.0.1", 3*time.Minute, 1, 100),
 		record("10.0.0.2", 3*time.Minute, 10, 10_000), record("10.0.0.3", 4*time.Minute, 2, 200),
-	}); err != nil {
+	}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Report(ctx, []flow.ExporterStatus{{
+	if err := w.Report(ctx, flow.Report{Status: []flow.ExporterStatus{{
 		Exporter: exporter, Version: 10, FirstSeen: flow.TimeOf(start), LastSeen: flow.TimeOf(testNow), Datagrams: 1, Records: 5,
-	}}, nil); err != nil {
+	}}}); err != nil {
 		t.Fatal(err)
 	}
 	db, err := store.Open(ctx, pgtest.As(t, dsn, store.RoleWeb, "web"))
