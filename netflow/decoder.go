@@ -31,14 +31,24 @@ type Message struct {
 	// ExportTime is the exporter's clock as the header states it.
 	ExportTime flow.Time
 	// Sequence is the header's sequence number. It counts, of one exporter, what
-	// came before this message: v5 the flow records, v9 the messages, IPFIX the
-	// Data Records, so that the next message has Sequence + Records +
-	// OptionRecords, if every Set of this one could be decoded.
+	// came before this message: v5 and v7 the flow records, v9 the messages,
+	// IPFIX the Data Records; so that the next message has Sequence +
+	// DataRecords, if every Set of this one could be decoded (NoTemplate,
+	// Malformed, OverLimit and Held are 0). v1 has none.
 	Sequence uint32
+	// DataRecords counts the Data Records of this message's own Sets that were
+	// decoded, of flows and of options.
+	DataRecords int
 	// Records and OptionRecords count the Data Records decoded, as they stand
-	// on the wire: a biflow is one here and appends two. Templates counts those
-	// received, first or again.
+	// on the wire: a biflow is one here and appends two. Those of Sets that an
+	// earlier message left behind and this one brought the template for are
+	// among them. Templates counts those received, first or again.
 	Records, OptionRecords, Templates int
+	// Held counts the Sets of this message that are kept until their template
+	// comes, Recovered the Sets kept from earlier messages that were decoded
+	// now. What is given up is reported by Decoder.Expire: Sets held = recovered
+	// + given up + still held.
+	Held, Recovered int
 	// NoTemplate, Malformed and OverLimit count the Sets (v5: the records) that
 	// were not decoded, or not to their end, by cause.
 	NoTemplate, Malformed, OverLimit int
@@ -51,6 +61,11 @@ type Message struct {
 	// SamplingRate is the N of 1:N that the exporter last announced for records
 	// that do not state their own, 0 when it has not.
 	SamplingRate uint32
+	// Interfaces are those that options records of this message describe. The
+	// slice is used again by the next Decode into this Message; Stats too.
+	Interfaces []flow.Interface
+	// Stats are what the exporter says of its own work (RFC 7011 §4).
+	Stats []ProcessStats
 }
 
 // Decode appends the records of one datagram to dst and returns it, also beside
@@ -64,7 +79,10 @@ type Message struct {
 // Records of a template without extras cost no allocation. Times are as sent;
 // RepairTime is the caller's.
 func (d *Decoder) Decode(dst []flow.Record, m *Message, from netip.AddrPort, received flow.Time, datagram []byte) ([]flow.Record, error) {
-	*m = Message{Exporter: flow.Exporter{Addr: flow.AddrFrom(from.Addr())}}
+	*m = Message{
+		Exporter:   flow.Exporter{Addr: flow.AddrFrom(from.Addr())},
+		Interfaces: m.Interfaces[:0], Stats: m.Stats[:0],
+	}
 	if len(datagram) < 2 {
 		return dst, ErrVersion
 	}
@@ -376,6 +394,7 @@ func (w *work) data(id uint16, r reader) {
 		w.fixed(t, r.pos, n)
 		m.Records += n
 	}
+	m.DataRecords += n
 	switch why {
 	case nil:
 	case errRecordLimit:

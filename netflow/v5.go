@@ -43,7 +43,7 @@ func (w *work) v5() {
 		w.skipped(&m.OverLimit, n-w.d.store.limits.MessageRecords, 0, v5Header, errRecordLimit)
 		n = w.d.store.limits.MessageRecords
 	}
-	m.Records = n
+	m.Records, m.DataRecords = n, n
 	for i := range n {
 		x := b[v5Header+i*v5Record:][:v5Record]
 		r := w.grow()
