@@ -52,10 +52,11 @@ var linkTypes = map[uint32]gopacket.LayerType{
 // of 0, IPv6 without a payload, TCP cut behind its ports by the snap length), or
 // take a later IPv6 fragment for TCP; those are ours, in the same parser.
 type Decoder struct {
-	pkt    Packet
-	frame  []byte // the frame being decoded
-	tagged bool   // pkt.VLAN is set
-	found  bool   // an IP header was read
+	pkt     Packet
+	frame   []byte // the frame being decoded
+	payload []byte // of its IP packet
+	tagged  bool   // pkt.VLAN is set
+	found   bool   // an IP header was read
 
 	link    uint32 // the link type that current is for
 	current *gopacket.DecodingLayerParser
@@ -101,6 +102,14 @@ func newDecoder(ignorePanic bool) *Decoder {
 // ErrMalformed and ErrLinkType, themselves, so that they compare with ==; p is
 // then left as it was. Nothing of data is kept.
 func (d *Decoder) Decode(p *Packet, link uint32, data []byte) error {
+	if common(p, link, data) {
+		return nil
+	}
+	return d.layers(p, link, data)
+}
+
+// layers decodes by the parser of the link type.
+func (d *Decoder) layers(p *Packet, link uint32, data []byte) error {
 	if d.current == nil || link != d.link {
 		parser := d.parsers[link]
 		if parser == nil {
@@ -108,7 +117,7 @@ func (d *Decoder) Decode(p *Packet, link uint32, data []byte) error {
 		}
 		d.link, d.current = link, parser
 	}
-	d.pkt, d.frame, d.tagged, d.found = Packet{}, data, false, false
+	d.pkt, d.frame, d.payload, d.tagged, d.found = Packet{}, data, nil, false, false
 	err := d.current.DecodeLayers(data, &d.decoded)
 	d.frame = nil
 	switch err {

@@ -15,42 +15,58 @@ type ipv4 struct {
 	d *Decoder
 }
 
-func (l *ipv4) DecodeFromBytes(data []byte, _ gopacket.DecodeFeedback) error {
-	if len(data) == 0 {
-		return ErrTruncated
+func (l *ipv4) DecodeFromBytes(data []byte, _ gopacket.DecodeFeedback) (err error) {
+	p := &l.d.pkt
+	vlan := p.VLAN
+	if l.d.payload, err = readIPv4(p, data, l.d.offset(data)); err != nil {
+		return err
+	}
+	p.VLAN = vlan
+	l.d.found = true
+	return nil
+}
+
+// readIPv4 sets p wholly from an IPv4 packet that lies at offset in its frame and
+// returns its payload as far as it is there. When it fails it leaves p alone.
+func readIPv4(p *Packet, data []byte, offset uint32) ([]byte, error) {
+	if len(data) < 20 {
+		if len(data) > 0 && (data[0]>>4 != 4 || data[0]&0x0f < 5) {
+			return nil, ErrMalformed
+		}
+		return nil, ErrTruncated
 	}
 	header := int(data[0]&0x0f) * 4
 	if data[0]>>4 != 4 || header < 20 {
-		return ErrMalformed
+		return nil, ErrMalformed
 	}
-	if len(data) < 20 {
-		return ErrTruncated
-	}
-	p := &l.d.pkt
 	total := int(binary.BigEndian.Uint16(data[2:]))
 	fragment := binary.BigEndian.Uint16(data[6:])
+	*p = Packet{}
 	p.IPVersion = 4
 	p.TOS = data[1]
 	p.Length = uint32(total)
 	p.Present = uint32(len(data))
-	p.Offset = l.d.offset(data)
+	p.Offset = offset
 	p.FragID = uint32(binary.BigEndian.Uint16(data[4:]))
 	p.FragOffset = fragment << 3
 	p.MoreFragments = fragment&0x2000 != 0
 	p.TTL = data[8]
 	p.Protocol = flow.Protocol(data[9])
-	p.SrcAddr = flow.Addr4([4]byte(data[12:]))
-	p.DstAddr = flow.Addr4([4]byte(data[16:]))
-	l.d.found = true
+	p.SrcAddr[10], p.SrcAddr[11] = 0xff, 0xff
+	*(*[4]byte)(p.SrcAddr[12:]) = [4]byte(data[12:])
+	p.DstAddr[10], p.DstAddr[11] = 0xff, 0xff
+	*(*[4]byte)(p.DstAddr[12:]) = [4]byte(data[16:])
 
 	// A total length of 0 is a segmentation offload's: all that is there.
 	if 0 < total && total < len(data) {
 		data = data[:total]
 	}
-	if header < len(data) && p.FragOffset == 0 {
-		transport(p, data[header:])
+	if header >= len(data) || p.FragOffset != 0 {
+		return nil, nil
 	}
-	return nil
+	data = data[header:]
+	transport(p, data)
+	return data, nil
 }
 
 // ipv6 decodes an IPv6 header (RFC 8200 §3), walks its extension headers and
@@ -60,28 +76,40 @@ type ipv6 struct {
 	d *Decoder
 }
 
-func (l *ipv6) DecodeFromBytes(data []byte, _ gopacket.DecodeFeedback) error {
-	if len(data) == 0 {
-		return ErrTruncated
+func (l *ipv6) DecodeFromBytes(data []byte, _ gopacket.DecodeFeedback) (err error) {
+	p := &l.d.pkt
+	vlan := p.VLAN
+	if l.d.payload, err = readIPv6(p, data, l.d.offset(data)); err != nil {
+		return err
+	}
+	p.VLAN = vlan
+	l.d.found = true
+	return nil
+}
+
+// readIPv6 is what readIPv4 is, for IPv6; the payload begins behind the extension
+// headers.
+func readIPv6(p *Packet, data []byte, offset uint32) ([]byte, error) {
+	if len(data) < 40 {
+		if len(data) > 0 && data[0]>>4 != 6 {
+			return nil, ErrMalformed
+		}
+		return nil, ErrTruncated
 	}
 	if data[0]>>4 != 6 {
-		return ErrMalformed
+		return nil, ErrMalformed
 	}
-	if len(data) < 40 {
-		return ErrTruncated
-	}
-	p := &l.d.pkt
 	payload := int(binary.BigEndian.Uint16(data[4:]))
+	*p = Packet{}
 	p.IPVersion = 6
 	p.TOS = uint8(binary.BigEndian.Uint16(data) >> 4)
 	p.Length = uint32(40 + payload)
 	p.Present = uint32(len(data))
-	p.Offset = l.d.offset(data)
+	p.Offset = offset
 	p.TTL = data[7]
 	p.Protocol = flow.Protocol(data[6])
 	p.SrcAddr = flow.Addr(data[8:24])
 	p.DstAddr = flow.Addr(data[24:40])
-	l.d.found = true
 
 	// A payload length of 0 is a jumbogram's (RFC 2675) or a segmentation
 	// offload's: all that is there.
@@ -89,10 +117,13 @@ func (l *ipv6) DecodeFromBytes(data []byte, _ gopacket.DecodeFeedback) error {
 	if 0 < payload && payload < len(data) {
 		data = data[:payload]
 	}
-	if data = extensions(p, data); p.FragOffset == 0 {
-		transport(p, data)
+	if p.Protocol != flow.TCP && p.Protocol != flow.UDP {
+		if data = extensions(p, data); p.FragOffset != 0 {
+			return nil, nil
+		}
 	}
-	return nil
+	transport(p, data)
+	return data, nil
 }
 
 // Extension headers that are walked. Others, known or not, are taken for the

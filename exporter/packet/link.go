@@ -175,11 +175,14 @@ func sll2(data []byte) ([]byte, gopacket.LayerType, error) {
 	return cooked(data[20:], binary.BigEndian.Uint16(data[8:]), binary.BigEndian.Uint16(data))
 }
 
+// netlink is the device type of Netlink messages, whose protocols are not
+// Ethernet types.
+const netlink = 824
+
 // cooked tells by device type (ARPHRD_) and protocol what is in a cooked frame.
 // The protocol is an Ethernet type, but not of Netlink and the like, and 4 means
 // an LLC header.
 func cooked(rest []byte, device, protocol uint16) ([]byte, gopacket.LayerType, error) {
-	const netlink = 824
 	if device == netlink || protocol < 0x0600 && protocol != 4 {
 		return nil, 0, ErrNotIP
 	}
