@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 
 	"flowtally/flow"
 )
@@ -13,12 +14,14 @@ import (
 // options of everybody who sends to it. It is safe for concurrent use, so that
 // the sockets of one listener share what they learn.
 type Decoder struct {
-	store store
+	store    store
+	hold     hold
+	sampling atomic.Pointer[func(flow.Exporter) Sampling]
 }
 
 // NewDecoder returns a Decoder that knows no template.
 func NewDecoder(l Limits) *Decoder {
-	return &Decoder{store{limits: l.withDefaults(), exporters: make(map[flow.Addr]*exporter)}}
+	return &Decoder{store: store{limits: l.withDefaults(), exporters: make(map[flow.Addr]*exporter)}}
 }
 
 // Templates returns how many templates of e are known now, of whatever port.
@@ -52,8 +55,9 @@ type Message struct {
 	// NoTemplate, Malformed and OverLimit count the Sets (v5: the records) that
 	// were not decoded, or not to their end, by cause.
 	NoTemplate, Malformed, OverLimit int
-	// Withdrawals counts Template Withdrawals. They are not obeyed: over UDP
-	// they must not be sent (RFC 7011 §8.1), and one out of order would do harm.
+	// Withdrawals counts Template Withdrawals. They are obeyed only where
+	// Limits.Withdrawals says so: over UDP they must not be sent (RFC 7011
+	// §8.1), and one out of order would do harm.
 	Withdrawals int
 	// Evicted counts the templates, of this exporter or others, that gave way to
 	// those of this message (see Limits).
@@ -90,8 +94,12 @@ func (d *Decoder) Decode(dst []flow.Record, m *Message, from netip.AddrPort, rec
 	w.proto.Received = received
 	m.Version = Version(binary.BigEndian.Uint16(datagram))
 	switch m.Version {
+	case V1:
+		w.fixedFormat(&formatV1)
 	case V5:
-		w.v5()
+		w.fixedFormat(&formatV5)
+	case V7:
+		w.fixedFormat(&formatV7)
 	case V9:
 		w.dl = &dialectV9
 		w.v9()
@@ -101,6 +109,9 @@ func (d *Decoder) Decode(dst []flow.Record, m *Message, from netip.AddrPort, rec
 	default:
 		m.Version = 0
 		return dst, ErrVersion
+	}
+	if of := d.sampling.Load(); of != nil {
+		(*of)(m.Exporter).configure(w.dst[len(dst):])
 	}
 	return w.dst, errors.Join(w.errs...)
 }
@@ -156,8 +167,7 @@ func (w *work) v9() {
 		w.skipped(&m.Malformed, 1, 0, 0, errShortHeader)
 		return
 	}
-	w.clocks.uptime = binary.BigEndian.Uint32(b[4:])
-	m.ExportTime = flow.Time(binary.BigEndian.Uint32(b[8:])) * flow.Second
+	m.ExportTime, w.clocks.uptime = w.dl.clock(b)
 	m.Sequence = binary.BigEndian.Uint32(b[12:])
 	w.identify(binary.BigEndian.Uint32(b[16:]))
 	w.sets(len(b))
@@ -171,7 +181,7 @@ func (w *work) ipfix() {
 		return
 	}
 	length := int(binary.BigEndian.Uint16(b[2:]))
-	m.ExportTime = flow.Time(binary.BigEndian.Uint32(b[4:])) * flow.Second
+	m.ExportTime, _ = w.dl.clock(b)
 	m.Sequence = binary.BigEndian.Uint32(b[8:])
 	w.identify(binary.BigEndian.Uint32(b[12:]))
 	switch {
@@ -252,7 +262,7 @@ func (w *work) templates(set uint16, r reader, options bool) {
 			withdrawAll := count == 0 && id == set && w.dl.enterprise
 			switch {
 			case withdrawAll:
-				m.Withdrawals++
+				w.withdraw(0, options)
 				r.pos += 4
 				continue
 			case !r.allZero():
@@ -261,7 +271,7 @@ func (w *work) templates(set uint16, r reader, options bool) {
 			return
 		}
 		if count == 0 && w.dl.enterprise {
-			m.Withdrawals++
+			w.withdraw(id, options)
 			continue
 		}
 		scopes := 0
@@ -286,6 +296,15 @@ func (w *work) templates(set uint16, r reader, options bool) {
 	}
 	// What is left is too short for a template: padding, which not every device
 	// makes of zeros.
+}
+
+// withdraw counts a withdrawal, of one template or (0) of all templates or all
+// options templates of the domain, and obeys it where that is asked for.
+func (w *work) withdraw(id uint16, options bool) {
+	w.m.Withdrawals++
+	if w.d.store.limits.Withdrawals {
+		w.d.store.withdraw(w.m.Exporter, w.m.Version, id, options)
+	}
 }
 
 // template reads the specifiers of one template and learns it. It returns false
@@ -329,8 +348,9 @@ func (w *work) template(set uint16, r *reader, at int, id uint16, count, scopes 
 	}
 	key := templateKey{m.Exporter.Domain, w.port, id, m.Version}
 	addr := m.Exporter.Addr
-	if w.d.store.repeated(addr, key, options, scopes, raw) {
+	if t := w.d.store.repeated(addr, key, options, scopes, raw); t != nil {
 		m.Templates++
+		w.recover(t)
 		return true
 	}
 	t := compile(w.dl, options, w.specs(raw, count, scopes))
@@ -343,6 +363,7 @@ func (w *work) template(set uint16, r *reader, at int, id uint16, count, scopes 
 		return true
 	}
 	m.Templates++
+	w.recover(t)
 	return true
 }
 
@@ -361,22 +382,33 @@ func (w *work) specs(raw []byte, count, scopes int) []fieldSpec {
 	return specs
 }
 
-// data decodes a Data Set.
+// data decodes a Data Set, or holds it until its template comes.
 func (w *work) data(id uint16, r reader) {
 	m := w.m
-	t := w.d.store.find(m.Exporter.Addr, templateKey{m.Exporter.Domain, w.port, id, m.Version})
+	k := templateKey{m.Exporter.Domain, w.port, id, m.Version}
+	t := w.d.store.find(m.Exporter.Addr, k)
 	if t == nil {
+		if r.remaining() > 0 && w.d.hold.keep(&w.d.store.limits, m.Exporter.Addr, k, w.proto.Received, w.b[:w.dl.header], w.b[r.pos:r.end]) {
+			m.Held++
+			return
+		}
 		w.skipped(&m.NoTemplate, 1, id, r.pos, errNoTemplate)
 		return
 	}
 	t.touch(w.proto.Received)
+	m.DataRecords += w.decodeSet(t, id, r, w.d.store.limits.MessageRecords-m.DataRecords)
+}
+
+// decodeSet decodes up to room records of a Data Set whose template is t, and
+// returns how many.
+func (w *work) decodeSet(t *template, id uint16, r reader, room int) int {
+	m := w.m
 	if r.remaining() < t.size {
 		if r.remaining() > 0 && !r.allZero() {
 			w.skipped(&m.Malformed, 1, id, r.pos, errRecordShort)
 		}
-		return
+		return 0
 	}
-	room := w.d.store.limits.MessageRecords - m.Records - m.OptionRecords
 	var n int
 	var why error
 	switch {
@@ -394,7 +426,6 @@ func (w *work) data(id uint16, r reader) {
 		w.fixed(t, r.pos, n)
 		m.Records += n
 	}
-	m.DataRecords += n
 	switch why {
 	case nil:
 	case errRecordLimit:
@@ -405,6 +436,7 @@ func (w *work) data(id uint16, r reader) {
 	if n > 0 && !t.decoded.Load() {
 		t.decoded.Store(true)
 	}
+	return n
 }
 
 // touch notes that the template was used, to the second, so that the sockets of

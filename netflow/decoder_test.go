@@ -81,8 +81,8 @@ type step struct {
 
 func TestDecode(t *testing.T) {
 	type want struct {
-		records, options, templates, noTemplate, malformed, overLimit, withdrawals int
-		err                                                                        error
+		records, options, templates, held, recovered, malformed, overLimit, withdrawals int
+		err                                                                             error
 	}
 	bytesTemplate := `0100 0001  0001 0004  # 256: octetDeltaCount in four octets`
 	both := []Version{V9, IPFIX}
@@ -101,7 +101,7 @@ func TestDecode(t *testing.T) {
 					set(t, templateSet(v), `0100 0001 0001 0000`),
 					set(t, 256, `00000001 00000002`))}}
 			},
-			want{malformed: 1, noTemplate: 1, err: ErrMalformed}, nil,
+			want{malformed: 1, held: 1, err: ErrMalformed}, nil,
 		},
 		{
 			"empty_options_template", both,
@@ -111,7 +111,7 @@ func TestDecode(t *testing.T) {
 				}
 				return []step{{data: message(v, set(t, 3, `0100 0001 0001  0095 0000`), set(t, 256, `0000`))}}
 			},
-			want{malformed: 1, noTemplate: 1, err: ErrMalformed}, nil,
+			want{malformed: 1, held: 1, err: ErrMalformed}, nil,
 		},
 		{
 			"template_without_fields_in_v9", []Version{V9},
@@ -216,7 +216,7 @@ func TestDecode(t *testing.T) {
 			func(v Version) []step {
 				return []step{{data: message(v, set(t, 256, `0000002a`), set(t, templateSet(v), bytesTemplate), set(t, 256, `0000002b`))}}
 			},
-			want{records: 1, templates: 1, noTemplate: 1, err: ErrNoTemplate}, []uint64{43},
+			want{records: 2, templates: 1, held: 1, recovered: 1}, []uint64{42, 43},
 		},
 		{
 			"one_unknown_of_three_sets", both,
@@ -224,7 +224,7 @@ func TestDecode(t *testing.T) {
 				return []step{{data: message(v, set(t, templateSet(v), bytesTemplate),
 					set(t, 256, `00000001`), set(t, 999, `0000002a`), set(t, 256, `00000002`))}}
 			},
-			want{records: 2, templates: 1, noTemplate: 1, err: ErrNoTemplate}, []uint64{1, 2},
+			want{records: 2, templates: 1, held: 1}, []uint64{1, 2},
 		},
 		{
 			"set_past_the_end_of_the_message", both,
@@ -254,7 +254,7 @@ func TestDecode(t *testing.T) {
 			func(v Version) []step {
 				return []step{{data: message(v, set(t, templateSet(v), `0100 ffff 0001 0004`), set(t, 256, `00000001`))}}
 			},
-			want{malformed: 1, noTemplate: 1, err: ErrMalformed}, nil,
+			want{malformed: 1, held: 1, err: ErrMalformed}, nil,
 		},
 		{
 			"more_fields_than_the_limit", both,
@@ -328,7 +328,8 @@ func TestDecode(t *testing.T) {
 					got.records += m.Records
 					got.options += m.OptionRecords
 					got.templates += m.Templates
-					got.noTemplate += m.NoTemplate
+					got.held += m.Held
+					got.recovered += m.Recovered
 					got.malformed += m.Malformed
 					got.overLimit += m.OverLimit
 					got.withdrawals += m.Withdrawals
@@ -617,7 +618,7 @@ func TestRecordsKeepNothingOfTheDatagram(t *testing.T) {
 
 func TestErrorsReadAsAPath(t *testing.T) {
 	var m Message
-	_, err := NewDecoder(Limits{}).Decode(nil, &m, somebody, noon, message(IPFIX, set(t, 999, `00`)))
+	_, err := NewDecoder(Limits{HoldOctets: 1}).Decode(nil, &m, somebody, noon, message(IPFIX, set(t, 999, `00`)))
 	if want := "netflow: ipfix: domain 7: set 999: octet 20: template not known"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
@@ -794,29 +795,41 @@ func FuzzDecode(f *testing.F) {
 	f.Add(message(IPFIX, set(f, 2, `0100 0003 0052 ffff 0001 0004 8001 0001 00001234`)), message(IPFIX, set(f, 256, `02 6162 0000002a 07`)))
 	f.Add(message(V9, set(f, 1, `0101 0004 0008 0001 0004 0030 0001 0032 0004`)), message(V9, set(f, 257, `00000000 01 00000064`)))
 	f.Add(message(IPFIX, set(f, 2, `0100 0002 8001 0004 00007279 8002 0004 00007279`)), message(IPFIX, set(f, 256, `0000000100000001`)))
-	l := Limits{Templates: 8, TemplateOctets: 400, ExporterTemplates: 4, ExporterOctets: 300, TemplateFields: 40, MessageRecords: 100}
+	l := Limits{Templates: 8, TemplateOctets: 400, ExporterTemplates: 4, ExporterOctets: 300, TemplateFields: 40, MessageRecords: 100, HoldOctets: 4000, ExporterHoldOctets: 2000}
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		if len(a) > 65535 || len(b) > 65535 {
 			t.Skip()
 		}
 		run := func() (recs []flow.Record, ms []Message) {
 			d := NewDecoder(l)
+			held, recovered := 0, 0
 			for _, x := range [][]byte{a, b, a, b} {
 				var m Message
 				n := len(recs)
 				var err error
 				recs, err = d.Decode(recs, &m, somebody, noon, x)
-				if m.Records+m.OptionRecords > l.MessageRecords || len(recs)-n > 2*m.Records || len(recs)-n < m.Records {
+				if m.DataRecords > l.MessageRecords || m.Records+m.OptionRecords > l.MessageRecords*(1+m.Recovered) || len(recs)-n > 2*m.Records || len(recs)-n < m.Records {
 					t.Fatalf("%d records appended, %+v", len(recs)-n, m)
 				}
 				if err == nil && m.NoTemplate+m.Malformed+m.OverLimit > 0 {
 					t.Fatalf("counted and not said: %+v", m)
 				}
+				held, recovered = held+m.Held, recovered+m.Recovered
 				ms = append(ms, m)
 			}
 			s := &d.store
 			if s.templates > l.Templates || s.octets > l.TemplateOctets || s.templates < 0 || s.octets < 0 {
 				t.Fatalf("%d templates of %d octets kept", s.templates, s.octets)
+			}
+			waiting, octets := d.Held()
+			if octets > l.HoldOctets || held-recovered != waiting {
+				t.Fatalf("%d sets were held and %d recovered, %d of %d octets wait", held, recovered, waiting, octets)
+			}
+			for _, g := range d.Expire(nil, noon+flow.Day) {
+				waiting -= g.Sets
+			}
+			if n, octets := d.Held(); waiting != 0 || n != 0 || octets != 0 {
+				t.Fatalf("%d sets neither wait nor were given up; %d of %d octets are left", waiting, n, octets)
 			}
 			return recs, ms
 		}

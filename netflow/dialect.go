@@ -1,5 +1,11 @@
 package netflow
 
+import (
+	"encoding/binary"
+
+	"flowtally/flow"
+)
+
 // dialect is what sets the versions apart; everything else in this package is
 // one code. To add a version that knows templates, add a row.
 type dialect struct {
@@ -39,3 +45,12 @@ const (
 	setHeader     = 4   // octets of identifier and length
 	firstTemplate = 256 // lower identifiers are reserved (RFC 7011 §3.3.2)
 )
+
+// clock returns the export time that a header states and, in v9, the uptime.
+func (d *dialect) clock(header []byte) (export flow.Time, uptime uint32) {
+	at := 4
+	if d.uptime {
+		uptime, at = binary.BigEndian.Uint32(header[4:]), 8
+	}
+	return flow.Time(binary.BigEndian.Uint32(header[at:])) * flow.Second, uptime
+}

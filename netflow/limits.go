@@ -1,5 +1,7 @@
 package netflow
 
+import "flowtally/flow"
+
 // Limits is what a Decoder lets strangers make it keep. A field that is zero
 // or negative means its default.
 //
@@ -36,6 +38,16 @@ type Limits struct {
 	// MessageRecords bounds the records of one datagram (default 8192). A
 	// template of one octet would otherwise turn 64 KiB into 65,000 records.
 	MessageRecords int
+	// HoldOctets bounds the Data Sets that are held until their template comes
+	// (default 16 MiB, each Set counted with its message's header and 192 octets
+	// more), ExporterHoldOctets those from one address (default 256 KiB), and
+	// HoldTime how long they wait (default ten minutes).
+	HoldOctets, ExporterHoldOctets int
+	HoldTime                       flow.Time
+	// Withdrawals says that Template Withdrawals are obeyed, as they must be
+	// where messages cannot overtake each other (RFC 7011 §8.1): in the Decoder
+	// of one TCP or TLS session.
+	Withdrawals bool
 }
 
 // withDefaults returns l with every value set.
@@ -53,10 +65,15 @@ func (l Limits) withDefaults() Limits {
 		{&l.ExporterDomains, 64},
 		{&l.Selectors, 256},
 		{&l.MessageRecords, 8192},
+		{&l.HoldOctets, 16 << 20},
+		{&l.ExporterHoldOctets, 256 << 10},
 	} {
 		if *f.value <= 0 {
 			*f.value = f.def
 		}
+	}
+	if l.HoldTime <= 0 {
+		l.HoldTime = 10 * flow.Minute
 	}
 	return l
 }

@@ -429,7 +429,7 @@ func TestEncoderConfigIsChecked(t *testing.T) {
 
 func TestVersionsOtherThanOursAreRefused(t *testing.T) {
 	d := NewDecoder(Limits{})
-	for _, b := range [][]byte{nil, {9}, {0, 1, 0, 0}, {0, 8}, []byte("GET /")} {
+	for _, b := range [][]byte{nil, {9}, {0, 2, 0, 0}, {0, 8}, []byte("GET /")} {
 		var m Message
 		if _, err := d.Decode(nil, &m, somebody, noon, b); !errors.Is(err, ErrVersion) {
 			t.Errorf("% x: %v, want ErrVersion", b, err)

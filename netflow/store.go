@@ -116,9 +116,9 @@ func (s *store) find(a flow.Addr, k templateKey) *template {
 	return e.latest[k.anyPort()]
 }
 
-// repeated reports whether the template is known already, as raw; it then is
-// the one last learned for its identifier again.
-func (s *store) repeated(a flow.Addr, k templateKey, options bool, scopes int, raw []byte) bool {
+// repeated returns the template if it is known already, as raw; it then is the
+// one last learned for its identifier again. It returns nil otherwise.
+func (s *store) repeated(a flow.Addr, k templateKey, options bool, scopes int, raw []byte) *template {
 	s.mu.RLock()
 	var t, latest *template
 	if e := s.exporters[a]; e != nil {
@@ -126,7 +126,7 @@ func (s *store) repeated(a flow.Addr, k templateKey, options bool, scopes int, r
 	}
 	s.mu.RUnlock()
 	if t == nil || t.options != options || t.scopes != scopes || !bytes.Equal(t.raw, raw) {
-		return false
+		return nil
 	}
 	if latest != t {
 		s.mu.Lock()
@@ -135,7 +135,33 @@ func (s *store) repeated(a flow.Addr, k templateKey, options bool, scopes int, r
 		}
 		s.mu.Unlock()
 	}
-	return true
+	return t
+}
+
+// withdraw forgets one template of a domain, or all of a kind when id is 0,
+// whatever port they came from.
+func (s *store) withdraw(x flow.Exporter, v Version, id uint16, options bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.exporters[x.Addr]
+	if e == nil {
+		return
+	}
+	for k, t := range e.templates {
+		if k.domain == x.Domain && k.version == v && t.options == options && (id == 0 || k.id == id) {
+			s.remove(e, t)
+		}
+	}
+	if len(e.templates) == 0 {
+		s.forget(x.Addr, e)
+	}
+}
+
+// forget removes an exporter that has no template.
+func (s *store) forget(a flow.Addr, e *exporter) {
+	s.domains -= len(e.domains)
+	e.domains = nil
+	delete(s.exporters, a)
 }
 
 // add stores t under its key in place of an earlier one, and returns how many
@@ -212,9 +238,7 @@ func (s *store) evict(from map[flow.Addr]*exporter) int {
 	}
 	for a, e := range touched {
 		if len(e.templates) == 0 {
-			s.domains -= len(e.domains)
-			e.domains = nil
-			delete(s.exporters, a)
+			s.forget(a, e)
 			continue
 		}
 		e.promote()

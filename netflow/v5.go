@@ -16,11 +16,30 @@ const (
 	v5RateMask = 0x3fff
 )
 
-// v5 decodes a v5 message: as many records as both the header and the datagram
-// have.
-func (w *work) v5() {
+// fixedFormat is what sets the versions without templates apart. The first 40
+// octets of a record are the same in all, but for the TCP flags.
+type fixedFormat struct {
+	header, record int // octets
+	tcpFlags       int // offset in the record
+	// sequence: the header has a sequence number. It counts flows.
+	sequence bool
+	// engine: the header has the engine and the sampling rate.
+	engine bool
+	// routing: the record has AS numbers and masks.
+	routing bool
+}
+
+var (
+	formatV1 = fixedFormat{header: 16, record: 48, tcpFlags: 40}
+	formatV5 = fixedFormat{header: v5Header, record: v5Record, tcpFlags: 37, sequence: true, engine: true, routing: true}
+	formatV7 = fixedFormat{header: 24, record: 52, tcpFlags: 37, sequence: true, routing: true}
+)
+
+// fixedFormat decodes a message without templates: as many records as both the
+// header and the datagram have.
+func (w *work) fixedFormat(f *fixedFormat) {
 	b, m := w.b, w.m
-	if len(b) < v5Header {
+	if len(b) < f.header {
 		w.skipped(&m.Malformed, 1, 0, 0, errShortHeader)
 		return
 	}
@@ -28,24 +47,30 @@ func (w *work) v5() {
 	uptime := binary.BigEndian.Uint32(b[4:])
 	m.ExportTime = flow.Time(binary.BigEndian.Uint32(b[8:]))*flow.Second +
 		flow.Time(binary.BigEndian.Uint32(b[12:])/1_000_000)
-	m.Sequence = binary.BigEndian.Uint32(b[16:])
-	w.identify(uint32(binary.BigEndian.Uint16(b[20:])))
-	m.SamplingRate = uint32(binary.BigEndian.Uint16(b[22:]) & v5RateMask)
+	if f.sequence {
+		m.Sequence = binary.BigEndian.Uint32(b[16:])
+	}
+	domain := uint32(0)
+	if f.engine {
+		domain = uint32(binary.BigEndian.Uint16(b[20:]))
+		m.SamplingRate = uint32(binary.BigEndian.Uint16(b[22:]) & v5RateMask)
+	}
+	w.identify(domain)
 	w.proto.SamplingRate = m.SamplingRate
 	w.proto.IPVersion = 4
 
-	n := min(count, (len(b)-v5Header)/v5Record)
+	n := min(count, (len(b)-f.header)/f.record)
 	if n < count {
 		// A message has at most thirty; a count beyond is no news of records.
-		w.skipped(&m.Malformed, max(min(count, v5Records)-n, 1), 0, v5Header+n*v5Record, errCount)
+		w.skipped(&m.Malformed, max(min(count, v5Records)-n, 1), 0, f.header+n*f.record, errCount)
 	}
 	if n > w.d.store.limits.MessageRecords {
-		w.skipped(&m.OverLimit, n-w.d.store.limits.MessageRecords, 0, v5Header, errRecordLimit)
+		w.skipped(&m.OverLimit, n-w.d.store.limits.MessageRecords, 0, f.header, errRecordLimit)
 		n = w.d.store.limits.MessageRecords
 	}
 	m.Records, m.DataRecords = n, n
 	for i := range n {
-		x := b[v5Header+i*v5Record:][:v5Record]
+		x := b[f.header+i*f.record:][:v5Record]
 		r := w.grow()
 		r.SrcAddr = flow.Addr4([4]byte(x[0:]))
 		r.DstAddr = flow.Addr4([4]byte(x[4:]))
@@ -60,12 +85,14 @@ func (w *work) v5() {
 		r.End = since(m.ExportTime, uptime, binary.BigEndian.Uint32(x[28:]))
 		r.SrcPort = binary.BigEndian.Uint16(x[32:])
 		r.DstPort = binary.BigEndian.Uint16(x[34:])
-		r.TCPFlags = flow.TCPFlags(x[37])
+		r.TCPFlags = flow.TCPFlags(x[f.tcpFlags])
 		r.Protocol = flow.Protocol(x[38])
 		r.TOS = x[39]
-		r.SrcAS = uint32(binary.BigEndian.Uint16(x[40:]))
-		r.DstAS = uint32(binary.BigEndian.Uint16(x[42:]))
-		r.SrcMask, r.DstMask = x[44], x[45]
+		if f.routing {
+			r.SrcAS = uint32(binary.BigEndian.Uint16(x[40:]))
+			r.DstAS = uint32(binary.BigEndian.Uint16(x[42:]))
+			r.SrcMask, r.DstMask = x[44], x[45]
+		}
 		if isICMP(r.Protocol) {
 			r.SrcPort = 0
 		}

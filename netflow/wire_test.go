@@ -118,8 +118,8 @@ type tally struct {
 }
 
 // replay decodes every file of a group in order, with one decoder.
-func replay(t *testing.T, dir string, files [][2]string) (sum tally, recs []flow.Record) {
-	d := NewDecoder(Limits{})
+func replay(t *testing.T, dir string, files [][2]string, l Limits) (sum tally, recs []flow.Record) {
+	d := NewDecoder(l)
 	for _, f := range files {
 		for _, p := range payloads(t, filepath.Join(dir, f[0]), f[1]) {
 			var m Message
@@ -135,7 +135,7 @@ func replay(t *testing.T, dir string, files [][2]string) (sum tally, recs []flow
 			sum.templates += m.Templates
 			sum.records += m.Records
 			sum.options += m.OptionRecords
-			sum.noTemplate += m.NoTemplate
+			sum.noTemplate += m.NoTemplate + m.Held - m.Recovered
 			sum.malformed += m.Malformed
 			sum.withdrawals += m.Withdrawals
 			sum.appended += len(recs) - n
@@ -195,6 +195,18 @@ var differences = map[string]struct {
 		"zero octets behind the last set are padding, not an error",
 		func(w *tally) { w.malformed = 0 },
 	},
+	"ak_data_templates": {
+		"the set that came before its template was held, and decoded with it",
+		func(w *tally) { w.records, w.appended, w.noTemplate, w.bytes, w.packets = 21, 21, 0, 58329, 66 },
+	},
+	"cm_procera_unknown_first": {
+		"the set that came before its template was held, and decoded with it",
+		func(w *tally) { w.records, w.appended, w.noTemplate = 62, 62, 0 },
+	},
+	"bk_v1": {
+		"v1 is decoded",
+		func(w *tally) { w.other, w.records, w.appended, w.bytes, w.packets = 0, 2, 2, 1680, 20 },
+	},
 	"cm_procera_truncated": {
 		"a set that reaches past the end of the message is skipped whole",
 		func(w *tally) { w.templates = 0 },
@@ -221,7 +233,7 @@ func TestEveryCaptureOfTheWireDecodesToItsTruth(t *testing.T) {
 				}
 				return n
 			}
-			got, _ := replay(t, data, groups[group])
+			got, _ := replay(t, data, groups[group], Limits{})
 			want := tally{
 				datagrams: number("datagrams"), other: number("other_version"),
 				templates:   number("templates") + number("options_templates"),
@@ -337,7 +349,11 @@ func TestEveryFieldOfEveryCaptureEqualsTheReference(t *testing.T) {
 	compared := 0
 	for group, files := range groups {
 		t.Run(group, func(t *testing.T) {
-			sum, recs := replay(t, data, files)
+			if group == "bk_v1" {
+				t.Skip("the reference does not read v1")
+			}
+			// The reference does not hold what comes before its template.
+			sum, recs := replay(t, data, files, Limits{HoldOctets: 1})
 			want := references(t, filepath.Join(data, "wire", group))
 			if sum.appended != sum.records {
 				t.Skip("biflows are two records here and one there")

@@ -1,0 +1,199 @@
+package netflow
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"runtime"
+	"testing"
+
+	"flowtally/flow"
+)
+
+func TestHeldDataKeepsItsOwnTimes(t *testing.T) {
+	d := NewDecoder(Limits{})
+	var m Message
+	data := message(V9, set(t, 256, `00000000 00000001 0000002a`))
+	if _, err := d.Decode(nil, &m, somebody, noon, data); err != nil || m.Held != 1 || m.NoTemplate != 0 || m.DataRecords != 0 {
+		t.Fatalf("%+v: %v", m, err)
+	}
+	tpl := message(V9, set(t, 0, `0100 0003 0016 0004 0015 0004 0001 0004`), set(t, 256, `00000000 00000001 0000002b`))
+	binary.BigEndian.PutUint32(tpl[8:], exportSeconds+60) // a minute later, with the same uptime
+	recs, err := d.Decode(nil, &m, somebody, noon+flow.Minute, tpl)
+	if err != nil || len(recs) != 2 || m.Recovered != 1 || m.Records != 2 || m.DataRecords != 1 {
+		t.Fatalf("%+v %+v: %v", recs, m, err)
+	}
+	boot := noon - 100*flow.Second
+	if r := recs[0]; r.Bytes != 42 || r.Received != noon || r.Start != boot || r.End != boot+1 {
+		t.Errorf("held: %+v", r)
+	}
+	if r := recs[1]; r.Bytes != 43 || r.Received != noon+flow.Minute || r.Start != boot+flow.Minute || m.ExportTime != noon+flow.Minute {
+		t.Errorf("not held: %+v", r)
+	}
+	if n, octets := d.Held(); n != 0 || octets != 0 {
+		t.Errorf("%d sets of %d octets are still held", n, octets)
+	}
+}
+
+func TestHeldDataIsGivenUpInTime(t *testing.T) {
+	d := NewDecoder(Limits{HoldTime: flow.Minute})
+	var m Message
+	other := netip.MustParseAddrPort("198.51.100.9:1")
+	for i := range flow.Time(10) {
+		from := somebody
+		if i == 9 {
+			from = other
+		}
+		d.Decode(nil, &m, from, noon+i*10*flow.Second, message(IPFIX, set(t, uint16(300+i%2), `00000001`)))
+	}
+	if lost := d.Expire(nil, noon+59*flow.Second); len(lost) != 0 {
+		t.Errorf("given up too early: %+v", lost)
+	}
+	lost := d.Expire(nil, noon+90*flow.Second)
+	if len(lost) != 1 || lost[0] != (GivenUp{flow.Exporter{Addr: flow.AddrFrom(somebody.Addr()), Domain: 7}, IPFIX, 4}) {
+		t.Errorf("given up: %+v", lost)
+	}
+	if lost = d.Expire(lost[:0], noon+flow.Hour); len(lost) != 2 || lost[0].Sets+lost[1].Sets != 6 {
+		t.Errorf("given up: %+v", lost)
+	}
+	if n, octets := d.Held(); n != 0 || octets != 0 || len(d.hold.from) != 0 {
+		t.Errorf("%d sets of %d octets are still held", n, octets)
+	}
+}
+
+// TestHeldMemoryIsBounded: what strangers send without templates stays within
+// the octets that were promised, for each address and in total, and is counted.
+func TestHeldMemoryIsBounded(t *testing.T) {
+	l := Limits{HoldOctets: 1 << 20, ExporterHoldOctets: 64 << 10}
+	d := NewDecoder(l)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var m Message
+	held, refused := 0, 0
+	for i := range 40_000 {
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(i % 40)}), uint16(i))
+		msg := message(IPFIX, set(t, uint16(256+i%30000), `00000001 00000002`))
+		_, err := d.Decode(nil, &m, from, noon, msg)
+		held, refused = held+m.Held, refused+m.NoTemplate
+		if (m.NoTemplate > 0) != errors.Is(err, ErrNoTemplate) || m.Held+m.NoTemplate != 1 {
+			t.Fatalf("%+v: %v", m, err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	waiting, octets := d.Held()
+	for a, e := range d.hold.from {
+		if e.octets > l.ExporterHoldOctets {
+			t.Errorf("%v holds %d octets", a, e.octets)
+		}
+	}
+	if waiting != held || held+refused != 40_000 || refused == 0 || octets > l.HoldOctets {
+		t.Errorf("%d held, %d refused, %d wait in %d octets", held, refused, waiting, octets)
+	}
+	if used := int(after.HeapAlloc) - int(before.HeapAlloc); used > 2*l.HoldOctets {
+		t.Errorf("%d octets in use for %d that are promised", used, l.HoldOctets)
+	}
+	runtime.KeepAlive(d)
+}
+
+func TestHeldSetsOfTinyRecordsStayWithinARecordLimit(t *testing.T) {
+	d := NewDecoder(Limits{MessageRecords: 100})
+	var m Message
+	for range 3 {
+		d.Decode(nil, &m, somebody, noon, message(IPFIX, append([]byte{1, 0, 0, 84}, make([]byte, 80)...)))
+	}
+	recs, err := d.Decode(nil, &m, somebody, noon, message(IPFIX, set(t, 2, `0100 0001 0004 0001`)))
+	if len(recs) != 100 || m.Recovered != 3 || m.OverLimit != 2 || !errors.Is(err, ErrLimit) {
+		t.Errorf("%d records of %+v: %v", len(recs), m, err)
+	}
+}
+
+func TestOptionsAreHeldToo(t *testing.T) {
+	d := NewDecoder(Limits{})
+	var m Message
+	d.Decode(nil, &m, somebody, noon, message(V9, set(t, 257, `00000000 00000064 02`)))
+	_, err := d.Decode(nil, &m, somebody, noon, message(V9, set(t, 1, `0101 0004 0008 0001 0004 0022 0004 0023 0001`)))
+	if err != nil || m.OptionRecords != 1 || m.DataRecords != 0 || m.SamplingRate != 100 {
+		t.Errorf("%+v: %v", m, err)
+	}
+}
+
+func TestWithdrawalsAreObeyedWhereAsked(t *testing.T) {
+	for _, c := range []struct {
+		name, withdrawal   string
+		set                uint16
+		template, options  bool // are known afterwards
+		otherID, malformed int
+	}{
+		{"one_template", `0100 0000`, 2, false, true, 1, 0},
+		{"one_options_template", `0101 0000`, 3, true, false, 1, 0},
+		{"all_templates", `0002 0000`, 2, false, true, 0, 0},
+		{"all_options_templates", `0003 0000`, 3, true, false, 1, 0},
+		{"of_the_wrong_kind", `0101 0000`, 2, true, true, 1, 0},
+		{"of_another_set", `0003 0000`, 2, true, true, 1, 1},
+		{"several_and_padding", `0100 0000 0101 0000 0000`, 2, false, true, 1, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := NewDecoder(Limits{Withdrawals: true})
+			var m Message
+			d.Decode(nil, &m, somebody, noon, message(IPFIX,
+				set(t, 2, `0100 0001 0001 0004  0102 0001 0001 0004`), set(t, 3, `0101 0002 0001 0095 0004 0022 0004`)))
+			d.Decode(nil, &m, somebody, noon, message(IPFIX, set(t, c.set, c.withdrawal)))
+			if m.Malformed != c.malformed {
+				t.Errorf("%+v", m)
+			}
+			known := func(id uint16) bool {
+				return d.store.find(m.Exporter.Addr, templateKey{7, somebody.Port(), id, IPFIX}) != nil
+			}
+			if known(256) != c.template || known(257) != c.options || known(258) != (c.otherID == 1) {
+				t.Errorf("256 %v, 257 %v, 258 %v", known(256), known(257), known(258))
+			}
+		})
+	}
+}
+
+func TestV7(t *testing.T) {
+	msg := octets(t, `0007 0001 00000064 6553f100 00000000 00000005 00000000
+		0a000001 0a000002 0a0000fe 0003 0004 00000002 00000064 00000001 00000002 04d2 0050 00 1b 06 08 0001 0002 18 10 0000 c0a80001`)
+	var m Message
+	recs, err := NewDecoder(Limits{}).Decode(nil, &m, somebody, noon, msg)
+	if err != nil || len(recs) != 1 || m.Version != V7 || m.Sequence != 5 || m.DataRecords != 1 {
+		t.Fatalf("%+v %+v %v", recs, m, err)
+	}
+	r := recs[0]
+	if r.TCPFlags != 0x1b || r.Protocol != flow.TCP || r.SrcAS != 1 || r.DstMask != 16 || r.OutIf != 4 || r.End-r.Start != 1 || r.TOS != 8 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestConfiguredSampling(t *testing.T) {
+	tpl := `0100 0001 0001 0004`
+	announced := [][]byte{set(t, 3, `0101 0002 0001 0095 0004 0022 0004`), set(t, 257, `00000000 00000064`)}
+	for _, c := range []struct {
+		name      string
+		options   [][]byte
+		sampling  Sampling
+		want      uint32
+		announced uint32
+	}{
+		{"unknown", nil, Sampling{}, 0, 0},
+		{"configured", nil, Sampling{Rate: 10}, 10, 0},
+		{"announced_wins", announced, Sampling{Rate: 10}, 100, 100},
+		{"override_wins", announced, Sampling{Rate: 10, Override: true}, 10, 100},
+		{"override_of_nothing_is_none", announced, Sampling{Override: true}, 100, 100},
+	} {
+		d := NewDecoder(Limits{})
+		d.SetSampling(func(e flow.Exporter) Sampling {
+			if e.Domain != 7 {
+				t.Errorf("asked for %+v", e)
+			}
+			return c.sampling
+		})
+		var m Message
+		recs, err := d.Decode(nil, &m, somebody, noon, message(IPFIX, append(append([][]byte{}, c.options...), set(t, 2, tpl), set(t, 256, `0000002a`))...))
+		if err != nil || len(recs) != 1 || recs[0].SamplingRate != c.want || m.SamplingRate != c.announced {
+			t.Errorf("%s: %+v %+v %v", c.name, recs, m, err)
+		}
+	}
+}
