@@ -30,13 +30,13 @@ type datagram struct {
 	protocol flow.Protocol
 }
 
-// fragments remembers which ports the first fragment of a datagram had, and which
-// transport. It is a
-// cache of fixed size; its sets are chosen by a seeded hash.
-type fragments struct {
+// Fragments remembers which ports the first fragment of a datagram had, and which
+// transport, and lends them to those that follow it. It is a cache of fixed size;
+// its sets are chosen by a seeded hash. The zero value is ready to use, by one
+// goroutine; it takes its memory when the first fragment comes.
+type Fragments struct {
 	seed maphash.Seed
 	sets [][fragmentWays]fragment
-	own  flow.Key
 }
 
 type fragment struct {
@@ -46,18 +46,18 @@ type fragment struct {
 	until            flow.Time
 }
 
-// key returns the flow key of pkt, a fragment: its own for the first, with the
-// transport and the ports of the first for the others. Of a fragment whose first is unknown, or
-// comes later, the ports stay 0, and it is counted. The key is valid until the
-// next call.
-func (f *fragments) key(pkt *packet.Packet, clock flow.Time, stats *Stats) *flow.Key {
+// Lend gives key, that of the fragment pkt, the transport and the ports of the
+// first fragment, where pkt is not that itself. It reports false, and leaves key,
+// whose ports are 0, where the first is unknown or comes later: a meter that held
+// a packet back for it would have to bound that too, and be late with all others.
+func (f *Fragments) Lend(key *flow.Key, pkt *packet.Packet, clock flow.Time) bool {
 	if f.sets == nil {
 		f.seed = maphash.MakeSeed()
 		f.sets = make([][fragmentWays]fragment, fragmentSets)
 	}
 	d := datagram{
 		src: pkt.SrcAddr, dst: pkt.DstAddr, id: pkt.FragID,
-		inIf: pkt.InIf, vlan: pkt.VLAN, version: pkt.IPVersion, protocol: pkt.Protocol,
+		inIf: key.InIf, vlan: pkt.VLAN, version: pkt.IPVersion, protocol: pkt.Protocol,
 	}
 	if d.version == 6 {
 		d.protocol = 0
@@ -76,17 +76,15 @@ func (f *fragments) key(pkt *packet.Packet, clock flow.Time, stats *Stats) *flow
 			}
 		}
 		*victim = fragment{datagram: d, upper: pkt.Protocol, srcPort: pkt.SrcPort, dstPort: pkt.DstPort, until: clock + fragmentTimeout}
-		return &pkt.Key
+		return true
 	}
 
 	for i := range set {
 		if set[i].datagram == d && set[i].until > clock {
-			f.own = pkt.Key
-			f.own.Protocol = set[i].upper
-			f.own.SrcPort, f.own.DstPort = set[i].srcPort, set[i].dstPort
-			return &f.own
+			key.Protocol = set[i].upper
+			key.SrcPort, key.DstPort = set[i].srcPort, set[i].dstPort
+			return true
 		}
 	}
-	stats.FragmentsUnknown++
-	return &pkt.Key
+	return false
 }

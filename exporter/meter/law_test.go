@@ -23,14 +23,36 @@ type model struct {
 type modelFlow struct {
 	flow.Record
 	born, seen flow.Time
-	closing    bool
+	closing    bool // a FIN or RST was seen
+	reset      bool // and the first one was, or came with, a RST
+}
+
+// quiet returns how long the flow may go without a packet, and why it ends then.
+func (m *model) quiet(f *modelFlow) (flow.Time, flow.EndReason) {
+	or := func(special, general flow.Time) flow.Time {
+		if special > 0 {
+			return special
+		}
+		return general
+	}
+	switch {
+	case f.reset:
+		return or(m.Timeouts.TCPRst, m.Linger), flow.EndOfFlow
+	case f.closing:
+		return or(m.Timeouts.TCPFin, m.Linger), flow.EndOfFlow
+	case f.Protocol == flow.TCP:
+		return or(m.Timeouts.TCP, m.IdleTimeout), flow.EndIdleTimeout
+	case f.Protocol == flow.UDP:
+		return or(m.Timeouts.UDP, m.IdleTimeout), flow.EndIdleTimeout
+	case f.Protocol == flow.ICMP:
+		return or(m.Timeouts.ICMP, m.IdleTimeout), flow.EndIdleTimeout
+	}
+	return m.IdleTimeout, flow.EndIdleTimeout
 }
 
 func (m *model) due(f *modelFlow) (flow.Time, flow.EndReason) {
-	due, reason := f.seen+m.IdleTimeout, flow.EndIdleTimeout
-	if f.closing {
-		due, reason = f.seen+m.Linger, flow.EndOfFlow
-	}
+	quiet, reason := m.quiet(f)
+	due := f.seen + quiet
 	if d := f.born + m.ActiveTimeout; d < due {
 		due, reason = d, flow.EndActiveTimeout
 	}
@@ -51,10 +73,7 @@ func (m *model) observe(t *rapid.T, p *packet.Packet, now flow.Time, evicted []f
 	f := m.live[p.Key]
 	if f != nil {
 		due, reason := m.due(f)
-		gap, afterGap := m.IdleTimeout, flow.EndIdleTimeout
-		if f.closing {
-			gap, afterGap = m.Linger, flow.EndOfFlow
-		}
+		gap, afterGap := m.quiet(f)
 		switch {
 		case m.clock >= due:
 			out = append(out, m.end(f, reason))
@@ -97,6 +116,7 @@ func (m *model) observe(t *rapid.T, p *packet.Packet, now flow.Time, evicted []f
 	if !f.closing {
 		f.seen = m.clock
 		f.closing = p.TCPFlags&(flow.FIN|flow.RST) != 0
+		f.reset = p.TCPFlags&flow.RST != 0
 	}
 	return out
 }
@@ -138,6 +158,12 @@ func TestLaws(t *testing.T) {
 			IdleTimeout:   timeout.Draw(t, "idle"),
 			Linger:        timeout.Draw(t, "linger"),
 			MaxFlows:      rapid.IntRange(1, 40).Draw(t, "max flows"),
+			Hash:          NewHash(),
+		}
+		special := rapid.OneOf(rapid.Just(flow.Time(0)), timeout)
+		c.Timeouts = Timeouts{
+			TCP: special.Draw(t, "tcp"), UDP: special.Draw(t, "udp"), ICMP: special.Draw(t, "icmp"),
+			TCPFin: special.Draw(t, "fin"), TCPRst: special.Draw(t, "rst"),
 		}
 		p := New(c)
 		m := &model{Config: c, live: map[flow.Key]*modelFlow{}}
@@ -156,7 +182,7 @@ func TestLaws(t *testing.T) {
 				}
 			}
 			// Records due at the same time come in any order.
-			key := func(a, b flow.Record) int { return cmp.Compare(a.SrcPort, b.SrcPort) }
+			key := func(a, b flow.Record) int { return cmp.Or(cmp.Compare(a.SrcPort, b.SrcPort), cmp.Compare(a.Protocol, b.Protocol)) }
 			for i := 0; i < len(dues) && len(got) == len(want); {
 				j := i
 				for j < len(dues) && dues[j] == dues[i] {
@@ -204,7 +230,21 @@ func TestLaws(t *testing.T) {
 				now = max(now, 0)
 				k := pkt(uint16(rapid.IntRange(1, 60).Draw(t, "flow")), flags.Draw(t, "flags"))
 				k.Length = uint32(rapid.IntRange(0, 1<<31).Draw(t, "length"))
-				got := p.Observe(nil, k, now)
+				k.Protocol = rapid.SampledFrom([]flow.Protocol{flow.TCP, flow.TCP, flow.UDP, flow.ICMP, flow.SCTP}).Draw(t, "protocol")
+				var got []flow.Record
+				if rapid.Bool().Draw(t, "count") {
+					o := Observation{
+						Key: k.Key, Hash: c.Hash.Of(&k.Key), Octets: k.Length, Packets: 1,
+						TCPFlags: k.TCPFlags, At: now, Clock: max(m.clock, now),
+					}
+					recs, n := p.Count(make([]flow.Record, 0, 2), []Observation{o})
+					if n != 1 {
+						t.Fatalf("counted %d packets of one", n)
+					}
+					got = append(got, recs...)
+				} else {
+					got = p.Observe(nil, k, now)
+				}
 				check(got, m.observe(t, k, now, got), nil)
 				packets++
 				bytes += uint64(k.Length)

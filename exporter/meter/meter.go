@@ -30,7 +30,8 @@
 package meter
 
 import (
-	"hash/maphash"
+	"math"
+	"slices"
 
 	"flowtally/exporter/packet"
 	"flowtally/flow"
@@ -57,9 +58,14 @@ type Config struct {
 	ActiveTimeout flow.Time
 	IdleTimeout   flow.Time
 	Linger        flow.Time
+	// Timeouts take the place of IdleTimeout and Linger for what they name.
+	Timeouts Timeouts
+	// Hash is what the Hash of Observations comes from; the zero Hash is a new
+	// one.
+	Hash Hash
 	// MaxFlows is how many flows live at a time, at most 1<<28. The memory for
-	// all of them is taken by New: 120 octets a flow and 16 to 32 of hash table,
-	// so 136 MiB with the default; the operating system backs it by page as flows
+	// all of them is taken by New: 136 octets a flow and 16 to 32 of hash table,
+	// so 152 MiB with the default; the operating system backs it by page as flows
 	// first need it. The order of expiry takes another 16 octets for each flow
 	// that is due in the same 1/1000 of the longest timeout.
 	MaxFlows int
@@ -80,6 +86,10 @@ func (c Config) withDefaults() Config {
 		c.MaxFlows = DefaultMaxFlows
 	}
 	c.MaxFlows = min(c.MaxFlows, 1<<28)
+	if c.Hash == (Hash{}) {
+		c.Hash = NewHash()
+	}
+	c.Timeouts.withDefaults(&c)
 	return c
 }
 
@@ -109,22 +119,25 @@ func (s *Stats) Records() uint64 {
 
 // Process is a Metering Process. The zero value is not usable; New makes one.
 type Process struct {
-	active, idle, linger flow.Time
+	active flow.Time
+	quiet  [states]flow.Time // after how long without a packet a flow has ended, by state
+	hash   Hash
 
 	clock flow.Time
 	cache cache
 	wheel wheel
-	frags fragments
+	frags Fragments
 	stats Stats
-	seed  maphash.Seed
+
+	fetched uint64 // see cache.fetch
 }
 
 // New returns a Process without flows.
 func New(c Config) *Process {
 	c = c.withDefaults()
-	p := &Process{active: c.ActiveTimeout, idle: c.IdleTimeout, linger: c.Linger, seed: maphash.MakeSeed()}
+	p := &Process{active: c.ActiveTimeout, quiet: c.quiet(), hash: c.Hash}
 	p.cache.init(c.MaxFlows)
-	p.wheel.init(min(p.active, max(p.idle, p.linger)))
+	p.wheel.init(min(p.active, slices.Max(p.quiet[:])))
 	return p
 }
 
@@ -138,20 +151,51 @@ func (p *Process) Stats() Stats {
 // Observe counts the packet pkt, seen at now, to its flow and appends to dst
 // the records it ended: its own flow's when that was overdue, and another's when
 // the cache was full. Other flows that are due stay until Expire.
+//
+// It is Count for one packet at a time; the Process keeps the fragments, and they
+// are counted in Stats.
 func (p *Process) Observe(dst []flow.Record, pkt *packet.Packet, now flow.Time) []flow.Record {
-	now = p.setClock(now)
-	key := &pkt.Key
+	now = max(0, min(now, MaxTime))
+	clock := max(p.clock, now)
+	o := Observation{Key: pkt.Key, Octets: pkt.Length, Packets: 1, TCPFlags: pkt.TCPFlags, At: now, Clock: clock}
 	if pkt.IsFragment() {
-		key = p.frags.key(pkt, p.clock, &p.stats)
+		if !p.frags.Lend(&o.Key, pkt, clock) {
+			p.stats.FragmentsUnknown++
+		}
 	}
+	o.Hash = p.hash.Of(&o.Key)
+	return p.count(dst, &o)
+}
 
-	hash := p.hash(key)
-	i := p.cache.find(hash, key)
+// Count counts packets to their flows, in their order, and appends to dst the
+// records they ended, as Observe does for one; it stops behind a packet that
+// leaves dst with room for less than two, and returns how many it counted. dst
+// must have room for two.
+func (p *Process) Count(dst []flow.Record, obs []Observation) ([]flow.Record, int) {
+	for done := 0; done < len(obs); {
+		some := obs[done:min(done+lookahead, len(obs))]
+		p.fetched += p.cache.fetch(some)
+		for i := range some {
+			dst = p.count(dst, &some[i])
+			if cap(dst)-len(dst) < 2 {
+				return dst, done + i + 1
+			}
+		}
+		done += len(some)
+	}
+	return dst, len(obs)
+}
+
+// count counts one packet; at most two records are appended to dst.
+func (p *Process) count(dst []flow.Record, o *Observation) []flow.Record {
+	now := o.At
+	p.setClock(o.Clock)
+	i := p.cache.find(o.Hash, &o.Key)
 	if i == none {
-		dst, i = p.start(dst, hash, key, now)
+		dst, i = p.start(dst, o.Hash, &o.Key, now)
 	} else {
 		e := &p.cache.entries[i]
-		if reason := p.ends(e, pkt.TCPFlags, now); reason != 0 {
+		if reason := p.ends(e, o.TCPFlags, now); reason != 0 {
 			dst = p.appendRecord(dst, e, reason)
 			e.begin(now, p.clock)
 			p.sooner(i) // a linger may be longer than the idle timeout
@@ -159,20 +203,23 @@ func (p *Process) Observe(dst []flow.Record, pkt *packet.Packet, now flow.Time) 
 	}
 
 	e := &p.cache.entries[i]
-	e.packets++
-	e.bytes += uint64(pkt.Length)
-	e.flags |= pkt.TCPFlags
+	e.packets += uint64(o.Packets)
+	e.bytes += uint64(o.Octets)
+	e.flags |= o.TCPFlags
 	e.first = min(e.first, now)
 	e.last = max(e.last, now)
-	if !e.closing {
+	if o.Copy {
+		e.copies = min(e.copies, math.MaxUint32-1) + 1
+	}
+	if !e.state.closing() {
 		e.seen = p.clock
-		if pkt.TCPFlags&(flow.FIN|flow.RST) != 0 {
-			e.closing = true
+		if o.TCPFlags&(flow.FIN|flow.RST) != 0 {
+			e.state = e.state.close(o.TCPFlags)
 			p.sooner(i)
 		}
 	}
-	p.stats.Packets++
-	p.stats.Bytes += uint64(pkt.Length)
+	p.stats.Packets += uint64(o.Packets)
+	p.stats.Bytes += uint64(o.Octets)
 	return dst
 }
 
@@ -251,51 +298,53 @@ func (p *Process) turn(slot flow.Time) {
 	}
 }
 
-// fileAll files the flows of a chain that is filed nowhere.
+// fileAll files the flows of a chain that is filed nowhere. Most of them end
+// soon: what that reads is fetched, as cache.fetch does.
 func (p *Process) fileAll(chain uint32) {
+	var some [lookahead]uint32
+	c := &p.cache
 	for i := chain; i != none; {
-		e := &p.cache.entries[i]
-		next := e.next
-		p.wheel.file(p.cache.entries, i, p.due(e))
-		i = next
+		n := 0
+		for ; i != none && n < len(some); n++ {
+			some[n] = i
+			i = c.links[i].next
+		}
+		for _, i := range some[:n] {
+			p.fetched += c.entries[i].packets + c.entries[i].bytes
+		}
+		for _, i := range some[:n] {
+			p.fetched += c.table[c.entries[i].hash&c.mask]
+		}
+		for _, i := range some[:n] {
+			p.wheel.file(c, i, p.due(&c.entries[i]))
+		}
 	}
 }
 
 // due returns when e is due.
 func (p *Process) due(e *entry) flow.Time {
-	d := e.seen + p.idle
-	if e.closing {
-		d = e.seen + p.linger
-	}
-	return min(d, e.born+p.active)
+	return min(e.seen+p.quiet[e.state], e.born+p.active)
 }
 
 // reason returns why e, which is due, is due.
 func (p *Process) reason(e *entry) flow.EndReason {
-	quiet, reason := e.seen+p.idle, flow.EndIdleTimeout
-	if e.closing {
-		quiet, reason = e.seen+p.linger, flow.EndOfFlow
-	}
-	if e.born+p.active < quiet {
+	if e.born+p.active < e.seen+p.quiet[e.state] {
 		return flow.EndActiveTimeout
 	}
-	return reason
+	return e.state.reason()
 }
 
 // ends returns why a packet of e's flow, with the given flags and time, belongs
 // to a new flow; 0 when it does not.
 func (p *Process) ends(e *entry, flags flow.TCPFlags, now flow.Time) flow.EndReason {
-	gap, reason := p.idle, flow.EndIdleTimeout
-	if e.closing {
-		gap, reason = p.linger, flow.EndOfFlow
-	}
+	gap := p.quiet[e.state]
 	switch {
 	case p.clock >= p.due(e):
 		return p.reason(e)
-	case e.closing && flags&(flow.SYN|flow.ACK) == flow.SYN:
+	case e.state.closing() && flags&(flow.SYN|flow.ACK) == flow.SYN:
 		return flow.EndOfFlow
 	case now-e.last >= gap && e.last+gap <= e.first+p.active:
-		return reason
+		return e.state.reason()
 	case max(e.last, now)-min(e.first, now) > p.active:
 		return flow.EndActiveTimeout
 	}
@@ -317,15 +366,16 @@ func (p *Process) start(dst []flow.Record, hash uint32, key *flow.Key, now flow.
 	}
 	i := p.cache.insert(hash, key)
 	e := &p.cache.entries[i]
+	e.state = openState(key.Protocol)
 	e.begin(now, p.clock)
-	p.wheel.file(p.cache.entries, i, p.due(e))
+	p.wheel.file(&p.cache, i, p.due(e))
 	return dst, i
 }
 
 // sooner files flow i anew when it has become due before the time it is filed
 // under. A flow that is due later than that is found out when its turn comes.
 func (p *Process) sooner(i uint32) {
-	p.wheel.advance(p.cache.entries, i, p.due(&p.cache.entries[i]))
+	p.wheel.advance(&p.cache, i, p.due(&p.cache.entries[i]))
 }
 
 // earliest returns the flow that is due first if it is due at limit or before,
@@ -351,23 +401,27 @@ func (p *Process) earliest(limit flow.Time) uint32 {
 		if due == top.due {
 			return top.flow
 		}
-		w.remove(p.cache.entries, top.flow)
-		w.file(p.cache.entries, top.flow, due)
+		w.remove(&p.cache, top.flow)
+		w.file(&p.cache, top.flow, due)
 	}
 }
 
 // drop takes flow i out of cache and wheel.
 func (p *Process) drop(i uint32) {
-	p.wheel.remove(p.cache.entries, i)
+	p.wheel.remove(&p.cache, i)
 	p.cache.remove(i)
 }
 
 // appendRecord appends e as a record that ended for reason, and counts it.
 func (p *Process) appendRecord(dst []flow.Record, e *entry, reason flow.EndReason) []flow.Record {
 	p.stats.Ended[reason]++
+	var marks flow.Marks
+	if e.copies > 0 {
+		marks = flow.MarkDuplicate
+	}
 	return append(dst, flow.Record{
 		Start: e.first, End: e.last,
 		Packets: e.packets, Bytes: e.bytes,
-		Key: e.key, TCPFlags: e.flags, EndReason: reason,
+		Key: e.key, TCPFlags: e.flags, EndReason: reason, Marks: marks,
 	})
 }

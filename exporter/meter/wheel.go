@@ -49,65 +49,67 @@ func (w *wheel) init(horizon flow.Time) {
 }
 
 // file puts flow i, which must not be filed, under due.
-func (w *wheel) file(entries []entry, i uint32, due flow.Time) {
-	e := &entries[i]
+func (w *wheel) file(c *cache, i uint32, due flow.Time) {
+	e := &c.entries[i]
 	n := due >> w.shift
 	if n < w.pos {
 		e.slot = inHeap
 		w.heap = append(w.heap, dueFlow{due, i})
-		w.up(entries, len(w.heap)-1)
+		w.up(c, len(w.heap)-1)
 		return
 	}
 	n = min(n, w.pos+slots-1)
 	s := uint16(n % slots)
 	head := w.heads[s]
-	e.slot, e.prev, e.next = s, none, head
+	e.slot = s
+	c.links[i] = link{next: head, prev: none}
 	if head != none {
-		entries[head].prev = i
+		c.links[head].prev = i
 	}
 	w.heads[s] = i
 	w.occupied[s/64] |= 1 << (s % 64)
 }
 
 // advance files flow i anew if due lies before what it is filed under.
-func (w *wheel) advance(entries []entry, i uint32, due flow.Time) {
-	e := &entries[i]
+func (w *wheel) advance(c *cache, i uint32, due flow.Time) {
+	e := &c.entries[i]
 	if e.slot == inHeap {
-		if at := int(e.prev); due < w.heap[at].due {
+		if at := int(c.links[i].prev); due < w.heap[at].due {
 			w.heap[at].due = due
-			w.up(entries, at)
+			w.up(c, at)
 		}
 		return
 	}
 	if ahead := (flow.Time(e.slot) - w.pos%slots + slots) % slots; due>>w.shift < w.pos+ahead {
-		w.remove(entries, i)
-		w.file(entries, i, due)
+		w.remove(c, i)
+		w.file(c, i, due)
 	}
 }
 
 // remove takes flow i out.
-func (w *wheel) remove(entries []entry, i uint32) {
-	e := &entries[i]
+func (w *wheel) remove(c *cache, i uint32) {
+	e := &c.entries[i]
 	if e.slot == inHeap {
-		at, last := int(e.prev), len(w.heap)-1
+		at, last := int(c.links[i].prev), len(w.heap)-1
 		moved := w.heap[last]
 		w.heap = w.heap[:last]
 		if at != last {
 			w.heap[at] = moved
-			w.up(entries, at)
-			w.down(entries, int(entries[moved.flow].prev))
+			w.up(c, at)
+			w.down(c, int(c.links[moved.flow].prev))
 		}
 		return
 	}
-	if e.next != none {
-		entries[e.next].prev = e.prev
+	l := c.links[i]
+	if l.next != none {
+		c.links[l.next].prev = l.prev
 	}
-	if e.prev != none {
-		entries[e.prev].next = e.next
+	if l.prev != none {
+		c.links[l.prev].next = l.next
 		return
 	}
-	w.heads[e.slot] = e.next
-	if e.next == none {
+	w.heads[e.slot] = l.next
+	if l.next == none {
 		w.occupied[e.slot/64] &^= 1 << (e.slot % 64)
 	}
 }
@@ -171,7 +173,7 @@ func (w *wheel) turn(slot flow.Time) [slots]uint32 {
 }
 
 // up and down restore the order of the heap around position at.
-func (w *wheel) up(entries []entry, at int) {
+func (w *wheel) up(c *cache, at int) {
 	item := w.heap[at]
 	for at > 0 {
 		parent := (at - 1) / 2
@@ -179,14 +181,14 @@ func (w *wheel) up(entries []entry, at int) {
 			break
 		}
 		w.heap[at] = w.heap[parent]
-		entries[w.heap[at].flow].prev = uint32(at)
+		c.links[w.heap[at].flow].prev = uint32(at)
 		at = parent
 	}
 	w.heap[at] = item
-	entries[item.flow].prev = uint32(at)
+	c.links[item.flow].prev = uint32(at)
 }
 
-func (w *wheel) down(entries []entry, at int) {
+func (w *wheel) down(c *cache, at int) {
 	item := w.heap[at]
 	for {
 		child := 2*at + 1
@@ -200,9 +202,9 @@ func (w *wheel) down(entries []entry, at int) {
 			break
 		}
 		w.heap[at] = w.heap[child]
-		entries[w.heap[at].flow].prev = uint32(at)
+		c.links[w.heap[at].flow].prev = uint32(at)
 		at = child
 	}
 	w.heap[at] = item
-	entries[item.flow].prev = uint32(at)
+	c.links[item.flow].prev = uint32(at)
 }

@@ -1,0 +1,24 @@
+package meter
+
+import "flowtally/flow"
+
+// Observation is what a Process needs to know of a packet. Whoever reads packets
+// makes Observations of them, so that the reading and the counting may be two
+// goroutines' work, and the counting several's.
+type Observation struct {
+	// Key is the flow's, Hash what Config.Hash makes of it.
+	Key  flow.Key
+	Hash uint32
+	// Octets are those of the IP packet as its header states them, of all
+	// Packets together; Packets is 1, or how many segments a super-packet stands
+	// for.
+	Octets   uint32
+	Packets  uint16
+	TCPFlags flow.TCPFlags
+	// Copy says that the packet is a copy of another (see Duplicates).
+	Copy bool
+	// At is when the packet was seen, between 0 and MaxTime. Clock is the latest
+	// time that was seen before and with it, whichever flow it belonged to: the
+	// clock that the Process then has.
+	At, Clock flow.Time
+}
