@@ -1,0 +1,357 @@
+package collector
+
+import (
+	"math"
+	"slices"
+
+	"flowtally/flow"
+)
+
+// A message carries a sequence number that says how much its session sent
+// before: flows in v5, messages in v9, Data Records in IPFIX. From it a collector
+// knows what is missing. The difficulty is to count nothing as missing that is
+// only late, sent twice, not understood, or sent by an exporter that began again.
+//
+// numbering follows one session. It is pure: time is an argument.
+
+const (
+	// lateTime is how long a number that was passed over may still come before
+	// it counts as missing.
+	lateTime = 3 * flow.Second
+	// maxHoles bounds the ranges of numbers that may be awaited at once. Beyond,
+	// the oldest counts as missing.
+	maxHoles = 64
+	// A jump ahead is believed up to jumpBase and jumpRate numbers for each
+	// millisecond of silence: more nobody can have sent.
+	jumpBase = 1 << 20
+	jumpRate = 10_000
+	// bootSlack is how far the times of start in two messages of one run of an
+	// exporter may be apart: v9 states the export time in whole seconds.
+	bootSlack = 10 * flow.Second
+	// certain and doubtful are how many messages in a row must follow one that
+	// cannot belong to the numbering, before they are taken for a new beginning:
+	// when nothing else speaks for late copies, and when something does.
+	certain, doubtful = 2, 8
+	// nearBack is how far back late copies may come from.
+	nearBack = 1 << 16
+	// returnTime is how long a numbering that was given up may still prove to
+	// be the right one.
+	returnTime = 10 * flow.Second
+	// oddMessages is how many messages in a row must count in the other unit
+	// before we believe that the exporter does.
+	oddMessages = 4
+)
+
+// arrival is what matters of a message to the numbering of its session.
+type arrival struct {
+	// seq is the message's number, n what it adds, exact whether n is all of
+	// it: there was no Set whose records could not be counted.
+	seq   uint32
+	n     uint32
+	exact bool
+	// boot is when the exporter says that it started, 0 when it does not say.
+	boot flow.Time
+	now  flow.Time
+}
+
+// hole is a range of numbers, to excluded, that were passed over.
+type hole struct {
+	from, to uint32
+	at       flow.Time
+}
+
+// track is a run of numbers with the holes in it.
+type track struct {
+	next uint32 // what the next message is to carry
+	// uncounted: the last message held records that could not be counted, so
+	// next is only the least that the next message may carry.
+	uncounted bool
+	boot      flow.Time
+	last      flow.Time // when it last went on
+	messages  int       // that belong to it
+	holes     []hole
+}
+
+func begin(a arrival) *track {
+	return &track{next: a.seq + a.n, uncounted: !a.exact, boot: a.boot, last: a.now, messages: 1}
+}
+
+// ahead returns how far the message is ahead of what was expected, negative when
+// it is behind, and whether it can have been sent in the time that passed.
+func (t *track) ahead(a arrival) (d int64, believable bool) {
+	d = int64(int32(a.seq - t.next))
+	if d < 0 {
+		// A session at more than 2^31 numbers in one pause is what this excludes.
+		return d, false
+	}
+	return d, d <= jumpBase+jumpRate*max(int64(a.now-t.last), 0)
+}
+
+// take lets a message belong to the track when it can: it goes on where the
+// track stands, or ahead of it, or fills a hole. lost is what had to be given up
+// to remember a new hole.
+func (t *track) take(a arrival) (ok bool, lost uint64) {
+	d, believable := t.ahead(a)
+	switch {
+	case d == 0:
+	case believable:
+		if sameRun(t.boot, a.boot) {
+			if !t.uncounted { // else the gap is what could not be counted
+				lost = t.open(hole{t.next, a.seq, a.now})
+			}
+			break
+		}
+		return false, 0
+	default:
+		if ok, lost = t.fill(a); ok {
+			t.messages++
+		}
+		return ok, lost
+	}
+	t.next, t.uncounted = a.seq+a.n, !a.exact
+	t.last = a.now
+	if a.boot != 0 {
+		t.boot = a.boot
+	}
+	t.messages++
+	return true, lost
+}
+
+// open remembers a hole.
+func (t *track) open(h hole) (lost uint64) {
+	if len(t.holes) == maxHoles {
+		lost = uint64(t.holes[0].to - t.holes[0].from)
+		t.holes = slices.Delete(t.holes, 0, 1)
+	}
+	t.holes = append(t.holes, h)
+	return lost
+}
+
+// fill lets a late message fill what it can of the hole that it left.
+func (t *track) fill(a arrival) (ok bool, lost uint64) {
+	for i, h := range t.holes {
+		if int32(a.seq-h.from) < 0 || int32(a.seq-h.to) >= 0 {
+			continue
+		}
+		end := a.seq + a.n
+		if !a.exact || int32(end-h.to) > 0 {
+			end = h.to // what it held besides is not known to be missing
+		}
+		switch {
+		case a.seq == h.from && end == h.to:
+			t.holes = slices.Delete(t.holes, i, i+1)
+		case a.seq == h.from:
+			t.holes[i].from = end
+		case end == h.to:
+			t.holes[i].to = a.seq
+		default:
+			t.holes[i].to = a.seq
+			rest := hole{end, h.to, h.at}
+			if len(t.holes) == maxHoles {
+				lost = uint64(t.holes[0].to - t.holes[0].from)
+				t.holes = slices.Delete(t.holes, 0, 1)
+				i--
+			}
+			t.holes = slices.Insert(t.holes, i+1, rest)
+		}
+		return true, lost
+	}
+	return false, 0
+}
+
+// expire gives up holes that are older than lateTime and returns their sum.
+func (t *track) expire(now flow.Time) (lost uint64) {
+	t.holes = slices.DeleteFunc(t.holes, func(h hole) bool {
+		if now-h.at < lateTime {
+			return false
+		}
+		lost += uint64(h.to - h.from)
+		return true
+	})
+	return lost
+}
+
+// flush gives up all holes.
+func (t *track) flush() uint64 { return t.expire(math.MaxInt64 / 2) }
+
+// sameRun reports whether two times of start are of one run of an exporter. Its
+// uptime, from which they are computed, starts again every 2^32 ms.
+func sameRun(x, y flow.Time) bool {
+	if x == 0 || y == 0 {
+		return true
+	}
+	const wrap = 1 << 32
+	d := (x - y) % wrap
+	if d < 0 {
+		d = -d
+	}
+	return d <= bootSlack || wrap-d <= bootSlack
+}
+
+// numbering follows the sequence numbers of one session. The zero value awaits
+// the first message, which sets the base.
+type numbering struct {
+	main *track
+	// rival is a numbering that recent messages seem to follow instead, as when
+	// the exporter began again; copies that come late look the same at first.
+	rival *track
+	// former is the numbering that a rival took over from.
+	former     *track
+	takenOver  flow.Time
+	recalled   bool // main is what an earlier run of the collector left
+	datagrams  bool // counts messages rather than records
+	sure       bool // of that, because it was seen
+	odd        int
+	lastSeq    uint32
+	lastNumber uint32 // records of the last message
+	inOrder    int    // messages that followed their predecessor
+}
+
+// verdict is what a message told.
+type verdict struct {
+	// lost is how much is now known to be missing.
+	lost uint64
+	// duplicates are messages that came before, or too late to be missed.
+	duplicates uint64
+	// restarts is 1 when the exporter began to count anew, -1 when it turned out
+	// that it had not.
+	restarts int
+}
+
+// recall sets the base that an earlier run of the collector left.
+func (s *numbering) recall(next uint32, at flow.Time) {
+	s.main = &track{next: next, last: at, messages: 1}
+	s.recalled = true
+}
+
+// observe takes the numbers of one message: a.n counts its records whatever the
+// session counts.
+func (s *numbering) observe(a arrival) (v verdict) {
+	records, whole, first := a.n, a.exact, s.main == nil
+	if !first && s.otherUnit(a.seq, records) {
+		// What was found missing in the wrong unit is not.
+		*s = numbering{datagrams: !s.datagrams, sure: true}
+		first = true
+	}
+	if a.n, a.exact = records, whole; s.datagrams {
+		a.n, a.exact = 1, true
+	}
+	s.lastSeq, s.lastNumber = a.seq, records
+	if first {
+		s.main = begin(a)
+		return v
+	}
+	d := int64(int32(a.seq - s.main.next))
+	if d == 0 && a.n > 0 {
+		s.inOrder++
+	}
+	if a.n == 0 && d < 0 {
+		return v // a late message of templates says nothing
+	}
+	if s.former != nil && d != 0 && s.former.next == a.seq {
+		// The new beginning was a string of late copies.
+		v.duplicates = uint64(s.main.messages)
+		v.restarts = -1
+		s.main, s.former, s.rival = s.former, nil, nil
+		s.main.take(a)
+		return v
+	}
+	if ok, lost := s.main.take(a); ok {
+		v.lost = lost
+		s.recalled = false
+		if s.rival != nil {
+			v.duplicates = uint64(s.rival.messages)
+			s.rival = nil
+		}
+		return v
+	}
+	if s.recalled {
+		// It began again while nobody listened.
+		s.recalled = false
+		s.main = begin(a)
+		v.restarts = 1
+		return v
+	}
+	if s.rival != nil {
+		if ok, lost := s.rival.take(a); !ok {
+			v.duplicates = uint64(s.rival.messages)
+			s.rival = nil
+		} else {
+			v.lost = lost
+		}
+	}
+	if s.rival == nil {
+		s.rival = begin(a)
+	}
+	began, sure := s.began(a, d)
+	if !began {
+		return v
+	}
+	if s.former != nil {
+		v.lost += s.former.flush()
+	}
+	s.former, s.takenOver = s.main, a.now
+	if sure {
+		v.lost += s.main.flush()
+		s.former = nil
+	}
+	s.main, s.rival = s.rival, nil
+	v.restarts = 1
+	return v
+}
+
+// began reports whether the rival has shown to be a new beginning, and whether
+// that is sure or may be taken back.
+func (s *numbering) began(a arrival, d int64) (began, sure bool) {
+	switch {
+	case !sameRun(s.main.boot, a.boot) && a.boot > s.main.boot:
+		return true, true
+	case a.now-s.main.last < lateTime && d < 0 && d > -nearBack:
+		return s.rival.messages >= doubtful, false
+	}
+	return s.rival.messages >= certain, true
+}
+
+// otherUnit reports whether the exporter has shown to count records where it
+// should count messages, or the other way round. A first message of two that
+// might is not held against it.
+func (s *numbering) otherUnit(seq, records uint32) bool {
+	step := seq - s.lastSeq
+	if s.lastNumber <= 1 || s.sure {
+		return false
+	}
+	own, other := s.lastNumber, uint32(1)
+	if s.datagrams {
+		own, other = other, own
+	}
+	switch step {
+	case own:
+		s.sure, s.odd = true, 0
+	case other:
+		s.odd++
+	}
+	return s.odd >= oddMessages
+}
+
+// expire returns what is now known to be missing.
+func (s *numbering) expire(now flow.Time) (lost uint64) {
+	if s.main == nil || s.datagrams && !s.sure && s.odd > 0 {
+		return 0
+	}
+	lost = s.main.expire(now)
+	if s.former != nil {
+		lost += s.former.expire(now)
+		if now-s.takenOver > returnTime {
+			s.former = nil
+		}
+	}
+	return lost
+}
+
+// pending reports whether there is something that expire may find missing.
+func (s *numbering) pending() bool {
+	return s.main != nil && len(s.main.holes) > 0 || s.former != nil
+}
+
+// flush returns what is missing, without waiting for what may still come.
+func (s *numbering) flush() uint64 { return s.expire(math.MaxInt64 / 2) }
