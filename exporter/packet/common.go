@@ -5,8 +5,9 @@ import "encoding/binary"
 // common reads the frames that nearly all are: Ethernet with up to two VLAN tags,
 // Linux cooked or nothing in front of IP. It is a third of what the layers cost,
 // which read everything else, and these frames too if asked: both say the same.
-// It reports whether it could; if not, p is as it was.
-func common(p *Packet, link uint32, data []byte) bool {
+// It returns the IP packet's payload and reports whether it could; if not, p is
+// as it was.
+func common(p *Packet, link uint32, data []byte) (payload []byte, ok bool) {
 	var (
 		vlan uint16
 		at   int    // where the IP header begins
@@ -15,7 +16,7 @@ func common(p *Packet, link uint32, data []byte) bool {
 	switch link {
 	case 1:
 		if len(data) < 14+20 {
-			return false
+			return nil, false
 		}
 		at, typ = 14, binary.BigEndian.Uint16(data[12:])
 		if typ == 0x8100 || typ == 0x88a8 {
@@ -28,11 +29,11 @@ func common(p *Packet, link uint32, data []byte) bool {
 		}
 	case 113, 276:
 		if at, typ = cookedType(link, data); at == 0 {
-			return false
+			return nil, false
 		}
 	case 101, 228, 229:
 		if len(data) == 0 {
-			return false
+			return nil, false
 		}
 		// The parser knows which version 228 and 229 do not hold.
 		if v := data[0] >> 4; v == 4 && link != 229 {
@@ -44,17 +45,17 @@ func common(p *Packet, link uint32, data []byte) bool {
 	var err error
 	switch typ {
 	case 0x0800:
-		_, err = readIPv4(p, data[at:], uint32(at))
+		payload, err = readIPv4(p, data[at:], uint32(at))
 	case 0x86dd:
-		_, err = readIPv6(p, data[at:], uint32(at))
+		payload, err = readIPv6(p, data[at:], uint32(at))
 	default:
-		return false
+		return nil, false
 	}
 	if err != nil {
-		return false
+		return nil, false
 	}
 	p.VLAN = vlan
-	return true
+	return payload, true
 }
 
 // cookedType returns where the packet of a Linux cooked frame begins and its

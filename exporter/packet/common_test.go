@@ -8,7 +8,7 @@ func sameAsLayers(t *testing.T, d *Decoder, link uint32, frame []byte) (short bo
 	t.Helper()
 	before := Packet{Length: 1}
 	quick, slow := before, before
-	if !common(&quick, link, frame) {
+	if _, ok := common(&quick, link, frame); !ok {
 		if quick != before {
 			t.Errorf("link type %d, frame %x: the packet was touched: %+v", link, frame, quick)
 		}
@@ -23,7 +23,7 @@ func sameAsLayers(t *testing.T, d *Decoder, link uint32, frame []byte) (short bo
 // Both ways to read a frame say the same, whatever capture it is from, whole and
 // cut.
 func TestCommonSameAsLayers(t *testing.T) {
-	d := newDecoder(true)
+	d := newDecoder(Config{}, true)
 	all, short := 0, 0
 	frames(t, func(name string, link uint32, frame []byte) {
 		all++
@@ -52,7 +52,7 @@ func FuzzCommon(f *testing.F) {
 		f.Add(link, unhex(ip6+"0010 00 40"+addr6+"11 00 0502 0000 0100"+udp))
 	}
 	f.Add(uint32(1), unhex(macs+"88a8 0007 8100 0064 86dd\n"+ip6+"0010 2c 40"+addr6+"06 00 05a8 cafebabe"+udp))
-	d := newDecoder(true)
+	d := newDecoder(Config{}, true)
 	f.Fuzz(func(t *testing.T, link uint32, frame []byte) {
 		sameAsLayers(t, d, link%300, frame)
 	})

@@ -3,6 +3,8 @@ package packet
 import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
+
+	"flowtally/flow"
 )
 
 // Layer types of our own, beside gopacket's. They are not in its registry: the
@@ -15,6 +17,11 @@ const (
 	typePPPHDLC
 	typePPPD
 	typePFLog
+	typePBB
+	typeNSH
+	typeVNTag
+	typeMACsec
+	typeFabricPath
 )
 
 // linkTypes maps the LINKTYPE_ numbers that are understood to the layer a frame
@@ -41,6 +48,11 @@ var linkTypes = map[uint32]gopacket.LayerType{
 	228: layers.LayerTypeIPv4,
 	229: layers.LayerTypeIPv6,
 	276: typeSLL2,
+
+	linkMPLS:  layers.LayerTypeMPLS,
+	linkDot1Q: layers.LayerTypeDot1Q,
+	linkNSH:   typeNSH,
+	linkPBB:   typePBB,
 }
 
 // Decoder reads packets. It is for one goroutine: the layers that it decodes
@@ -52,11 +64,17 @@ var linkTypes = map[uint32]gopacket.LayerType{
 // of 0, IPv6 without a payload, TCP cut behind its ports by the snap length), or
 // take a later IPv6 fragment for TCP; those are ours, in the same parser.
 type Decoder struct {
+	config Config
+	plain  bool // the zero Config
+
 	pkt     Packet
 	frame   []byte // the frame being decoded
 	payload []byte // of its IP packet
 	tagged  bool   // pkt.VLAN is set
 	found   bool   // an IP header was read
+
+	whole   []byte // the frame that Decode was given
+	details flow.Details
 
 	link    uint32 // the link type that current is for
 	current *gopacket.DecodingLayerParser
@@ -64,13 +82,27 @@ type Decoder struct {
 	decoded []gopacket.LayerType
 }
 
-// NewDecoder returns a Decoder.
-func NewDecoder() *Decoder { return newDecoder(false) }
+// Config says what a Decoder does beyond reading the outermost IP header.
+type Config struct {
+	// Tunnels says which packets count: the outermost one of a frame, the
+	// innermost one, or both.
+	Tunnels Tunnels
+	// Details asks for Packet.Details.
+	Details bool
+}
+
+// NewDecoder returns a Decoder with the zero Config.
+func NewDecoder() *Decoder { return Config{}.Decoder() }
+
+// Decoder returns a Decoder that does as c says.
+func (c Config) Decoder() *Decoder { return newDecoder(c, false) }
 
 // newDecoder returns a Decoder that lets a panic of a layer through if so told,
 // for tests that want to see it.
-func newDecoder(ignorePanic bool) *Decoder {
+func newDecoder(c Config, ignorePanic bool) *Decoder {
 	d := &Decoder{
+		config:  c,
+		plain:   c == Config{},
 		parsers: make(map[uint32]*gopacket.DecodingLayerParser, len(linkTypes)),
 		decoded: make([]gopacket.LayerType, 0, 16),
 	}
@@ -80,12 +112,12 @@ func newDecoder(ignorePanic bool) *Decoder {
 		&ipv4{layer: layer{typ: layers.LayerTypeIPv4}, d: d},
 		&dot1q{d: d},
 		&ipv6{layer: layer{typ: layers.LayerTypeIPv6}, d: d},
-		&ethernet{},
+		&ethernet{d: d},
 	} {
 		container = container.Put(l)
 	}
 	for typ, strip := range envelopes {
-		container = container.Put(&envelope{layer: layer{typ: typ}, strip: strip})
+		container = container.Put(&envelope{layer: layer{typ: typ}, d: d, strip: strip})
 	}
 	for link, first := range linkTypes {
 		p := gopacket.NewDecodingLayerParser(first)
@@ -100,12 +132,34 @@ func newDecoder(ignorePanic bool) *Decoder {
 // Decode reads the frame in data, of link type link (a LINKTYPE_ number), into
 // p, which it sets wholly. The error is nil or one of ErrNotIP, ErrTruncated,
 // ErrMalformed and ErrLinkType, themselves, so that they compare with ==; p is
-// then left as it was. Nothing of data is kept.
+// then left as it was. Nothing of data is looked at later, but by Inner.
+//
+// A Decoder of Inner gives the innermost packet that can be read: what a tunnel
+// carries and cannot be read (ARP in VXLAN, a frame cut short) leaves the
+// tunnel's own packet to be counted, so each frame with an IP packet gives one.
 func (d *Decoder) Decode(p *Packet, link uint32, data []byte) error {
-	if common(p, link, data) {
-		return nil
+	if d.plain {
+		if _, ok := common(p, link, data); ok {
+			return nil
+		}
+		return d.layers(p, link, data)
 	}
-	return d.layers(p, link, data)
+	d.whole, d.payload, d.details = data, nil, flow.Details{}
+	payload, ok := common(p, link, data)
+	if ok {
+		d.payload = payload
+		d.note(link, data)
+	} else if err := d.layers(p, link, data); err != nil {
+		d.payload = nil
+		return err
+	}
+	if d.config.Details {
+		p.Details = &d.details
+	}
+	if d.config.Tunnels == Inner {
+		d.innermost(p)
+	}
+	return nil
 }
 
 // layers decodes by the parser of the link type.

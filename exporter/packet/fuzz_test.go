@@ -20,11 +20,11 @@ func FuzzDecode(f *testing.F) {
 	} {
 		f.Add(uint32(1), unhex(frame))
 	}
-	used := newDecoder(true)
+	used := newDecoder(Config{}, true)
 	f.Fuzz(func(t *testing.T, link uint32, frame []byte) {
 		link %= 300
 		var p, again Packet
-		err := newDecoder(true).Decode(&p, link, frame)
+		err := newDecoder(Config{}, true).Decode(&p, link, frame)
 		switch err {
 		case nil:
 			if p.IPVersion != 4 && p.IPVersion != 6 {

@@ -92,7 +92,7 @@ func (o *oracle) decode(frame []byte) (p Packet, ok bool) {
 // Where gopacket's own layers read a frame to its transport header without a
 // complaint, we read the same.
 func TestAgreesWithGopacket(t *testing.T) {
-	o, d := newOracle(), newDecoder(true)
+	o, d := newOracle(), newDecoder(Config{}, true)
 	compared, differ := 0, 0
 	frames(t, func(name string, link uint32, frame []byte) {
 		if link != 1 {

@@ -10,6 +10,7 @@ import (
 // ethernet is gopacket's layer, but what follows it is decided by us.
 type ethernet struct {
 	layers.Ethernet
+	d    *Decoder
 	next gopacket.LayerType
 }
 
@@ -21,6 +22,10 @@ func (e *ethernet) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) (err
 	}
 	if err := e.Ethernet.DecodeFromBytes(data, df); err != nil {
 		return err
+	}
+	if e.d.config.Details {
+		d := &e.d.details
+		d.DstMAC, d.SrcMAC, d.InnerVLAN = [6]byte(data), [6]byte(data[6:]), 0
 	}
 	e.next, err = etherType(uint16(e.EthernetType))
 	return err
@@ -46,6 +51,8 @@ func (q *dot1q) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) (err er
 	if !q.d.tagged {
 		q.d.tagged = true
 		q.d.pkt.VLAN = q.VLANIdentifier
+	} else if q.d.details.InnerVLAN == 0 {
+		q.d.details.InnerVLAN = q.VLANIdentifier
 	}
 	q.next, err = etherType(uint16(q.Type))
 	return err
@@ -65,6 +72,18 @@ func etherType(t uint16) (gopacket.LayerType, error) {
 		return layers.LayerTypeMPLS, nil
 	case 0x8864:
 		return layers.LayerTypePPPoE, nil
+	case 0x6558: // transparent Ethernet bridging
+		return layers.LayerTypeEthernet, nil
+	case 0x88e7:
+		return typePBB, nil
+	case 0x894f:
+		return typeNSH, nil
+	case 0x8926:
+		return typeVNTag, nil
+	case 0x88e5:
+		return typeMACsec, nil
+	case 0x8903:
+		return typeFabricPath, nil
 	}
 	if t < 0x0600 {
 		return layers.LayerTypeLLC, nil
@@ -76,6 +95,7 @@ func etherType(t uint16) (gopacket.LayerType, error) {
 // successor matter.
 type envelope struct {
 	layer
+	d     *Decoder
 	strip stripper
 }
 
@@ -84,6 +104,9 @@ type envelope struct {
 type stripper func(data []byte) (rest []byte, next gopacket.LayerType, err error)
 
 func (e *envelope) DecodeFromBytes(data []byte, _ gopacket.DecodeFeedback) (err error) {
+	if e.typ == layers.LayerTypeMPLS && e.d.config.Details {
+		e.d.details.MPLS = labels(data)
+	}
 	e.payload, e.next, err = e.strip(data)
 	return err
 }
@@ -105,6 +128,11 @@ var envelopes = map[gopacket.LayerType]stripper{
 	layers.LayerTypePPP:      ppp,
 	layers.LayerTypeDot11:    dot11,
 	layers.LayerTypeRadioTap: radioTap,
+	typePBB:                  pbb,
+	typeNSH:                  nsh,
+	typeVNTag:                vnTag,
+	typeMACsec:               macSec,
+	typeFabricPath:           fabricPath,
 }
 
 // rawIP is no header at all: the version nibble decides.
@@ -250,6 +278,21 @@ func mpls(data []byte) ([]byte, gopacket.LayerType, error) {
 		data = data[4:]
 	}
 	return data, layers.LayerTypeEthernet, nil
+}
+
+// labels returns the first three entries of a label stack, without their TTL.
+func labels(data []byte) (stack [3]uint32) {
+	for i := range stack {
+		if len(data) < 4 {
+			break
+		}
+		stack[i] = binary.BigEndian.Uint32(data) >> 8
+		if data[2]&1 != 0 {
+			break
+		}
+		data = data[4:]
+	}
+	return stack
 }
 
 // pppoe is a PPPoE header (RFC 2516 §4); only code 0, session data, holds PPP.
@@ -442,4 +485,80 @@ func dot11(data []byte) ([]byte, gopacket.LayerType, error) {
 		return nil, 0, ErrTruncated
 	}
 	return data[n:], layers.LayerTypeLLC, nil
+}
+
+// pbb is the I-TAG of provider backbone bridges (IEEE 802.1ah) in front of the
+// customer's frame.
+func pbb(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 4 {
+		return nil, 0, ErrTruncated
+	}
+	return data[4:], layers.LayerTypeEthernet, nil
+}
+
+// fabricPath is Cisco's: a tag of two octets in front of the frame.
+func fabricPath(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 2 {
+		return nil, 0, ErrTruncated
+	}
+	return data[2:], layers.LayerTypeEthernet, nil
+}
+
+// vnTag is Cisco's tag of a virtual interface (IEEE 802.1BR's forerunner).
+func vnTag(data []byte) ([]byte, gopacket.LayerType, error) {
+	return tagThenType(data, 4)
+}
+
+// tagThenType is a tag of n octets and an Ethernet type.
+func tagThenType(data []byte, n int) ([]byte, gopacket.LayerType, error) {
+	if len(data) < n+2 {
+		return nil, 0, ErrTruncated
+	}
+	next, err := etherType(binary.BigEndian.Uint16(data[n:]))
+	return data[n+2:], next, err
+}
+
+// macSec is a MACsec SecTAG (IEEE 802.1AE §9.3); only frames that are not
+// encrypted can be read.
+func macSec(data []byte) ([]byte, gopacket.LayerType, error) {
+	const explicit, encrypted, changed = 0x20, 0x08, 0x04
+	if len(data) < 6 {
+		return nil, 0, ErrTruncated
+	}
+	switch {
+	case data[0]&(encrypted|changed) != 0:
+		return nil, 0, ErrNotIP
+	case data[0]&explicit != 0:
+		return tagThenType(data, 14)
+	}
+	return tagThenType(data, 6)
+}
+
+// nsh is a Network Service Header (RFC 8300 §2.2).
+func nsh(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 8 {
+		return nil, 0, ErrTruncated
+	}
+	n := int(data[1]&0x3f) * 4
+	if n < 8 {
+		return nil, 0, ErrMalformed
+	}
+	if len(data) < n {
+		return nil, 0, ErrTruncated
+	}
+	next := data[3]
+	data = data[n:]
+	switch next {
+	case 1:
+		return data, layers.LayerTypeIPv4, nil
+	case 2:
+		return data, layers.LayerTypeIPv6, nil
+	case 3:
+		return data, layers.LayerTypeEthernet, nil
+	case 4:
+		return data, typeNSH, nil
+	case 5:
+		return data, layers.LayerTypeMPLS, nil
+	}
+	return nil, 0, ErrNotIP
 }

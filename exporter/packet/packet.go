@@ -2,10 +2,33 @@
 // need of them, and no more.
 //
 // The outermost IP header counts. What lies in front of it (VLAN tags, MPLS
-// labels, PPPoE, a capture's pseudo header) is looked through; tunnels behind it
-// are not entered. A Decoder walks the layers with gopacket's
-// DecodingLayerParser, allocates nothing per packet and keeps nothing of the
-// octets it was given.
+// labels, PPPoE, a capture's pseudo header) is looked through. Frames as nearly
+// all are take a short way of a few nanoseconds; a Decoder walks the layers of
+// the others with gopacket's DecodingLayerParser. It allocates nothing per packet
+// and keeps nothing of the octets it was given.
+//
+// # Tunnels
+//
+// A packet may carry another: IP in IP, 6in4, GRE (with Ethernet, ERSPAN I, II
+// and III, PPTP), EtherIP, MPLS in IP and UDP, Ethernet in SRv6, VXLAN and its
+// generic extension, Geneve, GTP-U, GRE in UDP, TZSP, in one another up to eight
+// deep. Config.Tunnels says which packet counts. Where both do, Decode gives the
+// outermost, and Inner then the innermost, when there is one:
+//
+//	d := packet.Config{Tunnels: packet.Both, Details: true}.Decoder()
+//	if err := d.Decode(&p, link, data); err != nil { … }
+//	observe(&p)
+//	if d.Inner(&p) {
+//		observe(&p)
+//	}
+//
+// With Inner, Decode alone does, and NewDecoder's knows nothing of tunnels. Of a
+// packet that came in a tunnel, Details names the tunnel that is next to it.
+//
+// A tunnel is known by its IP protocol or its UDP destination port and entered
+// when its header and the packet inside are sound. Of a tunnel's packet that is
+// in fragments, the first is entered; the others, which do not say what they
+// carry, are the tunnel's own packets.
 package packet
 
 import (
@@ -46,6 +69,12 @@ type Packet struct {
 	FragID        uint32
 	FragOffset    uint16
 	MoreFragments bool
+
+	// Details is what else the frame says: the tunnel the packet came in, MAC
+	// addresses, second VLAN, MPLS labels. It is nil unless the Decoder's Config
+	// asks for it, the Decoder's own, and valid until its next call. The fields
+	// that describe many packets (Copies, Min and Max) are the meter's.
+	Details *flow.Details
 }
 
 // IsFragment reports whether the packet is a piece of a larger one.

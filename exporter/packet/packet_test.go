@@ -226,7 +226,7 @@ func TestDecode(t *testing.T) {
 		{"ipv6_icmp", raw6, ip6 + "0008 3a 40" + addr6 + "88 00 0000 00000000",
 			udp6(func(p *Packet) { noTransport(p); p.Protocol, p.DstPort = flow.ICMPv6, 136*256 }), nil},
 	}
-	d := newDecoder(true)
+	d := newDecoder(Config{}, true)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			before := Packet{Length: 1}
@@ -250,7 +250,7 @@ func TestDecode(t *testing.T) {
 
 // Every protocol with ports gives its ports, and no other.
 func TestDecodePorts(t *testing.T) {
-	d := newDecoder(true)
+	d := newDecoder(Config{}, true)
 	frame := unhex(ip4 + tcp)
 	for protocol := range 256 {
 		frame[9] = byte(protocol)

@@ -33,7 +33,7 @@ func tallyOf(t testing.TB, name string) (n tally, err error) {
 		return n, err
 	}
 	defer s.Close()
-	d := newDecoder(true)
+	d := newDecoder(Config{}, true)
 	var p Packet
 	flows, flowsICMP := map[outer]bool{}, map[outer]bool{}
 	for {
@@ -150,7 +150,7 @@ func frames(t *testing.T, visit func(name string, link uint32, frame []byte)) {
 // never something else and never a panic. The first frames of each capture show
 // its kind, and their first 256 octets hold all headers but of the strangest.
 func TestCutAnywhere(t *testing.T) {
-	d := newDecoder(true)
+	d := newDecoder(Config{}, true)
 	most := 100
 	if testing.Short() {
 		most = 10
