@@ -1,6 +1,8 @@
 package netflow
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"math/rand/v2"
 	"testing"
 
@@ -75,10 +77,48 @@ func encoding(tb testing.TB, v Version) (body func(), n int) {
 	}, n
 }
 
+// standard is decoding of 26 records of thirteen fields, all IPv4, as a load
+// generator and many a router send it.
+func standard(tb testing.TB, v Version) (body func(), n int) {
+	const records = 26
+	fields := []uint16{8, 4, 12, 4, 7, 2, 11, 2, 4, 1, 6, 1, 5, 1, 2, 8, 1, 8, 10, 4, 14, 4, 152, 8, 153, 8}
+	if v == V9 {
+		fields = append(fields[:22], 22, 4, 21, 4)
+	}
+	tpl := binary.BigEndian.AppendUint16(nil, 256)
+	tpl = binary.BigEndian.AppendUint16(tpl, uint16(len(fields)/2))
+	size := 0
+	for i, f := range fields {
+		tpl = binary.BigEndian.AppendUint16(tpl, f)
+		size += i % 2 * int(f)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	data := make([]byte, records*size)
+	for i := range data {
+		data[i] = byte(rng.Uint32())
+	}
+	for i := range records {
+		data[i*size+12] = byte(flow.TCP)
+	}
+	d := NewDecoder(Limits{})
+	var m Message
+	d.Decode(nil, &m, somebody, noon, message(v, set(tb, templateSet(v), hex.EncodeToString(tpl))))
+	msg := message(v, set(tb, 256, hex.EncodeToString(data)))
+	dst := make([]flow.Record, 0, records)
+	return func() {
+		out, err := d.Decode(dst, &m, somebody, noon, msg)
+		if err != nil || len(out) != records {
+			tb.Fatal(len(out), err)
+		}
+	}, records
+}
+
+func BenchmarkDecodeStandard(b *testing.B) { each(b, standard, V9, IPFIX) }
+
 var versions = []Version{V5, V9, IPFIX}
 
-func BenchmarkDecode(b *testing.B) { each(b, decoding) }
-func BenchmarkEncode(b *testing.B) { each(b, encoding) }
+func BenchmarkDecode(b *testing.B) { each(b, decoding, versions...) }
+func BenchmarkEncode(b *testing.B) { each(b, encoding, versions...) }
 
 func BenchmarkPrepare(b *testing.B) {
 	for _, v := range versions {
@@ -95,8 +135,8 @@ func BenchmarkPrepare(b *testing.B) {
 }
 
 // each runs body for every version and reports the time of one record.
-func each(b *testing.B, of func(testing.TB, Version) (func(), int)) {
-	for _, v := range versions {
+func each(b *testing.B, of func(testing.TB, Version) (func(), int), vs ...Version) {
+	for _, v := range vs {
 		b.Run(v.String(), func(b *testing.B) {
 			body, n := of(b, v)
 			b.ReportAllocs()
@@ -109,7 +149,15 @@ func each(b *testing.B, of func(testing.TB, Version) (func(), int)) {
 }
 
 func TestKnownTemplatesDecodeWithoutAllocation(t *testing.T) { noAllocation(t, decoding) }
-func TestEncodeAllocatesNothing(t *testing.T)                { noAllocation(t, encoding) }
+
+func TestTheStandardTemplateDecodesWithoutAllocation(t *testing.T) {
+	body, _ := standard(t, IPFIX)
+	if n := testing.AllocsPerRun(200, body); n != 0 {
+		t.Errorf("%v allocations a message, want none", n)
+	}
+}
+
+func TestEncodeAllocatesNothing(t *testing.T) { noAllocation(t, encoding) }
 
 func noAllocation(t *testing.T, of func(testing.TB, Version) (func(), int)) {
 	for _, v := range versions {

@@ -129,6 +129,24 @@ type work struct {
 	clocks clocks
 	opts   *options
 	proto  flow.Record // what every record of the message begins as
+	// found are the templates that served this message last: where records of
+	// two kinds alternate, each Set would look for its own.
+	found [2]*template
+}
+
+// find returns the template of a Data Set, nil when it is not known.
+func (w *work) find(k templateKey) *template {
+	for _, t := range w.found {
+		if t != nil && t.key.id == k.id {
+			return t
+		}
+	}
+	t := w.d.store.find(w.m.Exporter.Addr, k)
+	if t != nil {
+		t.touch(w.proto.Received)
+		w.found[1], w.found[0] = w.found[0], t
+	}
+	return t
 }
 
 // maxErrors is how many reasons Decode puts into words; the counters have all.
@@ -254,6 +272,7 @@ func (w *work) setOptions(o *options) {
 // least the four octets of a template's header.
 func (w *work) templates(set uint16, r reader, options bool) {
 	m := w.m
+	w.found = [2]*template{}
 	for r.remaining() >= 4 {
 		at := r.pos
 		id, count := r.uint16(), int(r.uint16())
@@ -386,7 +405,7 @@ func (w *work) specs(raw []byte, count, scopes int) []fieldSpec {
 func (w *work) data(id uint16, r reader) {
 	m := w.m
 	k := templateKey{m.Exporter.Domain, w.port, id, m.Version}
-	t := w.d.store.find(m.Exporter.Addr, k)
+	t := w.find(k)
 	if t == nil {
 		if r.remaining() > 0 && w.d.hold.keep(&w.d.store.limits, m.Exporter.Addr, k, w.proto.Received, w.b[:w.dl.header], w.b[r.pos:r.end]) {
 			m.Held++
@@ -395,7 +414,6 @@ func (w *work) data(id uint16, r reader) {
 		w.skipped(&m.NoTemplate, 1, id, r.pos, errNoTemplate)
 		return
 	}
-	t.touch(w.proto.Received)
 	m.DataRecords += w.decodeSet(t, id, r, w.d.store.limits.MessageRecords-m.DataRecords)
 }
 
@@ -450,21 +468,53 @@ func (t *template) touch(now flow.Time) {
 // fixed decodes n records of fixed length that begin at pos.
 func (w *work) fixed(t *template, pos, n int) {
 	w.proto.IPVersion = t.ipVersion
+	first := len(w.dst)
 	w.dst = slices.Grow(w.dst, n)
-	var s scratch
 	c := w.clocks
-	for range n {
-		r := w.grow()
-		if t.resolve != 0 {
-			s = scratch{}
+	if t.resolve&resolveReverse != 0 {
+		// Each may have a second one behind it.
+		for range n {
+			var s scratch
+			w.grow()
+			follow(t.ops, w.b, pos, 0, w.dst[len(w.dst)-1:], &s, &c)
+			w.complete(t, &s, pos)
+			pos += t.size
 		}
-		follow(t.ops, w.b, pos, r, &s, &c)
+		return
+	}
+	w.dst = w.dst[:first+n]
+	recs := w.dst[first:]
+	for i := range recs {
+		recs[i] = w.proto
+	}
+	follow(t.ops[:t.direct], w.b, pos, t.size, recs, nil, &c)
+	if t.resolve == 0 && t.extra == nil {
+		for i := range recs {
+			if isICMP(recs[i].Protocol) {
+				recs[i].SrcPort = 0
+			}
+		}
+		return
+	}
+	for i := range recs {
+		var s scratch
+		follow(t.ops[t.direct:], w.b, pos, 0, recs[i:i+1], &s, &c)
 		if t.extra != nil {
-			r.Extra = t.extra.json(w.b, pos, nil)
+			recs[i].Extra = t.extra.json(w.b, pos, nil)
 		}
-		w.finish(t, r, &s)
+		w.finish(t, &recs[i], &s)
 		pos += t.size
 	}
+}
+
+// complete adds the extras of the record that was decoded last from pos, and
+// finishes it.
+func (w *work) complete(t *template, s *scratch, pos int) {
+	r := &w.dst[len(w.dst)-1]
+	if t.extra != nil {
+		r.Extra = t.extra.json(w.b, pos, nil)
+	}
+	w.finish(t, r, s)
 }
 
 // finish completes the record that was decoded last.
@@ -498,7 +548,7 @@ func (w *work) variable(t *template, r *reader, room int) (n int, why error) {
 		}
 		var s scratch
 		x := w.grow()
-		if !w.fields(t, r, x, &s, spans) {
+		if !w.fields(t, r, w.dst[len(w.dst)-1:], &s, spans) {
 			w.dst = w.dst[:len(w.dst)-1]
 			return n, errRecordCut
 		}
@@ -511,9 +561,9 @@ func (w *work) variable(t *template, r *reader, room int) (n int, why error) {
 	return n, nil
 }
 
-// fields reads one record of variable length into x and s. It reports false,
+// fields reads one record of variable length into x, which has one, and s. It reports false,
 // with r where the record began, when a field does not fit.
-func (w *work) fields(t *template, r *reader, x *flow.Record, s *scratch, spans []span) bool {
+func (w *work) fields(t *template, r *reader, x []flow.Record, s *scratch, spans []span) bool {
 	begin := r.pos
 	c := w.clocks
 	for i := range t.ops {
@@ -536,7 +586,7 @@ func (w *work) fields(t *template, r *reader, x *flow.Record, s *scratch, spans 
 		if t.lengths[i] == variableLength {
 			one[0].end, one[0].mask = uint16(length), maskOf(length)
 		}
-		follow(one[:], w.b, at, x, s, &c)
+		follow(one[:], w.b, at, 0, x, s, &c)
 	}
 	return true
 }
@@ -553,15 +603,15 @@ func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error
 			break
 		}
 		var s scratch
-		var ignored flow.Record
+		var ignored [1]flow.Record
 		c := w.clocks
 		if t.variable {
-			if !w.fields(t, r, &ignored, &s, nil) {
+			if !w.fields(t, r, ignored[:], &s, nil) {
 				why = errRecordCut
 				break
 			}
 		} else {
-			follow(t.ops, w.b, r.pos, &ignored, &s, &c)
+			follow(t.ops, w.b, r.pos, 0, ignored[:], &s, &c)
 			r.pos += t.size
 		}
 		n++

@@ -46,6 +46,7 @@ const (
 	setEndUptime
 	setStartDelta
 	setEndDelta
+	setICMPLast // wants the protocol and the ports to be there
 
 	// What follows goes to the scratch and is resolved by finish.
 	setSrc4Dual
@@ -85,6 +86,25 @@ const (
 	setRevStartDelta
 	setRevEndDelta
 )
+
+// The phases of a plan: steps that go to the record, the one that looks at what
+// they left there, those that go to the scratch.
+const (
+	phaseDirect = iota
+	phaseLast
+	phaseScratch
+)
+
+// phase returns when a step is due.
+func (s setter) phase() int {
+	switch {
+	case s < setICMPLast:
+		return phaseDirect
+	case s == setICMPLast:
+		return phaseLast
+	}
+	return phaseScratch
+}
 
 // op is one step of a plan. The value of a field of up to eight octets is read
 // as the eight octets that end with it, of which mask keeps its own: one load
@@ -189,89 +209,202 @@ func set4(a *flow.Addr, v uint64) {
 	binary.BigEndian.PutUint64(a[8:], 0xffff_0000_0000|v&0xffff_ffff)
 }
 
-// follow runs the plan over the record that begins at b[pos]. The caller has
-// checked that all of its octets are there.
-func follow(ops []op, b []byte, pos int, r *flow.Record, s *scratch, c *clocks) {
+// follow runs the plan over recs, whose first begins at b[pos] and the others
+// each size octets later: field by field, so that the processor meets each
+// choice once and not once for each record. The caller has checked that all of
+// their octets are there. Steps that fill the scratch are for one record only.
+func follow(ops []op, b []byte, pos, size int, recs []flow.Record, s *scratch, c *clocks) {
 	for i := range ops {
 		o := &ops[i]
-		end := pos + int(o.end)
-		v := binary.BigEndian.Uint64(b[end-8:end]) & o.mask
+		end, mask := pos+int(o.end), o.mask
 		switch o.set {
 		case setBytes:
-			r.Bytes = v
+			for i := range recs {
+				recs[i].Bytes = load(b, end) & mask
+				end += size
+			}
 		case setPackets:
-			r.Packets = v
+			for i := range recs {
+				recs[i].Packets = load(b, end) & mask
+				end += size
+			}
 		case setProtocol:
-			r.Protocol = flow.Protocol(v)
+			for i := range recs {
+				recs[i].Protocol = flow.Protocol(load(b, end) & mask)
+				end += size
+			}
 		case setTOS:
-			r.TOS = uint8(v)
+			for i := range recs {
+				recs[i].TOS = uint8(load(b, end) & mask)
+				end += size
+			}
 		case setDSCP:
-			r.TOS = uint8(v << 2)
+			for i := range recs {
+				recs[i].TOS = uint8(load(b, end) & mask << 2)
+				end += size
+			}
 		case setTCPFlags:
-			r.TCPFlags = flow.TCPFlags(v)
+			for i := range recs {
+				recs[i].TCPFlags = flow.TCPFlags(load(b, end) & mask)
+				end += size
+			}
 		case setSrcPort:
-			r.SrcPort = uint16(v)
+			for i := range recs {
+				recs[i].SrcPort = uint16(load(b, end) & mask)
+				end += size
+			}
 		case setDstPort:
-			r.DstPort = uint16(v)
+			for i := range recs {
+				recs[i].DstPort = uint16(load(b, end) & mask)
+				end += size
+			}
 		case setSrc4:
-			set4(&r.SrcAddr, v)
+			for i := range recs {
+				v := load(b, end) & mask
+				set4(&recs[i].SrcAddr, v)
+				end += size
+			}
 		case setDst4:
-			set4(&r.DstAddr, v)
+			for i := range recs {
+				v := load(b, end) & mask
+				set4(&recs[i].DstAddr, v)
+				end += size
+			}
 		case setSrc6:
-			r.SrcAddr = flow.Addr(b[end-16 : end])
+			for i := range recs {
+				recs[i].SrcAddr = flow.Addr(b[end-16 : end])
+				end += size
+			}
 		case setDst6:
-			r.DstAddr = flow.Addr(b[end-16 : end])
+			for i := range recs {
+				recs[i].DstAddr = flow.Addr(b[end-16 : end])
+				end += size
+			}
 		case setNextHop4:
-			if v != 0 {
-				set4(&r.NextHop, v)
+			for i := range recs {
+				v := load(b, end) & mask
+				if v != 0 {
+					set4(&recs[i].NextHop, v)
+				}
+				end += size
 			}
 		case setNextHop6:
-			if hop := flow.Addr(b[end-16 : end]); !hop.IsZero() {
-				r.NextHop = hop
+			for i := range recs {
+				if hop := flow.Addr(b[end-16 : end]); !hop.IsZero() {
+					recs[i].NextHop = hop
+				}
+				end += size
 			}
 		case setSrcMask:
-			r.SrcMask = uint8(v)
+			for i := range recs {
+				recs[i].SrcMask = uint8(load(b, end) & mask)
+				end += size
+			}
 		case setDstMask:
-			r.DstMask = uint8(v)
+			for i := range recs {
+				recs[i].DstMask = uint8(load(b, end) & mask)
+				end += size
+			}
 		case setInIf:
-			r.InIf = uint32(v)
+			for i := range recs {
+				recs[i].InIf = uint32(load(b, end) & mask)
+				end += size
+			}
 		case setOutIf:
-			r.OutIf = uint32(v)
+			for i := range recs {
+				recs[i].OutIf = uint32(load(b, end) & mask)
+				end += size
+			}
 		case setSrcAS:
-			r.SrcAS = uint32(v)
+			for i := range recs {
+				recs[i].SrcAS = uint32(load(b, end) & mask)
+				end += size
+			}
 		case setDstAS:
-			r.DstAS = uint32(v)
+			for i := range recs {
+				recs[i].DstAS = uint32(load(b, end) & mask)
+				end += size
+			}
 		case setVLAN:
-			r.VLAN = uint16(v) & 0xfff
+			for i := range recs {
+				recs[i].VLAN = uint16(load(b, end)&mask) & 0xfff
+				end += size
+			}
 		case setDirection:
-			r.Direction = direction(v)
+			for i := range recs {
+				recs[i].Direction = direction(load(b, end) & mask)
+				end += size
+			}
 		case setEndReason:
-			r.EndReason = flow.EndReason(v)
+			for i := range recs {
+				recs[i].EndReason = flow.EndReason(load(b, end) & mask)
+				end += size
+			}
 		case setStartMs:
-			r.Start = milliseconds(v)
+			for i := range recs {
+				recs[i].Start = milliseconds(load(b, end) & mask)
+				end += size
+			}
 		case setEndMs:
-			r.End = milliseconds(v)
+			for i := range recs {
+				recs[i].End = milliseconds(load(b, end) & mask)
+				end += size
+			}
 		case setStartSec:
-			r.Start = seconds(v)
+			for i := range recs {
+				recs[i].Start = seconds(load(b, end) & mask)
+				end += size
+			}
 		case setEndSec:
-			r.End = seconds(v)
+			for i := range recs {
+				recs[i].End = seconds(load(b, end) & mask)
+				end += size
+			}
 		case setStartNTP:
-			r.Start = ntp(v)
+			for i := range recs {
+				recs[i].Start = ntp(load(b, end) & mask)
+				end += size
+			}
 		case setEndNTP:
-			r.End = ntp(v)
+			for i := range recs {
+				recs[i].End = ntp(load(b, end) & mask)
+				end += size
+			}
 		case setStartUptime:
-			r.Start = since(c.export, c.uptime, uint32(v))
+			for i := range recs {
+				recs[i].Start = since(c.export, c.uptime, uint32(load(b, end)&mask))
+				end += size
+			}
 		case setEndUptime:
-			r.End = since(c.export, c.uptime, uint32(v))
+			for i := range recs {
+				recs[i].End = since(c.export, c.uptime, uint32(load(b, end)&mask))
+				end += size
+			}
 		case setStartDelta:
-			r.Start = c.delta(v)
+			for i := range recs {
+				recs[i].Start = c.delta(load(b, end) & mask)
+				end += size
+			}
 		case setEndDelta:
-			r.End = c.delta(v)
+			for i := range recs {
+				recs[i].End = c.delta(load(b, end) & mask)
+				end += size
+			}
+		case setICMPLast:
+			for i := range recs {
+				if v := load(b, end) & mask; v != 0 && isICMP(recs[i].Protocol) {
+					recs[i].DstPort = uint16(v)
+				}
+				end += size
+			}
 		default:
-			s.set(o.set, v, c)
+			s.set(o.set, load(b, end)&mask, c)
 		}
 	}
 }
+
+// load returns the eight octets that end at b[end].
+func load(b []byte, end int) uint64 { return binary.BigEndian.Uint64(b[end-8 : end]) }
 
 // direction is IANA flowDirection plus one; what is neither is not said.
 func direction(v uint64) uint8 {

@@ -1,6 +1,9 @@
 package netflow
 
 import (
+	"cmp"
+	"slices"
+	"sort"
 	"sync/atomic"
 
 	"flowtally/flow"
@@ -25,7 +28,8 @@ type template struct {
 	size      int   // octets of a record; of the shortest, when variable
 	ipVersion uint8 // of the records, 0 when it takes a look at each
 	resolve   resolve
-	ops       []op     // variable: one for each field, in order
+	ops       []op     // variable: one for each field, in order; else direct ones first
+	direct    int      // how many ops need no scratch
 	lengths   []uint16 // variable: of each field
 	extra     *extraPlan
 
@@ -344,7 +348,9 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 	if !dual {
 		winner[slotIPVersion] = 0 // the addresses say it
 	}
-	if has(slotICMP4) || has(slotICMP6) || has(slotICMPType4) || has(slotICMPType6) {
+	// The common case needs no scratch: one field, of fixed length.
+	icmpLast := !t.variable && has(slotICMP4) != has(slotICMP6) && !has(slotICMPType4) && !has(slotICMPType6)
+	if !icmpLast && (has(slotICMP4) || has(slotICMP6) || has(slotICMPType4) || has(slotICMPType6)) {
 		t.resolve |= resolveICMP
 	}
 	if has(slotDuration) && has(slotStart) != has(slotEnd) {
@@ -382,6 +388,8 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 		if won := r.slot != noSlot && winner[r.slot] == i+1; won {
 			o.set = r.set
 			switch {
+			case icmpLast && r.set == setICMP:
+				o.set = setICMPLast
 			case dual && r.slot == slotSrc4:
 				o.set = setSrc4Dual
 			case dual && r.slot == slotDst4:
@@ -406,6 +414,10 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 		if t.variable || o.set != setNothing {
 			t.ops = append(t.ops, o)
 		}
+	}
+	if !t.variable {
+		slices.SortStableFunc(t.ops, func(x, y op) int { return cmp.Compare(x.set.phase(), y.set.phase()) })
+		t.direct = sort.Search(len(t.ops), func(i int) bool { return t.ops[i].set.phase() == phaseScratch })
 	}
 	if t.variable {
 		t.lengths = make([]uint16, len(specs))
