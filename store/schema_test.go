@@ -184,7 +184,7 @@ func TestRoles(t *testing.T) {
 		{store.RoleWriter, true, "alter table parts.flows detach partition parts." + store.PartitionName(noon.Floor(flow.Hour))},
 		{store.RoleWriter, true, "drop table parts." + store.PartitionName(noon.Floor(flow.Hour))},
 		{store.RoleWriter, true, "update batches set summed_at = now()"},
-		{store.RoleWriter, true, "insert into traffic_1m (bucket, flows, packets, bytes, exporter_id, dimension) values (now(), 1, 1, 1, 1, 'total')"},
+		{store.RoleWriter, true, "create table parts.t1 partition of parts.traffic_1m for values from ('2025-11-21') to ('2025-11-22'); insert into parts.traffic_1m (bucket, flows, packets, bytes, exporter_id, dimension) values ('2025-11-21', 1, 1, 1, 1, 'total')"},
 		{store.RoleWriter, false, "insert into console.exporters (id, name) values (1, 'x')"},
 		{store.RoleWriter, false, "create table public.t (i int)"},
 		{store.RoleWriter, false, "create temporary table t (i int)"},
@@ -202,6 +202,10 @@ func TestRoles(t *testing.T) {
 
 		{store.RoleReader, true, "select * from flows, exporters, exporter_status, batches, loss, interfaces, traffic_1m, traffic_1h, traffic_1d, parts.partition"},
 		{store.RoleReader, true, "select flow_share(bytes, flow_start, flow_end, now(), now()), flow_ms(flow_end) from flows where flow_end < (select flows_until(now()))"},
+		{store.RoleReader, true, "select * from reach, parts.settled, parts.hour, parts.reach"},
+		{store.RoleReader, true, "select grain, bucket, part, created_at from parts.pending"},
+		{store.RoleReader, false, "select sums from parts.pending"},
+		{store.RoleReader, false, "select * from parts.traffic_1m"},
 		{store.RoleReader, false, "select * from parts.flows"},
 		{store.RoleReader, false, "select * from console.exporters"},
 		{store.RoleReader, false, "select nextval('parts.batch_block')"},
@@ -486,7 +490,7 @@ func TestSchemaIsDocumented(t *testing.T) {
 			col_description(a.attrelid, a.attnum))
 		from pg_attribute a
 		where a.attnum > 0 and not a.attisdropped and a.attrelid = any(array['flows', 'exporters', 'exporter_status', 'interfaces', 'loss', 'batches',
-			'traffic_1m', 'parts.partition', 'parts.exporter', 'console.exporters']::regclass[])`)
+			'traffic_1m', 'reach', 'parts.partition', 'parts.pending', 'parts.settled', 'parts.traffic', 'parts.hour', 'parts.removal', 'parts.reach', 'parts.exporter', 'console.exporters']::regclass[])`)
 	if err != nil {
 		t.Fatal(err)
 	}
