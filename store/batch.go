@@ -1,16 +1,29 @@
 package store
 
 import (
+	"encoding/binary"
+	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"flowtally/flow"
 )
 
 // batch is what is committed at once: the records of one Write as rows, by the
-// hour they end in. It is used again, and keeps its room.
+// hour they end in, and what belongs to them. It is used again, and keeps its
+// room.
 type batch struct {
-	id    int32
+	// id is what the rows carry and what the batch is stored under, 0 while it
+	// has none; key is drawn at random when the batch is made and tells it from
+	// every other, also from one that has its id.
+	id  int32
+	key int64
+	// columns are those of the rows; statement is the list of their names.
+	columns   columns
+	statement string
+
 	parts []*part             // the hours, ascending once encoded
 	spare []*part             // room of former hours
 	hours map[flow.Time]*part // the same by hour
@@ -20,6 +33,10 @@ type batch struct {
 	packets, bytes                     uint64
 	receivedFrom, receivedTo           flow.Time
 	minEnd, maxEnd                     flow.Time
+
+	// sequences and loss are stored together with the rows.
+	sequences []flow.Sequence
+	loss      []flow.Loss
 }
 
 // part is a batch's share of one partition.
@@ -29,6 +46,9 @@ type part struct {
 	rows     int64
 	buf      []byte // a whole binary COPY once encoded
 }
+
+// body returns the rows of a part that is encoded.
+func (p *part) body() []byte { return p.buf[len(copyHeader) : len(p.buf)-len(copyTrailer)] }
 
 // spareRoom is the largest buffer that is kept for the next batch.
 const spareRoom = 16 << 20
@@ -42,16 +62,18 @@ func (b *batch) reset() {
 		}
 	}
 	clear(b.hours)
-	*b = batch{parts: b.parts[:0], spare: b.spare, hours: b.hours}
+	*b = batch{
+		parts: b.parts[:0], spare: b.spare, hours: b.hours, columns: b.columns, statement: b.statement,
+		sequences: b.sequences[:0], loss: b.loss[:0],
+	}
 }
 
-// encode makes the rows of recs, under the batch's id. Records that end in an
-// hour of refused are given their time of receipt instead. Records without a
-// time of receipt are received now. recs is not changed.
-func (b *batch) encode(recs []flow.Record, now flow.Time, refused []flow.Time) {
-	id := b.id
+// encode makes the rows of recs, under the given id, which may be 0. Records
+// without a time of receipt are received now. recs is not changed.
+func (b *batch) encode(id int32, recs []flow.Record, now flow.Time) {
 	b.reset()
-	b.id = id
+	b.id, b.key = id, rand.Int64()
+	b.setColumns(columnsNeeded(recs))
 	b.records = len(recs)
 	for i := range recs {
 		r := &recs[i]
@@ -65,17 +87,9 @@ func (b *batch) encode(recs []flow.Record, now flow.Time, refused []flow.Time) {
 			}
 			r = &c
 		}
-		hour := r.End.Floor(flow.Hour)
-		if refused != nil && slices.Contains(refused, hour) {
-			c := *r
-			c.Start, c.End = c.Received, c.Received
-			c.Marks |= flow.MarkPartitionLimit
-			b.noRoom++
-			r, hour = &c, c.End.Floor(flow.Hour)
-		}
-		p := b.part(hour)
+		p := b.part(r.End.Floor(flow.Hour))
 		var clamped bool
-		if p.buf, clamped = appendRow(p.buf, r, b.id); clamped {
+		if p.buf, clamped = appendRow(p.buf, r, id, b.columns); clamped {
 			b.clamped++
 		}
 		p.rows++
@@ -89,7 +103,19 @@ func (b *batch) encode(recs []flow.Record, now flow.Time, refused []flow.Time) {
 		b.receivedFrom, b.receivedTo = min(b.receivedFrom, r.Received), max(b.receivedTo, r.Received)
 		b.minEnd, b.maxEnd = min(b.minEnd, r.End), max(b.maxEnd, r.End)
 	}
-	// In order of the hours, two writers lock the same rows in the same order.
+	b.close()
+}
+
+// setColumns says which columns the rows have.
+func (b *batch) setColumns(c columns) {
+	if b.columns != c || b.statement == "" {
+		b.columns, b.statement = c, strings.Join(c.names(), ", ")
+	}
+}
+
+// close ends the parts and puts them in order. In order of the hours, two writers
+// lock the same rows in the same order.
+func (b *batch) close() {
 	slices.SortFunc(b.parts, func(x, y *part) int { return int((x.hour - y.hour) / flow.Hour) })
 	for _, p := range b.parts {
 		p.buf = append(p.buf, copyTrailer...)
@@ -124,6 +150,98 @@ func (b *batch) times() []flow.Time {
 		hours[i] = p.hour
 	}
 	return hours
+}
+
+// errRows reports octets that are not the rows they were said to be.
+var errRows = errors.New("not whole rows")
+
+// each calls f for every row, in order, and may change it.
+func (p *part) each(c columns, f func(row []byte)) error {
+	var row []byte
+	rest, ok := p.body(), true
+	for range p.rows {
+		if row, rest, ok = nextRow(rest, c); !ok {
+			return errRows
+		}
+		f(row)
+	}
+	if len(rest) != 0 {
+		return errRows
+	}
+	return nil
+}
+
+// number gives the batch another id.
+func (b *batch) number(id int32) error {
+	for _, p := range b.parts {
+		if err := p.each(b.columns, func(row []byte) {
+			binary.BigEndian.PutUint32(row[atBatch:], uint32(id))
+		}); err != nil {
+			return err
+		}
+	}
+	b.id = id
+	return nil
+}
+
+// move gives the rows that end in one of the hours their time of receipt
+// instead, since there is no room for these hours.
+func (b *batch) move(hours []flow.Time) error {
+	old := slices.Clone(b.parts)
+	b.parts, b.last = b.parts[:0], nil
+	clear(b.hours)
+	var bad []*part
+	for _, p := range old {
+		if slices.Contains(hours, p.hour) {
+			bad = append(bad, p)
+			continue
+		}
+		p.buf = p.buf[:len(p.buf)-len(copyTrailer)]
+		b.parts = append(b.parts, p)
+		b.hours[p.hour] = p
+	}
+	for _, p := range bad {
+		if err := p.each(b.columns, func(row []byte) {
+			received := rowTime(row, atReceived)
+			copy(row[atStart:atStart+8], row[atReceived:])
+			copy(row[atEnd:atEnd+8], row[atReceived:])
+			marks := binary.BigEndian.Uint16(row[atMarks:]) | uint16(flow.MarkPartitionLimit)
+			binary.BigEndian.PutUint16(row[atMarks:], marks)
+			to := b.part(received.Floor(flow.Hour))
+			to.buf = append(to.buf, row...)
+			to.rows++
+			to.minStart = min(to.minStart, received)
+			b.noRoom++
+		}); err != nil {
+			return err
+		}
+	}
+	b.last = nil
+	// What was closed before ends anew, and the bounds are those of what is left.
+	b.close()
+	b.minEnd, b.maxEnd = math.MaxInt64, math.MinInt64
+	for _, p := range b.parts {
+		if err := p.each(b.columns, func(row []byte) {
+			end := rowTime(row, atEnd)
+			b.minEnd, b.maxEnd = min(b.minEnd, end), max(b.maxEnd, end)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exporters counts the rows by exporter.
+func (b *batch) exporters() (map[flow.ExporterID]uint64, error) {
+	counts := make(map[flow.ExporterID]uint64)
+	for _, p := range b.parts {
+		if err := p.each(b.columns, func(row []byte) {
+			counts[flow.ExporterID(binary.BigEndian.Uint32(row[atExporter:]))]++
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return counts, nil
 }
 
 // add adds up to what a bigint holds.

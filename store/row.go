@@ -3,8 +3,8 @@ package store
 import (
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -13,31 +13,152 @@ import (
 
 // rowColumns are the columns of parts.flows in the order in which appendRow
 // writes them, with their types. Binary COPY converts nothing: an octet too few
-// would be refused, but a wrong type of the right size would be stored.
+// would be refused, but a wrong type of the right size would be stored. Those
+// that every row has come first, so that they are at fixed places; of the others
+// a batch names only those that one of its rows has.
 var rowColumns = []struct {
 	name string
 	oid  uint32
 }{
 	{"flow_start", pgtype.TimestamptzOID}, {"flow_end", pgtype.TimestamptzOID}, {"received_at", pgtype.TimestamptzOID},
 	{"packets", pgtype.Int8OID}, {"bytes", pgtype.Int8OID},
+	{"exporter_id", pgtype.Int4OID}, {"batch", pgtype.Int4OID},
+	{"marks", pgtype.Int2OID}, {"protocol", pgtype.Int2OID}, {"tos", pgtype.Int2OID},
 	{"in_if", pgtype.Int8OID}, {"out_if", pgtype.Int8OID}, {"src_as", pgtype.Int8OID}, {"dst_as", pgtype.Int8OID},
-	{"exporter_id", pgtype.Int4OID}, {"batch", pgtype.Int4OID}, {"sampling_rate", pgtype.Int4OID},
-	{"src_port", pgtype.Int4OID}, {"dst_port", pgtype.Int4OID}, {"vlan", pgtype.Int4OID},
-	{"protocol", pgtype.Int2OID}, {"marks", pgtype.Int2OID}, {"tcp_flags", pgtype.Int2OID}, {"tos", pgtype.Int2OID},
-	{"end_reason", pgtype.Int2OID}, {"icmp_type", pgtype.Int2OID}, {"icmp_code", pgtype.Int2OID}, {"direction", pgtype.Int2OID},
+	{"sampling_rate", pgtype.Int4OID}, {"src_port", pgtype.Int4OID}, {"dst_port", pgtype.Int4OID}, {"vlan", pgtype.Int4OID},
+	{"tcp_flags", pgtype.Int2OID}, {"end_reason", pgtype.Int2OID},
+	{"icmp_type", pgtype.Int2OID}, {"icmp_code", pgtype.Int2OID}, {"direction", pgtype.Int2OID},
 	{"src_mask", pgtype.Int2OID}, {"dst_mask", pgtype.Int2OID},
 	{"src_addr", pgtype.InetOID}, {"dst_addr", pgtype.InetOID}, {"next_hop", pgtype.InetOID},
 	{"extra", pgtype.JSONBOID},
 }
 
-// copyColumns is the column list of the COPY statement.
-var copyColumns = func() string {
-	names := make([]string, len(rowColumns))
-	for i, c := range rowColumns {
-		names[i] = c.name
+// columns is a set of columns: bit i is rowColumns[i].
+type columns uint32
+
+// The columns that not every record has, in their order.
+const (
+	columnInIf columns = 1 << (iota + fixedColumns)
+	columnOutIf
+	columnSrcAS
+	columnDstAS
+	columnRate
+	columnSrcPort
+	columnDstPort
+	columnVLAN
+	columnTCPFlags
+	columnEndReason
+	columnICMPType
+	columnICMPCode
+	columnDirection
+	columnSrcMask
+	columnDstMask
+	columnSrcAddr
+	columnDstAddr
+	columnNextHop
+	columnExtra
+
+	// always are those that every row has.
+	always columns = 1<<fixedColumns - 1
+	// fixedColumns is how many they are.
+	fixedColumns = 10
+)
+
+// columnsNeeded returns the columns that the rows of recs need. A column that is null
+// throughout costs the server as much as another, and so is left out.
+func columnsNeeded(recs []flow.Record) columns {
+	c := always
+	// What each record has a value for; most sets are complete after the first
+	// few records, and all of them are compared only for what is left.
+	var (
+		inIf, outIf, srcAS, dstAS, rate uint32
+		vlan                            uint16
+		reason, direction, masks, maskd uint8
+		addresses                       uint8
+		ports, icmp, tcp, hop, extra    bool
+	)
+	for i := range recs {
+		r := &recs[i]
+		inIf |= r.InIf
+		outIf |= r.OutIf
+		srcAS |= r.SrcAS
+		dstAS |= r.DstAS
+		rate |= r.SamplingRate
+		vlan |= r.VLAN
+		reason |= uint8(r.EndReason)
+		direction |= r.Direction
+		masks |= r.SrcMask
+		maskd |= r.DstMask
+		addresses |= r.IPVersion
+		switch {
+		case r.Protocol == flow.TCP:
+			tcp, ports = true, true
+		case r.Protocol == flow.ICMP || r.Protocol == flow.ICMPv6:
+			icmp = true
+		case !ports && r.HasPorts():
+			ports = true
+		}
+		if r.Extra != nil {
+			extra = true
+		}
+		if !hop && !r.NextHop.IsZero() {
+			hop = true
+		}
 	}
-	return strings.Join(names, ", ")
-}()
+	set := func(there bool, which columns) {
+		if there {
+			c |= which
+		}
+	}
+	set(inIf != 0, columnInIf)
+	set(outIf != 0, columnOutIf)
+	set(srcAS != 0, columnSrcAS)
+	set(dstAS != 0, columnDstAS)
+	set(rate != 0, columnRate)
+	set(ports, columnSrcPort|columnDstPort)
+	set(vlan != 0, columnVLAN)
+	set(tcp, columnTCPFlags)
+	set(reason != 0, columnEndReason)
+	set(icmp, columnICMPType|columnICMPCode)
+	set(direction != 0, columnDirection)
+	set(masks != 0, columnSrcMask)
+	set(maskd != 0, columnDstMask)
+	set(addresses != 0, columnSrcAddr|columnDstAddr)
+	set(hop, columnNextHop)
+	set(extra, columnExtra)
+	return c
+}
+
+// names returns the columns by name, in order.
+func (c columns) names() []string {
+	names := make([]string, 0, len(rowColumns))
+	for i := range rowColumns {
+		if c&(1<<i) != 0 {
+			names = append(names, rowColumns[i].name)
+		}
+	}
+	return names
+}
+
+// columnsNamed is the reverse of names; false when it cannot be one.
+func columnsNamed(names []string) (c columns, ok bool) {
+	for _, name := range names {
+		i := slices.IndexFunc(rowColumns, func(x struct {
+			name string
+			oid  uint32
+		}) bool {
+			return x.name == name
+		})
+		if i < 0 || c>>i != 0 { // unknown, or not in order
+			return 0, false
+		}
+		c |= 1 << i
+	}
+	return c, c&always == always
+}
+
+// count returns how many columns there are.
+func (c columns) count() int { return bits.OnesCount32(uint32(c)) }
 
 // checkColumns compares the types of the table's columns with what appendRow
 // writes.
@@ -64,6 +185,13 @@ const (
 	// addresses, the version of jsonb.
 	fixedRow = 2 + 29*4 + 9*8 + 6*4 + 10*2 + 3*20 + 1
 
+	// Where the fields that every row has are: each value after its length.
+	atStart, atEnd, atReceived, atPackets, atBytes = 6, 18, 30, 42, 54
+	atExporter, atBatch                            = 66, 74
+	atMarks, atProtocol, atTOS                     = 82, 88, 94
+	// fixedPrefix is how long they are together with the field count.
+	fixedPrefix = 96
+
 	// epoch is PostgreSQL's, 2000-01-01, in our time.
 	epoch flow.Time = 946_684_800_000
 
@@ -80,9 +208,9 @@ func possible(r *flow.Record) bool {
 
 // appendRow appends r as a row of parts.flows in PostgreSQL's binary COPY
 // format. What does not fit its column is clamped and the row marked so, which
-// is reported. It allocates nothing but room in dst, and for JSON that has to
-// be cleaned.
-func appendRow(dst []byte, r *flow.Record, batch int32) (_ []byte, clamped bool) {
+// is reported. The row has the columns c, which must be all that r has a value
+// for. It allocates nothing but room in dst, and for JSON that has to be cleaned.
+func appendRow(dst []byte, r *flow.Record, batch int32, c columns) (_ []byte, clamped bool) {
 	var (
 		packets, bytes = r.Packets, r.Bytes
 		rate           = r.SamplingRate
@@ -108,75 +236,151 @@ func appendRow(dst []byte, r *flow.Record, batch int32) (_ []byte, clamped bool)
 		marks |= flow.MarkClamped
 	}
 
-	b := slices.Grow(dst, fixedRow+len(extra))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(rowColumns)))
-	b = appendTime(b, r.Start)
-	b = appendTime(b, r.End)
-	b = appendTime(b, r.Received)
-	b = appendInt8(b, packets)
-	b = appendInt8(b, bytes)
-	b = appendInt8NotZero(b, r.InIf)
-	b = appendInt8NotZero(b, r.OutIf)
-	b = appendInt8NotZero(b, r.SrcAS)
-	b = appendInt8NotZero(b, r.DstAS)
-	b = appendInt4(b, uint32(r.Exporter))
-	b = appendInt4(b, uint32(batch))
-	b = appendInt4NotZero(b, rate)
-	if r.HasPorts() {
-		b = appendInt4(b, uint32(r.SrcPort))
-		b = appendInt4(b, uint32(r.DstPort))
-	} else {
-		b = appendNull(appendNull(b))
+	n := len(dst)
+	b := slices.Grow(dst, fixedRow+len(extra))[:n+fixedPrefix]
+	p := (*[fixedPrefix]byte)(b[n:])
+	binary.BigEndian.PutUint16(p[:], uint16(c.count()))
+	putInt8(p[atStart-4:], uint64((r.Start-epoch)*1000))
+	putInt8(p[atEnd-4:], uint64((r.End-epoch)*1000))
+	putInt8(p[atReceived-4:], uint64((r.Received-epoch)*1000))
+	putInt8(p[atPackets-4:], packets)
+	putInt8(p[atBytes-4:], bytes)
+	binary.BigEndian.PutUint64(p[atExporter-4:], 4<<32|uint64(uint32(r.Exporter)))
+	binary.BigEndian.PutUint64(p[atBatch-4:], 4<<32|uint64(uint32(batch)))
+	putInt2(p[atMarks-4:], uint16(marks)&math.MaxInt16)
+	putInt2(p[atProtocol-4:], uint16(r.Protocol))
+	putInt2(p[atTOS-4:], uint16(r.TOS))
+
+	if c&columnInIf != 0 {
+		b = appendInt8NotZero(b, r.InIf)
 	}
-	b = appendInt4NotZero(b, uint32(r.VLAN))
-	b = appendInt2(b, uint16(r.Protocol))
-	b = appendInt2(b, uint16(marks)&math.MaxInt16)
-	if r.Protocol == flow.TCP {
-		b = appendInt2(b, uint16(r.TCPFlags)&math.MaxInt16)
-	} else {
-		b = appendNull(b)
+	if c&columnOutIf != 0 {
+		b = appendInt8NotZero(b, r.OutIf)
 	}
-	b = appendInt2(b, uint16(r.TOS))
-	b = appendInt2NotZero(b, uint8(r.EndReason))
-	if typ, code, ok := r.ICMP(); ok {
-		b = appendInt2(b, uint16(typ))
-		b = appendInt2(b, uint16(code))
-	} else {
-		b = appendNull(appendNull(b))
+	if c&columnSrcAS != 0 {
+		b = appendInt8NotZero(b, r.SrcAS)
 	}
-	if r.Direction != 0 {
-		b = appendInt2(b, uint16(r.Direction-1))
-	} else {
-		b = appendNull(b)
+	if c&columnDstAS != 0 {
+		b = appendInt8NotZero(b, r.DstAS)
 	}
-	b = appendInt2NotZero(b, r.SrcMask)
-	b = appendInt2NotZero(b, r.DstMask)
-	switch r.IPVersion {
-	case 0:
-		b = appendNull(appendNull(b))
-	case 4:
-		b = appendInet4(b, &r.SrcAddr)
-		b = appendInet4(b, &r.DstAddr)
-	default:
-		b = appendInet6(b, &r.SrcAddr)
-		b = appendInet6(b, &r.DstAddr)
+	if c&columnRate != 0 {
+		b = appendInt4NotZero(b, rate)
 	}
-	switch {
-	case r.NextHop.IsZero():
-		b = appendNull(b)
-	case r.NextHop.Is4():
-		b = appendInet4(b, &r.NextHop)
-	default:
-		b = appendInet6(b, &r.NextHop)
+	if c&columnSrcPort != 0 {
+		if r.HasPorts() {
+			b = appendInt4(b, uint32(r.SrcPort))
+			b = appendInt4(b, uint32(r.DstPort))
+		} else {
+			b = appendNull(appendNull(b))
+		}
 	}
-	if extra == nil {
-		b = appendNull(b)
-	} else {
-		b = binary.BigEndian.AppendUint32(b, uint32(1+len(extra)))
-		b = append(b, 1) // the version of jsonb's binary form
-		b = append(b, extra...)
+	if c&columnVLAN != 0 {
+		b = appendInt4NotZero(b, uint32(r.VLAN))
+	}
+	if c&columnTCPFlags != 0 {
+		if r.Protocol == flow.TCP {
+			b = appendInt2(b, uint16(r.TCPFlags)&math.MaxInt16)
+		} else {
+			b = appendNull(b)
+		}
+	}
+	if c&columnEndReason != 0 {
+		b = appendInt2NotZero(b, uint8(r.EndReason))
+	}
+	if c&columnICMPType != 0 {
+		if typ, code, ok := r.ICMP(); ok {
+			b = appendInt2(b, uint16(typ))
+			b = appendInt2(b, uint16(code))
+		} else {
+			b = appendNull(appendNull(b))
+		}
+	}
+	if c&columnDirection != 0 {
+		if r.Direction != 0 {
+			b = appendInt2(b, uint16(r.Direction-1))
+		} else {
+			b = appendNull(b)
+		}
+	}
+	if c&columnSrcMask != 0 {
+		b = appendInt2NotZero(b, r.SrcMask)
+	}
+	if c&columnDstMask != 0 {
+		b = appendInt2NotZero(b, r.DstMask)
+	}
+	if c&columnSrcAddr != 0 {
+		switch r.IPVersion {
+		case 0:
+			b = appendNull(appendNull(b))
+		case 4:
+			b = appendInet4(b, &r.SrcAddr)
+			b = appendInet4(b, &r.DstAddr)
+		default:
+			b = appendInet6(b, &r.SrcAddr)
+			b = appendInet6(b, &r.DstAddr)
+		}
+	}
+	if c&columnNextHop != 0 {
+		switch {
+		case r.NextHop.IsZero():
+			b = appendNull(b)
+		case r.NextHop.Is4():
+			b = appendInet4(b, &r.NextHop)
+		default:
+			b = appendInet6(b, &r.NextHop)
+		}
+	}
+	if c&columnExtra != 0 {
+		if extra == nil {
+			b = appendNull(b)
+		} else {
+			b = binary.BigEndian.AppendUint32(b, uint32(1+len(extra)))
+			b = append(b, 1) // the version of jsonb's binary form
+			b = append(b, extra...)
+		}
 	}
 	return b, clamped
+}
+
+// nextRow returns the row that rows begin with and what follows it; ok is false
+// when rows do not begin with a whole one of the columns.
+func nextRow(rows []byte, c columns) (row, rest []byte, ok bool) {
+	n := c.count()
+	if len(rows) < fixedPrefix || int(binary.BigEndian.Uint16(rows)) != n {
+		return nil, nil, false
+	}
+	end := fixedPrefix
+	for range n - fixedColumns {
+		if len(rows)-end < 4 {
+			return nil, nil, false
+		}
+		length := int32(binary.BigEndian.Uint32(rows[end:]))
+		end += 4
+		if length == -1 {
+			continue
+		}
+		if length < 0 || int(length) > len(rows)-end {
+			return nil, nil, false
+		}
+		end += int(length)
+	}
+	return rows[:end], rows[end:], true
+}
+
+// rowTime reads a time of a row.
+func rowTime(row []byte, at int) flow.Time {
+	return flow.Time(int64(binary.BigEndian.Uint64(row[at:])))/1000 + epoch
+}
+
+// putInt8 and putInt2 write length and value.
+func putInt8(b []byte, v uint64) {
+	binary.BigEndian.PutUint32(b, 8)
+	binary.BigEndian.PutUint64(b[4:], v)
+}
+
+func putInt2(b []byte, v uint16) {
+	binary.BigEndian.PutUint32(b, 2)
+	binary.BigEndian.PutUint16(b[4:], v)
 }
 
 // Each field is its length in four octets and its value; -1 is null. Length and
@@ -215,11 +419,6 @@ func appendInt2NotZero(b []byte, v uint8) []byte {
 		return appendNull(b)
 	}
 	return appendInt2(b, uint16(v))
-}
-
-// appendTime writes a timestamptz: microseconds since 2000.
-func appendTime(b []byte, t flow.Time) []byte {
-	return appendInt8(b, uint64((t-epoch)*1000))
 }
 
 // appendInet4 and appendInet6 write an inet: PostgreSQL's own number of the

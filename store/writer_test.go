@@ -493,7 +493,7 @@ func TestLostAnswer(t *testing.T) {
 					}
 				}
 				// From here on the writer hears nothing any more.
-				if _, err := admin.Exec(ctx, "select pg_terminate_backend($1)", c.PgConn().PID()); err != nil {
+				if _, err := admin.Exec(ctx, "select pg_terminate_backend($1, 10000)", c.PgConn().PID()); err != nil {
 					t.Error(err)
 				}
 			})
@@ -844,7 +844,7 @@ func TestReport(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if _, err := admin.Exec(ctx, "select pg_terminate_backend($1)", c.PgConn().PID()); err != nil {
+			if _, err := admin.Exec(ctx, "select pg_terminate_backend($1, 10000)", c.PgConn().PID()); err != nil {
 				t.Error(err)
 			}
 			store.OnCommit(w, nil)
