@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,6 +46,35 @@ func pair(t *testing.T) {
 	} {
 		run(t, command)
 	}
+	joined(t, "a", "b")
+}
+
+// joined waits until what one interface sends comes in by the other: the kernel
+// takes its time to see the carrier, and drops frames until then.
+func joined(t *testing.T, from, to string) {
+	t.Helper()
+	ifi, err := findInterface(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(experimental), Ifindex: ifi.Index}); err != nil {
+		t.Fatal(err)
+	}
+	send := sender(t, from)
+	probe := frame(60, 0)
+	probe[0] = 6 // no frame of ours
+	for range 2000 {
+		send(probe)
+		if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10); n == 1 {
+			return
+		}
+	}
+	t.Fatalf("%s and %s do not come to be joined", from, to)
 }
 
 func run(t *testing.T, command string) {
@@ -57,6 +88,17 @@ func run(t *testing.T, command string) {
 	}
 }
 
+// bothWays runs a test with a ring and with a queue, each in a network of its
+// own.
+func bothWays(t *testing.T, test func(t *testing.T, c InterfaceConfig)) {
+	for _, noRing := range []bool{false, true} {
+		t.Run(map[bool]string{false: "ring", true: "queue"}[noRing], func(t *testing.T) {
+			pair(t)
+			test(t, InterfaceConfig{NoRing: noRing, Timeout: 20 * time.Millisecond})
+		})
+	}
+}
+
 func open(t *testing.T, name string, c InterfaceConfig) Source {
 	t.Helper()
 	s, err := OpenInterface(name, c)
@@ -64,6 +106,9 @@ func open(t *testing.T, name string, c InterfaceConfig) Source {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	if m, ok := As[Moder](s); !ok || m.Mode().Ring == c.NoRing || m.Mode().BufferBytes == 0 || c.NoRing && m.Mode().Reason == "" {
+		t.Errorf("%+v: %v", c, m.Mode())
+	}
 	return s
 }
 
@@ -137,9 +182,11 @@ func readAll(t *testing.T, s Source, n int, visit func(b []byte)) (read int) {
 }
 
 // Every frame sent is read, in order and whole, and the kernel counts no drop.
-func TestInterfaceEveryPacket(t *testing.T) {
-	pair(t)
-	s := open(t, "b", InterfaceConfig{Promiscuous: true, Timeout: 20 * time.Millisecond})
+func TestInterfaceEveryPacket(t *testing.T) { bothWays(t, testInterfaceEveryPacket) }
+
+func testInterfaceEveryPacket(t *testing.T, c InterfaceConfig) {
+	c.Promiscuous = true
+	s := open(t, "b", c)
 	send := sender(t, "a")
 	const n = 20000
 	go func() {
@@ -163,9 +210,10 @@ func TestInterfaceEveryPacket(t *testing.T) {
 }
 
 // A tag that the kernel takes off comes back, the outermost of two as well.
-func TestInterfaceVLAN(t *testing.T) {
-	pair(t)
-	s := open(t, "b", InterfaceConfig{Timeout: 20 * time.Millisecond})
+func TestInterfaceVLAN(t *testing.T) { bothWays(t, testInterfaceVLAN) }
+
+func testInterfaceVLAN(t *testing.T, c InterfaceConfig) {
+	s := open(t, "b", c)
 	send := sender(t, "a")
 	sent := [][]byte{
 		frame(60, 0, 0x8100_2007),
@@ -188,9 +236,11 @@ func TestInterfaceVLAN(t *testing.T) {
 }
 
 // What the snap length cuts off is cut, and the frame's length still told.
-func TestInterfaceSnapLen(t *testing.T) {
-	pair(t)
-	s := open(t, "b", InterfaceConfig{SnapLen: 68, Timeout: 20 * time.Millisecond})
+func TestInterfaceSnapLen(t *testing.T) { bothWays(t, testInterfaceSnapLen) }
+
+func testInterfaceSnapLen(t *testing.T, c InterfaceConfig) {
+	c.SnapLen = 68
+	s := open(t, "b", c)
 	sender(t, "a")(frame(1000, 0))
 	for {
 		b, ci, err := s.ZeroCopyReadPacketData()
@@ -205,11 +255,13 @@ func TestInterfaceSnapLen(t *testing.T) {
 }
 
 // What finds no room in the ring is counted: frames seen = read + dropped.
-func TestInterfaceDrops(t *testing.T) {
-	pair(t)
-	s := open(t, "b", InterfaceConfig{BufferBytes: 1, Timeout: 20 * time.Millisecond})
+func TestInterfaceDrops(t *testing.T) { bothWays(t, testInterfaceDrops) }
+
+func testInterfaceDrops(t *testing.T, c InterfaceConfig) {
+	c.BufferBytes = 1
+	s := open(t, "b", c)
 	send := sender(t, "a")
-	for i := range uint32(4000) { // twice what the smallest ring holds
+	for i := range uint32(4000) { // twice what the smallest ring holds, and the queue
 		send(frame(1400, i))
 	}
 	read := uint64(0)
@@ -239,24 +291,28 @@ func TestInterfaceIgnoreOutgoing(t *testing.T) {
 		want   int
 	}{{"both directions", false, 2}, {"incoming only", true, 1}} {
 		t.Run(tt.name, func(t *testing.T) {
-			pair(t)
-			s := open(t, "lo", InterfaceConfig{IgnoreOutgoing: tt.ignore, Timeout: 5 * time.Millisecond})
-			sender(t, "lo")(frame(60, 0))
-			if n := readAll(t, s, 3, func([]byte) {}); n != tt.want {
-				t.Errorf("frame came %d times, want %d", n, tt.want)
-			}
+			bothWays(t, func(t *testing.T, c InterfaceConfig) {
+				c.IgnoreOutgoing, c.Timeout = tt.ignore, 5*time.Millisecond
+				s := open(t, "lo", c)
+				sender(t, "lo")(frame(60, 0))
+				if n := readAll(t, s, 3, func([]byte) {}); n != tt.want {
+					t.Errorf("frame came %d times, want %d", n, tt.want)
+				}
+			})
 		})
 	}
 }
 
 // A quiet interface gives ErrTimeout, and Close ends a wait however long.
-func TestInterfaceQuiet(t *testing.T) {
-	pair(t)
-	s := open(t, "lo", InterfaceConfig{Timeout: 10 * time.Millisecond})
+func TestInterfaceQuiet(t *testing.T) { bothWays(t, testInterfaceQuiet) }
+
+func testInterfaceQuiet(t *testing.T, c InterfaceConfig) {
+	s := open(t, "lo", c)
 	if _, _, err := s.ZeroCopyReadPacketData(); err != ErrTimeout {
 		t.Errorf("quiet interface: %v", err)
 	}
-	s = open(t, "lo", InterfaceConfig{Timeout: time.Hour})
+	c.Timeout = time.Hour
+	s = open(t, "lo", c)
 	done := make(chan error)
 	go func() {
 		_, _, err := s.ZeroCopyReadPacketData()
@@ -276,9 +332,10 @@ func TestInterfaceQuiet(t *testing.T) {
 }
 
 // An interface that goes down says so, and goes on when it is up again.
-func TestInterfaceDown(t *testing.T) {
-	pair(t)
-	s := open(t, "b", InterfaceConfig{Timeout: 20 * time.Millisecond})
+func TestInterfaceDown(t *testing.T) { bothWays(t, testInterfaceDown) }
+
+func testInterfaceDown(t *testing.T, c InterfaceConfig) {
+	s := open(t, "b", c)
 	run(t, "ip link set dev b down")
 	var err error
 	for range 50 {
@@ -286,7 +343,7 @@ func TestInterfaceDown(t *testing.T) {
 			break
 		}
 	}
-	if !errors.Is(err, syscall.ENETDOWN) || !strings.Contains(err.Error(), "the interface went down") {
+	if !errors.Is(err, ErrTimeout) || !errors.Is(err, syscall.ENETDOWN) || !strings.Contains(err.Error(), "the interface went down") {
 		t.Fatalf("interface down: %v", err)
 	}
 	run(t, "ip link set dev b up")
@@ -298,6 +355,93 @@ func TestInterfaceDown(t *testing.T) {
 		}
 	}
 	t.Error("nothing came when the interface was up again")
+}
+
+// An interface that is removed ends the capture for good.
+func TestInterfaceRemoved(t *testing.T) {
+	bothWays(t, func(t *testing.T, c InterfaceConfig) {
+		s := open(t, "b", c)
+		run(t, "ip link del dev b")
+		for range 2 {
+			var err error
+			for range 50 {
+				if _, _, err = s.ZeroCopyReadPacketData(); err != nil && !errors.Is(err, ErrTimeout) {
+					break
+				}
+			}
+			if !errors.Is(err, syscall.ENODEV) || err.Error() != "capture: b: the interface was removed: no such device" {
+				t.Fatalf("interface removed: %v", err)
+			}
+		}
+	})
+}
+
+// The kernel runs the filter: what it does not want is not even counted. How much
+// it keeps is kept, and no more than the snap length.
+func TestInterfaceFilter(t *testing.T) {
+	bothWays(t, func(t *testing.T, c InterfaceConfig) {
+		c.Filter = program(t,
+			bpf.LoadAbsolute{Off: 12, Size: 2},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: experimental, SkipTrue: 1},
+			bpf.RetConstant{Val: 0},
+			bpf.LoadAbsolute{Off: 14, Size: 4}, // the number
+			bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 1},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: 1, SkipTrue: 1},
+			bpf.RetConstant{Val: 0},
+			bpf.RetConstant{Val: 262144})
+		c.SnapLen, c.IgnoreOutgoing = 100, true
+		s := open(t, "b", c)
+		send := sender(t, "a")
+		for i := range uint32(100) {
+			send(frame(200, i))
+		}
+		next := uint32(1)
+		readAll(t, s, 50, func(b []byte) {
+			if number := binary.BigEndian.Uint32(b[14:]); number != next || len(b) != 100 {
+				t.Fatalf("frame %d of %d octets, want %d", number, len(b), next)
+			}
+			next += 2
+		})
+		if st := s.Stats(); next != 101 || st != (Stats{Packets: 50}) {
+			t.Errorf("%d read, %+v", next/2, st)
+		}
+	})
+}
+
+func program(t testing.TB, instructions ...bpf.Instruction) []bpf.RawInstruction {
+	t.Helper()
+	raw, err := bpf.Assemble(instructions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// The interface is described by its number, its name and what it is called.
+func TestInterfaceDescription(t *testing.T) {
+	pair(t)
+	run(t, "ip link set dev b alias uplink-to-the-core")
+	s := open(t, "b", InterfaceConfig{Timeout: 20 * time.Millisecond})
+	ifi, err := findInterface("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, ok := As[Describer](s)
+	want := []Interface{{uint32(ifi.Index), "b", "uplink-to-the-core"}}
+	if !ok || !slices.Equal(d.Interfaces(), want) {
+		t.Errorf("%+v, want %+v", d.Interfaces(), want)
+	}
+	sender(t, "a")(frame(60, 0))
+	for range 50 {
+		b, ci, err := s.ZeroCopyReadPacketData()
+		if err == nil && ours(b) {
+			if ci.InterfaceIndex != ifi.Index {
+				t.Errorf("packet of interface %d, want %d", ci.InterfaceIndex, ifi.Index)
+			}
+			return
+		}
+	}
+	t.Error("nothing came")
 }
 
 // A device without an Ethernet header gives raw IP.

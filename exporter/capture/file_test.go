@@ -521,7 +521,7 @@ func TestReadAllocs(t *testing.T) {
 func BenchmarkRead(b *testing.B) {
 	for name := range loops(0) {
 		b.Run(name, func(b *testing.B) {
-			s, err := NewReader(loops(1 << 62)[name])
+			s, err := NewReader(loops(1 << 30)[name])
 			if err != nil {
 				b.Fatal(err)
 			}
