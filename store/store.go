@@ -21,6 +21,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -86,13 +87,25 @@ const connectTimeout = 10 * time.Second
 // DB is a database with our schema.
 type DB struct {
 	pool *pgxpool.Pool
-	// columns holds the type of each column of parts.flows, by name.
-	columns map[string]uint32
+	// unchecked is set by OpenAway until the schema was compared with ours.
+	unchecked atomic.Bool
+	config    *pgconn.Config
 }
 
 // Open connects to a database and checks that its schema is the one this binary
 // knows.
 func Open(ctx context.Context, dsn string) (*DB, error) {
+	return open(ctx, dsn, false)
+}
+
+// OpenAway is like Open, but a database that does not answer (ErrDown) is no
+// error: its schema is checked before the first batch is stored. It is for
+// writers with a spool, which can begin without the database.
+func OpenAway(ctx context.Context, dsn string) (*DB, error) {
+	return open(ctx, dsn, true)
+}
+
+func open(ctx context.Context, dsn string, away bool) (*DB, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, dsnError(err)
@@ -105,12 +118,27 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: open: %w", err)
 	}
-	db := &DB{pool: pool}
-	if err := db.check(ctx, &config.ConnConfig.Config); err != nil {
-		pool.Close()
-		return nil, err
+	db := &DB{pool: pool, config: &config.ConnConfig.Config}
+	if err := db.check(ctx); err != nil {
+		if !away || !errors.Is(err, ErrDown) {
+			pool.Close()
+			return nil, err
+		}
+		db.unchecked.Store(true)
 	}
 	return db, nil
+}
+
+// ready makes up for the check that OpenAway could not make.
+func (db *DB) ready(ctx context.Context) error {
+	if !db.unchecked.Load() {
+		return nil
+	}
+	if err := db.check(ctx); err != nil {
+		return err
+	}
+	db.unchecked.Store(false)
+	return nil
 }
 
 // Close waits until nobody uses the database any more and ends its connections.
@@ -128,7 +156,8 @@ func prepare(c *pgx.ConnConfig, dsn string) {
 }
 
 // check compares the schema with ours.
-func (db *DB) check(ctx context.Context, c *pgconn.Config) error {
+func (db *DB) check(ctx context.Context) error {
+	c := db.config
 	version, err := schemaVersion(ctx, db.pool)
 	if err != nil {
 		return connectError(err, c)
@@ -141,10 +170,11 @@ func (db *DB) check(ctx context.Context, c *pgconn.Config) error {
 	case version > want:
 		return newerError(c.Database, version)
 	}
-	if db.columns, err = flowsColumns(ctx, db.pool); err != nil {
+	columns, err := flowsColumns(ctx, db.pool)
+	if err != nil {
 		return connectError(err, c)
 	}
-	return checkColumns(db.columns)
+	return checkColumns(columns)
 }
 
 func newerError(database string, version int64) error {

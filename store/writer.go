@@ -274,6 +274,7 @@ func isAway(err error) bool {
 	}
 	c := code(err)
 	if len(c) < 2 {
+		// Also a schema that is not ours: somebody has to migrate, and all wait.
 		return true
 	}
 	switch c[:2] {
@@ -305,6 +306,9 @@ const trusting, searching care = false, true
 // attempt tries to store the batch, once. A batch without identifier is given
 // one, which assign, unless nil, is told before the batch is sent.
 func (w *Writer) attempt(ctx context.Context, b *batch, turn <-chan struct{}, how care, assign func(id int32) error) error {
+	if err := w.db.ready(ctx); err != nil {
+		return err
+	}
 	conn, err := w.db.pool.Acquire(ctx)
 	if err != nil {
 		return err
