@@ -175,8 +175,8 @@ func sum(recs []flow.Record) (packets, bytes uint64) {
 // balance fails unless the sums of a Summary do.
 func balance(t testing.TB, s Summary) {
 	t.Helper()
-	if s.Seen != s.Packets+s.Ignored+s.DuplicatesDropped {
-		t.Errorf("seen %d ≠ packets %d + ignored %d + dropped %d", s.Seen, s.Packets, s.Ignored, s.DuplicatesDropped)
+	if s.Seen != s.Packets+s.Ignored+s.DuplicatesDropped+s.SampledOut {
+		t.Errorf("seen %d ≠ packets %d + ignored %d + dropped %d + sampled out %d", s.Seen, s.Packets, s.Ignored, s.DuplicatesDropped, s.SampledOut)
 	}
 	if got := s.Records - s.Split + s.NotSentBy.NotExpressible + s.NotSentBy.TooLong; s.Flows != got {
 		t.Errorf("flows %d ≠ %d = records %d - split %d + not expressible %d + too long %d",
@@ -359,8 +359,10 @@ func TestSendingIsBehind(t *testing.T) {
 		src.frames = append(src.frames, frame{at: time.Now(), data: ethernet("10.0.0.1", "10.0.0.2", uint16(i), 53, 10)})
 	}
 	src.frames = append(src.frames, frame{err: io.EOF})
-	m := newMetering(&Config{Source: src, Live: true, Meter: small}, full, empty, &ledger{})
-	if err := m.run(context.Background(), new(atomic.Bool)); err != nil {
+	c := Config{Source: src, Live: true}
+	m := newMetering(&c, small, full, empty, &ledger{})
+	lanes := []lane{newLane(m, true)}
+	if err := newReading(&c, src, nil, meter.NewHash(), lanes, &ledger{}).run(context.Background(), new(atomic.Bool)); err != nil {
 		t.Fatal(err)
 	}
 
@@ -435,12 +437,12 @@ func TestLedgerBalances(t *testing.T) {
 	for _, err := range []error{
 		syscall.EMSGSIZE, syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENOBUFS, syscall.EPERM,
 	} {
-		var m meteringCounts
-		m.meter.Ended[flow.EndIdleTimeout] = 7
+		var m meter.Stats
+		m.Ended[flow.EndIdleTimeout] = 7
 		d := &destination{name: "a"}
 		d.counts.fail(err, 7)
 		l := &ledger{}
-		l.metered(&m)
+		l.metered(l.meter(), &m)
 		l.sent(&sendingCounts{messages: 1, records: 7}, []*destination{d})
 		s := l.summary()
 		balance(t, s)

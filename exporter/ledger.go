@@ -14,11 +14,12 @@ import (
 
 // Summary is what Run did. Its sums balance:
 //
-//	Seen    = Packets + Ignored + DuplicatesDropped
+//	Seen    = Packets + Ignored + DuplicatesDropped + SampledOut
 //	Flows   = Records − Split + NotSentBy.NotExpressible + NotSentBy.TooLong
 //	Records = Destination.Records + Destination.NotSent, of each destination
 type Summary struct {
-	// Seen is how many frames the Source gave.
+	// Seen is how many frames the Source gave; one that the kernel put together
+	// of several counts as these.
 	Seen uint64 `json:"seen"`
 	// Packets and Bytes are what was metered: IP packets, and their octets as
 	// their headers state them.
@@ -31,6 +32,8 @@ type Summary struct {
 	// how many of them were left out for it; the others are among Packets.
 	Duplicates        uint64 `json:"duplicates"`
 	DuplicatesDropped uint64 `json:"duplicates_dropped"`
+	// SampledOut is how many packets were not selected by sampling.
+	SampledOut uint64 `json:"sampled_out"`
 	// Flows is how many flow records were made.
 	Flows uint64 `json:"flows"`
 	// Records and Messages are what was made of them for each destination; Split
@@ -44,6 +47,9 @@ type Summary struct {
 	// FragmentsUnknown is how many fragments have no ports because their first
 	// was not seen before them.
 	FragmentsUnknown uint64 `json:"fragments_unknown"`
+	// Filtered is how many frames a filter in this process left out, before they
+	// were Seen; of what a filter in the kernel leaves out nobody knows.
+	Filtered uint64 `json:"filtered"`
 	// KernelDrops is how many packets the kernel had no room for.
 	KernelDrops uint64 `json:"kernel_drops"`
 	// NotSent is how many records did not leave, summed over destinations,
@@ -60,22 +66,35 @@ type Ignored struct {
 	Truncated uint64 `json:"truncated"`
 	Malformed uint64 `json:"malformed"`
 	LinkType  uint64 `json:"link_type"`
+	// OwnExport: messages that this process sent itself, seen on the interface.
+	OwnExport uint64 `json:"own_export"`
 }
 
-func (i *Ignored) count(err error) {
+func (i *Ignored) count(err error, frames uint32) {
+	n := uint64(frames)
 	switch {
 	case errors.Is(err, packet.ErrNotIP):
-		i.NotIP++
+		i.NotIP += n
 	case errors.Is(err, packet.ErrTruncated):
-		i.Truncated++
+		i.Truncated += n
 	case errors.Is(err, packet.ErrLinkType):
-		i.LinkType++
+		i.LinkType += n
 	default:
-		i.Malformed++
+		i.Malformed += n
 	}
 }
 
-func (i *Ignored) sum() uint64 { return i.NotIP + i.Truncated + i.Malformed + i.LinkType }
+func (i *Ignored) sum() uint64 {
+	return i.NotIP + i.Truncated + i.Malformed + i.LinkType + i.OwnExport
+}
+
+func (i *Ignored) add(j *Ignored) {
+	i.NotIP += j.NotIP
+	i.Truncated += j.Truncated
+	i.Malformed += j.Malformed
+	i.LinkType += j.LinkType
+	i.OwnExport += j.OwnExport
+}
 
 // NotSent counts records that did not leave, by cause.
 type NotSent struct {
@@ -119,15 +138,28 @@ type Destination struct {
 	NotSent  uint64 `json:"not_sent"`
 }
 
-// meteringCounts are counted by metering, sendingCounts and deliveryCounts by
-// sending, without a lock; the ledger has copies.
-type meteringCounts struct {
-	seen        uint64
-	ignored     Ignored
-	duplicates  uint64
-	dropped     uint64
-	meter       meter.Stats
-	kernelDrops uint64
+// readingCounts are counted by reading, meter.Stats by metering, sendingCounts
+// and deliveryCounts by sending, without a lock; the ledger has copies.
+type readingCounts struct {
+	seen             uint64
+	ignored          Ignored
+	duplicates       uint64
+	dropped          uint64
+	sampledOut       uint64
+	fragmentsUnknown uint64
+	filtered         uint64
+	kernelDrops      uint64
+}
+
+func (c *readingCounts) add(d *readingCounts) {
+	c.seen += d.seen
+	c.ignored.add(&d.ignored)
+	c.duplicates += d.duplicates
+	c.dropped += d.dropped
+	c.sampledOut += d.sampledOut
+	c.fragmentsUnknown += d.fragmentsUnknown
+	c.filtered += d.filtered
+	c.kernelDrops += d.kernelDrops
 }
 
 type sendingCounts struct {
@@ -157,20 +189,53 @@ func (d *deliveryCounts) fail(err error, records int) {
 	}
 }
 
-// ledger holds what both goroutines have reported, for Summary and for
+// ledger holds what all goroutines have reported, for Summary and for
 // Prometheus, whose Collector it is.
 type ledger struct {
-	mu       sync.Mutex
-	metering meteringCounts
-	sending  sendingCounts
-	to       []Destination
-	notSent  NotSent
+	mu        sync.Mutex
+	readings  []readingCounts
+	meterings []meter.Stats
+	sending   sendingCounts
+	to        []Destination
+	notSent   NotSent
 }
 
-func (l *ledger) metered(c *meteringCounts) {
+// reader and meter return the number of one that is new.
+func (l *ledger) reader() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.metering = *c
+	l.readings = append(l.readings, readingCounts{})
+	return len(l.readings) - 1
+}
+
+func (l *ledger) meter() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.meterings = append(l.meterings, meter.Stats{})
+	return len(l.meterings) - 1
+}
+
+func (l *ledger) read(number int, c *readingCounts) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.readings[number] = *c
+}
+
+func (l *ledger) metered(number int, s *meter.Stats) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.meterings[number] = *s
+}
+
+// sums returns the sums over all readings and all meterings.
+func (l *ledger) sums() (r readingCounts, m meter.Stats) {
+	for i := range l.readings {
+		r.add(&l.readings[i])
+	}
+	for i := range l.meterings {
+		m.Add(&l.meterings[i])
+	}
+	return r, m
 }
 
 func (l *ledger) sent(c *sendingCounts, to []*destination) {
@@ -188,15 +253,17 @@ func (l *ledger) sent(c *sendingCounts, to []*destination) {
 func (l *ledger) summary() Summary {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	m, s := &l.metering, &l.sending
+	r, m := l.sums()
+	s := &l.sending
 	return Summary{
-		Seen: m.seen, Packets: m.meter.Packets, Bytes: m.meter.Bytes,
-		Ignored: m.ignored.sum(), IgnoredBy: m.ignored,
-		Duplicates: m.duplicates, DuplicatesDropped: m.dropped,
-		Flows: m.meter.Records(), Records: s.records, Messages: s.messages, Split: s.split,
-		Evicted:          m.meter.Ended[flow.EndLackOfResources],
-		FragmentsUnknown: m.meter.FragmentsUnknown,
-		KernelDrops:      m.kernelDrops,
+		Seen: r.seen, Packets: m.Packets, Bytes: m.Bytes,
+		Ignored: r.ignored.sum(), IgnoredBy: r.ignored,
+		Duplicates: r.duplicates, DuplicatesDropped: r.dropped, SampledOut: r.sampledOut,
+		Flows: m.Records(), Records: s.records, Messages: s.messages, Split: s.split,
+		Evicted:          m.Ended[flow.EndLackOfResources],
+		FragmentsUnknown: r.fragmentsUnknown,
+		Filtered:         r.filtered,
+		KernelDrops:      r.kernelDrops,
 		NotSent:          l.notSent.sum(), NotSentBy: l.notSent,
 		Destinations: append([]Destination(nil), l.to...),
 	}
@@ -209,6 +276,8 @@ var (
 	descIgnored     = describe("ignored_packets_total", "Frames not metered, by cause.", "cause")
 	descDuplicates  = describe("duplicates_total", "Packets recognised as copies.")
 	descDropped     = describe("duplicates_dropped_total", "Copies that were not metered.")
+	descSampledOut  = describe("sampled_out_total", "Packets that sampling did not select.")
+	descFiltered    = describe("filtered_packets_total", "Frames that a filter in this process left out.")
 	descKernelDrops = describe("kernel_drops_total", "Packets the kernel had no room for.")
 	descLive        = describe("live_flows", "Flows in the cache.")
 	descFlows       = describe("flows_total", "Flow records made, by the reason they ended.", "reason")
@@ -228,31 +297,35 @@ func (l *ledger) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCol
 // Collect implements prometheus.Collector.
 func (l *ledger) Collect(ch chan<- prometheus.Metric) {
 	l.mu.Lock()
-	m, s, not := l.metering, l.sending, l.notSent
+	r, m := l.sums()
+	s, not := l.sending, l.notSent
 	l.mu.Unlock()
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	counter(descPackets, m.meter.Packets)
-	counter(descBytes, m.meter.Bytes)
-	counter(descIgnored, m.ignored.NotIP, "not_ip")
-	counter(descIgnored, m.ignored.Truncated, "truncated")
-	counter(descIgnored, m.ignored.Malformed, "malformed")
-	counter(descIgnored, m.ignored.LinkType, "link_type")
-	counter(descDuplicates, m.duplicates)
-	counter(descDropped, m.dropped)
-	counter(descKernelDrops, m.kernelDrops)
-	ch <- prometheus.MustNewConstMetric(descLive, prometheus.GaugeValue, float64(m.meter.Live))
-	for _, r := range []struct {
+	counter(descPackets, m.Packets)
+	counter(descBytes, m.Bytes)
+	counter(descIgnored, r.ignored.NotIP, "not_ip")
+	counter(descIgnored, r.ignored.Truncated, "truncated")
+	counter(descIgnored, r.ignored.Malformed, "malformed")
+	counter(descIgnored, r.ignored.LinkType, "link_type")
+	counter(descIgnored, r.ignored.OwnExport, "own_export")
+	counter(descSampledOut, r.sampledOut)
+	counter(descFiltered, r.filtered)
+	counter(descDuplicates, r.duplicates)
+	counter(descDropped, r.dropped)
+	counter(descKernelDrops, r.kernelDrops)
+	ch <- prometheus.MustNewConstMetric(descLive, prometheus.GaugeValue, float64(m.Live))
+	for _, e := range []struct {
 		reason flow.EndReason
 		label  string
 	}{
 		{flow.EndIdleTimeout, "idle"}, {flow.EndActiveTimeout, "active"}, {flow.EndOfFlow, "end"},
 		{flow.EndForced, "forced"}, {flow.EndLackOfResources, "evicted"},
 	} {
-		counter(descFlows, m.meter.Ended[r.reason], r.label)
+		counter(descFlows, m.Ended[e.reason], e.label)
 	}
-	counter(descFragments, m.meter.FragmentsUnknown)
+	counter(descFragments, r.fragmentsUnknown)
 	counter(descRecords, s.records)
 	counter(descMessages, s.messages)
 	counter(descNotSent, not.NotExpressible, "not_expressible")

@@ -1,27 +1,20 @@
 package exporter
 
 import (
-	"context"
-	"errors"
-	"io"
-	"sync/atomic"
-	"time"
-
-	"flowtally/exporter/capture"
 	"flowtally/exporter/meter"
-	"flowtally/exporter/packet"
 	"flowtally/flow"
 )
 
 const (
-	// batchRecords and batches are what stands between the two goroutines: 1.4 MB.
+	// batchRecords and batches are what stands between metering and sending:
+	// 1.6 MB.
 	batchRecords = 512
 	batches      = 16
 	// hold is how long a record may wait for others to share its message with.
 	hold = flow.Second
-	// reportPackets is after how many packets the ledger is brought up to date,
+	// reportBlocks is after how many blocks the ledger is brought up to date,
 	// besides once a second.
-	reportPackets = 4096
+	reportBlocks = 16
 )
 
 // batch is what metering hands to sending: records, the time to date their
@@ -33,17 +26,10 @@ type batch struct {
 	flush   bool
 }
 
-// metering reads packets and ends flows. It is one goroutine's.
+// metering counts packets and ends flows. It is one goroutine's.
 type metering struct {
-	source  capture.Source
-	inIf    uint32
-	live    bool
-	started time.Time
-	decoder *packet.Decoder
-	meter   *meter.Process
-
-	copies     meter.Duplicates
-	dropCopies bool
+	live  bool
+	meter *meter.Process
 
 	full  chan<- batch
 	empty <-chan []flow.Record
@@ -54,69 +40,52 @@ type metering struct {
 	waiting bool          // records wait, here or in sending, the first one
 	oldest  flow.Time     // since oldest
 
-	counts   meteringCounts
 	ledger   *ledger
+	number   int // among the ledger's meterings
 	reported flow.Time
+	blocks   int
 }
 
-func newMetering(c *Config, full chan<- batch, empty <-chan []flow.Record, l *ledger) *metering {
-	m := &metering{
-		source: c.Source, inIf: c.InIf, live: c.Live, started: time.Now(),
-		decoder: packet.NewDecoder(), meter: meter.New(c.Meter), dropCopies: c.DropDuplicates,
-		full: full, empty: empty, records: <-empty, ledger: l,
+func newMetering(c *Config, cache meter.Config, full chan<- batch, empty <-chan []flow.Record, l *ledger) *metering {
+	return &metering{
+		live: c.Live, meter: meter.New(cache),
+		full: full, empty: empty, records: <-empty, ledger: l, number: l.meter(),
 	}
-	if m.live {
-		m.clock = flow.TimeOf(m.started)
-		m.boot = m.clock.Floor(flow.Second)
-	}
-	return m
 }
 
-// wall is the wall clock, as it was at the start and has run since: somebody who
-// sets it back keeps no flow alive.
-func (m *metering) wall() flow.Time { return flow.TimeOf(m.started.Add(time.Since(m.started))) }
+// run counts the packets that come over a lane until that is closed, and then
+// ends all flows.
+func (m *metering) run(l lane) {
+	for b := range l.full {
+		m.block(b)
+		l.empty <- b
+	}
+	m.finish()
+}
 
-// run meters until the source ends or breaks off, or ctx ends, which sets stop.
-func (m *metering) run(ctx context.Context, stop *atomic.Bool) error {
-	var p packet.Packet
-	for !stop.Load() {
-		data, ci, err := m.source.ZeroCopyReadPacketData()
-		switch {
-		case err == nil:
-		case errors.Is(err, capture.ErrTimeout):
-			if m.live {
-				m.advance(m.wall())
-			}
-			continue
-		case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF), ctx.Err() != nil:
-			return nil
-		default:
-			return err
+// block counts the packets of b and ends the flows that are due until then.
+func (m *metering) block(b *block) {
+	m.boot = b.boot
+	for obs := b.packets; len(obs) > 0; {
+		m.advance(obs[0].Clock)
+		until := m.oldest + hold
+		if !m.waiting {
+			until = meter.MaxTime
 		}
-
-		now := max(0, min(flow.TimeOf(ci.Timestamp), meter.MaxTime))
-		if m.counts.seen == 0 && !m.live {
-			m.boot = now.Floor(flow.Second)
+		if m.meter.Due() <= m.clock {
+			until = meter.MaxTime + 1 // sending is behind: what is due stays
 		}
-		m.counts.seen++
-		m.advance(now)
-		if err := m.decoder.Decode(&p, m.source.LinkType(), data); err != nil {
-			m.counts.ignored.count(err)
-			continue
-		}
-		if m.copies.Seen(&p, data[p.Offset:], now) {
-			m.counts.duplicates++
-			if m.dropCopies {
-				m.counts.dropped++
-				continue
-			}
-		}
-		p.InIf = m.inIf
 		m.room(true)
-		m.records = m.meter.Observe(m.records, &p, now)
+		var n int
+		m.records, n = m.meter.Count(m.records, obs, until)
+		m.clock = max(m.clock, obs[n-1].Clock)
 		m.filled(m.clock)
+		obs = obs[n:]
 	}
-	return nil
+	m.advance(b.clock)
+	if m.blocks++; m.blocks%reportBlocks == 0 || m.clock-m.reported >= flow.Second {
+		m.report()
+	}
 }
 
 // advance moves the clock to now: flows that have become due end, in batches
@@ -146,9 +115,6 @@ func (m *metering) advance(now flow.Time) {
 		m.filled(due)
 	}
 	m.clock = max(m.clock, now)
-	if m.clock-m.reported >= flow.Second || m.counts.seen%reportPackets == 0 {
-		m.report()
-	}
 }
 
 // filled notes that records may have come in, due at the given time.
@@ -158,10 +124,10 @@ func (m *metering) filled(due flow.Time) {
 	}
 }
 
-// room makes room for at least one record; without block it says whether it
-// could.
+// room makes room for the records that a packet may end, two; without block it
+// says whether it could.
 func (m *metering) room(block bool) bool {
-	return len(m.records) < batchRecords || m.hand(m.clock, false, block)
+	return len(m.records) <= batchRecords-2 || m.hand(m.clock, false, block)
 }
 
 // hand hands the batch over, dated at. Without block it says whether it could.
@@ -185,9 +151,6 @@ func (m *metering) hand(at flow.Time, flush, block bool) bool {
 
 // finish ends all flows and hands over what is left.
 func (m *metering) finish() {
-	if m.live {
-		m.clock = max(m.clock, m.wall())
-	}
 	for {
 		m.room(true)
 		n := len(m.records)
@@ -203,8 +166,6 @@ func (m *metering) finish() {
 // report brings the ledger up to date.
 func (m *metering) report() {
 	m.reported = m.clock
-	m.counts.meter = m.meter.Stats()
-	// A source that was closed may have forgotten.
-	m.counts.kernelDrops = max(m.counts.kernelDrops, m.source.Stats().Drops)
-	m.ledger.metered(&m.counts)
+	stats := m.meter.Stats()
+	m.ledger.metered(m.number, &stats)
 }

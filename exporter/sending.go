@@ -38,6 +38,7 @@ type sending struct {
 	pending []flow.Record // prepared records that wait for a message
 	fill    int           // so many fill a message
 	message []byte
+	at      flow.Time // what the last message was dated
 	counts  sendingCounts
 }
 
@@ -48,7 +49,7 @@ func newSending(ctx context.Context, c *Config) (*sending, error) {
 		return nil, errors.New("no destination to send to")
 	}
 	s := &sending{
-		config: netflow.EncoderConfig{Version: c.Version, Domain: c.Domain, MaxMessage: c.MaxMessage},
+		config: netflow.EncoderConfig{Version: c.Version, Domain: c.Domain, MaxMessage: c.MaxMessage, SamplingRate: c.Sample},
 		pace:   newPacer(c.Pace, time.Now, time.Sleep),
 	}
 	if _, err := netflow.NewEncoder(s.config); err != nil {
@@ -76,6 +77,22 @@ func (s *sending) close() {
 	}
 }
 
+// stream is one direction of a conversation over UDP.
+type stream struct {
+	src, dst         flow.Addr
+	srcPort, dstPort uint16
+}
+
+// streams returns what the sockets send, as a capture sees it.
+func (s *sending) streams() []stream {
+	var own []stream
+	for _, d := range s.to {
+		from, to := d.conn.LocalAddr().(*net.UDPAddr).AddrPort(), d.conn.RemoteAddr().(*net.UDPAddr).AddrPort()
+		own = append(own, stream{flow.AddrFrom(from.Addr()), flow.AddrFrom(to.Addr()), from.Port(), to.Port()})
+	}
+	return own
+}
+
 // run sends what comes over full until that is closed.
 func (s *sending) run(full <-chan batch, empty chan<- []flow.Record, l *ledger) {
 	for b := range full {
@@ -94,7 +111,9 @@ func (s *sending) run(full <-chan batch, empty chan<- []flow.Record, l *ledger) 
 			}
 		}
 		empty <- b.records[:0]
-		s.send(b.at, b.flush)
+		// Several meters are not equally far.
+		s.at = max(s.at, b.at)
+		s.send(s.at, b.flush)
 		l.sent(&s.counts, s.to)
 	}
 	for _, d := range s.to {

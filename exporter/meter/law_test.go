@@ -182,7 +182,9 @@ func TestLaws(t *testing.T) {
 				}
 			}
 			// Records due at the same time come in any order.
-			key := func(a, b flow.Record) int { return cmp.Or(cmp.Compare(a.SrcPort, b.SrcPort), cmp.Compare(a.Protocol, b.Protocol)) }
+			key := func(a, b flow.Record) int {
+				return cmp.Or(cmp.Compare(a.SrcPort, b.SrcPort), cmp.Compare(a.Protocol, b.Protocol))
+			}
 			for i := 0; i < len(dues) && len(got) == len(want); {
 				j := i
 				for j < len(dues) && dues[j] == dues[i] {
@@ -237,7 +239,7 @@ func TestLaws(t *testing.T) {
 						Key: k.Key, Hash: c.Hash.Of(&k.Key), Octets: k.Length, Packets: 1,
 						TCPFlags: k.TCPFlags, At: now, Clock: max(m.clock, now),
 					}
-					recs, n := p.Count(make([]flow.Record, 0, 2), []Observation{o})
+					recs, n := p.Count(make([]flow.Record, 0, 2), []Observation{o}, MaxTime)
 					if n != 1 {
 						t.Fatalf("counted %d packets of one", n)
 					}

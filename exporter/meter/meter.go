@@ -108,6 +108,17 @@ type Stats struct {
 	FragmentsUnknown uint64
 }
 
+// Add adds the counts of another Process.
+func (s *Stats) Add(o *Stats) {
+	s.Live += o.Live
+	s.Packets += o.Packets
+	s.Bytes += o.Bytes
+	for i := range s.Ended {
+		s.Ended[i] += o.Ended[i]
+	}
+	s.FragmentsUnknown += o.FragmentsUnknown
+}
+
 // Records returns how many records have ended, for whatever reason.
 func (s *Stats) Records() uint64 {
 	var n uint64
@@ -168,14 +179,21 @@ func (p *Process) Observe(dst []flow.Record, pkt *packet.Packet, now flow.Time) 
 }
 
 // Count counts packets to their flows, in their order, and appends to dst the
-// records they ended, as Observe does for one; it stops behind a packet that
-// leaves dst with room for less than two, and returns how many it counted. dst
-// must have room for two.
-func (p *Process) Count(dst []flow.Record, obs []Observation) ([]flow.Record, int) {
+// records they ended, as Observe does for one. It returns how many it counted:
+// at least one, and no further than
+//
+//   - a packet after which dst has room for less than two records, which it must
+//     have had,
+//   - the last packet before the clock reaches until, or a time when a flow is
+//     due, so that the caller can Expire; with until above MaxTime neither.
+func (p *Process) Count(dst []flow.Record, obs []Observation, until flow.Time) ([]flow.Record, int) {
 	for done := 0; done < len(obs); {
 		some := obs[done:min(done+lookahead, len(obs))]
 		p.fetched += p.cache.fetch(some)
 		for i := range some {
+			if o := &some[i]; until <= MaxTime && o.Clock >= min(until, p.wheel.soon) && done+i > 0 {
+				return dst, done + i
+			}
 			dst = p.count(dst, &some[i])
 			if cap(dst)-len(dst) < 2 {
 				return dst, done + i + 1
@@ -242,12 +260,18 @@ func (p *Process) ExpireN(dst []flow.Record, now flow.Time, n int) []flow.Record
 		dst = p.appendRecord(dst, e, p.reason(e))
 		p.drop(i)
 	}
+	p.wheel.soon = p.next()
 	return dst
 }
 
 // Due returns a time before which no flow is due, so that Expire would do
 // nothing until then; a time after MaxTime when no flow lives.
 func (p *Process) Due() flow.Time {
+	p.wheel.soon = p.next()
+	return p.wheel.soon
+}
+
+func (p *Process) next() flow.Time {
 	if p.cache.live == 0 {
 		return MaxTime + flow.MaxDuration
 	}

@@ -12,9 +12,8 @@ type Observation struct {
 	// Octets are those of the IP packet as its header states them, of all
 	// Packets together; Packets is 1, or how many segments a super-packet stands
 	// for.
-	Octets   uint32
-	Packets  uint16
-	TCPFlags flow.TCPFlags
+	Octets, Packets uint32
+	TCPFlags        flow.TCPFlags
 	// Copy says that the packet is a copy of another (see Duplicates).
 	Copy bool
 	// At is when the packet was seen, between 0 and MaxTime. Clock is the latest

@@ -29,6 +29,10 @@ type wheel struct {
 	heads    [slots]uint32
 	occupied [slots / 64]uint64
 	heap     []dueFlow
+
+	// soon is a time before which no flow is due, as of when it was last asked
+	// for, and as of every flow filed since.
+	soon flow.Time
 }
 
 // dueFlow is a flow in the heap and the time it is filed under.
@@ -52,6 +56,7 @@ func (w *wheel) init(horizon flow.Time) {
 func (w *wheel) file(c *cache, i uint32, due flow.Time) {
 	e := &c.entries[i]
 	n := due >> w.shift
+	w.soon = min(w.soon, due)
 	if n < w.pos {
 		e.slot = inHeap
 		w.heap = append(w.heap, dueFlow{due, i})
@@ -76,6 +81,7 @@ func (w *wheel) advance(c *cache, i uint32, due flow.Time) {
 	if e.slot == inHeap {
 		if at := int(c.links[i].prev); due < w.heap[at].due {
 			w.heap[at].due = due
+			w.soon = min(w.soon, due)
 			w.up(c, at)
 		}
 		return

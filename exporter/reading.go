@@ -1,0 +1,284 @@
+package exporter
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"flowtally/exporter/capture"
+	"flowtally/exporter/meter"
+	"flowtally/exporter/packet"
+	"flowtally/flow"
+)
+
+const (
+	// readPackets is how many packets are taken from a Source at once.
+	readPackets = 64
+	// blockPackets is how many packets go over to a meter at once, blocks how
+	// many such blocks there are for each meter: 180 KB, so that they stay in the
+	// caches.
+	blockPackets = 256
+	blocks       = 8
+	// liveBlock and fileBlock are after how long, on the packets' clock, a block
+	// goes over that is not full.
+	liveBlock = 100 * flow.Millisecond
+	fileBlock = flow.Second
+)
+
+// block is what reading hands to metering: packets, and the clock behind them.
+type block struct {
+	packets []meter.Observation
+	clock   flow.Time
+	boot    flow.Time
+}
+
+// reading reads the packets of one Source, says what they are, and hands each to
+// the meter that has its flow. It is one goroutine's.
+type reading struct {
+	source    capture.Batcher
+	described bool // the Source's interfaces have numbers of their own
+	inIf      uint32
+	live      bool
+	started   time.Time
+	decoder   *packet.Decoder
+	fragments meter.Fragments
+	hash      meter.Hash
+	own       []stream
+	sampler   sampler
+
+	copies     meter.Duplicates
+	dropCopies bool
+
+	meters []lane
+	every  flow.Time // blocks go over at least so often
+	gone   flow.Time // when they last did
+
+	clock  flow.Time // the latest time there was
+	boot   flow.Time
+	counts readingCounts
+	ledger *ledger
+	number int // among the ledger's readings
+}
+
+// lane is the way to one meter: the block that is being filled, and where it
+// goes. Without a goroutine at its other end, the metering is done on the spot.
+type lane struct {
+	block *block
+	full  chan *block
+	empty chan *block
+	here  *metering
+}
+
+// newLane returns a lane to m, which works in a goroutine of its own or, with
+// here, in that of the reading.
+func newLane(m *metering, here bool) lane {
+	fresh := func() *block { return &block{packets: make([]meter.Observation, 0, blockPackets)} }
+	if here {
+		return lane{block: fresh(), here: m}
+	}
+	l := lane{block: fresh(), full: make(chan *block, blocks), empty: make(chan *block, blocks)}
+	for range blocks - 1 {
+		l.empty <- fresh()
+	}
+	return l
+}
+
+func newReading(c *Config, source capture.Source, own []stream, hash meter.Hash, meters []lane, l *ledger) *reading {
+	_, described := capture.As[capture.Describer](source)
+	r := &reading{
+		source: capture.Batch(source), described: described, inIf: c.InIf, live: c.Live, started: time.Now(),
+		decoder: packet.NewDecoder(), hash: hash, sampler: newSampler(c.Sample, c.SampleRandom),
+		dropCopies: c.DropDuplicates, meters: meters, every: fileBlock, ledger: l, number: l.reader(),
+	}
+	if r.live {
+		r.own, r.every = own, liveBlock
+		r.clock = flow.TimeOf(r.started)
+		r.boot = r.clock.Floor(flow.Second)
+		r.gone = r.clock
+	}
+	return r
+}
+
+// wall is the wall clock, as it was at the start and has run since: somebody who
+// sets it back keeps no flow alive.
+func (r *reading) wall() flow.Time { return flow.TimeOf(r.started.Add(time.Since(r.started))) }
+
+// run reads until the source ends or breaks off, or ctx ends, which sets stop.
+// Then the last block has gone over to each meter, and its lane is closed.
+func (r *reading) run(ctx context.Context, stop *atomic.Bool) error {
+	defer r.finish()
+	var packets [readPackets]capture.Packet
+	for !stop.Load() {
+		n, err := r.source.ReadBatch(packets[:])
+		for i := range packets[:n] {
+			r.packet(&packets[i])
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, capture.ErrTimeout):
+			if r.live {
+				r.clock = max(r.clock, r.wall())
+				r.goOver()
+			}
+		case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF), ctx.Err() != nil, stop.Load():
+			return nil
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reading) finish() {
+	if r.live {
+		r.clock = max(r.clock, r.wall())
+	}
+	r.goOver()
+	for i := range r.meters {
+		if l := &r.meters[i]; l.full != nil {
+			close(l.full)
+		}
+	}
+}
+
+// packet says what c is and lays it into the block of its meter.
+func (r *reading) packet(c *capture.Packet) {
+	// Nanoseconds before 1970 are cut to it.
+	now := flow.Time(max(c.Time, 0) / int64(time.Millisecond))
+	if r.counts.seen == 0 && !r.live {
+		r.boot = now.Floor(flow.Second)
+		r.gone = now
+	}
+	r.clock = max(r.clock, now)
+	if r.clock-r.gone >= r.every {
+		r.goOver()
+	}
+	segments := max(1, c.Segments)
+	r.counts.seen += uint64(segments)
+
+	var p packet.Packet
+	if err := r.decoder.Decode(&p, c.Link, c.Data); err != nil {
+		r.counts.ignored.count(err, segments)
+		return
+	}
+	if p.Protocol == flow.UDP && r.ours(&p.Key) {
+		r.counts.ignored.OwnExport += uint64(segments)
+		return
+	}
+	seen := r.copies.Seen(&p, c.Data[p.Offset:], now)
+	if seen {
+		r.counts.duplicates += uint64(segments)
+		if r.dropCopies {
+			r.counts.dropped += uint64(segments)
+			return
+		}
+	}
+	if !r.sampler.selects() {
+		r.counts.sampledOut += uint64(segments)
+		return
+	}
+	p.InIf = r.inIf
+	if r.described {
+		p.InIf = c.InIf
+	}
+	if p.IsFragment() && !r.fragments.Lend(&p.Key, &p, r.clock) {
+		r.counts.fragmentsUnknown++
+	}
+	octets := p.Length
+	if segments > 1 {
+		if p.Length <= 40 {
+			octets = p.Present // too long for its header to say
+		}
+		if c.Headers > p.Offset {
+			octets += (segments - 1) * (c.Headers - p.Offset)
+		}
+	}
+
+	hash := r.hash.Of(&p.Key)
+	l := &r.meters[0]
+	if len(r.meters) > 1 {
+		// The meters' tables use the lower bits.
+		l = &r.meters[uint64(hash)*uint64(len(r.meters))>>32]
+	}
+	n := len(l.block.packets)
+	l.block.packets = l.block.packets[:n+1]
+	o := &l.block.packets[n]
+	o.Key, o.Hash = p.Key, hash
+	o.Octets, o.Packets, o.TCPFlags, o.Copy = octets, segments, p.TCPFlags, seen
+	o.At, o.Clock = now, r.clock
+	if n+1 == blockPackets {
+		r.hand(l)
+	}
+}
+
+// ours reports whether key is one of our own export streams.
+func (r *reading) ours(key *flow.Key) bool {
+	for i := range r.own {
+		if s := &r.own[i]; s.srcPort == key.SrcPort && s.dstPort == key.DstPort && s.src == key.SrcAddr && s.dst == key.DstAddr {
+			return true
+		}
+	}
+	return false
+}
+
+// goOver hands all blocks over, also empty ones: they tell the time.
+func (r *reading) goOver() {
+	r.gone = r.clock
+	for i := range r.meters {
+		r.hand(&r.meters[i])
+	}
+	// A source that was closed may have forgotten.
+	stats := r.source.Stats()
+	r.counts.kernelDrops = max(r.counts.kernelDrops, stats.Drops)
+	r.counts.filtered = max(r.counts.filtered, stats.Filtered)
+	r.ledger.read(r.number, &r.counts)
+}
+
+// hand hands the block of one lane over.
+func (r *reading) hand(l *lane) {
+	b := l.block
+	b.clock, b.boot = r.clock, r.boot
+	if l.here != nil {
+		l.here.block(b)
+	} else {
+		l.full <- b
+		b = <-l.empty
+	}
+	b.packets = b.packets[:0]
+	l.block = b
+}
+
+// sampler selects one in every so many packets: the first (systematic
+// count-based selection, RFC 5475 §5.1) or, with random, any one of them (n out
+// of N with n = 1, §5.2.1).
+type sampler struct {
+	every, left, pick uint32
+	random            *rand.Rand
+}
+
+func newSampler(every uint32, random bool) sampler {
+	s := sampler{every: every}
+	if random {
+		s.random = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	return s
+}
+
+// selects reports whether the next packet is one that counts.
+func (s *sampler) selects() bool {
+	if s.every <= 1 {
+		return true
+	}
+	if s.left == 0 {
+		s.left = s.every
+		s.pick = s.every
+		if s.random != nil {
+			s.pick = 1 + s.random.Uint32N(s.every)
+		}
+	}
+	s.left--
+	return s.left+1 == s.pick
+}
