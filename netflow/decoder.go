@@ -488,7 +488,7 @@ func (w *work) fixed(t *template, pos, n int) {
 		recs[i] = w.proto
 	}
 	follow(t.ops[:t.direct], w.b, pos, t.size, recs, nil, &c)
-	if t.resolve == 0 && t.extra == nil {
+	if t.resolve == 0 && t.extra == nil && (w.opts == nil || w.opts.interfaces == nil) {
 		for i := range recs {
 			if isICMP(recs[i].Protocol) {
 				recs[i].SrcPort = 0
@@ -500,7 +500,7 @@ func (w *work) fixed(t *template, pos, n int) {
 		var s scratch
 		follow(t.ops[t.direct:], w.b, pos, 0, recs[i:i+1], &s, &c)
 		if t.extra != nil {
-			recs[i].Extra = t.extra.json(w.b, pos, nil)
+			recs[i].Extra = t.extra.json(w, w.b, pos, nil)
 		}
 		w.finish(t, &recs[i], &s)
 		pos += t.size
@@ -512,14 +512,14 @@ func (w *work) fixed(t *template, pos, n int) {
 func (w *work) complete(t *template, s *scratch, pos int) {
 	r := &w.dst[len(w.dst)-1]
 	if t.extra != nil {
-		r.Extra = t.extra.json(w.b, pos, nil)
+		r.Extra = t.extra.json(w, w.b, pos, nil)
 	}
 	w.finish(t, r, s)
 }
 
 // finish completes the record that was decoded last.
 func (w *work) finish(t *template, r *flow.Record, s *scratch) {
-	if t.resolve != 0 {
+	if t.resolve != 0 || w.opts != nil && w.opts.interfaces != nil {
 		c := w.clocks
 		var rev flow.Record
 		if t.finish(r, &rev, s, &c, w.opts) {
@@ -553,7 +553,7 @@ func (w *work) variable(t *template, r *reader, room int) (n int, why error) {
 			return n, errRecordCut
 		}
 		if t.extra != nil {
-			x.Extra = t.extra.json(w.b, 0, spans)
+			x.Extra = t.extra.json(w, w.b, 0, spans)
 		}
 		w.finish(t, x, &s)
 		n++
@@ -584,7 +584,7 @@ func (w *work) fields(t *template, r *reader, x []flow.Record, s *scratch, spans
 		}
 		one := [1]op{t.ops[i]}
 		if t.lengths[i] == variableLength {
-			one[0].end, one[0].mask = uint16(length), maskOf(length)
+			one[0].end, one[0].width, one[0].mask = uint16(length), uint16(length), maskOf(length)
 		}
 		follow(one[:], w.b, at, 0, x, s, &c)
 	}
@@ -595,8 +595,9 @@ func (w *work) fields(t *template, r *reader, x []flow.Record, s *scratch, spans
 // what they announce.
 func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error) {
 	var changed *domain
-	var next *options       // of changed
-	learn := t.resolve != 0 // it says something that we understand
+	var next *options // of changed
+	const sampling = resolveRate | resolveSelector | resolveInit
+	learn := t.resolve&sampling != 0 || t.init
 	for r.remaining() >= t.size {
 		if n >= room {
 			why = errRecordLimit
@@ -615,7 +616,10 @@ func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error
 			r.pos += t.size
 		}
 		n++
-		if !learn || s.scopeInterface != 0 {
+		if t.resolve&resolveTold != 0 {
+			w.describe(&s, &ignored[0])
+		}
+		if !learn {
 			continue
 		}
 		if next == nil {
@@ -636,25 +640,4 @@ func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error
 		w.setOptions(next)
 	}
 	return n, why
-}
-
-// learn takes over what an options record announces.
-func (o *options) learn(t *template, s *scratch, selectors int) {
-	if s.init > 0 {
-		o.init = s.init
-	}
-	rate := s.samplingRate(t.resolve&resolveSpace != 0)
-	switch {
-	case rate == 0:
-	case t.resolve&resolveSelector != 0:
-		if _, ok := o.selectors[s.selector]; !ok && len(o.selectors) >= selectors {
-			return
-		}
-		if o.selectors == nil {
-			o.selectors = make(map[uint64]uint32)
-		}
-		o.selectors[s.selector] = rate
-	default:
-		o.rate = rate
-	}
 }

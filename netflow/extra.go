@@ -58,7 +58,7 @@ func bearsMeaning(f fieldSpec, r rule) bool {
 		return false
 	}
 	switch r.slot {
-	case noSlot, slotBytes, slotPackets, slotVLAN, slotRevBytes, slotRevPackets:
+	case noSlot, slotBytes, slotPackets, slotVLAN, slotRevBytes, slotRevPackets, slotInIf, slotOutIf, slotSection:
 	default:
 		return false
 	}
@@ -147,7 +147,7 @@ func (p *extraPlan) prepare() {
 // json returns one JSON object with the fields whose octets are not all zero,
 // nil when all are. spans tells where each field of the template lies, and is
 // nil when the record, at pos, is of fixed length.
-func (p *extraPlan) json(b []byte, pos int, spans []span) []byte {
+func (p *extraPlan) json(w *work, b []byte, pos int, spans []span) []byte {
 	const stack = 32
 	var buf [stack][]byte
 	values := buf[:0]
@@ -197,11 +197,27 @@ func (p *extraPlan) json(b []byte, pos int, spans []span) []byte {
 			name = unnamed(f.pen, f.id)
 		}
 		out = appendMember(out, f, name, value)
+		if n, ok := naming[f.id]; ok && f.pen == 0 && f.nth == 1 && len(v) <= 8 && !p.has(n.kind) {
+			of := domainKey{w.m.Exporter.Domain, w.m.Version}
+			if s := w.d.store.name(w.m.Exporter.Addr, nameKey{of, n.kind, uintOf(v)}); s != "" {
+				out = appendMember(out, f, n.member, s)
+			}
+		}
 	}
 	if len(out) == 1 {
 		return nil
 	}
 	return append(out, '}')
+}
+
+// has reports whether an element of IANA's is among the fields.
+func (p *extraPlan) has(id uint16) bool {
+	for i := range p.fields {
+		if p.fields[i].pen == 0 && p.fields[i].id == id {
+			return true
+		}
+	}
+	return false
 }
 
 // appendMember appends a member of the object. An element that stands in the

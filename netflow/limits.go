@@ -44,6 +44,10 @@ type Limits struct {
 	// HoldTime how long they wait (default ten minutes).
 	HoldOctets, ExporterHoldOctets int
 	HoldTime                       flow.Time
+	// NameOctets bounds the names of applications and VRFs that options gave
+	// (default 8 MiB, each counted with 96 octets more), ExporterNameOctets
+	// those from one address (default 1 MiB). A name has at most 128.
+	NameOctets, ExporterNameOctets int
 	// Withdrawals says that Template Withdrawals are obeyed, as they must be
 	// where messages cannot overtake each other (RFC 7011 §8.1): in the Decoder
 	// of one TCP or TLS session.
@@ -67,6 +71,8 @@ func (l Limits) withDefaults() Limits {
 		{&l.MessageRecords, 8192},
 		{&l.HoldOctets, 16 << 20},
 		{&l.ExporterHoldOctets, 256 << 10},
+		{&l.NameOctets, 8 << 20},
+		{&l.ExporterNameOctets, 1 << 20},
 	} {
 		if *f.value <= 0 {
 			*f.value = f.def

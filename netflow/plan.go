@@ -48,7 +48,15 @@ const (
 	setEndDelta
 	setICMPLast // wants the protocol and the ports to be there
 
-	// What follows goes to the scratch and is resolved by finish.
+	// What follows goes to the scratch and is resolved by finish, or by those
+	// who read options.
+	setFrame
+	setIPHeader
+	setText
+	setSubject
+	setProcess
+	setTotal
+	setProbability
 	setSrc4Dual
 	setDst4Dual
 	setSrcMaskDual
@@ -112,7 +120,11 @@ func (s setter) phase() int {
 type op struct {
 	mask uint64
 	end  uint16 // first octet after the field, from the record's start
-	set  setter
+	// width is that of the field, for the setters of octets.
+	width uint16
+	set   setter
+	// slot is for the setters that serve several.
+	slot slot
 }
 
 // maskOf returns the mask of a field of width octets; wider fields keep their
@@ -186,6 +198,7 @@ type scratch struct {
 	srcMask4, dstMask4 uint8
 	version            uint8
 	icmp               uint16
+	icmpApart          bool
 	init               flow.Time
 	upStart, upEnd     uint32
 	duration           flow.Time
@@ -193,6 +206,17 @@ type scratch struct {
 	rate, interval, space, size, population uint64
 	selector                                uint64
 	scopeInterface                          uint64
+
+	// section is the beginning of a sampled packet.
+	section []byte
+	isFrame bool
+
+	// Of options: names, what they are of, and totals.
+	texts            [slotVRFName - slotInterfaceName + 1][]byte
+	application, vrf uint64
+	process          uint64
+	totals           [totals]uint64
+	said             Total
 
 	rev struct {
 		bytes, packets uint64
@@ -397,8 +421,10 @@ func follow(ops []op, b []byte, pos, size int, recs []flow.Record, s *scratch, c
 				}
 				end += size
 			}
+		case setFrame, setIPHeader, setText:
+			s.keep(o, b[end-int(o.width):end])
 		default:
-			s.set(o.set, load(b, end)&mask, c)
+			s.set(o, load(b, end)&mask, c)
 		}
 	}
 }
@@ -414,9 +440,32 @@ func direction(v uint64) uint8 {
 	return uint8(v) + 1
 }
 
+// keep keeps octets for finish. They are the message's, as long as the scratch
+// is in use.
+func (s *scratch) keep(o *op, b []byte) {
+	if o.set == setText {
+		s.texts[o.slot-slotInterfaceName] = b
+		return
+	}
+	s.section, s.isFrame = b, o.set == setFrame
+}
+
 // set keeps a value for finish.
-func (s *scratch) set(set setter, v uint64, c *clocks) {
-	switch set {
+func (s *scratch) set(o *op, v uint64, c *clocks) {
+	switch o.set {
+	case setSubject:
+		if o.slot == slotVRF {
+			s.vrf = v
+		} else {
+			s.application = v
+		}
+	case setProcess:
+		s.process = v
+	case setTotal:
+		s.totals[o.slot-slotTotals] = v
+		s.said |= 1 << (o.slot - slotTotals)
+	case setProbability:
+		s.rate = probability(v, int(o.width))
 	case setSrc4Dual:
 		s.src4 = uint32(v)
 	case setDst4Dual:
@@ -431,6 +480,7 @@ func (s *scratch) set(set setter, v uint64, c *clocks) {
 		s.icmp |= uint16(v)
 	case setICMPType:
 		s.icmp |= uint16(v) << 8
+		s.icmpApart = true // also when it is 0: some put an identifier in the port
 	case setICMPCode:
 		s.icmp |= uint16(v) & 0xff
 	case setInit:

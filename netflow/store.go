@@ -43,20 +43,23 @@ type domainKey struct {
 type store struct {
 	limits Limits
 
-	mu        sync.RWMutex
-	exporters map[flow.Addr]*exporter
-	templates int // of all exporters
-	octets    int
-	domains   int
-	learned   uint64 // templates ever added
+	mu         sync.RWMutex
+	exporters  map[flow.Addr]*exporter
+	templates  int // of all exporters
+	octets     int
+	domains    int
+	nameOctets int
+	learned    uint64 // templates ever added
 }
 
 // exporter is what comes from one address.
 type exporter struct {
-	templates map[templateKey]*template
-	latest    map[anyPort]*template
-	domains   map[domainKey]*domain
-	octets    int
+	templates  map[templateKey]*template
+	latest     map[anyPort]*template
+	domains    map[domainKey]*domain
+	octets     int
+	names      map[nameKey]string
+	nameOctets int
 }
 
 // domain is what options records say of an Observation Domain.
@@ -68,9 +71,10 @@ type domain struct {
 // options are values that apply to later data records. They are replaced, never
 // changed, so that readers need no lock.
 type options struct {
-	rate      uint32 // announced for the whole domain
-	selectors map[uint64]uint32
-	init      flow.Time
+	rate       uint32 // announced for the whole domain
+	selectors  map[uint64]selector
+	interfaces map[uint32]uint32 // rates, by ifIndex
+	init       flow.Time
 }
 
 // samplingRate returns the rate of records that name no selector: the domain's,
@@ -83,11 +87,11 @@ func (o *options) samplingRate() uint32 {
 		return o.rate
 	}
 	var rate uint32
-	for _, n := range o.selectors {
-		if rate != 0 && n != rate {
+	for _, x := range o.selectors {
+		if rate != 0 && x.rate != 0 && x.rate != rate {
 			return 0
 		}
-		rate = n
+		rate = max(rate, x.rate)
 	}
 	return rate
 }
@@ -99,6 +103,7 @@ func (o *options) clone() *options {
 	}
 	c := *o
 	c.selectors = maps.Clone(o.selectors)
+	c.interfaces = maps.Clone(o.interfaces)
 	return &c
 }
 
@@ -160,7 +165,8 @@ func (s *store) withdraw(x flow.Exporter, v Version, id uint16, options bool) {
 // forget removes an exporter that has no template.
 func (s *store) forget(a flow.Addr, e *exporter) {
 	s.domains -= len(e.domains)
-	e.domains = nil
+	s.nameOctets -= e.nameOctets
+	e.domains, e.names, e.nameOctets = nil, nil, 0
 	delete(s.exporters, a)
 }
 

@@ -26,6 +26,7 @@ type template struct {
 	scopes    int   // how many of the fields are scopes
 	variable  bool  // a record's length is in the record
 	size      int   // octets of a record; of the shortest, when variable
+	init      bool  // of options: it says when the uptime clock began
 	ipVersion uint8 // of the records, 0 when it takes a look at each
 	resolve   resolve
 	ops       []op     // variable: one for each field, in order; else direct ones first
@@ -39,7 +40,7 @@ type template struct {
 }
 
 // resolve is what finish has to do with a record.
-type resolve uint16
+type resolve uint32
 
 const (
 	resolveScratch resolve = 1 << iota // anything below: the scratch is in use
@@ -52,6 +53,10 @@ const (
 	resolveSpace
 	resolveSelector
 	resolveReverse
+	resolveSection
+	resolvePackets // the template counts packets
+	resolveBytes
+	resolveTold // options that describe
 )
 
 // slot is a place in the record, or the scratch, that one field of a template
@@ -112,7 +117,18 @@ const (
 	slotRevICMP6
 	slotRevStart
 	slotRevEnd
-	slots
+	slotSection
+	slotInterfaceName // the names, in the order of scratch.texts
+	slotInterfaceDescription
+	slotSamplerName
+	slotApplicationName
+	slotVRFName
+	slotApplication
+	slotVRF
+	slotProbability
+	slotProcess
+	slotTotals
+	slots = slotTotals + totals
 )
 
 // ofHeader reports whether the slot is of an IP header, of which a template for
@@ -170,6 +186,8 @@ var forward = [...]rule{
 	30:  {slotDstMask6, 0, setDstMask},
 	10:  {slotInIf, 0, setInIf},
 	14:  {slotOutIf, 0, setOutIf},
+	252: {slotInIf, 1, setInIf}, // ingressPhysicalInterface
+	253: {slotOutIf, 1, setOutIf},
 	16:  {slotSrcAS, 0, setSrcAS},
 	17:  {slotDstAS, 0, setDstAS},
 	58:  {slotVLAN, 0, setVLAN},
@@ -216,6 +234,10 @@ var forward = [...]rule{
 	302: {slotSelector, 0, setSelector},
 	48:  {slotSelector, 1, setSelector}, // samplerId
 
+	315: {slotSection, 0, setFrame}, // dataLinkFrameSection
+	104: {slotSection, 1, setFrame}, // layer2packetSectionData
+	313: {slotSection, 2, setIPHeader},
+
 	232: {slotRevBytes, 1, setRevBytes},     // responderOctets
 	299: {slotRevPackets, 1, setRevPackets}, // responderPackets
 }
@@ -247,14 +269,19 @@ var reverse = [...]rule{
 
 // asaElements are the numbers that Cisco's ASA used in v9 for what has a number
 // of its own now.
-var asaElements = map[uint16]uint16{40001: 225, 40002: 226, 40003: 227, 40004: 228, 40005: 233}
+var asaElements = map[uint16]uint16{40000: 371, 40001: 225, 40002: 226, 40003: 227, 40004: 228, 40005: 233}
 
 // ruleOf returns what f means: the zero rule when it has no place of its own.
 func ruleOf(f fieldSpec, options bool) rule {
 	var r rule
 	switch {
+	case options && f.pen == 0 && int(f.id) >= len(forward):
+		return told[f.id]
 	case f.pen == 0 && int(f.id) < len(forward):
 		r = forward[f.id]
+		if x, ok := told[f.id]; ok && options {
+			return x
+		}
 		if options && f.scope && (f.id == 10 || f.id == 14) {
 			// A rate that is true of one interface is not the domain's.
 			return rule{slotScopeIn + slot(f.id-10)/4, 0, setScopeInterface}
@@ -353,6 +380,21 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 	if !icmpLast && (has(slotICMP4) || has(slotICMP6) || has(slotICMPType4) || has(slotICMPType6)) {
 		t.resolve |= resolveICMP
 	}
+	if has(slotSection) && (has(slotSrc4) || has(slotDst4) || has(slotSrc6) || has(slotDst6)) {
+		winner[slotSection] = 0 // the record says whose it is
+	}
+	if has(slotSection) {
+		t.resolve |= resolveSection
+		if has(slotPackets) {
+			t.resolve |= resolvePackets
+		}
+		if has(slotBytes) {
+			t.resolve |= resolveBytes
+		}
+	}
+	if slices.IndexFunc(winner[slotInterfaceName:], func(i int) bool { return i != 0 }) >= 0 {
+		t.resolve |= resolveTold
+	}
 	if has(slotDuration) && has(slotStart) != has(slotEnd) {
 		t.resolve |= resolveDuration
 	}
@@ -362,7 +404,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 	if has(slotRevPackets) || has(slotRevBytes) {
 		t.resolve |= resolveReverse
 	}
-	if has(slotRate) || has(slotInterval) || has(slotSize) && has(slotPopulation) {
+	if has(slotRate) || has(slotProbability) || has(slotInterval) || has(slotSize) && has(slotPopulation) {
 		t.resolve |= resolveRate
 	}
 	if has(slotSpace) {
@@ -381,7 +423,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 			width = 0
 		}
 		r := rules[i]
-		o := op{mask: maskOf(width), end: uint16(offset + width)}
+		o := op{mask: maskOf(width), end: uint16(offset + width), width: uint16(width), slot: r.slot}
 		if t.variable {
 			o.end = uint16(width) // from the field's own start
 		}
@@ -425,7 +467,8 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 			t.lengths[i] = f.length
 		}
 	}
-	if t.resolve != 0 || has(slotInit) {
+	t.init = has(slotInit)
+	if t.resolve != 0 || t.init {
 		t.resolve |= resolveScratch
 	}
 	if len(extras) > 0 {
@@ -440,7 +483,7 @@ func (t *template) finish(r, rev *flow.Record, s *scratch, c *clocks, opts *opti
 	if t.resolve&resolveDual != 0 {
 		s.dual(r)
 	}
-	if t.resolve&resolveICMP != 0 && s.icmp != 0 && isICMP(r.Protocol) {
+	if t.resolve&resolveICMP != 0 && isICMP(r.Protocol) && (s.icmp != 0 || s.icmpApart) {
 		r.DstPort = s.icmp
 	}
 	if t.resolve&resolveInit != 0 {
@@ -467,9 +510,23 @@ func (t *template) finish(r, rev *flow.Record, s *scratch, c *clocks, opts *opti
 	if t.resolve&resolveInstant != 0 {
 		r.Start = r.End
 	}
+	if t.resolve&resolveSection != 0 {
+		var p sampled
+		if s.isFrame && p.frame(s.section) || !s.isFrame && p.ip(s.section) {
+			p.fill(r, t.resolve&resolvePackets != 0, t.resolve&resolveBytes != 0)
+		}
+	}
+	if opts != nil && opts.interfaces != nil {
+		opts.interfaceRate(r)
+	}
 	if t.resolve&resolveSelector != 0 && opts != nil {
-		if n, ok := opts.selectors[s.selector]; ok {
-			r.SamplingRate = n
+		if x, ok := opts.selectors[s.selector]; ok {
+			if x.rate != 0 {
+				r.SamplingRate = x.rate
+			}
+			if r.Extra == nil {
+				r.Extra = x.extra
+			}
 		}
 	}
 	if t.resolve&resolveRate != 0 {

@@ -199,6 +199,14 @@ var differences = map[string]struct {
 		"the set that came before its template was held, and decoded with it",
 		func(w *tally) { w.records, w.appended, w.noTemplate, w.bytes, w.packets = 21, 21, 0, 58329, 66 },
 	},
+	"ak_datalink": {
+		"a sampled frame is a packet of a flow",
+		func(w *tally) { w.bytes, w.packets = 96, 1 },
+	},
+	"ak_juniper_cpid": {
+		"a sampled frame is a packet of a flow",
+		func(w *tally) { w.bytes, w.packets = 104, 1 },
+	},
 	"cm_procera_unknown_first": {
 		"the set that came before its template was held, and decoded with it",
 		func(w *tally) { w.records, w.appended, w.noTemplate = 62, 62, 0 },

@@ -1,0 +1,233 @@
+package netflow
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+
+	"flowtally/flow"
+)
+
+// told are the rules of elements that mean something in options only: names,
+// what they are names of, and the totals of RFC 7011 §4. To learn another from
+// options, add a row.
+var told = map[uint16]rule{
+	82:  {slotInterfaceName, 0, setText},
+	83:  {slotInterfaceDescription, 0, setText},
+	84:  {slotSamplerName, 0, setText},
+	335: {slotSamplerName, 1, setText}, // selectorName
+	96:  {slotApplicationName, 0, setText},
+	95:  {slotApplication, 0, setSubject},
+	236: {slotVRFName, 0, setText},
+	234: {slotVRF, 0, setSubject},
+	235: {slotVRF, 1, setSubject},
+	311: {slotProbability, 0, setProbability},
+
+	143: {slotProcess, 1, setProcess},
+	144: {slotProcess, 0, setProcess},
+	41:  {slotTotals + 0, 0, setTotal},
+	42:  {slotTotals + 1, 0, setTotal},
+	40:  {slotTotals + 2, 0, setTotal},
+	166: {slotTotals + 3, 0, setTotal},
+	167: {slotTotals + 4, 0, setTotal},
+	168: {slotTotals + 5, 0, setTotal},
+	164: {slotTotals + 6, 0, setTotal},
+	165: {slotTotals + 7, 0, setTotal},
+	135: {slotTotals + 8, 0, setTotal},
+	134: {slotTotals + 9, 0, setTotal},
+}
+
+// totals is how many totals ProcessStats has.
+const totals = 10
+
+// stats returns the totals that an options record states.
+func (s *scratch) stats() ProcessStats {
+	t := &s.totals
+	return ProcessStats{
+		Said: s.said, Process: uint32(s.process),
+		Messages: t[0], Records: t[1], Octets: t[2],
+		NotSentFlows: t[3], NotSentPackets: t[4], NotSentOctets: t[5],
+		IgnoredPackets: t[6], IgnoredOctets: t[7],
+		DroppedPackets: t[8], DroppedOctets: t[9],
+	}
+}
+
+// nameKey is what has a name among those of one exporter address.
+type nameKey struct {
+	of domainKey
+	// kind is the element of the name: applicationName or VRFname.
+	kind uint16
+	id   uint64
+}
+
+// What names are names of, by the element of the identifier in a data record;
+// and what the member of the extras is called that has the name.
+var naming = map[uint16]struct {
+	kind   uint16
+	member string
+}{
+	95:  {96, "applicationName"},
+	234: {236, "ingressVRFname"},
+	235: {236, "egressVRFname"},
+}
+
+// maxName is the longest name kept, in octets.
+const maxName = 128
+
+// text returns a name as the exporter padded it, made fit for PostgreSQL.
+func text(b []byte) string {
+	s, _, _ := strings.Cut(string(b[:min(len(b), 4*maxName)]), "\x00")
+	s = strings.TrimSpace(strings.ToValidUTF8(s, "\uFFFD"))
+	if len(s) > maxName {
+		s = strings.ToValidUTF8(s[:maxName], "")
+	}
+	return s
+}
+
+// describe takes over the names and totals of an options record.
+func (w *work) describe(s *scratch, r *flow.Record) {
+	m := w.m
+	if s.said != 0 {
+		m.Stats = append(m.Stats, s.stats())
+	}
+	index := uint32(s.scopeInterface)
+	for _, i := range []uint32{r.InIf, r.OutIf} {
+		if index == 0 {
+			index = i
+		}
+	}
+	name, description := text(s.texts[0]), text(s.texts[1])
+	if index != 0 && (name != "" || description != "") {
+		m.Interfaces = append(m.Interfaces, flow.Interface{
+			Exporter: w.proto.Exporter, Index: index, Name: name, Description: description,
+		})
+	}
+	of := domainKey{m.Exporter.Domain, m.Version}
+	for _, n := range []struct {
+		kind uint16
+		id   uint64
+		name []byte
+	}{
+		{96, s.application, s.texts[slotApplicationName-slotInterfaceName]},
+		{236, s.vrf, s.texts[slotVRFName-slotInterfaceName]},
+	} {
+		if name := text(n.name); name != "" {
+			w.d.store.setName(m.Exporter.Addr, nameKey{of, n.kind, n.id}, name)
+		}
+	}
+}
+
+// nameCost is the room that a name takes of Limits.NameOctets.
+func nameCost(name string) int { return len(name) + 96 }
+
+// setName keeps a name, if there is room for it.
+func (s *store) setName(a flow.Addr, k nameKey, name string) {
+	s.mu.RLock()
+	known := s.exporters[a] != nil && s.exporters[a].names[k] == name
+	s.mu.RUnlock()
+	if known {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.exporters[a]
+	if e == nil {
+		return
+	}
+	cost := nameCost(name)
+	if old, ok := e.names[k]; ok {
+		cost -= nameCost(old)
+	}
+	if e.nameOctets+cost > s.limits.ExporterNameOctets || s.nameOctets+cost > s.limits.NameOctets {
+		return
+	}
+	if e.names == nil {
+		e.names = make(map[nameKey]string)
+	}
+	e.names[k] = name
+	e.nameOctets += cost
+	s.nameOctets += cost
+}
+
+// name returns the name that options gave, "" when they did not.
+func (s *store) name(a flow.Addr, k nameKey) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if e := s.exporters[a]; e != nil {
+		return e.names[k]
+	}
+	return ""
+}
+
+// selector is a sampler that options describe.
+type selector struct {
+	rate uint32
+	// extra is what its records say besides: its name, as a JSON object that
+	// they share.
+	extra []byte
+}
+
+// learn takes over what an options record announces of sampling and the uptime
+// clock. limit is for selectors and for interfaces.
+func (o *options) learn(t *template, s *scratch, limit int) {
+	if s.init > 0 {
+		o.init = s.init
+	}
+	rate := s.samplingRate(t.resolve&resolveSpace != 0)
+	name := text(s.texts[slotSamplerName-slotInterfaceName])
+	switch {
+	case s.scopeInterface != 0:
+		// What is true of one interface is not the domain's.
+		if _, ok := o.interfaces[uint32(s.scopeInterface)]; rate == 0 || !ok && len(o.interfaces) >= limit {
+			return
+		}
+		if o.interfaces == nil {
+			o.interfaces = make(map[uint32]uint32)
+		}
+		o.interfaces[uint32(s.scopeInterface)] = rate
+	case t.resolve&resolveSelector != 0:
+		x, ok := o.selectors[s.selector]
+		if rate == 0 && name == "" || !ok && len(o.selectors) >= limit {
+			return
+		}
+		if o.selectors == nil {
+			o.selectors = make(map[uint64]selector)
+		}
+		if rate != 0 {
+			x.rate = rate
+		}
+		if name != "" {
+			x.extra, _ = json.Marshal(map[string]string{"samplerName": name})
+		}
+		o.selectors[s.selector] = x
+	case rate != 0:
+		o.rate = rate
+	}
+}
+
+// interfaceRate gives a record the rate of its interface, where options said
+// one: of the interface at which it was observed, first.
+func (o *options) interfaceRate(r *flow.Record) {
+	first, second := r.InIf, r.OutIf
+	if r.Direction == 2 {
+		first, second = second, first
+	}
+	if n := o.interfaces[first]; n != 0 {
+		r.SamplingRate = n
+	} else if n := o.interfaces[second]; n != 0 {
+		r.SamplingRate = n
+	}
+}
+
+// probability returns the N of 1:N of a samplingProbability in four octets or
+// eight.
+func probability(v uint64, width int) uint64 {
+	p := math.Float64frombits(v)
+	if width == 4 {
+		p = float64(math.Float32frombits(uint32(v)))
+	}
+	if !(p > 1e-9 && p <= 1) {
+		return 0
+	}
+	return uint64(math.Round(1 / p))
+}
