@@ -1,0 +1,26 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// SetKeeper makes a Keeper's limits those of a test: how many values stay and
+// wait, how many records are summed at once, what time it is.
+func SetKeeper(k *Keeper, keep, few, most, records int, now func() time.Time) {
+	for g := range k.laws {
+		if keep > 0 {
+			k.laws[g].keep, k.laws[g].few, k.laws[g].most = keep, few, most
+		}
+	}
+	k.records, k.now = records, now
+}
+
+// FailAt has f called between the steps of a Keeper's work.
+func FailAt(k *Keeper, f func(at string) error) { k.fault = f }
+
+// SumOnly sums all batches and settles nothing.
+func SumOnly(ctx context.Context, k *Keeper) error {
+	_, err := k.sumUntil(ctx, time.Now().Add(time.Hour))
+	return err
+}

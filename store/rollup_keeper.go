@@ -1,0 +1,614 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"flowtally/flow"
+)
+
+const (
+	// keeperLock is the advisory lock of the Keeper whose turn it is.
+	keeperLock = 0x666c6f77_0002
+	// sumRecords is how many records are summed at once: enough that a value's
+	// many flows become one row, few enough for memory, about 300 octets each.
+	sumRecords = 250_000
+	// settleAfter is how long after its end a bucket is settled: flows that last
+	// five minutes, and come late by a few more, find it open.
+	settleAfter = 10 * flow.Minute
+	// pagesBack is how far before the last rows of some batches the next ones'
+	// may be: writers take turns in a table.
+	pagesBack = 2048
+)
+
+// Retention by default; For ever is any negative duration.
+const (
+	DefaultRetainRaw = 15 * 24 * time.Hour
+	DefaultRetain1m  = 7 * 24 * time.Hour
+	DefaultRetain1h  = 366 * 24 * time.Hour
+	// ForEver keeps a source until it is removed by size, or by hand.
+	ForEver time.Duration = -1
+)
+
+// KeeperConfig is what a Keeper may be told. The zero value will do.
+type KeeperConfig struct {
+	// Logger hears of what is removed and what fails; nil is silence.
+	Logger *slog.Logger
+	// Registerer takes the metrics, flowtally_keeper_…; nil leaves them out.
+	Registerer prometheus.Registerer
+	// RetainRaw to Retain1d say how long flows and roll-ups are kept: since
+	// their last receipt, so that an old capture is not expired on arrival. Zero
+	// is DefaultRetainRaw, DefaultRetain1m, DefaultRetain1h and, for days,
+	// ForEver.
+	RetainRaw, Retain1m, Retain1h, Retain1d time.Duration
+	// RetainSize is how many octets the database may have, 0: no such limit.
+	// Beyond it the oldest hours of flows go, until 95 % are left.
+	RetainSize int64
+	// RetainPath is a directory on the disk that the database is on. When it is
+	// given, more than 80 % of that disk in use counts as beyond the limit, too.
+	// PostgreSQL does not tell where it keeps its data, nor how large the disk is.
+	RetainPath string
+	// Every is the pause between two looks for batches that are not summed, 5 s
+	// when 0.
+	Every time.Duration
+}
+
+// Keeper keeps the house in order while a Writer fills it: it sums committed
+// batches into the roll-ups, settles buckets that are past, seals partitions
+// that are past, and removes what is too old or too much.
+//
+// All it knows is in the database. Several may run at once, in one process or in
+// many: each step is taken by one of them, in a transaction of its own, and after
+// a crash another one goes on.
+type Keeper struct {
+	db      *DB
+	c       KeeperConfig
+	log     *slog.Logger
+	metrics *keeperMetrics
+	laws    [grains]grainLaw
+	records int
+	now     func() time.Time
+	// pages is where in a partition the next batches are expected. It is a guess
+	// that saves reading, and is checked; only Sum uses it.
+	pages map[flow.Time]uint32
+	fault func(at string) error
+}
+
+// NewKeeper returns a Keeper. It does nothing until Run.
+func NewKeeper(db *DB, c KeeperConfig) *Keeper {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	def := func(d *time.Duration, is time.Duration) {
+		if *d == 0 {
+			*d = is
+		}
+	}
+	def(&c.RetainRaw, DefaultRetainRaw)
+	def(&c.Retain1m, DefaultRetain1m)
+	def(&c.Retain1h, DefaultRetain1h)
+	def(&c.Retain1d, ForEver)
+	def(&c.Every, 5*time.Second)
+	return &Keeper{
+		db: db, c: c, log: c.Logger, laws: laws, records: sumRecords, now: time.Now,
+		pages: make(map[flow.Time]uint32), metrics: newKeeperMetrics(c.Registerer),
+	}
+}
+
+// Run works until the context ends, and then returns nil. What fails is logged,
+// counted and tried again.
+//
+// Sums and housekeeping take turns of their own: a partition that waits for a
+// reader holds up neither the sums nor whoever stores flows.
+func (k *Keeper) Run(ctx context.Context) error {
+	var group sync.WaitGroup
+	turns := func(name string, every time.Duration, f func(context.Context) error) {
+		group.Go(func() {
+			failing := false
+			for ctx.Err() == nil {
+				switch err := f(ctx); {
+				case ctx.Err() != nil:
+					return
+				case err != nil:
+					k.metrics.failures.Inc()
+					if !failing {
+						k.log.Warn(name+" does not work, trying on", "error", err)
+					}
+					failing = true
+				case failing:
+					k.log.Info(name + " works again")
+					failing = false
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(every):
+				}
+			}
+		})
+	}
+	turns("summing the roll-ups", k.c.Every, k.Sum)
+	turns("housekeeping", max(k.c.Every, 10*time.Second), k.Tidy)
+	group.Wait()
+	return nil
+}
+
+// Sum sums all batches that are committed, and settles the buckets that are due.
+func (k *Keeper) Sum(ctx context.Context) error {
+	// In a backlog, settling gets its turn: what waits to be settled only grows.
+	for ctx.Err() == nil {
+		more, err := k.sumUntil(ctx, time.Now().Add(30*time.Second))
+		if err != nil {
+			return err
+		}
+		if err := k.settleAll(ctx); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *Keeper) sumUntil(ctx context.Context, deadline time.Time) (more bool, err error) {
+	for ctx.Err() == nil {
+		more, err := k.sum(ctx)
+		if err != nil || !more {
+			return false, err
+		}
+		if time.Now().After(deadline) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// step takes a turn: f runs in a transaction that no other Keeper has at the same
+// time. taken is false when another one has.
+func (k *Keeper) step(ctx context.Context, options pgx.TxOptions, f func(pgx.Tx) error) (taken bool, err error) {
+	err = pgx.BeginTxFunc(ctx, k.db.pool, options, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, "select pg_try_advisory_xact_lock($1)", int64(keeperLock)).Scan(&taken); err != nil || !taken {
+			return err
+		}
+		if err := f(tx); err != nil {
+			return err
+		}
+		return k.fails("commit")
+	})
+	return taken, err
+}
+
+// fails is a test's way to break off between two steps.
+func (k *Keeper) fails(at string) error {
+	if k.fault != nil {
+		return k.fault(at)
+	}
+	return nil
+}
+
+// unsummed is a batch that the roll-ups do not have.
+type unsummed struct {
+	id             int32
+	records        int
+	minEnd, maxEnd flow.Time
+}
+
+// sum sums the next batches, as many as make k.records records, in one
+// transaction with their marks. more is false when there were none, or when
+// another Keeper is at work.
+func (k *Keeper) sum(ctx context.Context) (more bool, err error) {
+	var (
+		batches []unsummed
+		t       *tally
+		began   = time.Now()
+	)
+	_, err = k.step(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		batches, err = nextBatches(ctx, tx, k.records)
+		if err != nil || len(batches) == 0 {
+			return err
+		}
+		list, err := hoursOf(ctx, tx, batches)
+		if err != nil {
+			return err
+		}
+		if t, err = k.read(ctx, tx, batches, list); err != nil {
+			return err
+		}
+		if err := k.fails("read"); err != nil {
+			return err
+		}
+		if err := k.putAside(ctx, tx, t.buckets, batches[0].id); err != nil {
+			return err
+		}
+		if err := k.fails("put aside"); err != nil {
+			return err
+		}
+		if err := t.store(ctx, tx); err != nil {
+			return err
+		}
+		ids := make([]int32, len(batches))
+		for i, b := range batches {
+			ids[i] = b.id
+		}
+		if _, err := tx.Exec(ctx, "update public.batches set summed_at = clock_timestamp() where id = any($1)", ids); err != nil {
+			return err
+		}
+		more = true
+		return k.fails("mark")
+	})
+	if err != nil {
+		return false, fmt.Errorf("store: sum: %w", err)
+	}
+	if !more {
+		return false, nil
+	}
+	records := 0
+	for _, b := range batches {
+		records += b.records
+	}
+	for hour, h := range t.hours {
+		k.pages[hour] = h.nextPage()
+	}
+	k.metrics.batches.Add(float64(len(batches)))
+	k.metrics.records.Add(float64(t.records))
+	k.metrics.missing.Add(float64(max(0, records-t.records)))
+	k.metrics.seconds.Add(time.Since(began).Seconds())
+	return true, nil
+}
+
+// nextBatches returns batches that are not summed, the oldest first: as many as
+// have about that many records, one at least.
+func nextBatches(ctx context.Context, tx pgx.Tx, records int) ([]unsummed, error) {
+	rows, err := tx.Query(ctx, "select id, records, min_end, max_end from public.batches where summed_at is null order by id limit 4096")
+	if err != nil {
+		return nil, err
+	}
+	var (
+		list     []unsummed
+		b        unsummed
+		min, max time.Time
+		sum      int
+	)
+	_, err = pgx.ForEachRow(rows, []any{&b.id, &b.records, &min, &max}, func() error {
+		if len(list) > 0 && sum+b.records > records {
+			sum = records // no smaller one either: their order is kept
+			return nil
+		}
+		sum += b.records
+		b.minEnd, b.maxEnd = flow.TimeOf(min), flow.TimeOf(max)
+		list = append(list, b)
+		return nil
+	})
+	return list, err
+}
+
+// part of parts.flows that batches have rows in.
+type rawHour struct {
+	hour    flow.Time
+	sealed  bool
+	batches []int32
+}
+
+// hoursOf returns the partitions that the batches can have rows in.
+func hoursOf(ctx context.Context, tx pgx.Tx, batches []unsummed) ([]rawHour, error) {
+	from, to := batches[0].minEnd, batches[0].maxEnd
+	for _, b := range batches {
+		from, to = min(from, b.minEnd), max(to, b.maxEnd)
+	}
+	rows, err := tx.Query(ctx, "select hour, sealed_at is not null from parts.partition where hour between $1 and $2 order by hour",
+		from.Floor(flow.Hour).Time(), to.Time())
+	if err != nil {
+		return nil, err
+	}
+	var (
+		list   []rawHour
+		hour   time.Time
+		sealed bool
+	)
+	_, err = pgx.ForEachRow(rows, []any{&hour, &sealed}, func() error {
+		h := rawHour{hour: flow.TimeOf(hour), sealed: sealed}
+		for _, b := range batches {
+			if b.minEnd < h.hour+flow.Hour && b.maxEnd >= h.hour {
+				h.batches = append(h.batches, b.id)
+			}
+		}
+		if len(h.batches) > 0 {
+			list = append(list, h)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// tally is what was read of some batches: their sums by minute, and what they
+// have in each hour.
+type tally struct {
+	buckets map[flow.Time]*summary
+	hours   map[flow.Time]*hourTally
+	found   map[int32]int // records by batch
+	records int
+	// from and to bound the buckets, for a rebuild; 0 is no bound.
+	from, to flow.Time
+
+	last       *summary
+	lastBucket flow.Time
+}
+
+type hourTally struct {
+	records      int
+	lastReceived flow.Time
+	lastPage     uint32
+}
+
+// nextPage is where the rows of the next batches begin, at the earliest, unless a
+// batch was very long under way; whoever reads from there counts what it finds.
+func (h *hourTally) nextPage() uint32 { return max(h.lastPage, pagesBack) - pagesBack }
+
+func newTally() *tally {
+	return &tally{buckets: make(map[flow.Time]*summary), hours: make(map[flow.Time]*hourTally), found: make(map[int32]int)}
+}
+
+func (t *tally) bucket(at flow.Time) *summary {
+	if t.last != nil && t.lastBucket == at {
+		return t.last
+	}
+	s := t.buckets[at]
+	if s == nil {
+		s = newSummary()
+		t.buckets[at] = s
+	}
+	t.last, t.lastBucket = s, at
+	return s
+}
+
+// reader returns where the rows of an hour are copied to.
+func (t *tally) reader(hour flow.Time) *rawReader {
+	h := t.hours[hour]
+	if h == nil {
+		h = &hourTally{}
+		t.hours[hour] = h
+	}
+	var f *rawFlow
+	each := func(bucket flow.Time, part *measured) {
+		if t.to == 0 || bucket >= t.from && bucket < t.to {
+			t.bucket(bucket).addFlow(f, part)
+		}
+	}
+	return &rawReader{each: func(r *rawFlow) {
+		f = r
+		t.records++
+		t.found[r.batch]++
+		h.records++
+		h.lastReceived = max(h.lastReceived, r.received)
+		h.lastPage = max(h.lastPage, r.page)
+		r.split(flow.Minute, each)
+	}}
+}
+
+// read reads the rows of the batches. Where it knows, from the last time, which
+// part of a partition they are in, it reads only that; when rows are missing
+// there, it reads all of it.
+func (k *Keeper) read(ctx context.Context, tx pgx.Tx, batches []unsummed, list []rawHour) (*tally, error) {
+	for _, trust := range []bool{true, false} {
+		t := newTally()
+		trusted := false
+		for _, h := range list {
+			where := fmt.Sprintf("batch between %d and %d and batch = any('{%s}')", slices.Min(h.batches), slices.Max(h.batches), idList(h.batches))
+			if page := k.pages[h.hour]; trust && page > 0 && !h.sealed {
+				where += fmt.Sprintf(" and ctid >= '(%d,0)'", page)
+				trusted = true
+			}
+			if err := copyOut(ctx, tx, t.reader(h.hour), partitionName(h.hour), where); err != nil {
+				return nil, err
+			}
+		}
+		complete := true
+		for _, b := range batches {
+			complete = complete && t.found[b.id] == b.records
+		}
+		if complete || !trusted {
+			return t, nil
+		}
+		clear(k.pages)
+	}
+	panic("not reached")
+}
+
+func copyOut(ctx context.Context, tx pgx.Tx, to *rawReader, table, where string) error {
+	_, err := tx.Conn().PgConn().CopyTo(ctx, to, "copy (select "+rawColumns+" from parts."+table+" where "+where+") to stdout (format binary)")
+	if err == nil && !to.ended {
+		err = errRaw
+	}
+	return err
+}
+
+// store says what is summed of each hour.
+func (t *tally) store(ctx context.Context, tx pgx.Tx) error {
+	var batch pgx.Batch
+	for _, hour := range slices.Sorted(maps.Keys(t.hours)) {
+		h := t.hours[hour]
+		if h.records > 0 {
+			batch.Queue(`insert into parts.hour (hour, records, last_received) values ($1, $2, $3)
+				on conflict (hour) do update set records = parts.hour.records + excluded.records,
+				last_received = greatest(parts.hour.last_received, excluded.last_received)`, hour.Time(), h.records, h.lastReceived.Time())
+		}
+	}
+	return tx.SendBatch(ctx, &batch).Close()
+}
+
+// putAside keeps the sums of minutes until these are settled, and makes rows of
+// them for those who ask meanwhile.
+func (k *Keeper) putAside(ctx context.Context, tx pgx.Tx, buckets map[flow.Time]*summary, part int32) error {
+	order := slices.Sorted(maps.Keys(buckets))
+	if err := ensureTraffic(ctx, tx, minutes, order); err != nil {
+		return err
+	}
+	var (
+		rows    []byte
+		pending [][]any
+		law     = k.laws[minutes]
+	)
+	for _, bucket := range order {
+		s := buckets[bucket]
+		s.compact(law.most, law.few)
+		pending = append(pending, []any{bucket.Time(), part, int16(minutes), s.appendTo(nil)})
+		s.compact(law.keep, law.few)
+		rows = s.appendTraffic(rows, bucket, part)
+		delete(buckets, bucket)
+	}
+	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"parts", "pending"}, []string{"bucket", "part", "grain", "sums"}, pgx.CopyFromRows(pending)); err != nil {
+		return err
+	}
+	return copyTraffic(ctx, tx, minutes, rows)
+}
+
+// settleAll settles what is due, the finer first: the coarser take from them.
+func (k *Keeper) settleAll(ctx context.Context) error {
+	for g := minutes; g < grains; g++ {
+		for ctx.Err() == nil {
+			more, err := k.settle(ctx, g)
+			if err != nil {
+				return fmt.Errorf("store: settle %s: %w", k.laws[g].table, err)
+			}
+			if !more {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// settle settles some buckets of a grain that belong to one bucket of the next
+// coarser. more is false when none is due, or another Keeper is at work.
+//
+// A bucket is due ten minutes after it ended, when nothing finer waits in it. One
+// that was settled before waits until what came for it is ten minutes old: late
+// flows seldom come alone.
+func (k *Keeper) settle(ctx context.Context, g grain) (more bool, err error) {
+	_, err = k.step(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		law := k.laws[g]
+		parent := flow.Day
+		if g == minutes {
+			parent = flow.Hour
+		}
+		now := flow.TimeOf(k.now())
+		rows, err := tx.Query(ctx, `select p.bucket from parts.pending p
+			where p.grain = $1 and p.bucket <= $2
+			and not exists (select from parts.pending f where f.grain < $1 and f.bucket >= p.bucket and f.bucket < p.bucket + $3)
+			group by p.bucket
+			having min(p.created_at) < $4 or not exists (select from parts.settled s where s.grain = $1 and s.bucket = p.bucket)
+			order by p.bucket limit 60`,
+			int16(g), (now - settleAfter - law.length).Time(), time.Duration(law.length)*time.Millisecond, (now - settleAfter).Time())
+		if err != nil {
+			return err
+		}
+		times, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+		if err != nil || len(times) == 0 {
+			return err
+		}
+		next := newSummary()
+		first := flow.TimeOf(times[0]).Floor(parent)
+		var out []byte
+		var done []time.Time
+		for _, at := range times {
+			bucket := flow.TimeOf(at)
+			if bucket.Floor(parent) != first || g != minutes && len(done) > 0 {
+				break
+			}
+			s, err := k.gather(ctx, tx, g, bucket)
+			if err != nil {
+				return err
+			}
+			if g < days {
+				next.merge(s)
+				if c := k.laws[g+1]; next.count() > 2*c.most {
+					next.compact(c.most, c.few)
+				}
+			}
+			old, err := readTraffic(ctx, tx, g, bucket)
+			if err != nil {
+				return err
+			}
+			s.merge(old)
+			s.compact(law.keep, law.few)
+			out = s.appendTraffic(out, bucket, 0)
+			done = append(done, at)
+		}
+		if err := k.fails("gathered"); err != nil {
+			return err
+		}
+		if err := ensureTraffic(ctx, tx, g, flowTimes(done)); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "delete from parts."+law.table+" where bucket = any($1) and "+allDimensions, done); err != nil {
+			return err
+		}
+		if err := copyTraffic(ctx, tx, g, out); err != nil {
+			return err
+		}
+		if err := k.fails("replaced"); err != nil {
+			return err
+		}
+		if g < days {
+			c := k.laws[g+1]
+			next.compact(c.most, c.few)
+			var part int32
+			if err := tx.QueryRow(ctx, "select part from parts.pending where grain = $1 and bucket = $2 limit 1", int16(g), done[0]).Scan(&part); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "insert into parts.pending (bucket, part, grain, sums) values ($1, $2, $3, $4)",
+				first.Floor(c.length).Time(), part, int16(g+1), next.appendTo(nil)); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, "delete from parts.pending where grain = $1 and bucket = any($2)", int16(g), done); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `insert into parts.settled (grain, bucket, settled_at) select $1, b, now() from unnest($2::timestamptz[]) b
+			on conflict (grain, bucket) do update set settled_at = excluded.settled_at`, int16(g), done); err != nil {
+			return err
+		}
+		k.metrics.settled.Add(float64(len(done)))
+		more = true
+		return k.fails("settled")
+	})
+	return more && err == nil, err
+}
+
+func flowTimes(times []time.Time) []flow.Time {
+	list := make([]flow.Time, len(times))
+	for i, t := range times {
+		list[i] = flow.TimeOf(t)
+	}
+	return list
+}
+
+// gather merges what waits for a bucket.
+func (k *Keeper) gather(ctx context.Context, tx pgx.Tx, g grain, bucket flow.Time) (*summary, error) {
+	rows, err := tx.Query(ctx, "select sums from parts.pending where grain = $1 and bucket = $2", int16(g), bucket.Time())
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var s *summary
+	for rows.Next() {
+		o, err := parseSummary(rows.RawValues()[0])
+		if err != nil {
+			return nil, err
+		}
+		if s == nil {
+			s = o
+			continue
+		}
+		s.merge(o)
+		if law := k.laws[g]; s.count() > 2*law.most {
+			s.compact(law.most, law.few)
+		}
+	}
+	return s, rows.Err()
+}

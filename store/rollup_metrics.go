@@ -1,0 +1,35 @@
+package store
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// keeperMetrics are what a Keeper counts.
+type keeperMetrics struct {
+	batches, records, missing, seconds, settled prometheus.Counter
+	sealed, removed, failures                   prometheus.Counter
+	behind, size                                prometheus.Gauge
+}
+
+func newKeeperMetrics(r prometheus.Registerer) *keeperMetrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "flowtally", Subsystem: "keeper", Name: name, Help: help})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "flowtally", Subsystem: "keeper", Name: name, Help: help})
+	}
+	m := &keeperMetrics{
+		batches:  counter("summed_batches_total", "Batches summed into the roll-ups."),
+		records:  counter("summed_records_total", "Records summed into the roll-ups."),
+		missing:  counter("missing_records_total", "Records of batches that could not be summed, because their partition was removed before."),
+		seconds:  counter("sum_seconds_total", "Time spent summing."),
+		settled:  counter("settled_buckets_total", "Buckets of roll-ups settled."),
+		sealed:   counter("sealed_partitions_total", "Partitions given indexes and statistics."),
+		removed:  counter("removed_partitions_total", "Partitions removed by retention."),
+		failures: counter("failures_total", "Turns that failed and are tried again."),
+		behind:   gauge("behind_seconds", "Age of the oldest batch that is not summed, 0 when all are."),
+		size:     gauge("database_bytes", "Size of the database."),
+	}
+	if r != nil {
+		r.MustRegister(m.batches, m.records, m.missing, m.seconds, m.settled, m.sealed, m.removed, m.failures, m.behind, m.size)
+	}
+	return m
+}

@@ -1,0 +1,483 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sort"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"flowtally/flow"
+	"flowtally/store"
+)
+
+// rollupKey is a row's place in a roll-up, in words.
+type rollupKey struct {
+	bucket flow.Time
+	cell   string // exporter, rate, protocol
+	dim    string
+	value  string
+}
+
+type sums3 [3]int64
+
+func (s *sums3) add(o sums3) {
+	for i := range s {
+		s[i] += o[i]
+	}
+}
+
+var grainTables = []struct {
+	table  string
+	length flow.Time
+}{{"traffic_1m", flow.Minute}, {"traffic_1h", flow.Hour}, {"traffic_1d", flow.Day}}
+
+// expectRollup computes a roll-up from the records, by the law alone.
+func expectRollup(recs []flow.Record, length flow.Time) map[rollupKey]sums3 {
+	want := make(map[rollupKey]sums3)
+	for i := range recs {
+		r := &recs[i]
+		rate := "null"
+		if r.SamplingRate != 0 {
+			rate = fmt.Sprint(r.SamplingRate)
+		}
+		cell := fmt.Sprintf("%d/%s/%d", int32(r.Exporter), rate, r.Protocol)
+		src, dst := "null", "null"
+		if r.IPVersion != 0 {
+			src, dst = r.SrcAddr.Netip().String(), r.DstAddr.Netip().String()
+		}
+		number := func(n uint32, there bool) string {
+			if !there {
+				return "null"
+			}
+			return fmt.Sprint(n)
+		}
+		values := map[string]string{
+			"total": "null", "src_addr": src, "dst_addr": dst, "pair": src + ">" + dst,
+			"src_port": number(uint32(r.SrcPort), r.HasPorts()), "dst_port": number(uint32(r.DstPort), r.HasPorts()),
+			"in_if": number(r.InIf, r.InIf != 0), "out_if": number(r.OutIf, r.OutIf != 0),
+			"src_as": number(r.SrcAS, r.SrcAS != 0), "dst_as": number(r.DstAS, r.DstAS != 0),
+		}
+		for b := r.Start.Floor(length); b <= r.End; b += length {
+			s := sums3{0, int64(flow.Share(r.Packets, r.Start, r.End, b, b+length)), int64(flow.Share(r.Bytes, r.Start, r.End, b, b+length))}
+			if b == r.Start.Floor(length) {
+				s[0] = 1
+			}
+			if s == (sums3{}) {
+				continue
+			}
+			for dim, v := range values {
+				k := rollupKey{b, cell, dim, v}
+				have := want[k]
+				have.add(s)
+				want[k] = have
+			}
+		}
+	}
+	return want
+}
+
+type rollupRow struct {
+	rollupKey
+	rest  bool
+	sums  sums3
+	cut   *sums3
+	part  int32
+	exact bool
+}
+
+func readRollup(t testing.TB, conn *pgx.Conn, table string) []rollupRow {
+	t.Helper()
+	rows, err := conn.Query(context.Background(), `select bucket, format('%s/%s/%s', exporter_id, coalesce(sampling_rate::text, 'null'), protocol), dimension::text,
+		case dimension when 'pair' then coalesce(host(addr), 'null') || '>' || coalesce(host(addr2), 'null') else coalesce(host(addr), number::text, 'null') end,
+		remainder, flows, packets, bytes, cut, coalesce(part, 0) from `+table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r rollupRow, err error) {
+		var bucket time.Time
+		var cut []int64
+		err = row.Scan(&bucket, &r.cell, &r.dim, &r.value, &r.rest, &r.sums[0], &r.sums[1], &r.sums[2], &cut, &r.part)
+		r.bucket = flow.TimeOf(bucket)
+		if cut != nil {
+			r.cut = (*sums3)(cut)
+		}
+		return r, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// law is what a test expects of the rows beyond the bounds, which always hold.
+type law struct {
+	keep int
+	// exact: nothing was cut before a bucket was settled for the last time, so
+	// that every row is exact and every cut is the largest value that went.
+	exact bool
+	// settled: all buckets are.
+	settled bool
+}
+
+// checkRollup compares the rows of a roll-up with what the records make.
+func checkRollup(t testing.TB, conn *pgx.Conn, table string, want map[rollupKey]sums3, l law) {
+	t.Helper()
+	type place struct {
+		bucket    flow.Time
+		cell, dim string
+	}
+	var (
+		rows   = readRollup(t, conn, table)
+		totals = make(map[place]sums3)
+		got    = make(map[rollupKey]sums3)
+		slack  = make(map[rollupKey]sums3)
+		in     = make(map[rollupKey]map[int32]bool)
+		cuts   = make(map[place]map[int32]sums3)
+		expect = make(map[place]sums3)
+		bad    = 0
+	)
+	fail := func(format string, args ...any) {
+		t.Helper()
+		if bad++; bad <= 10 {
+			t.Errorf(table+": "+format, args...)
+		}
+	}
+	for _, r := range rows {
+		p := place{r.bucket, r.cell, r.dim}
+		s := totals[p]
+		s.add(r.sums)
+		totals[p] = s
+		if l.settled && r.part != 0 {
+			fail("a part is left: %+v", r)
+		}
+		if r.rest {
+			if cuts[p] == nil {
+				cuts[p] = make(map[int32]sums3)
+			}
+			if _, twice := cuts[p][r.part]; twice || r.cut == nil {
+				fail("two remainders, or one without cut: %+v", r)
+				continue
+			}
+			cuts[p][r.part] = *r.cut
+			continue
+		}
+		if in[r.rollupKey] == nil {
+			in[r.rollupKey] = make(map[int32]bool)
+		}
+		if in[r.rollupKey][r.part] {
+			fail("two rows of one value: %+v", r)
+		}
+		in[r.rollupKey][r.part] = true
+		s = got[r.rollupKey]
+		s.add(r.sums)
+		got[r.rollupKey] = s
+		if r.cut != nil {
+			s = slack[r.rollupKey]
+			s.add(*r.cut)
+			slack[r.rollupKey] = s
+			if l.exact && l.settled {
+				fail("a row that is not exact: %+v", r)
+			}
+		}
+	}
+	absent := make(map[place]sums3)
+	for k, w := range want {
+		p := place{k.bucket, k.cell, k.dim}
+		s := expect[p]
+		s.add(w)
+		expect[p] = s
+		// The bounds.
+		g, most := got[k], got[k]
+		most.add(slack[k])
+		for part, cut := range cuts[p] {
+			if !in[k][part] {
+				most.add(cut)
+			}
+		}
+		for m := range w {
+			if w[m] < g[m] || w[m] > most[m] {
+				fail("%+v measure %d is %d, not between %d and %d", k, m, w[m], g[m], most[m])
+			}
+		}
+		if len(in[k]) == 0 {
+			s := absent[p]
+			for m := range s {
+				s[m] = max(s[m], w[m])
+			}
+			absent[p] = s
+		} else if l.exact && l.settled && g != w {
+			fail("%+v has %v, want %v", k, g, w)
+		}
+	}
+	for p, w := range expect {
+		if totals[p] != w {
+			fail("%+v: sum %v, want %v", p, totals[p], w)
+		}
+		if l.exact && l.settled && absent[p] != cuts[p][0] {
+			fail("%+v: cut %v, the largest that went is %v", p, cuts[p], absent[p])
+		}
+	}
+	for p := range totals {
+		if _, ok := expect[p]; !ok {
+			fail("%+v should not be", p)
+		}
+	}
+	if !l.exact || !l.settled {
+		return
+	}
+	// Who belongs to the largest has a row.
+	type dim struct {
+		bucket flow.Time
+		dim    string
+	}
+	all := make(map[dim][]rollupKey)
+	for k := range want {
+		all[dim{k.bucket, k.dim}] = append(all[dim{k.bucket, k.dim}], k)
+	}
+	for _, list := range all {
+		for m := range 3 {
+			sort.Slice(list, func(i, j int) bool { return want[list[i]][m] > want[list[j]][m] })
+			for i, k := range list {
+				if i >= l.keep || len(list) > l.keep && want[k][m] <= want[list[l.keep]][m] {
+					break
+				}
+				if len(in[k]) == 0 {
+					fail("%+v is number %d by measure %d and has no row", k, i+1, m)
+				}
+			}
+		}
+	}
+}
+
+// rollupFlows are random flows around noon: short, long and without duration, of
+// several exporters, rates and protocols.
+func rollupFlows(rnd *rand.Rand, n int) []flow.Record {
+	recs := make([]flow.Record, n)
+	for i := range recs {
+		r := &recs[i]
+		r.End = noon + flow.Time(rnd.IntN(int(40*flow.Minute)))
+		var length flow.Time
+		switch rnd.IntN(20) {
+		case 0:
+			length = flow.Time(rnd.IntN(int(5 * flow.Hour)))
+		case 1:
+			length = 0
+		case 2:
+			r.End = r.End.Floor(flow.Minute)
+			length = flow.Minute * flow.Time(rnd.IntN(3))
+		default:
+			length = flow.Time(rnd.IntN(int(2 * flow.Minute)))
+		}
+		r.Start = r.End - length
+		r.Received = r.End + flow.Second
+		r.Packets = uint64(1 + rnd.IntN(1<<rnd.IntN(16)))
+		r.Bytes = r.Packets * uint64(40+rnd.IntN(1400))
+		r.Exporter = flow.ExporterID(1 + rnd.IntN(2))
+		r.SamplingRate = uint32(100 * max(0, rnd.IntN(4)-2))
+		r.Protocol = []flow.Protocol{flow.TCP, flow.TCP, flow.UDP, flow.ICMP}[rnd.IntN(4)]
+		host := func() byte { return byte(rnd.ExpFloat64() * 12) }
+		switch rnd.IntN(10) {
+		case 0:
+			r.IPVersion = 0
+		case 1:
+			r.IPVersion = 6
+			r.SrcAddr, r.DstAddr = flow.Addr{0: 0x20, 1: 1, 15: host()}, flow.Addr{0: 0x20, 1: 2, 15: host()}
+		default:
+			r.IPVersion = 4
+			r.SrcAddr, r.DstAddr = flow.Addr4([4]byte{10, 0, 0, host()}), flow.Addr4([4]byte{192, 0, 2, host()})
+		}
+		r.SrcPort, r.DstPort = uint16(rnd.IntN(60)), []uint16{80, 443, 53}[rnd.IntN(3)]
+		if r.Protocol == flow.ICMP {
+			r.SrcPort, r.DstPort = 0, 0x800
+		}
+		r.InIf, r.OutIf = uint32(rnd.IntN(3)), uint32(rnd.IntN(2))
+		r.SrcAS, r.DstAS = uint32(rnd.IntN(4)), uint32(rnd.IntN(30))
+	}
+	return recs
+}
+
+func writeAll(t testing.TB, w *store.Writer, recs []flow.Record, each int) {
+	t.Helper()
+	for len(recs) > 0 {
+		n := min(each, len(recs))
+		if err := w.Write(context.Background(), flow.Batch{Records: recs[:n]}); err != nil {
+			t.Fatal(err)
+		}
+		recs = recs[n:]
+	}
+}
+
+// at is a clock that stands still.
+func at(t flow.Time) func() time.Time { return func() time.Time { return t.Time() } }
+
+const farLater = noon + 400*flow.Day
+
+// The roll-ups are the law of shares, before they are settled and after, whatever
+// the batches are.
+func TestRollupLaw(t *testing.T) {
+	ctx := context.Background()
+	for _, c := range []struct {
+		name            string
+		keep, few, most int
+		exact           bool
+		late            bool
+	}{
+		{"nothing is cut", 1000, 1000, 1000, true, false},
+		{"cut when settled", 5, 2, 100_000, true, false},
+		{"cut before", 5, 2, 8, false, false},
+		{"late flows", 5, 2, 100_000, false, true},
+		{"late flows and nothing cut", 1000, 1000, 1000, true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			db, _, conn := open(t)
+			recs := rollupFlows(rand.New(rand.NewPCG(5, 6)), 1500)
+			w := store.NewWriter(db, store.WriterConfig{})
+			k := store.NewKeeper(db, store.KeeperConfig{})
+			now := noon
+			store.SetKeeper(k, c.keep, c.few, c.most, 400, func() time.Time { return now.Time() })
+			first := recs
+			if c.late {
+				first = recs[:900]
+			}
+			writeAll(t, w, first, 173)
+			if err := store.SumOnly(ctx, k); err != nil {
+				t.Fatal(err)
+			}
+			checkRollup(t, conn, "traffic_1m", expectRollup(first, flow.Minute), law{keep: c.keep})
+			if n := get[int](t, conn, "select count(*) from batches where summed_at is null"); n != 0 {
+				t.Errorf("%d batches are not summed", n)
+			}
+			if c.late {
+				now = farLater
+				if err := k.Sum(ctx); err != nil {
+					t.Fatal(err)
+				}
+				writeAll(t, w, recs[900:], 100)
+				if err := k.Sum(ctx); err != nil {
+					t.Fatal(err)
+				}
+				// Late flows are seen at once, as parts, before they are settled.
+				checkRollup(t, conn, "traffic_1m", expectRollup(recs, flow.Minute), law{keep: c.keep})
+				now += flow.Hour * 24 * 365 * 10
+			}
+			now += 800 * flow.Day
+			if err := k.Sum(ctx); err != nil {
+				t.Fatal(err)
+			}
+			for _, g := range grainTables {
+				checkRollup(t, conn, g.table, expectRollup(recs, g.length), law{keep: c.keep, exact: c.exact, settled: true})
+			}
+			if n := get[int](t, conn, "select count(*) from parts.pending"); n != 0 {
+				t.Errorf("%d sums still wait", n)
+			}
+		})
+	}
+}
+
+// A Keeper that dies between any two steps leaves nothing half done, and another
+// one ends the work.
+func TestKeeperThatDies(t *testing.T) {
+	ctx := context.Background()
+	db, _, conn := open(t)
+	recs := rollupFlows(rand.New(rand.NewPCG(7, 8)), 600)
+	w := store.NewWriter(db, store.WriterConfig{})
+	died := errors.New("died")
+	seen := make(map[string]bool)
+	check := func(after string) {
+		t.Helper()
+		// What is marked and what is summed are the same at any time: the batches
+		// that are marked make up the sums, exactly.
+		marked := get[int64](t, conn, "select coalesce(sum(records), 0) from batches where summed_at is not null")
+		if summed := get[int64](t, conn, "select coalesce(sum(flows), 0)::bigint from traffic_1m where dimension = 'pair'"); summed != marked {
+			t.Fatalf("after %s %d flows are summed, %d are marked", after, summed, marked)
+		}
+	}
+	next := 0
+	for try := range 200 {
+		if next < len(recs) {
+			writeAll(t, w, recs[next:min(next+50, len(recs))], 50)
+			next += 50
+		}
+		k := store.NewKeeper(db, store.KeeperConfig{})
+		store.SetKeeper(k, 5, 2, 1000, 60, at(farLater+flow.Time(try)*flow.Day*1000))
+		left := 1 + try%9
+		step := ""
+		store.FailAt(k, func(at string) error {
+			if left--; left == 0 {
+				step = at
+				seen[at] = true
+				return died
+			}
+			return nil
+		})
+		err := k.Sum(ctx)
+		check(step)
+		if err != nil && !errors.Is(err, died) {
+			t.Fatal(err)
+		}
+		if err == nil && next >= len(recs) && get[int](t, conn, "select count(*) from parts.pending") == 0 {
+			break
+		}
+	}
+	k := store.NewKeeper(db, store.KeeperConfig{})
+	store.SetKeeper(k, 5, 2, 1000, 60, at(farLater+flow.Day*1_000_000))
+	if err := k.Sum(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{"read", "put aside", "mark", "commit", "gathered", "replaced", "settled"} {
+		if !seen[at] {
+			t.Errorf("it never died at %q", at)
+		}
+	}
+	for _, g := range grainTables {
+		checkRollup(t, conn, g.table, expectRollup(recs, g.length), law{keep: 5, settled: true})
+	}
+}
+
+// Two Keepers at once do the work of one.
+func TestTwoKeepers(t *testing.T) {
+	ctx := context.Background()
+	db, _, conn := open(t)
+	recs := rollupFlows(rand.New(rand.NewPCG(9, 10)), 1200)
+	w := store.NewWriter(db, store.WriterConfig{})
+	var group sync.WaitGroup
+	done := make(chan struct{})
+	keeper := func() *store.Keeper {
+		k := store.NewKeeper(db, store.KeeperConfig{})
+		store.SetKeeper(k, 1000, 1000, 1000, 100, at(farLater))
+		return k
+	}
+	for range 2 {
+		group.Go(func() {
+			k := keeper()
+			for {
+				if err := k.Sum(ctx); err != nil {
+					t.Error(err)
+					return
+				}
+				select {
+				case <-done:
+					return
+				case <-time.After(time.Millisecond):
+				}
+			}
+		})
+	}
+	writeAll(t, w, recs, 40)
+	close(done)
+	group.Wait()
+	k := keeper()
+	store.SetKeeper(k, 1000, 1000, 1000, 100, at(farLater+1000*flow.Day))
+	if err := k.Sum(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range grainTables {
+		checkRollup(t, conn, g.table, expectRollup(recs, g.length), law{keep: 1000, exact: true, settled: true})
+	}
+}
