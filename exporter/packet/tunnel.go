@@ -254,7 +254,8 @@ func erspan(data []byte) (c carried, ok bool) {
 // vxlan is a VXLAN header (RFC 7348 §5), or that of its extension, which says
 // what follows (draft-ietf-nvo3-vxlan-gpe).
 func vxlan(data []byte, generic bool) (c carried, ok bool) {
-	if len(data) < 8 || data[0]&0x08 == 0 { // the VNI is valid
+	const valid, policy = 0x08, 0x80
+	if len(data) < 8 || data[0]&valid == 0 || !generic && data[0]&^policy != valid {
 		return c, false
 	}
 	c.id = binary.BigEndian.Uint32(data[4:]) >> 8
