@@ -16,6 +16,9 @@ type parser struct {
 	tokens []token
 	pos    int
 	depth  int
+
+	after    *trie // what the words before afterPos were
+	afterPos int
 }
 
 // expect is what could have stood where the text ended: words, or a value of a
@@ -23,6 +26,7 @@ type parser struct {
 type expect struct {
 	words []string
 	field *field // when a value of it could stand here
+	first bool   // and a comparator before it
 }
 
 func (p *parser) parse() (*expr, *Error) {
@@ -260,6 +264,7 @@ func (p *parser) field() (*field, *Error) {
 	}
 	if last != nil && (node == last || p.peek().kind != tokEnd) {
 		p.pos = lastPos
+		p.after, p.afterPos = last, lastPos
 		return last.f, nil
 	}
 	if p.pos == from {
@@ -325,7 +330,11 @@ func (p *parser) value(pr *prim, exact, alone bool) *Error {
 	f := pr.f
 	t := p.peek()
 	if t.kind != tokWord && t.kind != tokQuoted {
-		return p.missing(f.wants(), expect{field: f})
+		want := expect{field: f}
+		if p.after != nil && p.pos == p.afterPos {
+			want.first, want.words = true, p.after.words()
+		}
+		return p.missing(f.wants(), want)
 	}
 	switch f.kind {
 	case kindAddr, kindExporter:

@@ -21,7 +21,6 @@ const serviceNames = `
 23 telnet
 25 smtp
 37 time
-42 nameserver wins
 43 whois
 49 tacacs
 53 domain dns
@@ -48,18 +47,12 @@ const serviceNames = `
 177 xdmcp
 179 bgp
 194 irc
-201 at-rtmp
-264 bgmp
-318 tsp
-383 hp-alarm-mgr
 389 ldap
 427 svrloc slp
 443 https
-444 snpp
 445 microsoft-ds smb cifs
 464 kpasswd
 465 submissions smtps
-497 retrospect
 500 isakmp ike
 502 mbap modbus
 512 exec biff
@@ -79,64 +72,51 @@ const serviceNames = `
 554 rtsp
 563 nntps
 587 submission
-591 http-alt-filemaker
 593 http-rpc-epmap
 623 asf-rmcp ipmi
 631 ipp cups
 636 ldaps
 646 ldp
 647 dhcp-failover
-666 doom
 691 msexch-routing
 705 agentx
 749 kerberos-adm
 853 domain-s dns-over-tls dot
 860 iscsi-system
 873 rsync
-902 ideafarm-door vmware-auth
+902 vmware-auth
 989 ftps-data
 990 ftps
 992 telnets
 993 imaps
 995 pop3s
-1025 blackjack
 1080 socks
 1099 rmiregistry
 1194 openvpn
 1433 ms-sql-s mssql
 1434 ms-sql-m
 1494 ica
-1521 oracle ncube-lm
-1645 datametrics
-1646 sa-msg-port
+1521 oracle
 1701 l2tp l2f
 1720 h323hostcall h323
 1723 pptp
-1755 ms-streaming
 1812 radius
 1813 radius-acct
 1883 mqtt
 1900 ssdp
 1985 hsrp
-2000 cisco-sccp sccp
 2049 nfs
-2055 netflow iop
-2082 infowave
+2055 netflow
 2123 gtp-control gtp-c
 2152 gtp-user gtp-u
-2181 zookeeper eforward
-2222 ethernetip-1
+2181 zookeeper
 2375 docker
 2376 docker-s
 2379 etcd-client
 2380 etcd-server
 2404 iec-104
-2427 mgcp-gateway
-2483 ttc
-2967 ssc-agent
-3000 hbci grafana
-3020 cifs-web
-3128 squid ndl-aas
+3000 grafana
+3128 squid
 3205 isns
 3260 iscsi-target iscsi
 3268 msft-gc
@@ -149,7 +129,6 @@ const serviceNames = `
 3784 bfd-control bfd
 3868 diameter
 4369 epmd
-4444 krb524
 4500 ipsec-nat-t nat-t
 4730 gearman
 4739 ipfix
@@ -169,7 +148,6 @@ const serviceNames = `
 5353 mdns
 5355 llmnr
 5432 postgresql postgres
-5555 personal-agent adb
 5601 kibana
 5631 pcanywheredata
 5671 amqps
@@ -188,41 +166,31 @@ const serviceNames = `
 6514 syslog-tls
 6653 openflow
 6667 ircu
-6881 bittorrent
 7000 afs3-fileserver
 7001 weblogic
-8000 irdmi
-8008 http-alt-8008
 8080 http-alt http-proxy
 8086 influxdb
 8333 bitcoin
-8443 pcsync-https https-alt
-8554 rtsp-alt
+8443 https-alt pcsync-https
 8883 secure-mqtt mqtts
-9000 cslistener
 9042 cassandra
 9090 websm prometheus
 9092 kafka
 9100 pdl-datastream jetdirect
-9200 elasticsearch wap-wsp
+9200 elasticsearch
 9418 git
-9995 palace-4 nfcapd
+9995 nfcapd
 10000 ndmp
 10050 zabbix-agent
 10051 zabbix-trapper
 10250 kubelet
 11211 memcache memcached
 15672 rabbitmq
-19132 minecraft-bedrock
 20000 dnp
-25565 minecraft
-27015 steam
 27017 mongodb
-44818 ethernetip-2
 47808 bacnet
 50000 db2
 51820 wireguard
-64738 murmur
 `
 
 var portOf, serviceOf = func() (map[string]uint16, map[uint16]string) {

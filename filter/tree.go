@@ -152,7 +152,7 @@ func (p *prim) print(b *strings.Builder) {
 		case s.lo == 0:
 			b.WriteString("<= " + p.f.text(s.hi))
 		default:
-			b.WriteString(p.f.text(s.lo) + "-" + p.f.text(s.hi))
+			b.WriteString(p.f.digits(s.lo) + "-" + p.f.digits(s.hi))
 		}
 		return
 	} else if n > 1 {
@@ -161,9 +161,10 @@ func (p *prim) print(b *strings.Builder) {
 	}
 	sep := ""
 	for _, s := range p.nums {
-		b.WriteString(sep + p.f.text(s.lo))
 		if s.hi > s.lo {
-			b.WriteString("-" + p.f.text(s.hi))
+			b.WriteString(sep + p.f.digits(s.lo) + "-" + p.f.digits(s.hi))
+		} else {
+			b.WriteString(sep + p.f.text(s.lo))
 		}
 		sep = ", "
 	}
@@ -204,6 +205,11 @@ func (f *field) text(n uint64) string {
 			return s
 		}
 	}
+	return f.digits(n)
+}
+
+// digits returns a number in digits, which is how a range has its ends.
+func (f *field) digits(n uint64) string {
 	if f.large && n > 0 {
 		for _, u := range suffixes {
 			if n%u.of == 0 {

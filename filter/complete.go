@@ -1,0 +1,139 @@
+package filter
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Completion is something that could be put at a place of a text.
+type Completion struct {
+	// Start and End enclose the octets of the text that Text replaces: the word
+	// at the place.
+	Start, End int
+	// Text is what to put there, "" for a placeholder: a value that only those
+	// know who have the data.
+	Text string
+	// Kind is keyword, field, operator or value; of a placeholder the kind of
+	// value, as Field.Kind has it.
+	Kind string
+	// Detail says what it is.
+	Detail string
+}
+
+// maxCompletions is how many are given at most.
+const maxCompletions = 100
+
+// Complete returns what could stand at an offset of a text, in octets: the words
+// that go on from what is there, and placeholders for values. It is empty where
+// the text before is wrong.
+func Complete(text string, offset int) []Completion {
+	offset = max(0, min(offset, len(text)))
+	for offset > 0 && offset < len(text) && !utf8.RuneStart(text[offset]) {
+		offset--
+	}
+	start, end := offset, offset
+	for start > 0 {
+		r, n := utf8.DecodeLastRuneInString(text[:start])
+		if !isWordRune(r) {
+			break
+		}
+		start -= n
+	}
+	for end < len(text) {
+		r, n := utf8.DecodeRuneInString(text[end:])
+		if !isWordRune(r) {
+			break
+		}
+		end += n
+	}
+	word := text[start:offset]
+	if _, err := lex(text[:offset]); err != nil {
+		// Inside of quotes everything from the quote on is the word.
+		if q := err.Offset; q < offset && (text[q] == '"' || text[q] == '\'') {
+			start, word = q, text[q+1:offset]
+		} else {
+			return nil
+		}
+	}
+	if at := strings.LastIndexByte(text[:start], '\n') + 1; strings.Contains(text[at:start], "#") {
+		if tokens, err := lex(text[:start]); err == nil && (len(tokens) == 1 || tokens[len(tokens)-2].end <= strings.LastIndexByte(text[:start], '#')) {
+			return nil // in a comment
+		}
+	}
+
+	c := completer{word: strings.ToLower(word), start: start, end: end}
+	p := parser{text: text[:start]}
+	root, err := p.parse()
+	switch {
+	case err == nil && root == nil:
+		c.words(starters())
+	case err == nil:
+		c.words([]string{"and", "or"})
+	default:
+		for _, w := range err.want {
+			c.words(w.words)
+			if w.field != nil {
+				c.values(w.field, w.first)
+			}
+		}
+	}
+	return c.out
+}
+
+type completer struct {
+	word       string
+	start, end int
+	out        []Completion
+}
+
+func (c *completer) add(text, kind, detail string) {
+	if len(c.out) < maxCompletions && strings.HasPrefix(strings.ToLower(text), c.word) {
+		c.out = append(c.out, Completion{c.start, c.end, text, kind, detail})
+	}
+}
+
+// words adds words of the language.
+func (c *completer) words(words []string) {
+	for _, w := range words {
+		switch w {
+		case "and", "or", "not", "(", ")", "]", "[":
+			c.add(w, "keyword", "")
+			continue
+		}
+		detail := ""
+		if t := lookup(w); t != nil && t.f != nil {
+			if t.f.refuse != "" {
+				continue
+			}
+			detail = t.f.what
+		}
+		c.add(w, "field", detail)
+	}
+}
+
+// values adds what a field can be compared with; first says that a comparator
+// may still come.
+func (c *completer) values(f *field, first bool) {
+	if first && c.word == "" {
+		c.add("!=", "operator", "is not")
+		if f.ordered() {
+			for _, o := range []string{">", ">=", "<", "<="} {
+				c.add(o, "operator", "")
+			}
+		}
+	}
+	if first && f.kind != kindTime {
+		c.add("in", "operator", "any of a list in brackets")
+	}
+	c.out = append(c.out, Completion{Start: c.start, End: c.end, Kind: f.kindName(), Detail: f.wants()})
+	if f.known != nil {
+		for _, n := range f.known() {
+			c.add(n, "value", "")
+		}
+	}
+	if f.kind == kindMarks {
+		for _, n := range markNames {
+			c.add(n, "value", "")
+		}
+	}
+}
