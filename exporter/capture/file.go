@@ -19,12 +19,9 @@ const (
 	// file; a longer one is an error. It is libpcap's limit.
 	MaxPacket = 262144
 
-	// fileBuffer is how much of a file is read at once. It holds the largest
-	// block of a pcapng file whose inside is looked at.
+	// fileBuffer is how much of a file is read at once: little enough to stay in
+	// a core's own cache until it is looked at.
 	fileBuffer = 256 << 10
-
-	// firstBuffer is what pcapgo allocates for packets until a longer one comes.
-	firstBuffer = 2048
 )
 
 // ErrFormat says that a capture is not one that can be read: neither pcap nor
@@ -60,6 +57,9 @@ func OpenFile(name string) (Source, error) {
 		return nil, err
 	}
 	s.closer = f
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		s.total = info.Size()
+	}
 	return s, nil
 }
 
@@ -76,68 +76,149 @@ func OpenFile(name string) (Source, error) {
 // Whatever r holds, less than two MiB of memory are used.
 func NewReader(r io.Reader) (Source, error) { return newFile(r, "") }
 
-// file is a capture file: one of the two formats behind a common door.
+// file is a capture file: one of the two formats behind a common door. It is a
+// Batcher and a Positioner.
 type file struct {
 	format
 	label  string // in front of every error
 	closer io.Closer
 	closed atomic.Bool
 	err    error // the last one, which stays
+	link   uint32
+	one    [1]Packet
+	done   *counter
+	total  int64
 }
 
 // format reads the packets of one file format.
 type format interface {
-	// next returns the next packet, and io.EOF at the end of the file.
-	next() ([]byte, gopacket.CaptureInfo, error)
-	LinkType() uint32
+	// batch fills dst with the next packets, without reading from the file for
+	// any but the first, and returns how many it filled in. An error comes
+	// alone; io.EOF is the end of the file.
+	batch(dst []Packet) (int, error)
 }
 
 func newFile(r io.Reader, label string) (*file, error) {
-	f := &file{label: label}
+	f := &file{label: label, done: &counter{r: r}}
 	var err error
-	if f.format, err = newFormat(r, fileBuffer); err != nil {
+	if f.format, err = newFormat(f.done, fileBuffer); err != nil {
 		return nil, fmt.Errorf("capture: %s%w", label, err)
+	}
+	if p, ok := f.format.(*pcap); ok {
+		f.link = p.link // is known before the first packet
 	}
 	return f, nil
 }
 
+// counter counts what is read through it.
+type counter struct {
+	r io.Reader
+	n atomic.Int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
 // newFormat finds out what r holds, and reads buffer octets of it at a time.
 func newFormat(r io.Reader, buffer int) (format, error) {
-	br := bufio.NewReaderSize(r, buffer)
-	magic, err := br.Peek(4)
-	if len(magic) >= 2 && magic[0] == 0x1f && magic[1] == 0x8b {
-		z, err := gzip.NewReader(br)
+	w := &window{r: r, buf: make([]byte, buffer)}
+	err := w.fill(4)
+	begin := w.rest()
+	if len(begin) >= 2 && begin[0] == 0x1f && begin[1] == 0x8b {
+		z, err := gzip.NewReader(bufio.NewReaderSize(io.MultiReader(bytes.NewReader(begin), r), buffer))
 		if err != nil {
 			return nil, fmt.Errorf("gzip: %w", noEOF(err))
 		}
-		br = bufio.NewReaderSize(z, buffer)
-		magic, err = br.Peek(4)
-		if err != nil && err != io.EOF {
+		w = &window{r: z, buf: make([]byte, buffer)}
+		if err := w.fill(4); err != nil && err != io.EOF {
 			return nil, fmt.Errorf("gzip: %w", err)
 		}
+		begin = w.rest()
 	} else if err != nil && err != io.EOF {
 		return nil, err
 	}
 	switch {
-	case len(magic) == 0:
+	case len(begin) == 0:
 		return nil, formatError("is empty, not a pcap or pcapng file")
-	case len(magic) < 4:
-	case bytes.Equal(magic, []byte{0x0a, 0x0d, 0x0d, 0x0a}):
-		return newPcapNG(br)
+	case len(begin) < 4:
+	case bytes.HasPrefix(begin, []byte{0x0a, 0x0d, 0x0d, 0x0a}):
+		return newPcapNG(w)
 	default:
-		if order, ok := pcapOrder([4]byte(magic)); ok {
-			return newPcap(br, order)
+		if kind, ok := pcapKinds[[4]byte(begin)]; ok {
+			return newPcap(w, kind)
 		}
 	}
-	return nil, unknownFormat(br)
+	return nil, unknownFormat(w)
+}
+
+// window is what of a file is in memory: the octets from at to end of buf.
+type window struct {
+	r       io.Reader
+	buf     []byte
+	at, end int
+	before  int64 // octets of the file that came before buf
+	err     error // what ended the reading
+}
+
+// rest is what is there. It stays valid until the next fill or discard.
+func (w *window) rest() []byte { return w.buf[w.at:w.end] }
+
+// offset is where in the file the window begins.
+func (w *window) offset() int64 { return w.before + int64(w.at) }
+
+// fill reads until n octets are there, and no more often than that takes: a
+// capture may come through a pipe from a program that still captures.
+func (w *window) fill(n int) error {
+	if w.end-w.at >= n {
+		return nil
+	}
+	w.before += int64(w.at)
+	if n > len(w.buf) {
+		buf := make([]byte, max(n, 2*len(w.buf)))
+		w.end = copy(buf, w.buf[w.at:w.end])
+		w.buf = buf
+	} else {
+		w.end = copy(w.buf, w.buf[w.at:w.end])
+	}
+	w.at = 0
+	for empty := 0; w.end < n; {
+		if w.err != nil {
+			return w.err
+		}
+		var k int
+		k, w.err = w.r.Read(w.buf[w.end:])
+		w.end += k
+		if empty++; k > 0 {
+			empty = 0
+		} else if empty == 100 && w.err == nil {
+			w.err = io.ErrNoProgress
+		}
+	}
+	return nil
+}
+
+// discard steps over n octets.
+func (w *window) discard(n int64) error {
+	for {
+		k := min(n, int64(w.end-w.at))
+		w.at += int(k)
+		if n -= k; n == 0 {
+			return nil
+		}
+		if err := w.fill(1); err != nil {
+			return err
+		}
+	}
 }
 
 // unknownFormat names what br begins with, and what it is where that helps.
-func unknownFormat(br *bufio.Reader) error {
-	begin, _ := br.Peek(8)
+func unknownFormat(w *window) error {
+	w.fill(8)
+	begin := w.rest()[:min(8, len(w.rest()))]
 	for _, k := range []struct{ magic, hint string }{
-		{"\x34\xcd\xb2\xa1", "Kuznetzov's modified pcap: convert it with 'editcap -F pcap'"},
-		{"\xa1\xb2\xcd\x34", "Kuznetzov's modified pcap: convert it with 'editcap -F pcap'"},
 		{"\x28\xb5\x2f\xfd", "zstd data: decompress it first"},
 		{"\xfd7zXZ\x00", "xz data: decompress it first"},
 		{"BZh", "bzip2 data: decompress it first"},
@@ -152,12 +233,24 @@ func unknownFormat(br *bufio.Reader) error {
 }
 
 func (f *file) ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error) {
-	if f.err != nil {
-		return nil, gopacket.CaptureInfo{}, f.err
+	if _, err := f.ReadBatch(f.one[:]); err != nil {
+		return nil, gopacket.CaptureInfo{}, err
 	}
-	data, ci, err := f.next()
+	return f.one[0].Data, f.one[0].info(), nil
+}
+
+// ReadBatch gives the packets that are in memory, and reads when there is none.
+func (f *file) ReadBatch(dst []Packet) (int, error) {
+	if f.err != nil {
+		return 0, f.err
+	}
+	if len(dst) == 0 {
+		return 0, nil
+	}
+	n, err := f.batch(dst)
 	if err == nil {
-		return data, ci, nil
+		f.link = dst[n-1].Link
+		return n, nil
 	}
 	if f.closed.Load() {
 		err = os.ErrClosed
@@ -166,8 +259,14 @@ func (f *file) ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error) {
 		err = fmt.Errorf("capture: %s%w", f.label, err)
 	}
 	f.err = err
-	return nil, gopacket.CaptureInfo{}, err
+	return 0, err
 }
+
+func (f *file) LinkType() uint32 { return f.link }
+
+// Position is how many octets were read of how many; of a pipe nobody knows how
+// many there are.
+func (f *file) Position() (done, total int64) { return f.done.n.Load(), f.total }
 
 // Stats is zero: what a capture file lost it does not say.
 func (f *file) Stats() Stats { return Stats{} }

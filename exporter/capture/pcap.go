@@ -1,135 +1,147 @@
 package capture
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math/bits"
-	"time"
-
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/pcapgo"
 )
 
-// pcap reads the classic format with pcapgo.Reader, which reads from the same
-// buffer as we do: each record's header is looked at before pcapgo gets it.
-//
-// pcapgo 1.1.19 alone would cut the link type to eight bits, refuse every packet
-// of a file whose snap length is 0, lose its place at a packet longer in the file
-// than on the wire, and report a file that ends behind a record's header as
-// complete.
+// pcap reads the classic format (draft-ietf-opsawg-pcap): a file header and
+// records. It is our own reader and not gopacket's pcapgo because that one cuts
+// the link type to eight bits, refuses every packet of a file whose snap length
+// is 0, loses its place at a packet longer in the file than on the wire, reports
+// a file that ends behind a record's header as complete, and takes four times as
+// long. The tests hold the two side by side.
 type pcap struct {
-	br     *bufio.Reader
-	order  binary.ByteOrder
-	nano   bool
-	link   uint32
-	snap   uint32 // what pcapgo takes for the snap length
-	reader *pcapgo.Reader
-	offset int64  // of the next record in the file
-	number uint64 // of packets read
-	buf    []byte // for records that pcapgo does not read
+	w *window
+	pcapKind
+	link    uint32
+	swapped swapping
+	number  uint64 // of packets read
 }
+
+// pcapKind is what a file's magic tells.
+type pcapKind struct {
+	big      bool
+	fraction int64 // nanoseconds in the unit of a record's fraction of a second
+	record   int   // octets of a record's header
+}
+
+// swapping is what of a record's two lengths comes first.
+type swapping uint8
 
 const (
-	pcapHeader   = 24
-	recordHeader = 16
+	capturedFirst swapping = iota
+	lengthFirst            // before version 2.3
+	smallerFirst           // version 2.3 was written in both ways
 )
 
-// pcapOrder returns the byte order a pcap file's magic tells.
-func pcapOrder(magic [4]byte) (binary.ByteOrder, bool) {
-	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
-		switch order.Uint32(magic[:]) {
-		case 0xa1b2c3d4, 0xa1b23c4d:
-			return order, true
-		}
-	}
-	return nil, false
+const (
+	pcapHeader     = 24
+	recordHeader   = 16
+	modifiedHeader = 24 // of a record with the interface, protocol and packet type
+)
+
+// pcapKinds are the magics: of micro- and nanoseconds and of Kuznetzov's
+// modified format, in either order.
+var pcapKinds = map[[4]byte]pcapKind{
+	{0xd4, 0xc3, 0xb2, 0xa1}: {false, 1000, recordHeader},
+	{0xa1, 0xb2, 0xc3, 0xd4}: {true, 1000, recordHeader},
+	{0x4d, 0x3c, 0xb2, 0xa1}: {false, 1, recordHeader},
+	{0xa1, 0xb2, 0x3c, 0x4d}: {true, 1, recordHeader},
+	{0x34, 0xcd, 0xb2, 0xa1}: {false, 1000, modifiedHeader},
+	{0xa1, 0xb2, 0xcd, 0x34}: {true, 1000, modifiedHeader},
 }
 
-func newPcap(br *bufio.Reader, order binary.ByteOrder) (*pcap, error) {
-	var header [pcapHeader]byte
-	if _, err := io.ReadFull(br, header[:]); err != nil {
+func newPcap(w *window, kind pcapKind) (*pcap, error) {
+	if err := w.fill(pcapHeader); err != nil {
 		return nil, fmt.Errorf("cut inside the file header: %w", noEOF(err))
 	}
-	major, minor := order.Uint16(header[4:]), order.Uint16(header[6:])
-	if major != 2 || minor != 4 {
-		return nil, formatErrorf("pcap version %d.%d is not supported, only 2.4: convert it with 'editcap -F pcap'", major, minor)
+	p := &pcap{w: w, pcapKind: kind}
+	header := w.rest()
+	version := p.u32(header[4:])
+	major, minor := version&0xffff, version>>16
+	if p.big {
+		major, minor = minor, major
 	}
-	// The upper six bits tell of the frame check sequence. What pcapgo makes of
-	// the field is not asked for.
-	p := &pcap{order: order, link: order.Uint32(header[20:]) & 0x03ffffff, offset: pcapHeader}
-	p.nano = order.Uint32(header[:]) == 0xa1b23c4d
-
-	// pcapgo allocates the snap length at the first packet, and refuses longer
-	// ones. What the file says does not matter: files exceed it, or say 0.
-	p.snap = firstBuffer
-	order.PutUint32(header[16:], p.snap)
-	p.br = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(header[:]), br), br.Size())
-	var err error
-	p.reader, err = pcapgo.NewReader(p.br) // takes a bufio.Reader as it is
-	return p, err
+	switch {
+	case major != 2 || minor > 4:
+		return nil, formatErrorf("pcap version %d.%d is not supported, only 2.0 to 2.4: convert it with 'editcap -F pcap'", major, minor)
+	case minor < 3:
+		p.swapped = lengthFirst
+	case minor == 3:
+		p.swapped = smallerFirst
+	}
+	// The snap length does not matter: files exceed it, or say 0. The upper six
+	// bits of the link type tell of the frame check sequence.
+	p.link = p.u32(header[20:]) & 0x03ffffff
+	w.at += pcapHeader
+	return p, nil
 }
 
-func (p *pcap) LinkType() uint32 { return p.link }
+// u32 is a number in the file's byte order.
+func (p *pcap) u32(b []byte) uint32 {
+	if p.big {
+		return binary.BigEndian.Uint32(b)
+	}
+	return binary.LittleEndian.Uint32(b)
+}
 
-func (p *pcap) next() (data []byte, ci gopacket.CaptureInfo, err error) {
-	header, err := p.br.Peek(recordHeader)
-	if len(header) < recordHeader {
-		if err == io.EOF && len(header) == 0 {
-			return nil, ci, io.EOF
+func (p *pcap) batch(dst []Packet) (n int, err error) {
+	w := p.w
+	for n < len(dst) {
+		rest := w.rest()
+		if len(rest) < p.record {
+			if n > 0 {
+				break
+			}
+			if err := w.fill(p.record); err != nil {
+				if err == io.EOF && w.at == w.end {
+					return 0, io.EOF
+				}
+				return 0, p.fail(err)
+			}
+			rest = w.rest()
 		}
-		return nil, ci, p.fail(err)
+		h := rest[:recordHeader]
+		captured, length := p.u32(h[8:]), p.u32(h[12:])
+		if p.swapped == lengthFirst || p.swapped == smallerFirst && captured > length {
+			captured, length = length, captured
+		}
+		if captured > MaxPacket {
+			if n > 0 {
+				break
+			}
+			return 0, formatErrorf("packet %d at octet %d claims to hold %d octets, more than the %d that are read", p.number+1, w.offset(), captured, MaxPacket)
+		}
+		end := p.record + int(captured)
+		if len(rest) < end {
+			if n > 0 {
+				break
+			}
+			if err := w.fill(end); err != nil {
+				return 0, p.fail(err)
+			}
+			rest = w.rest()
+			h = rest[:recordHeader]
+		}
+		d := &dst[n]
+		d.Data = rest[p.record:end:end]
+		d.Time = int64(p.u32(h))*1e9 + int64(p.u32(h[4:]))*p.fraction
+		d.Length = max(captured, length) // some files have more than there was
+		d.Link = p.link
+		d.InIf, d.Segments, d.Headers = 0, 0, 0
+		w.at += end
+		n++
+		p.number++
 	}
-	captured, length := p.order.Uint32(header[8:]), p.order.Uint32(header[12:])
-	if captured > MaxPacket {
-		return nil, ci, formatErrorf("packet %d at octet %d claims to hold %d octets, more than the %d that are read", p.number+1, p.offset, captured, MaxPacket)
-	}
-	if captured > p.snap {
-		p.snap = 1 << bits.Len32(captured-1)
-		p.reader.SetSnaplen(p.snap)
-	}
-	if captured <= length {
-		data, ci, err = p.reader.ZeroCopyReadPacketData()
-	} else {
-		data, ci, err = p.longer(captured)
-	}
-	if err != nil {
-		return nil, ci, p.fail(err)
-	}
-	p.offset += recordHeader + int64(captured)
-	p.number++
-	return data, ci, nil
-}
-
-// longer reads a record that holds more octets than it says the packet had, which
-// pcapgo refuses. The length is then what is there.
-func (p *pcap) longer(captured uint32) (data []byte, ci gopacket.CaptureInfo, err error) {
-	var header [recordHeader]byte
-	if _, err := io.ReadFull(p.br, header[:]); err != nil {
-		return nil, ci, err
-	}
-	if uint32(cap(p.buf)) < captured {
-		p.buf = make([]byte, p.snap)
-	}
-	data = p.buf[:captured]
-	if _, err := io.ReadFull(p.br, data); err != nil {
-		return nil, ci, err
-	}
-	fraction := int64(p.order.Uint32(header[4:]))
-	if !p.nano {
-		fraction *= 1000
-	}
-	ci.Timestamp = time.Unix(int64(p.order.Uint32(header[:])), fraction).UTC()
-	ci.CaptureLength, ci.Length = int(captured), int(captured)
-	return data, ci, nil
+	return n, nil
 }
 
 // fail says where a read failed.
 func (p *pcap) fail(err error) error {
 	if err = noEOF(err); err == io.ErrUnexpectedEOF {
-		return fmt.Errorf("cut inside packet %d, which begins at octet %d: %w", p.number+1, p.offset, err)
+		return fmt.Errorf("cut inside packet %d, which begins at octet %d: %w", p.number+1, p.w.offset(), err)
 	}
-	return fmt.Errorf("packet %d at octet %d: %w", p.number+1, p.offset, err)
+	return fmt.Errorf("packet %d at octet %d: %w", p.number+1, p.w.offset(), err)
 }

@@ -1,59 +1,28 @@
 package capture
 
 import (
-	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"math/bits"
-
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
-	"github.com/google/gopacket/pcapgo"
 )
 
-// pcapng reads the newer format with pcapgo.NgReader, which gets to see blocks
-// only that the blocks type below has checked and written anew.
-//
-// pcapgo 1.1.19 alone would allocate what a packet's length field asks for, up to
-// 4 GiB, run on behind blocks and options that say they are shorter than their
-// header, divide by zero at a strange time resolution, take binary fractions of a
-// second for nanoseconds, and cut the link type to eight bits.
+// pcapng reads the newer format (draft-ietf-opsawg-pcapng): sections of blocks,
+// of which those with packets count. It is our own reader and not gopacket's
+// pcapgo because that one allocates what a packet's length field asks for, up to
+// 4 GiB, runs on behind blocks and options that say they are shorter than their
+// header, divides by zero at a strange time resolution, takes binary fractions of
+// a second for nanoseconds, cuts the link type to eight bits, and takes five
+// times as long. The tests hold the two side by side.
 type pcapng struct {
-	blocks blocks
-	reader *pcapgo.NgReader
-	link   uint32
-}
+	w      *window
+	block  int64  // where the block being read begins in the file
+	skip   int64  // octets of it that are left
+	number uint64 // of packets read
 
-func newPcapNG(br *bufio.Reader) (*pcapng, error) {
-	p := &pcapng{blocks: blocks{br: br}}
-	var err error
-	// pcapgo reads from a bufio.Reader of its own making when given anything
-	// else, a small one.
-	p.reader, err = pcapgo.NewNgReader(bufio.NewReaderSize(&p.blocks, min(64<<10, br.Size())),
-		pcapgo.NgReaderOptions{WantMixedLinkType: true})
-	if err == io.EOF {
-		err = p.blocks.fail(err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-func (p *pcapng) LinkType() uint32 { return p.link }
-
-func (p *pcapng) next() ([]byte, gopacket.CaptureInfo, error) {
-	data, ci, err := p.reader.ZeroCopyReadPacketData()
-	if err != nil {
-		// What pcapgo finds it finds in blocks; its own checks cannot fail on
-		// blocks that were written for it.
-		return nil, ci, err
-	}
-	alias, _ := ci.AncillaryData[0].(layers.LinkType)
-	p.link = p.blocks.links[alias]
-	ci.AncillaryData = nil
-	return data, ci, nil
+	big        bool          // the section's byte order
+	interfaces []ngInterface // of the section
 }
 
 // Block types (IETF draft-ietf-opsawg-pcapng §4).
@@ -69,367 +38,309 @@ const (
 	// maxMetadata is the largest section header or interface description that
 	// is read; they hold a few names.
 	maxMetadata = 64 << 10
-	// maxInterfaces is how many interfaces a section may describe; pcapgo keeps
-	// some 250 octets for each.
+	// maxInterfaces is how many interfaces a section may describe.
 	maxInterfaces = 1024
-	// maxLinkTypes is how many link types one file may have, which is what the
-	// field that names them to pcapgo can hold.
-	maxLinkTypes = 256
+
+	packetFixed = 28 // octets of a packet block up to the packet's
+	simpleFixed = 12 // of a simple one
 )
-
-// blocks is a pcapng file, read, checked and written anew as the plainest file
-// that says the same of its packets: section headers without options, interface
-// descriptions with nothing but the time resolution, Enhanced Packet Blocks
-// without options, each in the byte order of its section. The link type field
-// holds an index into links, because pcapgo passes on eight bits of it.
-type blocks struct {
-	br     *bufio.Reader
-	at     int64  // where the block being read begins in the file
-	offset int64  // where the next one does
-	skip   int64  // octets of the file that are left of the last one
-	number uint64 // of packets found
-	err    error  // what ended the reading
-
-	order      binary.ByteOrder
-	interfaces []ngInterface // of the section
-	links      []uint32      // of the file
-
-	head  [32]byte // a block's fixed part, written
-	close [8]byte  // its padding and length behind a packet
-	out   []byte   // of head or close, what Read has not given yet
-	body  int      // octets of the packet to pass through behind head
-	tail  []byte   // of close, what comes behind those
-}
 
 // ngInterface is what matters of an interface description.
 type ngInterface struct {
+	link   uint32
 	snap   uint32 // 0 is no limit
 	ticks  uint64 // of the file's time in a second
 	offset int64  // seconds to add
-	plain  bool   // times need no conversion, pcapgo reads them rightly
-	last   uint64 // time of the last packet, as written
+	scale  uint64 // nanoseconds in a tick, 0 when it is no whole number of them
+	most   uint64 // ticks that scale can be used for
+	last   int64  // time of the last packet, in nanoseconds
 }
 
-// Read gives the next of the file's blocks in its plain form, as much of it as is
-// there: a capture may come through a pipe from a program that still captures, so
-// it waits for input only when it has nothing to give.
-func (b *blocks) Read(dst []byte) (int, error) {
-	n := 0
+func newPcapNG(w *window) (*pcapng, error) {
+	p := &pcapng{w: w}
+	// The first block is looked at here, so that opening what is no such file
+	// is an error.
+	if err := w.fill(12); err != nil {
+		return nil, p.fail(err)
+	}
+	_, length, err := p.head()
+	if err == nil {
+		err = p.section(length)
+	}
+	return p, err
+}
+
+// u16 and u32 are numbers in the section's byte order.
+func (p *pcapng) u16(b []byte) uint16 {
+	if p.big {
+		return binary.BigEndian.Uint16(b)
+	}
+	return binary.LittleEndian.Uint16(b)
+}
+
+func (p *pcapng) u32(b []byte) uint32 {
+	if p.big {
+		return binary.BigEndian.Uint32(b)
+	}
+	return binary.LittleEndian.Uint32(b)
+}
+
+func (p *pcapng) batch(dst []Packet) (n int, err error) {
+	w := p.w
 	for n < len(dst) {
+		if p.skip > 0 {
+			if n > 0 && int64(w.end-w.at) < p.skip {
+				break
+			}
+			if err := w.discard(p.skip); err != nil {
+				return 0, p.fail(err)
+			}
+			p.skip = 0
+		}
+		p.block = w.offset()
+		if w.end-w.at < 12 {
+			if n > 0 {
+				break
+			}
+			if err := w.fill(12); err != nil {
+				if err == io.EOF && w.at == w.end {
+					return 0, io.EOF
+				}
+				return 0, p.fail(err)
+			}
+		}
+		typ, length, err := p.head()
+		var more bool
 		switch {
-		case len(b.out) > 0:
-			k := copy(dst[n:], b.out)
-			b.out = b.out[k:]
-			n += k
-		case b.body > 0:
-			if n > 0 && b.br.Buffered() == 0 {
+		case err != nil:
+		case typ == blockEnhanced || typ == blockPacket || typ == blockSimple:
+			if more, err = p.packet(&dst[n], typ, length, n > 0); more && err == nil {
+				n++
+				continue
+			}
+		case typ == blockSection || typ == blockInterface:
+			if n > 0 && w.end-w.at < int(min(length, maxMetadata)) {
 				return n, nil
 			}
-			k, err := b.br.Read(dst[n:min(len(dst), n+b.body)])
-			n += k
-			b.body -= k
-			if err != nil {
-				b.err = b.fail(err)
-				b.body, b.tail = 0, nil
+			if typ == blockSection {
+				err = p.section(length)
+			} else {
+				err = p.description(length)
 			}
-		case len(b.tail) > 0:
-			b.out, b.tail = b.tail, nil
-		case n > 0:
-			return n, nil
-		case b.err != nil:
-			return 0, b.err
+			more = err == nil
 		default:
-			b.err = b.block()
+			p.skip, more = int64(length), true
+		}
+		switch {
+		case more:
+		case n > 0:
+			return n, nil // what is wrong, or not there yet, comes up again
+		case err != nil:
+			return 0, err
 		}
 	}
 	return n, nil
 }
 
-// block reads one block up to its body and prepares what Read gives for it,
-// nothing where it is of no use.
-func (b *blocks) block() error {
-	if err := b.discard(b.skip); err != nil {
-		return err
-	}
-	b.at, b.skip = b.offset, 0
-	header, err := b.br.Peek(12)
-	if len(header) < 12 {
-		if err == io.EOF && len(header) == 0 {
-			return io.EOF
-		}
-		return b.fail(err)
-	}
-	typ := binary.LittleEndian.Uint32(header)
-	if typ == blockSection { // the same in both orders
+// head returns the type and length of the block of which twelve octets are there.
+func (p *pcapng) head() (typ, length uint32, err error) {
+	h := p.w.rest()[:12]
+	if typ = p.u32(h); typ == blockSection { // the same in both orders
 		switch {
-		case binary.LittleEndian.Uint32(header[8:]) == 0x1a2b3c4d:
-			b.order = binary.LittleEndian
-		case binary.BigEndian.Uint32(header[8:]) == 0x1a2b3c4d:
-			b.order = binary.BigEndian
+		case binary.LittleEndian.Uint32(h[8:]) == 0x1a2b3c4d:
+			p.big = false
+		case binary.BigEndian.Uint32(h[8:]) == 0x1a2b3c4d:
+			p.big = true
 		default:
-			return b.wrong("section header without a byte order")
+			return 0, 0, p.wrong("section header without a byte order")
 		}
 	}
-	typ = b.order.Uint32(header)
-	length := b.order.Uint32(header[4:])
-	if length < 12 || length%4 != 0 {
-		return b.wrong("block of %d octets", length)
+	if length = p.u32(h[4:]); length < 12 || length%4 != 0 {
+		return 0, 0, p.wrong("block of %d octets", length)
 	}
-	b.offset += int64(length)
-	switch typ {
-	case blockSection:
-		return b.section(length)
-	case blockInterface:
-		return b.description(length)
-	case blockPacket, blockSimple, blockEnhanced:
-		return b.packet(typ, length)
-	}
-	return b.discard(int64(length))
+	return typ, length, nil
 }
 
-// metadata returns the whole of a block that is looked into, and steps over it.
-// It stays valid until the next read.
-func (b *blocks) metadata(length, least uint32) ([]byte, error) {
+// metadata returns the whole of a block that is looked into. It stays valid until
+// the next read.
+func (p *pcapng) metadata(length, least uint32) ([]byte, error) {
 	if length < least || length > maxMetadata {
-		return nil, b.wrong("block of %d octets, where %d to %d are expected", length, least, maxMetadata)
+		return nil, p.wrong("block of %d octets, where %d to %d are expected", length, least, maxMetadata)
 	}
-	data, err := b.br.Peek(int(length))
-	if err != nil {
-		return nil, b.fail(err)
+	if err := p.w.fill(int(length)); err != nil {
+		return nil, p.fail(err)
 	}
-	b.br.Discard(int(length))
-	return data, nil
+	return p.w.rest()[:length], nil
 }
 
-func (b *blocks) section(length uint32) error {
-	data, err := b.metadata(length, 28)
+func (p *pcapng) section(length uint32) error {
+	data, err := p.metadata(length, 28)
 	if err != nil {
 		return err
 	}
 	// Versions 1.x are 1.0 for a reader.
-	if major := b.order.Uint16(data[12:]); major != 1 {
-		return b.wrong("pcapng version %d.%d is not supported, only 1.0", major, b.order.Uint16(data[14:]))
+	if major := p.u16(data[12:]); major != 1 {
+		return p.wrong("pcapng version %d.%d is not supported, only 1.0", major, p.u16(data[14:]))
 	}
-	b.interfaces = b.interfaces[:0]
-	b.begin(blockSection, 28, 28)
-	b.order.PutUint32(b.head[8:], 0x1a2b3c4d)
-	b.order.PutUint16(b.head[12:], 1)
-	b.order.PutUint16(b.head[14:], 0)
-	b.order.PutUint64(b.head[16:], ^uint64(0)) // length not known
-	b.order.PutUint32(b.head[24:], 28)
+	p.interfaces = p.interfaces[:0]
+	p.w.at += int(length)
 	return nil
 }
 
-func (b *blocks) description(length uint32) error {
-	data, err := b.metadata(length, 20)
+func (p *pcapng) description(length uint32) error {
+	data, err := p.metadata(length, 20)
 	if err != nil {
 		return err
 	}
-	if len(b.interfaces) == maxInterfaces {
-		return b.wrong("more than %d interfaces in a section", maxInterfaces)
+	if len(p.interfaces) == maxInterfaces {
+		return p.wrong("more than %d interfaces in a section", maxInterfaces)
 	}
-	i := ngInterface{snap: b.order.Uint32(data[12:]), ticks: 1e6, plain: true}
+	i := ngInterface{link: uint32(p.u16(data[8:])), snap: p.u32(data[12:]), ticks: 1e6}
 	resolution := byte(6)
 	for options := data[16 : length-4]; len(options) >= 4; {
-		code, n := b.order.Uint16(options), int(b.order.Uint16(options[2:]))
+		code, n := p.u16(options), int(p.u16(options[2:]))
 		if code == 0 {
 			break
 		}
 		padded := (n + 3) &^ 3
 		if 4+padded > len(options) {
-			return b.wrong("interface option of %d octets, where %d remain", n, len(options)-4)
+			return p.wrong("interface option of %d octets, where %d remain", n, len(options)-4)
 		}
 		value := options[4 : 4+n]
 		switch {
 		case code == 9 && n == 1: // if_tsresol
 			resolution = value[0]
 		case code == 14 && n == 8: // if_tsoffset
-			i.offset = int64(b.order.Uint64(value))
+			i.offset = int64(binary.LittleEndian.Uint64(value))
+			if p.big {
+				i.offset = int64(binary.BigEndian.Uint64(value))
+			}
 		}
 		options = options[4+padded:]
 	}
 	switch exponent := resolution & 0x7f; {
 	case resolution&0x80 != 0 && exponent < 64:
-		i.ticks, i.plain = 1<<exponent, false
+		i.ticks = 1 << exponent
 	case resolution&0x80 == 0 && exponent < 20:
 		i.ticks = 1
 		for range exponent {
 			i.ticks *= 10
 		}
-		// pcapgo takes 0, which means whole seconds, for "not said"; and of the
-		// coarse ones that follow the largest times fit no 64 bits of
-		// milliseconds.
-		i.plain = 4 <= exponent && exponent <= 9
+		if exponent <= 9 && i.offset == 0 {
+			i.scale = 1e9 / i.ticks
+			i.most = math.MaxInt64 / i.scale
+		}
 	default:
-		return b.wrong("time resolution %#02x of an interface makes no sense", resolution)
+		return p.wrong("time resolution %#02x of an interface makes no sense", resolution)
 	}
-	if i.offset != 0 {
-		i.plain = false
-	}
-	if !i.plain {
-		resolution = 9
-	}
-	alias, err := b.alias(uint32(b.order.Uint16(data[8:])))
-	if err != nil {
-		return err
-	}
-	b.interfaces = append(b.interfaces, i)
-
-	b.begin(blockInterface, 32, 32)
-	b.order.PutUint16(b.head[8:], alias)
-	b.order.PutUint16(b.head[10:], 0)
-	b.order.PutUint32(b.head[12:], firstBuffer) // pcapgo allocates it, and takes longer ones
-	b.order.PutUint16(b.head[16:], 9)
-	b.order.PutUint16(b.head[18:], 1)
-	b.head[20], b.head[21], b.head[22], b.head[23] = resolution, 0, 0, 0
-	b.order.PutUint32(b.head[24:], 0) // end of options
-	b.order.PutUint32(b.head[28:], 32)
+	p.interfaces = append(p.interfaces, i)
+	p.w.at += int(length)
 	return nil
 }
 
-// alias returns the index of a link type in links.
-func (b *blocks) alias(link uint32) (uint16, error) {
-	for i, l := range b.links {
-		if l == link {
-			return uint16(i), nil
+// packet reads a packet block of any kind. If it is not to be waited for, false
+// may mean that it is not there yet.
+func (p *pcapng) packet(d *Packet, typ, length uint32, now bool) (bool, error) {
+	w := p.w
+	fixed := packetFixed
+	if typ == blockSimple {
+		fixed = simpleFixed
+	}
+	if length < uint32(fixed)+4 {
+		return false, p.wrong("packet block of %d octets", length)
+	}
+	if w.end-w.at < fixed {
+		if now {
+			return false, nil
+		}
+		if err := w.fill(fixed); err != nil {
+			return false, p.fail(err)
 		}
 	}
-	if len(b.links) == maxLinkTypes {
-		return 0, b.wrong("more than %d link types in a file", maxLinkTypes)
-	}
-	b.links = append(b.links, link)
-	return uint16(len(b.links) - 1), nil
-}
-
-// packet prepares an Enhanced Packet Block for a packet block of any kind.
-func (b *blocks) packet(typ, length uint32) error {
-	fixed := uint32(28) // up to the packet's octets
-	if typ == blockSimple {
-		fixed = 12
-	}
-	if length < fixed+4 {
-		return b.wrong("packet block of %d octets", length)
-	}
-	data, err := b.br.Peek(int(fixed))
-	if err != nil {
-		return b.fail(err)
-	}
 	var (
+		data       = w.rest()
 		id         uint32
-		time       uint64
+		ticks      uint64
 		captured   uint32
 		wireLength uint32
 	)
-	switch typ {
-	case blockEnhanced, blockPacket:
-		id = b.order.Uint32(data[8:])
+	if typ == blockSimple {
+		wireLength = p.u32(data[8:])
+		captured = min(wireLength, length-simpleFixed-4)
+	} else {
+		id = p.u32(data[8:])
 		if typ == blockPacket {
-			id = uint32(b.order.Uint16(data[8:])) // the rest counts drops
+			id = uint32(p.u16(data[8:])) // the rest counts drops
 		}
-		time = uint64(b.order.Uint32(data[12:]))<<32 | uint64(b.order.Uint32(data[16:]))
-		captured, wireLength = b.order.Uint32(data[20:]), b.order.Uint32(data[24:])
-	case blockSimple:
-		wireLength = b.order.Uint32(data[8:])
-		captured = min(wireLength, length-fixed-4)
+		ticks = uint64(p.u32(data[12:]))<<32 | uint64(p.u32(data[16:]))
+		captured, wireLength = p.u32(data[20:]), p.u32(data[24:])
 	}
-	if id >= uint32(len(b.interfaces)) {
-		return b.wrong("packet %d is of interface %d, which is not described", b.number+1, id)
+	if id >= uint32(len(p.interfaces)) {
+		return false, p.wrong("packet %d is of interface %d, which is not described", p.number+1, id)
 	}
-	i := &b.interfaces[id]
+	i := &p.interfaces[id]
+	if typ == blockSimple && i.snap != 0 {
+		captured = min(captured, i.snap)
+	}
+	if captured > MaxPacket {
+		return false, p.wrong("packet %d claims to hold %d octets, more than the %d that are read", p.number+1, captured, MaxPacket)
+	}
+	if uint32(fixed)+(captured+3)&^3+4 > length {
+		return false, p.wrong("packet %d of %d octets in a block of %d", p.number+1, captured, length)
+	}
+	end := fixed + int(captured)
+	if len(data) < end {
+		if now {
+			return false, nil
+		}
+		if err := w.fill(end); err != nil {
+			return false, p.fail(err)
+		}
+		data = w.rest()
+	}
 	switch {
 	case typ == blockSimple: // has no time: that of the packet before
-		time = i.last
-		if i.snap != 0 {
-			captured = min(captured, i.snap)
-		}
-	case !i.plain:
-		time = i.nanoseconds(time)
+	case ticks <= i.most && i.scale != 0:
+		i.last = int64(ticks * i.scale)
+	default:
+		i.last = i.nanoseconds(ticks)
 	}
-	i.last = time
-	if captured > MaxPacket {
-		return b.wrong("packet %d claims to hold %d octets, more than the %d that are read", b.number+1, captured, MaxPacket)
-	}
-	padded := (captured + 3) &^ 3
-	if fixed+padded+4 > length {
-		return b.wrong("packet %d of %d octets in a block of %d", b.number+1, captured, length)
-	}
-
-	b.begin(blockEnhanced, 32+padded, 28)
-	b.order.PutUint32(b.head[8:], id)
-	b.order.PutUint32(b.head[12:], uint32(time>>32))
-	b.order.PutUint32(b.head[16:], uint32(time))
-	b.order.PutUint32(b.head[20:], captured)
-	b.order.PutUint32(b.head[24:], max(captured, wireLength))
-	b.close = [8]byte{}
-	b.order.PutUint32(b.close[padded-captured:], 32+padded)
-	b.tail = b.close[:padded-captured+4]
-
-	b.br.Discard(int(fixed))
-	b.body = int(captured)
-	b.skip = int64(length - fixed - captured)
-	b.number++
-	return nil
-}
-
-// begin writes the type and length of a block of which Read gives the first n
-// octets of head.
-func (b *blocks) begin(typ, length uint32, n int) {
-	b.out = b.head[:n]
-	b.order.PutUint32(b.head[0:], typ)
-	b.order.PutUint32(b.head[4:], length)
-}
-
-// discard steps over n octets.
-func (b *blocks) discard(n int64) error {
-	const most = 1 << 30 // an int may have 32 bits
-	for n > 0 {
-		k, err := b.br.Discard(int(min(n, most)))
-		if err != nil {
-			return b.fail(err)
-		}
-		n -= int64(k)
-	}
-	return nil
+	d.Data = data[fixed:end:end]
+	d.Time = i.last
+	d.Length = max(captured, wireLength)
+	d.Link, d.InIf = i.link, id
+	d.Segments, d.Headers = 0, 0
+	w.at += end
+	p.skip = int64(length) - int64(end)
+	p.number++
+	return true, nil
 }
 
 // fail says where a read failed.
-func (b *blocks) fail(err error) error {
+func (p *pcapng) fail(err error) error {
 	if err = noEOF(err); err == io.ErrUnexpectedEOF {
-		return fmt.Errorf("cut inside the block that begins at octet %d, after %d whole packets: %w", b.at, b.whole(), err)
+		return fmt.Errorf("cut inside the block that begins at octet %d, after %d whole packets: %w", p.block, p.number, err)
 	}
-	return fmt.Errorf("block at octet %d: %w", b.at, err)
-}
-
-// whole is how many packets were read to their end.
-func (b *blocks) whole() uint64 {
-	if b.body > 0 {
-		return b.number - 1
-	}
-	return b.number
+	return fmt.Errorf("block at octet %d: %w", p.block, err)
 }
 
 // wrong says that the block does not make sense.
-func (b *blocks) wrong(format string, args ...any) error {
-	return formatErrorf("block at octet %d: %s", b.at, fmt.Sprintf(format, args...))
+func (p *pcapng) wrong(format string, args ...any) error {
+	return formatErrorf("block at octet %d: %s", p.block, fmt.Sprintf(format, args...))
 }
 
 // nanoseconds returns a time of the file in nanoseconds since 1970, clamped to
-// the five hundred years from there that pcapgo can take.
-func (i *ngInterface) nanoseconds(t uint64) uint64 {
-	const most = 1 << 34 // seconds
-	fraction, _ := bits.Div64(mul(t%i.ticks, 1e9, i.ticks))
+// what 63 bits of them hold, which is up to the year 2262.
+func (i *ngInterface) nanoseconds(t uint64) int64 {
+	const most = math.MaxInt64 / 1_000_000_000 // seconds
+	hi, lo := bits.Mul64(t%i.ticks, 1e9)
+	fraction, _ := bits.Div64(hi, lo, i.ticks)
 	seconds := int64(min(t/i.ticks, most)) + max(-most, min(i.offset, most))
 	switch {
 	case seconds < 0:
 		return 0
-	case seconds > most:
-		return most * 1e9
+	case seconds >= most:
+		return math.MaxInt64
 	}
-	return uint64(seconds)*1e9 + fraction
-}
-
-// mul returns a*b in two words, and c, as bits.Div64 takes them.
-func mul(a, b, c uint64) (uint64, uint64, uint64) {
-	hi, lo := bits.Mul64(a, b)
-	return hi, lo, c
+	return seconds*1e9 + int64(fraction)
 }
