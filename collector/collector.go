@@ -1,21 +1,27 @@
 // Package collector is the Collecting Process of RFC 7011: it receives export
 // datagrams, decodes them and hands flow records, in batches, to a Sink.
 //
+// Messages come over UDP (any version), and IPFIX over TCP and TLS.
+//
 // Data moves one way: a socket's goroutine owns the socket, its buffer and the
 // batch it fills; a full or old batch crosses to a writer over one bounded
 // channel, and its memory comes back over another. What cannot be handed on is
 // dropped there and counted, so that a slow sink never stops the reading.
 // Every datagram and record that went in is accounted for: decoded, or lost by
-// a named cause (see Loss in package flow, and the metrics).
+// a named cause (see Loss in package flow, and the metrics); what did not come in
+// shows in the sequence numbers, which also go with each batch, so that the next
+// run knows what this one missed.
 package collector
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -31,11 +37,18 @@ type Sink interface {
 	// Write stores the batch; it is durable when Write returns nil. It may be
 	// called by several goroutines at once and must not keep what b holds. It
 	// returns an error only for records that it will never take, or when ctx
-	// has ended.
+	// has ended. What b says of sequences must not last before the batches that
+	// were given to it earlier do: a crash would hide that they are missing.
 	Write(ctx context.Context, b flow.Batch) error
 	// Report is called every second with the state of every exporter that sent
 	// something since the last call, and with what was lost since then.
 	Report(ctx context.Context, r flow.Report) error
+}
+
+// Recaller is a Sink that remembers where sessions stood with the last batch that
+// it made durable. Run asks it once, before it listens.
+type Recaller interface {
+	Sequences(ctx context.Context) ([]flow.Sequence, error)
 }
 
 // recordOctets is the size of a record without its extras.
@@ -44,8 +57,11 @@ const recordOctets = int(unsafe.Sizeof(flow.Record{}))
 // Config says where to listen and where to deliver. Zero fields mean the
 // defaults that stand with them.
 type Config struct {
-	// Listen are UDP addresses; ":9995" when empty.
-	Listen []string
+	// Listen are UDP addresses; ":9995" when all three are empty. ListenTCP and
+	// ListenTLS are TCP addresses for IPFIX; TLS is required for the latter (see
+	// TLSConfig).
+	Listen, ListenTCP, ListenTLS []string
+	TLS                          *tls.Config
 	// Sink receives the records. Required.
 	Sink Sink
 	// Sockets is how many sockets share each address (SO_REUSEPORT): one for
@@ -68,9 +84,26 @@ type Config struct {
 	Queue int
 	// Writers is how many batches may be written at once: 2.
 	Writers int
-	// MaxExporters is how many exporters may be known at once: 4096. What a
-	// further one sends is dropped and counted.
+	// MaxExporters is how many exporters may be known at once: 4096. For a
+	// further one the one gives way that was silent for longest, five minutes at
+	// least; when there is none, what it sends is dropped and counted.
 	MaxExporters int
+	// MaxConnections is how many TCP and TLS connections there may be: 128. Each
+	// can make us keep some 9 MiB of templates, and 64 KiB of what it sends.
+	MaxConnections int
+	// IdleTimeout ends a connection on which nothing comes: 30 min.
+	IdleTimeout time.Duration
+	// Allow are the prefixes that may send, anybody when empty. What others send
+	// is refused and counted before it is looked at.
+	Allow []netip.Prefix
+	// RateLimit is how many records a second one exporter may send, 0 for any
+	// number. What is above is dropped and counted.
+	RateLimit int
+	// Sampling says what is configured for an exporter; nil is nothing.
+	Sampling func(flow.Exporter) netflow.Sampling
+	// StateDir is a directory in which the templates are kept for the next run,
+	// none when "".
+	StateDir string
 	// StopTimeout is how long a stop may take to write what was received: 30 s.
 	StopTimeout time.Duration
 	// Limits bound what the decoder keeps for strangers.
@@ -84,7 +117,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if len(c.Listen) == 0 {
+	if len(c.Listen) == 0 && len(c.ListenTCP) == 0 && len(c.ListenTLS) == 0 {
 		c.Listen = []string{":9995"}
 	}
 	def := func(v *int, d int) {
@@ -98,6 +131,10 @@ func (c Config) withDefaults() Config {
 	def(&c.Queue, 64)
 	def(&c.Writers, 2)
 	def(&c.MaxExporters, 4096)
+	def(&c.MaxConnections, 128)
+	if c.IdleTimeout <= 0 {
+		c.IdleTimeout = 30 * time.Minute
+	}
 	if c.BatchAge <= 0 {
 		c.BatchAge = time.Second
 	}
@@ -116,12 +153,22 @@ func Run(ctx context.Context, c Config) error {
 	if c.Sink == nil {
 		return errors.New("collector: no sink")
 	}
+	if len(c.ListenTLS) > 0 && c.TLS == nil {
+		return errors.New("collector: to listen for TLS takes a certificate and its key")
+	}
 	c = c.withDefaults()
 	p := newProcess(c)
+	if err := p.recall(ctx); err != nil {
+		return err
+	}
 	var listeners []*listener
+	var streams []*stream
 	defer func() {
 		for _, l := range listeners {
 			l.conn.Close()
+		}
+		for _, l := range streams {
+			l.Close()
 		}
 	}()
 	var bound []netip.AddrPort
@@ -134,10 +181,27 @@ func Run(ctx context.Context, c Config) error {
 		bound = append(bound, ls[0].addr)
 		// The sockets of one address share the templates; two addresses do not.
 		dec := netflow.NewDecoder(c.Limits)
+		p.configure(dec)
+		p.decoders = append(p.decoders, decoder{dec, addr})
 		for _, l := range ls {
+			p.granted += l.granted
 			l.dec = dec
 		}
 	}
+	shared := &streamFiller{}
+	for i, addr := range slices.Concat(c.ListenTCP, c.ListenTLS) {
+		var conf *tls.Config
+		if i >= len(c.ListenTCP) {
+			conf = c.TLS
+		}
+		l, err := listenStream(addr, conf, c, shared)
+		if err != nil {
+			return err
+		}
+		streams = append(streams, l)
+		bound = append(bound, addrPort(l.Addr()))
+	}
+	p.loadTemplates()
 	p.metrics.watch(c.Registerer, p)
 	if c.Ready != nil {
 		c.Ready(bound)
@@ -147,9 +211,17 @@ func Run(ctx context.Context, c Config) error {
 	// left to write, or when StopTimeout is over.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	var reading, writing, reporting sync.WaitGroup
+	var reading, aging, writing, reporting sync.WaitGroup
 	for _, l := range listeners {
 		reading.Go(func() { p.read(ctx, l) })
+	}
+	stopAging := make(chan struct{})
+	if len(streams) > 0 {
+		p.open(&shared.filler, nil)
+		aging.Go(func() { p.age(shared, stopAging) })
+	}
+	for _, l := range streams {
+		reading.Go(func() { p.accept(ctx, l) })
 	}
 	for range c.Writers {
 		writing.Go(func() { p.write(work) })
@@ -157,33 +229,83 @@ func Run(ctx context.Context, c Config) error {
 	stopReporting := make(chan struct{})
 	reporting.Go(func() { p.report(context.WithoutCancel(ctx), stopReporting) })
 
-	reading.Wait()
+	// A connection may be waiting for the writers, who wait for the sink.
+	<-ctx.Done()
 	giveUp := time.AfterFunc(c.StopTimeout, stop)
 	defer giveUp.Stop()
+	reading.Wait()
+	close(stopAging)
+	aging.Wait()
 	close(p.queue)
 	writing.Wait()
 	close(stopReporting)
 	reporting.Wait()
+	p.saveTemplates()
 	return nil
+}
+
+// handed is a batch on its way to the sink, with where its sessions stood after
+// it.
+type handed struct {
+	recs      []flow.Record
+	sequences []flow.Sequence
 }
 
 // process is a running collector.
 type process struct {
 	Config
-	queue   chan []flow.Record
-	free    chan []flow.Record
-	ledger  *ledger
-	metrics *metrics
+	queue       chan handed
+	free        chan []flow.Record
+	connections chan struct{}
+	ledger      *ledger
+	metrics     *metrics
+	decoders    []decoder
+	granted     int // octets of receive buffer, of all sockets
+}
+
+// decoder is that of the sockets of one address.
+type decoder struct {
+	*netflow.Decoder
+	listen string
 }
 
 func newProcess(c Config) *process {
-	return &process{
-		Config:  c,
-		queue:   make(chan []flow.Record, c.Queue),
-		free:    make(chan []flow.Record, c.Queue+c.Writers+1),
-		ledger:  newLedger(c.MaxExporters),
-		metrics: newMetrics(c.Registerer),
+	p := &process{
+		Config:      c,
+		queue:       make(chan handed, c.Queue),
+		free:        make(chan []flow.Record, c.Queue+c.Writers+1),
+		connections: make(chan struct{}, c.MaxConnections),
+		ledger:      newLedger(c.MaxExporters),
+		metrics:     newMetrics(c.Registerer),
 	}
+	p.ledger.rate = float64(c.RateLimit)
+	p.ledger.sampling = c.Sampling
+	routers := gateways()
+	p.ledger.local = func(a flow.Addr) bool { return slices.Contains(routers, a.Netip()) }
+	return p
+}
+
+// configure tells a decoder what is configured.
+func (p *process) configure(dec *netflow.Decoder) {
+	if p.Sampling != nil {
+		dec.SetSampling(p.Sampling)
+	}
+}
+
+// recall asks the sink where the sessions stood.
+func (p *process) recall(ctx context.Context) error {
+	r, ok := p.Sink.(Recaller)
+	if !ok {
+		return nil
+	}
+	list, err := r.Sequences(ctx)
+	if err != nil {
+		// What the last run missed will not be known. That is no reason to miss more.
+		p.Logger.Warn("where the exporters' sequence numbers stood is not known, so that what was lost since the last run is not either", "error", err)
+		return ctx.Err()
+	}
+	p.ledger.recall(list)
+	return nil
 }
 
 // batch returns an empty batch, a used one when there is one.
@@ -198,7 +320,9 @@ func (p *process) batch() []flow.Record {
 
 // recycle gives a batch's memory back.
 func (p *process) recycle(b []flow.Record) {
-	clear(b) // so that no Extra is kept alive
+	for i := range b { // so that nothing is kept alive
+		b[i].Extra, b[i].Details = nil, nil
+	}
 	select {
 	case p.free <- b:
 	default:
@@ -206,38 +330,41 @@ func (p *process) recycle(b []flow.Record) {
 }
 
 // hand passes a batch to the writers, or drops and counts it when too many wait.
-func (p *process) hand(b []flow.Record) {
+func (p *process) hand(h handed) {
 	select {
-	case p.queue <- b:
+	case p.queue <- h:
 	default:
-		p.lost(b, causeQueueFull)
-		p.recycle(b)
+		p.lost(h.recs, causeQueueFull)
+		p.recycle(h.recs)
 	}
 }
 
 // lost books the records of a batch that will not be stored.
 func (p *process) lost(b []flow.Record, cause string) {
+	if len(b) == 0 {
+		return
+	}
 	p.metrics.dropped.WithLabelValues(cause).Add(float64(len(b)))
 	p.ledger.lostRecords(b, cause)
 }
 
 // write hands batches to the sink until the queue is closed and empty.
 func (p *process) write(ctx context.Context) {
-	for b := range p.queue {
+	for h := range p.queue {
 		start := time.Now()
-		err := p.Sink.Write(ctx, flow.Batch{Records: b})
+		err := p.Sink.Write(ctx, flow.Batch{Records: h.recs, Sequences: h.sequences})
 		switch {
 		case err == nil:
-			p.metrics.stored.Add(float64(len(b)))
+			p.metrics.stored.Add(float64(len(h.recs)))
 			p.metrics.writeSeconds.Observe(time.Since(start).Seconds())
 		case ctx.Err() != nil:
-			p.lost(b, causeStopped)
-			p.Logger.Error("records not stored before the stop", "records", len(b), "error", err)
+			p.lost(h.recs, causeStopped)
+			p.Logger.Error("records not stored before the stop", "records", len(h.recs), "error", err)
 		default:
-			p.lost(b, causeRefused)
-			p.Logger.Error("records refused by the store", "records", len(b), "error", err)
+			p.lost(h.recs, causeRefused)
+			p.Logger.Error("records refused by the store", "records", len(h.recs), "error", err)
 		}
-		p.recycle(b)
+		p.recycle(h.recs)
 	}
 }
 
@@ -248,27 +375,49 @@ func (p *process) report(ctx context.Context, stop <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	failing := false
+	saved := time.Now()
+	var givenUp []netflow.GivenUp
 	for last := false; !last; {
 		select {
 		case <-tick.C:
 		case <-stop:
 			last = true
 		}
-		status, loss := p.ledger.take()
-		if len(status) == 0 && len(loss) == 0 {
+		now := time.Now()
+		givenUp = givenUp[:0]
+		for _, d := range p.decoders {
+			until := flow.TimeOf(now)
+			if last {
+				until = endOfTime
+			}
+			givenUp = d.Expire(givenUp, until)
+		}
+		for _, g := range givenUp {
+			p.metrics.undecodedSets.WithLabelValues(causeNoTemplate).Add(float64(g.Sets))
+		}
+		p.ledger.givenUp(flow.TimeOf(now), givenUp)
+		if now.Sub(saved) >= time.Minute {
+			saved = now
+			p.saveTemplates()
+		}
+		r := p.ledger.take(flow.TimeOf(now), last)
+		if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 {
 			continue
 		}
 		rctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := p.Sink.Report(rctx, flow.Report{Status: status, Loss: loss})
+		err := p.Sink.Report(rctx, r)
 		cancel()
 		if err != nil {
-			p.ledger.giveBack(status, loss)
+			p.ledger.giveBack(r)
 			switch {
 			case last:
-				p.Logger.Error("exporter status and losses not stored before the stop", "losses", len(loss), "error", err)
+				p.Logger.Error("exporter status and losses not stored before the stop", "losses", len(r.Loss), "error", err)
 			case !failing:
 				p.Logger.Warn("exporter status not stored, kept for the next second", "error", err)
 			}
+		}
+		if err == nil || last {
+			p.metrics.booked(r.Loss)
 		}
 		failing = err != nil
 	}

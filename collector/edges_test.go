@@ -46,7 +46,7 @@ func TestStopTakesWhatTheKernelHolds(t *testing.T) {
 	close(p.queue)
 	n := 0
 	for b := range p.queue {
-		n += len(b)
+		n += len(b.recs)
 	}
 	if n != 200 {
 		t.Errorf("%d of 200 records taken", n)
@@ -79,7 +79,7 @@ func TestKernelDropsAtTheEndOfABurst(t *testing.T) {
 	if dropped == 0 || received+dropped != sent {
 		t.Errorf("%v received and %v dropped of %d", received, dropped, sent)
 	}
-	_, loss := p.ledger.take()
+	loss := p.ledger.take(1, false).Loss
 	if !slices.ContainsFunc(loss, func(x flow.Loss) bool { return x.Cause == causeKernel && float64(x.Count) == dropped }) {
 		t.Errorf("the ledger has %v", loss)
 	}
@@ -171,7 +171,7 @@ func TestTemplatesThatGoAreCounted(t *testing.T) {
 		{0, 2, 0, 8, 1, 1, 0, 0},              // its withdrawal
 	} {
 		msg := append([]byte{0, 10, 0, byte(16 + len(set))}, make([]byte, 12)...)
-		p.decode(l.dec, nil, from, 1, append(msg, set...))
+		p.decode(&l.filler, from, 1, append(msg, set...))
 	}
 	for name, want := range map[string]float64{"evicted_templates_total": 1, "template_withdrawals_total": 1} {
 		if got := metric(t, reg, "flowtally_collector_"+name); got != want {

@@ -1,8 +1,13 @@
 package collector
 
 import (
+	"cmp"
 	"errors"
+	"math"
+	"slices"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"flowtally/flow"
 	"flowtally/netflow"
@@ -11,20 +16,30 @@ import (
 // The ledger's words. A stage is where something was lost, a cause is why; both
 // are fixed lists, so that a stranger can mint neither rows nor metric labels.
 const (
-	stageReceive = "receive"
-	stageDecode  = "decode"
-	stageStore   = "store"
+	stageExporter = "exporter" // before it was sent, by the exporter's own word
+	stageWay      = "way"
+	stageReceive  = "receive"
+	stageDecode   = "decode"
+	stageStore    = "store"
 
+	causeNotSent          = "not_sent"
+	causeIgnored          = "ignored"
+	causeDropped          = "dropped"
+	causeMissing          = "missing"
 	causeKernel           = "kernel_buffer"
+	causeNotAllowed       = "not_allowed"
 	causeVersion          = "version"
 	causeMalformed        = "malformed"
 	causeNoTemplate       = "no_template"
 	causeOverLimit        = "over_limit"
 	causeTooManyExporters = "too_many_exporters"
+	causeTooMany          = "too_many"
+	causeRateLimit        = "rate_limit"
 	causeQueueFull        = "queue_full"
 	causeRefused          = "refused"
 	causeStopped          = "stopped"
 
+	unitPacket   = "packet"
 	unitRecord   = "record"
 	unitDatagram = "datagram"
 	unitSet      = "set"
@@ -33,22 +48,91 @@ const (
 // anyExporter stands for losses that cannot be laid at one exporter's door.
 const anyExporter flow.ExporterID = 0
 
-// maxLosses is how many losses are kept apart while no report can be delivered;
-// of further ones the exporter is forgotten.
-const maxLosses = 1 << 16
+const (
+	// maxLosses is how many losses are kept apart while no report can be
+	// delivered; of further ones the exporter is forgotten.
+	maxLosses = 1 << 16
+	// maxPorts is how many sessions of one exporter are followed, maxSessions how
+	// many of all exporters that have more than one. The one that was silent for
+	// longest gives way. A session takes half a kilobyte, and a kilobyte more
+	// for each 64 holes in its numbers: with 4096 exporters at most 16 MiB.
+	maxPorts    = 64
+	maxSessions = 1 << 14
+	// silentTime is how long an exporter must have been silent to give way to a
+	// new one when there is no more room.
+	silentTime = 5 * flow.Minute
+	// recentTime is for how long a source port counts as in use.
+	recentTime = flow.Minute
+	// maxInterfaces is how many descriptions of interfaces wait for a report.
+	maxInterfaces = 1 << 14
+	// maxProcesses is how many processes of one session may speak of themselves.
+	maxProcesses = 8
+)
 
 // ledger keeps what is known of every exporter and what was lost since the last
 // report. Its methods are safe for concurrent use.
 type ledger struct {
-	mu        sync.Mutex
-	max       int
-	exporters map[flow.Exporter]*exporterState
-	loss      map[lossKey]uint64
+	max  int
+	rate float64 // records a second of one exporter, 0 for any
+	// local tells whether an address is a router's in front of us, sampling what
+	// is configured for an exporter; either may be nil.
+	local    func(flow.Addr) bool
+	sampling func(flow.Exporter) netflow.Sampling
+
+	mu         sync.Mutex
+	exporters  map[flow.Exporter]*exporterState
+	sessions   int
+	recalled   map[sessionKey]flow.Sequence
+	loss       map[lossKey]uint64
+	interfaces map[interfaceKey]flow.Interface
 }
 
 type exporterState struct {
 	flow.ExporterStatus
-	changed bool // since the last report
+	id       flow.ExporterID
+	changed  bool // since the last report
+	sessions []*session
+	tokens   float64 // of the rate limit
+	filled   flow.Time
+}
+
+// sessionKey is the identity of a session among all.
+type sessionKey struct {
+	flow.Exporter
+	port    uint16
+	version uint16
+}
+
+type interfaceKey struct {
+	exporter flow.ExporterID
+	index    uint32
+}
+
+// session is what one exporter sends from one port in one dialect.
+type session struct {
+	numbering
+	exporter *exporterState
+	port     uint16
+	version  netflow.Version
+	last     flow.Time
+	whole    bool     // it was followed from its first message
+	gone     bool     // it gave way, and must be looked up again
+	noted    bool     // its numbers go with the batch in hand
+	root     *session // the session whose numbers it shares, nil when its own
+	shared   int      // messages that followed another session's numbers
+	records  uint64
+	counted  bool // nothing was left undecoded since the totals' base
+	totals   []totals
+}
+
+// totals are what a process of an exporter said last, and the base from which
+// what it exported is compared with what came.
+type totals struct {
+	netflow.ProcessStats
+	base     uint64 // its Records less ours
+	deficit  uint64 // at the last report
+	booked   uint64
+	received uint64
 }
 
 type lossKey struct {
@@ -59,40 +143,56 @@ type lossKey struct {
 }
 
 func newLedger(maxExporters int) *ledger {
-	return &ledger{max: maxExporters, exporters: map[flow.Exporter]*exporterState{}, loss: map[lossKey]uint64{}}
+	return &ledger{
+		max: maxExporters, exporters: map[flow.Exporter]*exporterState{}, loss: map[lossKey]uint64{},
+		recalled: map[sessionKey]flow.Sequence{}, interfaces: map[interfaceKey]flow.Interface{},
+	}
 }
 
-// datagram books one datagram and its records; it reports false when the
-// exporter is one too many, and then recs must be dropped.
-func (l *ledger) datagram(dec *netflow.Decoder, m *netflow.Message, now flow.Time, recs []flow.Record, err error) bool {
+// source is what a reading goroutine remembers between datagrams.
+type source struct {
+	last  *session   // nearly always the next one's
+	noted []*session // sessions with messages since the last batch
+}
+
+// receipt is one datagram as the ledger sees it.
+type receipt struct {
+	m         *netflow.Message
+	port      uint16
+	now, boot flow.Time
+	templates int // known now, when the datagram had some
+	err       error
+
+	records, packets, bytes, repaired uint64
+	start, end                        flow.Time
+}
+
+// datagram books one datagram and its records. It returns the cause for which the
+// records must be dropped, "" when they are taken.
+func (l *ledger) datagram(src *source, r *receipt) (drop string) {
+	m, now := r.m, r.now
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if m.Version == 0 || (err != nil && errors.Is(err, netflow.ErrVersion)) {
+	if m.Version == 0 || (r.err != nil && errors.Is(r.err, netflow.ErrVersion)) {
 		// Not an export message: nobody's.
 		l.add(now, anyExporter, stageDecode, causeVersion, unitDatagram, 1)
-		return true
+		return ""
 	}
-	e := l.exporters[m.Exporter]
-	if e == nil {
+	s := l.session(src, r)
+	if s == nil {
 		// A message that says nothing does not make its sender an exporter.
-		if len(recs) == 0 && m.Templates == 0 && m.OptionRecords == 0 {
-			switch {
-			case m.NoTemplate > 0:
-				l.add(now, anyExporter, stageDecode, causeNoTemplate, unitDatagram, 1)
-			case m.Malformed > 0:
-				l.add(now, anyExporter, stageDecode, causeMalformed, unitDatagram, 1)
-			case m.OverLimit > 0:
-				l.add(now, anyExporter, stageDecode, causeOverLimit, unitDatagram, 1)
-			}
-			return true
+		switch {
+		case r.records > 0 || m.Templates > 0 || m.OptionRecords > 0 || m.NoTemplate > 0 && m.Malformed == 0 || m.Held > 0:
+			l.add(now, anyExporter, stageDecode, causeTooManyExporters, unitRecord, r.records)
+			return causeTooManyExporters
+		case m.Malformed > 0:
+			l.add(now, anyExporter, stageDecode, causeMalformed, unitDatagram, 1)
+		case m.OverLimit > 0:
+			l.add(now, anyExporter, stageDecode, causeOverLimit, unitDatagram, 1)
 		}
-		if len(l.exporters) >= l.max {
-			l.add(now, anyExporter, stageDecode, causeTooManyExporters, unitRecord, uint64(len(recs)))
-			return false
-		}
-		e = &exporterState{ExporterStatus: flow.ExporterStatus{Exporter: m.Exporter, FirstSeen: now}}
-		l.exporters[m.Exporter] = e
+		return ""
 	}
+	e := s.exporter
 	e.changed = true
 	e.Version = uint16(m.Version)
 	e.LastSeen = now
@@ -101,25 +201,325 @@ func (l *ledger) datagram(dec *netflow.Decoder, m *netflow.Message, now flow.Tim
 		e.ClockOffset = m.ExportTime - now
 	}
 	if m.Templates > 0 {
-		e.Templates = uint64(dec.Templates(m.Exporter))
-	}
-	e.Records += uint64(len(recs))
-	for i := range recs {
-		e.Packets += recs[i].Packets
-		e.Bytes += recs[i].Bytes
+		e.Templates = uint64(r.templates)
 	}
 	if m.SamplingRate != 0 {
 		e.SamplingRate = m.SamplingRate
 	}
-	id := m.Exporter.ID()
+	e.NoTemplate += uint64(m.NoTemplate)
+	e.Malformed += uint64(m.Malformed)
+	e.OverLimit += uint64(m.OverLimit)
+	e.Held += uint64(m.Held)
+	e.Recovered += uint64(m.Recovered)
+	if r.err != nil && now-e.LastErrorAt >= flow.Second {
+		e.LastError, e.LastErrorAt = firstLine(r.err), now
+	}
 	unit := unitSet
-	if m.Version == netflow.V5 {
+	if m.Version <= 7 {
 		unit = unitRecord
 	}
-	l.add(now, id, stageDecode, causeNoTemplate, unit, uint64(m.NoTemplate))
-	l.add(now, id, stageDecode, causeMalformed, unit, uint64(m.Malformed))
-	l.add(now, id, stageDecode, causeOverLimit, unit, uint64(m.OverLimit))
+	l.add(now, e.id, stageDecode, causeNoTemplate, unit, uint64(m.NoTemplate))
+	l.add(now, e.id, stageDecode, causeMalformed, unit, uint64(m.Malformed))
+	l.add(now, e.id, stageDecode, causeOverLimit, unit, uint64(m.OverLimit))
+	l.number(s, r)
+	if !s.noted {
+		s.noted = true
+		src.noted = append(src.noted, s)
+	}
+	for i := range m.Interfaces {
+		x := m.Interfaces[i]
+		x.Exporter = e.id
+		if k := (interfaceKey{e.id, x.Index}); len(l.interfaces) < maxInterfaces || l.interfaces[k].Exporter != 0 {
+			l.interfaces[k] = x
+		}
+	}
+	if l.rate > 0 && !e.allows(l.rate, now, r.records) {
+		e.RateLimited += r.records
+		l.add(now, e.id, stageDecode, causeRateLimit, unitRecord, r.records)
+		return causeRateLimit
+	}
+	if r.records > 0 {
+		e.Records += r.records
+		e.Packets += r.packets
+		e.Bytes += r.bytes
+		e.TimeRepaired += r.repaired
+		e.LastStart, e.LastEnd = r.start, r.end
+	}
+	return ""
+}
+
+// firstLine is the first reason of an error that joins several, as text that a
+// database takes.
+func firstLine(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	if len(text) > 500 {
+		text = text[:500]
+	}
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), string(utf8.RuneError))
+}
+
+// allows takes records out of an exporter's bucket, which holds what comes in a
+// second, and at least one full datagram.
+func (e *exporterState) allows(rate float64, now flow.Time, n uint64) bool {
+	most := max(rate, 100)
+	if e.filled == 0 {
+		e.tokens = most
+	} else if now > e.filled {
+		e.tokens = min(most, e.tokens+rate*float64(now-e.filled)/float64(flow.Second))
+	}
+	e.filled = now
+	if e.tokens <= 0 {
+		return n == 0
+	}
+	e.tokens -= float64(n)
 	return true
+}
+
+// session returns the session of a message, a new one when it says something, and
+// nil when it does not or there is no room for its exporter.
+func (l *ledger) session(src *source, r *receipt) *session {
+	m := r.m
+	if s := src.last; s != nil && !s.gone && s.port == r.port && s.version == m.Version && s.exporter.Exporter == m.Exporter {
+		return s
+	}
+	e := l.exporters[m.Exporter]
+	if e == nil {
+		if r.records == 0 && m.Templates == 0 && m.OptionRecords == 0 && m.Held == 0 && (m.NoTemplate == 0 || m.Malformed > 0) {
+			return nil
+		}
+		if len(l.exporters) >= l.max && !l.forget(r.now) {
+			return nil
+		}
+		e = &exporterState{ExporterStatus: flow.ExporterStatus{Exporter: m.Exporter, FirstSeen: r.now}, id: m.Exporter.ID()}
+		if l.local != nil {
+			e.Gateway = l.local(m.Exporter.Addr)
+		}
+		if l.sampling != nil {
+			c := l.sampling(m.Exporter)
+			e.ConfiguredRate, e.SamplingOverride = c.Rate, c.Override
+		}
+		l.exporters[m.Exporter] = e
+	}
+	for _, s := range e.sessions {
+		if s.port == r.port && s.version == m.Version {
+			src.last = s
+			return s
+		}
+	}
+	s := &session{exporter: e, port: r.port, version: m.Version, last: r.now, counted: true}
+	s.datagrams = m.Version == netflow.V9
+	if n := len(e.sessions); n >= maxPorts || n > 0 && l.sessions >= maxSessions {
+		oldest := slices.MinFunc(e.sessions, func(a, b *session) int { return cmp.Compare(a.last, b.last) })
+		l.end(oldest, r.now)
+		e.sessions = slices.DeleteFunc(e.sessions, func(s *session) bool { return s == oldest })
+	}
+	k := sessionKey{m.Exporter, r.port, uint16(m.Version)}
+	if q, ok := l.recalled[k]; ok {
+		s.recall(q.Next, q.At)
+		delete(l.recalled, k)
+	} else if m.Sequence <= 1 {
+		s.whole = true
+	}
+	e.sessions = append(e.sessions, s)
+	l.sessions++
+	src.last = s
+	return s
+}
+
+// end books what a session is still missing, and forgets it.
+func (l *ledger) end(s *session, now flow.Time) {
+	l.missing(s, now, s.flush())
+	s.gone = true
+	l.sessions--
+	for _, o := range s.exporter.sessions {
+		if o.root == s {
+			o.root = nil
+			o.numbering = numbering{datagrams: o.datagrams}
+		}
+	}
+}
+
+// forget makes room for an exporter: the one that was silent for longest gives
+// way, when that is silentTime or more.
+func (l *ledger) forget(now flow.Time) bool {
+	var oldest *exporterState
+	for _, e := range l.exporters {
+		if oldest == nil || e.LastSeen < oldest.LastSeen {
+			oldest = e
+		}
+	}
+	if oldest == nil || now-oldest.LastSeen < silentTime {
+		return false
+	}
+	for _, s := range oldest.sessions {
+		l.end(s, now)
+	}
+	delete(l.exporters, oldest.Exporter)
+	return true
+}
+
+// number follows the message's sequence number and what the exporter says of
+// itself.
+func (l *ledger) number(s *session, r *receipt) {
+	m, e := r.m, s.exporter
+	s.last = r.now
+	s.records += uint64(m.Records)
+	exact := m.NoTemplate == 0 && m.Malformed == 0 && m.OverLimit == 0 && m.Held == 0
+	if !exact || m.Recovered > 0 {
+		s.counted = false
+	}
+	if m.Version != 1 { // which has no sequence number
+		a := arrival{seq: m.Sequence, n: uint32(m.DataRecords), exact: exact, boot: r.boot, now: r.now}
+		t := l.owner(s, a)
+		v := t.observe(a)
+		l.missing(s, r.now, v.lost)
+		e.Duplicates += v.duplicates
+		if v.restarts > 0 {
+			e.Restarts++
+		} else if v.restarts < 0 && e.Restarts > 0 {
+			e.Restarts--
+		}
+	}
+	for i := range m.Stats {
+		l.stats(s, &m.Stats[i], r.now)
+	}
+}
+
+// owner returns the session whose numbers a message carries. Some devices send
+// templates from one port and data from another, and number both as one: a
+// session that never follows its own numbers, but exactly another's, shares them.
+func (l *ledger) owner(s *session, a arrival) *session {
+	if s.root != nil {
+		return s.root
+	}
+	if s.main == nil || s.inOrder >= 3 || a.seq == 0 || a.seq == s.main.next || len(s.exporter.sessions) < 2 {
+		return s
+	}
+	for _, o := range s.exporter.sessions {
+		if o == s || o.version != s.version || o.root != nil || o.main == nil || o.main.next != a.seq {
+			continue
+		}
+		if s.shared++; s.shared >= 3 {
+			s.root = o
+			s.numbering = numbering{datagrams: s.datagrams}
+		}
+		return o
+	}
+	return s
+}
+
+// missing books what a session's numbers show to be lost.
+func (l *ledger) missing(s *session, now flow.Time, n uint64) {
+	if n == 0 {
+		return
+	}
+	e, unit := s.exporter, unitRecord
+	if s.datagrams {
+		unit = unitDatagram
+		e.MissingDatagrams += n
+	} else {
+		e.MissingRecords += n
+	}
+	e.changed = true
+	l.add(now, e.id, stageWay, causeMissing, unit, n)
+}
+
+// stats books what an exporter says of itself. Its totals begin with the first
+// that it says, or with 0 when the session was followed from its begin.
+func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
+	i := slices.IndexFunc(s.totals, func(t totals) bool { return t.Process == x.Process && t.Said == x.Said })
+	if i < 0 {
+		if len(s.totals) == maxProcesses {
+			return
+		}
+		t := totals{}
+		if !s.whole {
+			t.ProcessStats = *x
+			t.base, t.received = x.Records, s.records
+		}
+		t.Process, t.Said = x.Process, x.Said
+		s.totals = append(s.totals, t)
+		i = len(s.totals) - 1
+	}
+	t := &s.totals[i]
+	grown := func(now, before uint64) uint64 {
+		if now < before {
+			return now // it began again
+		}
+		return now - before
+	}
+	e := s.exporter
+	book := func(cause, unit string, sum *uint64, n uint64) {
+		*sum += n
+		l.add(now, e.id, stageExporter, cause, unit, n)
+	}
+	if x.Said&netflow.TotalNotSentFlows != 0 {
+		book(causeNotSent, unitRecord, &e.NotSent, grown(x.NotSentFlows, t.NotSentFlows))
+	}
+	book(causeIgnored, unitPacket, &e.Ignored, grown(x.IgnoredPackets, t.IgnoredPackets))
+	book(causeDropped, unitPacket, &e.Dropped, grown(x.DroppedPackets, t.DroppedPackets))
+	// In v9 a number tells of datagrams only; the total of records tells how many
+	// were in them. Sets that were not decoded would look the same as missing.
+	if s.datagrams && x.Said&netflow.TotalRecords != 0 {
+		if x.Records < t.Records || !s.counted {
+			t.base, t.received, t.booked, t.deficit = x.Records, s.records, 0, 0
+			s.counted = true
+		}
+		sent, came := x.Records-t.base, s.records-t.received+t.booked
+		deficit := uint64(0)
+		if sent > came {
+			deficit = sent - came
+		}
+		// Datagrams may have overtaken each other: what two totals agree on is
+		// missing.
+		if n := min(deficit, t.deficit); n > 0 && n < math.MaxInt64 {
+			e.MissingRecords += n
+			l.add(now, e.id, stageWay, causeMissing, unitRecord, n)
+			t.booked += n
+			deficit -= n
+		}
+		t.deficit = deficit
+	}
+	keep := *t
+	*t = totals{*x, keep.base, keep.deficit, keep.booked, keep.received}
+}
+
+// sequences returns where the sessions stand that sent something since the last
+// call for this source.
+func (l *ledger) sequences(src *source) []flow.Sequence {
+	if len(src.noted) == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]flow.Sequence, 0, len(src.noted))
+	for _, s := range src.noted {
+		s.noted = false
+		if s.main != nil && !s.gone && s.root == nil {
+			list = append(list, s.stands())
+		}
+	}
+	clear(src.noted)
+	src.noted = src.noted[:0]
+	return list
+}
+
+// stands says where the session stands.
+func (s *session) stands() flow.Sequence {
+	return flow.Sequence{Exporter: s.exporter.Exporter, Port: s.port, Version: uint16(s.version), Next: s.main.next, At: s.last}
+}
+
+// recall takes over where sessions stood when an earlier run of the collector
+// ended.
+func (l *ledger) recall(list []flow.Sequence) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, q := range list {
+		if len(l.recalled) >= maxLosses {
+			return
+		}
+		l.recalled[sessionKey{q.Exporter, q.Port, q.Version}] = q
+	}
 }
 
 // add books a loss; the caller holds the lock.
@@ -140,50 +540,110 @@ func (l *ledger) book(k lossKey, n uint64) {
 	l.loss[k] += n
 }
 
-// kernelDrops books datagrams that the kernel dropped.
-func (l *ledger) kernelDrops(now flow.Time, n uint64) {
+// nobodys books datagrams that are no exporter's.
+func (l *ledger) nobodys(now flow.Time, stage, cause string, n uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.add(now, anyExporter, stageReceive, causeKernel, unitDatagram, n)
+	l.add(now, anyExporter, stage, cause, unitDatagram, n)
+}
+
+// givenUp books Sets that were held for a template that did not come.
+func (l *ledger) givenUp(now flow.Time, list []netflow.GivenUp) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, g := range list {
+		id := anyExporter
+		if e := l.exporters[g.Exporter]; e != nil {
+			id = e.id
+			e.NoTemplate += uint64(g.Sets)
+			e.changed = true
+		}
+		l.add(now, id, stageDecode, causeNoTemplate, unitSet, uint64(g.Sets))
+	}
 }
 
 // lostRecords books decoded records that will not be stored.
 func (l *ledger) lostRecords(recs []flow.Record, cause string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range recs {
-		l.add(recs[i].Received, recs[i].Exporter, stageStore, cause, unitRecord, 1)
+	for len(recs) > 0 {
+		// Records of one exporter and time stand together.
+		n := 1
+		for n < len(recs) && recs[n].Received == recs[0].Received && recs[n].Exporter == recs[0].Exporter {
+			n++
+		}
+		l.add(recs[0].Received, recs[0].Exporter, stageStore, cause, unitRecord, uint64(n))
+		recs = recs[n:]
 	}
 }
 
-// take returns what changed since the last call.
-func (l *ledger) take() (status []flow.ExporterStatus, loss []flow.Loss) {
+// take returns what changed since the last call. final says that nothing more
+// will come, so that what is awaited is missing.
+func (l *ledger) take(now flow.Time, final bool) (r flow.Report) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.exporters {
+		for _, s := range e.sessions {
+			switch {
+			case final:
+				l.missing(s, now, s.flush())
+				if s.noted && s.main != nil && s.root == nil {
+					r.Sequences = append(r.Sequences, s.stands())
+				}
+			case s.pending():
+				l.missing(s, now, s.expire(now))
+			}
+		}
 		if e.changed {
 			e.changed = false
-			status = append(status, e.ExporterStatus)
+			e.ports(now)
+			r.Status = append(r.Status, e.ExporterStatus)
 		}
 	}
 	for k, n := range l.loss {
-		loss = append(loss, flow.Loss{Minute: k.minute, Exporter: k.exporter, Stage: k.stage, Cause: k.cause, Unit: k.unit, Count: n})
+		r.Loss = append(r.Loss, flow.Loss{Minute: k.minute, Exporter: k.exporter, Stage: k.stage, Cause: k.cause, Unit: k.unit, Count: n})
 	}
 	clear(l.loss)
-	return status, loss
+	for _, x := range l.interfaces {
+		r.Interfaces = append(r.Interfaces, x)
+	}
+	clear(l.interfaces)
+	return r
+}
+
+// ports counts the source ports in use, and among them those that number their
+// messages for themselves: more than one of these are several exporters behind
+// one address, or several processes of one.
+func (e *exporterState) ports(now flow.Time) {
+	e.SourcePorts, e.Senders = 0, 0
+	for _, s := range e.sessions {
+		if now-s.last > recentTime {
+			continue
+		}
+		e.SourcePorts++
+		if s.root == nil && s.inOrder >= 3 {
+			e.Senders++
+		}
+	}
 }
 
 // giveBack undoes take for a report that could not be delivered.
-func (l *ledger) giveBack(status []flow.ExporterStatus, loss []flow.Loss) {
+func (l *ledger) giveBack(r flow.Report) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, s := range status {
+	for _, s := range r.Status {
 		if e := l.exporters[s.Exporter]; e != nil {
 			e.changed = true
 		}
 	}
-	for _, x := range loss {
+	for _, x := range r.Loss {
 		l.book(lossKey{x.Minute, x.Exporter, x.Stage, x.Cause, x.Unit}, x.Count)
+	}
+	for _, x := range r.Interfaces {
+		k := interfaceKey{x.Exporter, x.Index}
+		if _, newer := l.interfaces[k]; !newer && len(l.interfaces) < maxInterfaces {
+			l.interfaces[k] = x
+		}
 	}
 }
 

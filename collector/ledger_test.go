@@ -16,8 +16,8 @@ func TestMessagesWithoutContentAreNoLoss(t *testing.T) {
 		"v5":    append([]byte{0, 5}, make([]byte, 22)...),
 	} {
 		p, l := reader(t, Config{})
-		p.decode(l.dec, nil, netip.MustParseAddrPort("192.0.2.1:1"), 1, msg)
-		if _, loss := p.ledger.take(); len(loss) != 0 {
+		p.decode(&l.filler, netip.MustParseAddrPort("192.0.2.1:1"), 1, msg)
+		if loss := p.ledger.take(1, false).Loss; len(loss) != 0 {
 			t.Errorf("%s: loss %v", name, loss)
 		}
 	}
@@ -31,10 +31,10 @@ func TestLedgerIsBounded(t *testing.T) {
 	for i := range n {
 		l.lostRecords([]flow.Record{{Received: flow.Minute, Exporter: flow.ExporterID(i + 1)}}, causeRefused)
 		if i%maxLosses == maxLosses/2 {
-			l.giveBack(l.take())
+			l.giveBack(l.take(1, false))
 		}
 	}
-	_, loss := l.take()
+	loss := l.take(1, false).Loss
 	sum := uint64(0)
 	for _, x := range loss {
 		sum += x.Count

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"flowtally/flow"
-	"flowtally/netflow"
 )
 
 // maxDatagram is the largest UDP payload there is.
@@ -21,9 +20,10 @@ const maxDatagram = 65535
 
 // listener is one socket and what its goroutine owns.
 type listener struct {
-	conn *net.UDPConn
-	addr netip.AddrPort
-	dec  *netflow.Decoder
+	conn    *net.UDPConn
+	addr    netip.AddrPort
+	granted int // octets of receive buffer
+	filler
 	// overflow is the kernel's running count of datagrams it dropped here.
 	overflow uint32
 }
@@ -57,6 +57,7 @@ func listen(addr string, c Config) ([]*listener, error) {
 		conn := pc.(*net.UDPConn)
 		ls = append(ls, &listener{conn: conn, addr: netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())})
 		granted, err := setReceiveBuffer(conn, c.ReceiveBuffer)
+		ls[len(ls)-1].granted = granted
 		if err != nil {
 			return ls, fmt.Errorf("collector: receive buffer of UDP %s: %w", addr, err)
 		}
@@ -66,7 +67,7 @@ func listen(addr string, c Config) ([]*listener, error) {
 		attrs := []any{"address", describe(bound), "sockets", n, "receive_buffer", granted}
 		if granted < c.ReceiveBuffer {
 			c.Logger.Warn("the kernel granted a smaller receive buffer than asked for; bursts may be lost",
-				append(attrs, "asked", c.ReceiveBuffer, "remedy", bufferRemedy)...)
+				append(attrs, "asked", c.ReceiveBuffer, "remedy", bufferRemedy(c.ReceiveBuffer))...)
 		} else {
 			c.Logger.Info("listening for NetFlow v5, v9 and IPFIX", attrs...)
 		}
@@ -87,21 +88,21 @@ func hostOf(addr string) string {
 func (p *process) read(ctx context.Context, l *listener) {
 	// A read that waits is woken by its deadline: soon after ctx ends, and when
 	// the batch in hand grows old.
-	stopping := false
 	wake := context.AfterFunc(ctx, func() { l.conn.SetReadDeadline(time.Now().Add(drainTime)) })
 	defer wake()
 
-	buf := make([]byte, maxDatagram)
-	oob := make([]byte, 64)
-	batch := p.batch()
-	extras := 0          // octets in the batch beside the records
+	rx, err := newReceiver(l.conn)
+	if err != nil {
+		p.Logger.Error("cannot read the socket", "address", describe(l.addr), "error", err)
+		return
+	}
+	p.open(&l.filler, l.dec)
+	var pace pace
+	stopping := false
 	var due time.Time    // when the batch in hand must go
 	var giveUp time.Time // when the draining must end
 	flush := func() {
-		if len(batch) > 0 {
-			p.hand(batch)
-			batch, extras = p.batch(), 0
-		}
+		p.pass(&l.filler)
 		// What was dropped at the end of a burst no later datagram may tell.
 		if total, ok := overflowNow(l.conn); ok {
 			p.overflowed(l, total)
@@ -116,7 +117,7 @@ func (p *process) read(ctx context.Context, l *listener) {
 	}
 	defer func() { flush() }()
 	for {
-		n, oobn, _, from, err := l.conn.ReadMsgUDPAddrPort(buf, oob)
+		n, err := rx.receive()
 		now := time.Now()
 		if err != nil {
 			switch {
@@ -145,21 +146,23 @@ func (p *process) read(ctx context.Context, l *listener) {
 			time.Sleep(time.Millisecond)
 			continue
 		}
-		if total, ok := overflowCount(oob[:oobn]); ok {
+		if total, ok := rx.overflow(); ok {
 			p.overflowed(l, total)
 		}
-		first := len(batch)
-		batch = p.decode(l.dec, batch, from, flow.TimeOf(now), buf[:n])
-		for i := range batch[first:] {
-			extras += len(batch[first+i].Extra)
+		received := flow.TimeOf(now)
+		p.metrics.datagrams.Add(float64(n))
+		for i := range n {
+			b, from := rx.datagram(i)
+			p.decode(&l.filler, from, received, b)
+			if l.full(p.BatchRecords) {
+				flush()
+			}
 		}
 		if ctx.Err() != nil {
 			stopping = true // the drain's deadline stands
 		}
 		switch {
-		case len(batch) >= p.BatchRecords, extras >= p.BatchRecords*recordOctets:
-			flush()
-		case len(batch) > 0 && due.IsZero() && !stopping:
+		case len(l.batch) > 0 && due.IsZero() && !stopping:
 			due = now.Add(p.BatchAge)
 			l.conn.SetReadDeadline(due)
 			if ctx.Err() != nil {
@@ -168,7 +171,49 @@ func (p *process) read(ctx context.Context, l *listener) {
 		case !due.IsZero() && now.After(due) && !stopping:
 			flush()
 		}
+		if d := pace.rest(now, n, l.granted); d > 0 && !stopping {
+			time.Sleep(d)
+		}
 	}
+}
+
+// pace lets datagrams gather in the kernel when many come, so that one turn takes
+// many: waking up for each costs more than decoding it.
+type pace struct {
+	since time.Time
+	count int
+	rate  float64 // datagrams a second
+}
+
+const (
+	// restMost is the longest rest, restLeast the shortest that is worth it.
+	restMost  = 2 * time.Millisecond
+	restLeast = 200 * time.Microsecond
+	// busyRate is how many datagrams a second make it worth while.
+	busyRate = 2000
+	// kernelOctets is what a datagram may take of the receive buffer.
+	kernelOctets = 4096
+)
+
+// rest returns how long to wait after a turn that took n datagrams: no longer
+// than what fills an eighth of the receive buffer, and not at all when there are
+// more to take.
+func (p *pace) rest(now time.Time, n, buffer int) time.Duration {
+	p.count += n
+	if d := now.Sub(p.since); d >= 50*time.Millisecond {
+		p.rate = float64(p.count) / d.Seconds()
+		p.since, p.count = now, 0
+	}
+	if p.rate < busyRate || n >= atOnce {
+		return 0
+	}
+	d := min(restMost, time.Duration(float64(buffer/8/kernelOctets)/p.rate*float64(time.Second)))
+	// A turn is to find no more than it can take.
+	d = min(d, time.Duration(atOnce/p.rate*float64(time.Second)))
+	if d < restLeast {
+		return 0
+	}
+	return d
 }
 
 const (
@@ -200,32 +245,5 @@ func (p *process) overflowed(l *listener, total uint32) {
 	}
 	l.overflow = total
 	p.metrics.kernelDrops.Add(float64(n))
-	p.ledger.kernelDrops(flow.TimeOf(time.Now()), uint64(n))
-}
-
-// decode appends the records of one datagram to batch and books what it was.
-func (p *process) decode(dec *netflow.Decoder, batch []flow.Record, from netip.AddrPort, now flow.Time, datagram []byte) []flow.Record {
-	from = netip.AddrPortFrom(from.Addr().Unmap().WithZone(""), from.Port())
-	first := len(batch)
-	var m netflow.Message
-	batch, err := dec.Decode(batch, &m, from, now, datagram)
-	p.metrics.datagrams.Inc()
-	p.metrics.evicted.Add(float64(m.Evicted))
-	p.metrics.withdrawals.Add(float64(m.Withdrawals))
-	if err != nil {
-		p.metrics.undecoded(&m, err)
-	}
-	recs := batch[first:]
-	for i := range recs {
-		if recs[i].RepairTime() {
-			p.metrics.timeRepaired.Inc()
-		}
-	}
-	if !p.ledger.datagram(dec, &m, now, recs, err) {
-		p.metrics.dropped.WithLabelValues(causeTooManyExporters).Add(float64(len(recs)))
-		clear(recs)
-		return batch[:first]
-	}
-	p.metrics.records.Add(float64(len(recs)))
-	return batch
+	p.ledger.nobodys(flow.TimeOf(time.Now()), stageReceive, causeKernel, uint64(n))
 }

@@ -3,6 +3,10 @@ package collector
 import (
 	"encoding/binary"
 	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -13,7 +17,8 @@ import (
 // exporters over them by address and port.
 const reusePort = true
 
-const bufferRemedy = "sysctl -w net.core.rmem_max=33554432"
+// bufferRemedy says how to make the kernel grant what was asked for.
+func bufferRemedy(asked int) string { return "sysctl -w net.core.rmem_max=" + strconv.Itoa(asked) }
 
 // controlSocket lets the sockets share their address and has the kernel count,
 // with every datagram, those it had to drop.
@@ -80,4 +85,127 @@ func overflowCount(oob []byte) (uint32, bool) {
 		oob = oob[min(len(oob), unix.CmsgSpace(n-unix.CmsgLen(0))):]
 	}
 	return 0, false
+}
+
+const (
+	// atOnce is how many datagrams one system call may bring.
+	atOnce = 64
+	// oobSize is room for the control messages of one datagram.
+	oobSize = 64
+)
+
+// mmsghdr is the kernel's struct of that name.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+	_   [unsafe.Sizeof(uintptr(0)) - 4]byte
+}
+
+// receiver takes datagrams from a socket, many with one recvmmsg(2), without
+// allocating. Its 4 MiB of buffers are only as real as datagrams are long: the
+// usual ones touch a page each.
+type receiver struct {
+	raw  syscall.RawConn
+	n    int
+	err  error
+	call func(fd uintptr) bool
+
+	hdrs  [atOnce]mmsghdr
+	iovs  [atOnce]unix.Iovec
+	names [atOnce]unix.RawSockaddrInet6
+	oobs  [atOnce][oobSize]byte
+	bufs  []byte
+}
+
+func newReceiver(conn *net.UDPConn) (*receiver, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	r := &receiver{raw: raw, bufs: make([]byte, atOnce*maxDatagram)}
+	for i := range r.hdrs {
+		r.iovs[i].Base = &r.bufs[i*maxDatagram]
+		r.iovs[i].SetLen(maxDatagram)
+		h := &r.hdrs[i].hdr
+		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
+		h.Iov = &r.iovs[i]
+		h.SetIovlen(1)
+		h.Control = &r.oobs[i][0]
+	}
+	r.call = func(fd uintptr) bool {
+		for {
+			n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.hdrs)), atOnce, unix.MSG_DONTWAIT, 0, 0)
+			switch e {
+			case 0:
+				r.n = int(n)
+				return true
+			case unix.EINTR:
+				continue
+			case unix.EAGAIN:
+				return false
+			}
+			r.err = os.NewSyscallError("recvmmsg", e)
+			return true
+		}
+	}
+	return r, nil
+}
+
+// receive waits for datagrams and returns how many came. They are valid until the
+// next call.
+func (r *receiver) receive() (int, error) {
+	r.n, r.err = 0, nil
+	for i := range r.hdrs {
+		h := &r.hdrs[i].hdr
+		h.Namelen = unix.SizeofSockaddrInet6
+		h.SetControllen(oobSize)
+	}
+	if err := r.raw.Read(r.call); err != nil {
+		return 0, err
+	}
+	return r.n, r.err
+}
+
+// datagram returns one of those received and who sent it.
+func (r *receiver) datagram(i int) ([]byte, netip.AddrPort) {
+	b := r.bufs[i*maxDatagram:][:r.hdrs[i].len]
+	name := &r.names[i]
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&name.Port))[:])
+	if name.Family == unix.AF_INET {
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
+		return b, netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), port)
+	}
+	return b, netip.AddrPortFrom(netip.AddrFrom16(name.Addr).Unmap(), port)
+}
+
+// overflow returns the kernel's count of drops that came with the last datagram.
+func (r *receiver) overflow() (uint32, bool) {
+	if r.n == 0 {
+		return 0, false
+	}
+	i := r.n - 1
+	return overflowCount(r.oobs[i][:min(int(r.hdrs[i].hdr.Controllen), oobSize)])
+}
+
+// gateways are the routers that this machine's routes name: the source of
+// everything that is translated on its way in, as by Docker's bridge.
+func gateways() (list []netip.Addr) {
+	b, err := os.ReadFile("/proc/net/route")
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) < 3 {
+			continue
+		}
+		v, err := strconv.ParseUint(f[2], 16, 32)
+		if err != nil || v == 0 {
+			continue
+		}
+		var a [4]byte
+		binary.NativeEndian.PutUint32(a[:], uint32(v))
+		list = append(list, netip.AddrFrom4(a))
+	}
+	return list
 }

@@ -40,4 +40,7 @@ type Report struct {
 	Loss []Loss
 	// Interfaces are those that were described anew since then.
 	Interfaces []Interface
+	// Sequences are where sessions stood at the end that sent messages after
+	// those whose records went into batches.
+	Sequences []Sequence
 }

@@ -41,12 +41,46 @@ type ExporterStatus struct {
 	// ClockOffset is the export time of the last message less its time of
 	// receipt.
 	ClockOffset Time
-	// SamplingRate is the last one announced, 0 when unknown.
-	SamplingRate uint32
+	// SamplingRate is the last one announced, 0 when unknown; ConfiguredRate is
+	// what the collector was told to use, and SamplingOverride whether that
+	// holds whatever is announced.
+	SamplingRate, ConfiguredRate uint32
+	SamplingOverride             bool
 	// Datagrams, Records, Packets and Bytes are what was decoded.
 	Datagrams, Records, Packets, Bytes uint64
 	// Templates is how many are known now.
 	Templates uint64
+	// NoTemplate, Malformed and OverLimit are Sets (v5: records) that were not
+	// decoded. Held are Sets that were kept until their template would come,
+	// Recovered those of them that it came for.
+	NoTemplate, Malformed, OverLimit, Held, Recovered uint64
+	// RateLimited are records that were dropped at the exporter's rate limit.
+	RateLimited uint64
+	// MissingRecords and MissingDatagrams are what sequence numbers, and in v9
+	// the exporter's own totals, show to be lost on the way.
+	MissingRecords, MissingDatagrams uint64
+	// Duplicates are datagrams that came twice or too late, Restarts how often
+	// the exporter began to count anew.
+	Duplicates, Restarts uint64
+	// NotSent are flow records, Ignored and Dropped packets, that the exporter
+	// says it did not send, not care for, or lose.
+	NotSent, Ignored, Dropped uint64
+	// TimeRepaired are records whose times were impossible.
+	TimeRepaired uint64
+	// LastStart and LastEnd are the times that the flows of the last message
+	// with records span, 0 when there was none.
+	LastStart, LastEnd Time
+	// LastError is the last reason why something was not decoded, "" when there
+	// was none, and LastErrorAt when.
+	LastError   string
+	LastErrorAt Time
+	// SourcePorts is how many ports it sends from now. Senders is how many of
+	// them number their messages for themselves: more than one are several
+	// exporters that only their ports tell apart, as behind address translation.
+	SourcePorts, Senders int
+	// Gateway says that the address is that of a router in front of this
+	// machine, as that of Docker's bridge, which hides who sent.
+	Gateway bool
 }
 
 // Loss is one cell of the ledger: how many of what an exporter sent were lost
@@ -54,7 +88,8 @@ type ExporterStatus struct {
 type Loss struct {
 	Minute   Time
 	Exporter ExporterID
-	// Stage is where it was lost: way, receive, decode, store.
+	// Stage is where it was lost: exporter (by its own word), way, receive,
+	// decode, store.
 	Stage string
 	// Cause is why, a fixed word of the stage's own list.
 	Cause string

@@ -1,0 +1,123 @@
+package collector
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"flowtally/flow"
+	"flowtally/netflow"
+)
+
+// filler is what a reader fills: a batch, and what it remembers for the ledger.
+type filler struct {
+	dec     *netflow.Decoder
+	batch   []flow.Record
+	extras  int // octets in the batch beside the records
+	message netflow.Message
+	receipt receipt
+	source  source
+}
+
+// open gives a filler its first batch.
+func (p *process) open(f *filler, dec *netflow.Decoder) {
+	f.dec = dec
+	f.batch, f.extras = p.batch(), 0
+}
+
+// full reports whether the batch has to go.
+func (f *filler) full(records int) bool {
+	return len(f.batch) >= records || f.extras >= records*recordOctets
+}
+
+// pass hands the batch on and takes another.
+func (p *process) pass(f *filler) {
+	if len(f.batch) > 0 {
+		p.hand(handed{f.batch, p.ledger.sequences(&f.source)})
+		f.batch, f.extras = p.batch(), 0
+	}
+}
+
+// decode appends the records of one message to the batch and books what it was.
+// It reports whether the message was one that could be understood to its end.
+func (p *process) decode(f *filler, from netip.AddrPort, now flow.Time, datagram []byte) bool {
+	if !p.allowed(from.Addr()) {
+		p.metrics.refused.Inc()
+		p.ledger.nobodys(now, stageReceive, causeNotAllowed, 1)
+		return true
+	}
+	first, m := len(f.batch), &f.message
+	batch, err := f.dec.Decode(f.batch, m, from, now, datagram)
+	f.batch = batch
+	recs := batch[first:]
+	r := &f.receipt
+	*r = receipt{m: m, port: from.Port(), now: now, boot: bootTime(datagram, m), err: err, records: uint64(len(recs))}
+	if m.Evicted > 0 {
+		p.metrics.evicted.Add(float64(m.Evicted))
+	}
+	if m.Withdrawals > 0 {
+		p.metrics.withdrawals.Add(float64(m.Withdrawals))
+	}
+	if m.Held > 0 {
+		p.metrics.held.Add(float64(m.Held))
+	}
+	if m.Recovered > 0 {
+		p.metrics.recovered.Add(float64(m.Recovered))
+	}
+	if m.Templates > 0 {
+		r.templates = f.dec.Templates(m.Exporter)
+	}
+	if err != nil {
+		p.metrics.undecoded(m, err)
+	}
+	if len(recs) > 0 {
+		r.start, r.end = recs[0].Start, recs[0].End
+	}
+	extras := 0
+	for i := range recs {
+		x := &recs[i]
+		if x.RepairTime() {
+			r.repaired++
+		}
+		r.packets += x.Packets
+		r.bytes += x.Bytes
+		r.start, r.end = min(r.start, x.Start), max(r.end, x.End)
+		extras += len(x.Extra)
+	}
+	if drop := p.ledger.datagram(&f.source, r); drop != "" {
+		p.metrics.dropped.WithLabelValues(drop).Add(float64(len(recs)))
+		clear(recs)
+		f.batch = batch[:first]
+		return true
+	}
+	if r.repaired > 0 {
+		p.metrics.timeRepaired.Add(float64(r.repaired))
+	}
+	f.extras += extras
+	p.metrics.records.Add(float64(len(recs)))
+	return m.Malformed == 0 && m.Version != 0
+}
+
+// bootTime is when the exporter says that it started: its clock less its uptime,
+// 0 where the dialect does not state it.
+func bootTime(b []byte, m *netflow.Message) flow.Time {
+	switch m.Version {
+	case netflow.V5, netflow.V7, netflow.V9:
+		if len(b) >= 8 && m.ExportTime > 0 {
+			return m.ExportTime - flow.Time(binary.BigEndian.Uint32(b[4:]))
+		}
+	}
+	return 0
+}
+
+// allowed reports whether an address may send.
+func (p *process) allowed(a netip.Addr) bool {
+	if len(p.Allow) == 0 {
+		return true
+	}
+	for _, prefix := range p.Allow {
+		if prefix.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

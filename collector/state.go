@@ -1,0 +1,4 @@
+package collector
+
+func (p *process) loadTemplates() {}
+func (p *process) saveTemplates() {}

@@ -1,0 +1,275 @@
+package collector
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"flowtally/flow"
+	"flowtally/netflow"
+)
+
+const (
+	// ipfixHeader is the length of an IPFIX message's header, which is all that
+	// is needed to know where the next message begins.
+	ipfixHeader = 16
+	// handshakeTime is how long a TLS handshake may take, and the first message
+	// behind it.
+	handshakeTime = 10 * time.Second
+	// streamTemplates and its kin bound what one connection makes us keep: with
+	// Limits' formula some 9 MiB, of which nearly all is the template octets' part.
+	streamTemplates      = 1024
+	streamTemplateOctets = 256 << 10
+	streamHoldOctets     = 256 << 10
+)
+
+// stream is a listener for IPFIX over TCP, or TLS when tls is not nil (RFC 7011
+// §10.4). A connection is a Transport Session: templates are known in it alone,
+// and end with it.
+type stream struct {
+	net.Listener
+	tls  *tls.Config
+	name string
+
+	// The connections of all streams fill one batch between them.
+	fill *streamFiller
+}
+
+// streamFiller is the batch that connections share.
+type streamFiller struct {
+	mu sync.Mutex
+	filler
+	due time.Time
+}
+
+// listenStream opens a listener for IPFIX over TCP or TLS.
+func listenStream(addr string, conf *tls.Config, c Config, fill *streamFiller) (*stream, error) {
+	name := "TCP"
+	if conf != nil {
+		name = "TLS"
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("collector: TCP %s is in use by another program: stop it, or choose another address", addr)
+		}
+		return nil, fmt.Errorf("collector: cannot listen on TCP %s: %w", addr, err)
+	}
+	c.Logger.Info("listening for IPFIX over "+name, "address", describe(addrPort(l.Addr())))
+	return &stream{Listener: l, tls: conf, name: name, fill: fill}, nil
+}
+
+// TLSConfig makes the configuration of a TLS listener from PEM files: the
+// collector's certificate and key, and, when ca is not "", the authorities one of
+// which must have signed the certificate of whoever connects.
+func TLSConfig(cert, key, ca string) (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("collector: TLS certificate: %w", err)
+	}
+	conf := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("collector: TLS authorities: %w", err)
+		}
+		conf.ClientCAs = x509.NewCertPool()
+		if !conf.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("collector: TLS authorities: %s holds no PEM certificate", ca)
+		}
+		conf.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return conf, nil
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// accept serves connections until ctx ends and those that there are have ended.
+func (p *process) accept(ctx context.Context, l *stream) {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			p.metrics.readErrors.Inc()
+			select { // as when there are no more files to open
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+			continue
+		}
+		from := addrPort(conn.RemoteAddr())
+		if !p.allowed(from.Addr()) {
+			p.metrics.refusedConns.WithLabelValues(causeNotAllowed).Inc()
+			conn.Close()
+			continue
+		}
+		select {
+		case p.connections <- struct{}{}:
+		default:
+			p.metrics.refusedConns.WithLabelValues(causeTooMany).Inc()
+			conn.Close()
+			continue
+		}
+		serving.Go(func() {
+			defer func() { <-p.connections }()
+			defer conn.Close()
+			if err := p.serve(ctx, l, conn, from); err != nil {
+				p.metrics.connErrors.Inc()
+				p.Logger.Warn("an IPFIX connection ended with an error", "transport", l.name, "from", from.String(), "error", err)
+			}
+		})
+	}
+}
+
+// serve takes the messages of one connection until it ends, is silent for too
+// long, or cannot be understood: where the next message begins is not known then
+// (RFC 7011 §10.4.3 has us close it).
+func (p *process) serve(ctx context.Context, l *stream, conn net.Conn, from netip.AddrPort) error {
+	limits := p.Limits
+	limits.Templates, limits.ExporterTemplates = streamTemplates, streamTemplates
+	limits.TemplateOctets, limits.ExporterOctets = streamTemplateOctets, streamTemplateOctets
+	limits.HoldOctets, limits.ExporterHoldOctets = streamHoldOctets, streamHoldOctets
+	limits.Domains, limits.ExporterDomains = 64, 64
+	limits.Withdrawals = true
+	dec := netflow.NewDecoder(limits)
+	p.configure(dec)
+	defer func() { // what was held for a template of this connection
+		p.ledger.givenUp(flow.TimeOf(time.Now()), dec.Expire(nil, endOfTime))
+	}()
+
+	if l.tls != nil {
+		t := tls.Server(conn, l.tls)
+		hctx, cancel := context.WithTimeout(ctx, handshakeTime)
+		defer cancel()
+		if err := t.HandshakeContext(hctx); err != nil {
+			return fmt.Errorf("handshake: %w", err)
+		}
+		conn = t
+	}
+	// What is on its way when the stop comes is still taken.
+	wake := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now().Add(drainTime)) })
+	defer wake()
+	var idle time.Time
+	buf := make([]byte, maxDatagram)
+	have := 0
+	for {
+		// The deadline is moved once in a while, not for each read.
+		if now := time.Now(); ctx.Err() == nil && idle.Sub(now) < p.IdleTimeout*3/4 {
+			idle = now.Add(p.IdleTimeout)
+			conn.SetReadDeadline(idle)
+			if ctx.Err() != nil {
+				conn.SetReadDeadline(now.Add(drainTime))
+			}
+		}
+		n, err := conn.Read(buf[have:])
+		have += n
+		used := 0
+		received := flow.TimeOf(time.Now())
+		for have-used >= ipfixHeader {
+			m := buf[used:have]
+			length := int(binary.BigEndian.Uint16(m[2:]))
+			if v := binary.BigEndian.Uint16(m); v != uint16(netflow.IPFIX) || length < ipfixHeader {
+				p.metrics.undecodedSets.WithLabelValues(causeVersion).Inc()
+				p.ledger.nobodys(received, stageDecode, causeVersion, 1)
+				return fmt.Errorf("not IPFIX: version %d, length %d", v, length)
+			}
+			if length > len(m) {
+				break
+			}
+			if !p.take(l.fill, dec, from, received, m[:length]) {
+				return errors.New("a message that cannot be understood to its end")
+			}
+			used += length
+		}
+		have = copy(buf, buf[used:have])
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			if have > 0 {
+				p.metrics.undecodedSets.WithLabelValues(causeMalformed).Inc()
+				p.ledger.nobodys(received, stageDecode, causeMalformed, 1)
+				return io.ErrUnexpectedEOF
+			}
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("silent for %v", p.IdleTimeout)
+		default:
+			return err
+		}
+	}
+}
+
+// endOfTime is later than anything is held for.
+const endOfTime flow.Time = 1 << 60
+
+// take decodes a message into the batch that the connections share. When the
+// writers are behind it waits for them, and so, through TCP, does the exporter.
+func (p *process) take(f *streamFiller, dec *netflow.Decoder, from netip.AddrPort, now flow.Time, message []byte) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dec = dec
+	p.metrics.datagrams.Inc()
+	ok := p.decode(&f.filler, from, now, message)
+	switch {
+	case f.full(p.BatchRecords):
+		p.passPatiently(f)
+	case len(f.batch) > 0 && f.due.IsZero():
+		f.due = time.Now().Add(p.BatchAge)
+	}
+	return ok
+}
+
+// passPatiently hands the shared batch on; the caller holds the lock.
+func (p *process) passPatiently(f *streamFiller) {
+	f.due = time.Time{}
+	if len(f.batch) > 0 {
+		p.queue <- handed{f.batch, p.ledger.sequences(&f.source)}
+		f.batch, f.extras = p.batch(), 0
+	}
+}
+
+// age hands the shared batch on when it is old, until stop.
+func (p *process) age(f *streamFiller, stop <-chan struct{}) {
+	tick := time.NewTicker(max(p.BatchAge/4, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			p.passPatiently(f)
+			return
+		case now := <-tick.C:
+			f.mu.Lock()
+			if !f.due.IsZero() && now.After(f.due) {
+				p.passPatiently(f)
+			}
+			f.mu.Unlock()
+		}
+	}
+}
