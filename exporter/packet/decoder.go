@@ -22,6 +22,20 @@ const (
 	typeVNTag
 	typeMACsec
 	typeFabricPath
+	typeArista
+	typeIPoIB
+	typePKTAP
+	typePPI
+	typeEnc
+	typeSunATM
+	typeFireWire
+	typeDirectionPPP
+	typeDirectionCHDLC
+	typeDirectionRelay
+	typeTokenRing
+	typePrism
+	typeAVS
+	typeNFLog
 )
 
 // linkTypes maps the LINKTYPE_ numbers that are understood to the layer a frame
@@ -48,6 +62,23 @@ var linkTypes = map[uint32]gopacket.LayerType{
 	228: layers.LayerTypeIPv4,
 	229: layers.LayerTypeIPv6,
 	276: typeSLL2,
+
+	// Rarer ones.
+	6:   typeTokenRing,
+	100: layers.LayerTypeLLC, // RFC 1483
+	109: typeEnc,
+	119: typePrism,
+	123: typeSunATM,
+	138: typeFireWire,
+	149: typePKTAP, // before it had a number of its own
+	163: typeAVS,
+	192: typePPI,
+	204: typeDirectionPPP,
+	205: typeDirectionCHDLC,
+	206: typeDirectionRelay,
+	239: typeNFLog,
+	242: typeIPoIB,
+	258: typePKTAP,
 
 	linkMPLS:  layers.LayerTypeMPLS,
 	linkDot1Q: layers.LayerTypeDot1Q,
@@ -182,7 +213,7 @@ func (d *Decoder) layers(p *Packet, link uint32, data []byte) error {
 		}
 		*p = d.pkt
 		return nil
-	case ErrNotIP, ErrTruncated, ErrMalformed:
+	case ErrNotIP, ErrTruncated, ErrMalformed, ErrLinkType:
 		return err
 	}
 	// The parser turns a panic of a layer into an error. No frame is known that

@@ -84,6 +84,8 @@ func etherType(t uint16) (gopacket.LayerType, error) {
 		return typeMACsec, nil
 	case 0x8903:
 		return typeFabricPath, nil
+	case 0xd28b:
+		return typeArista, nil
 	}
 	if t < 0x0600 {
 		return layers.LayerTypeLLC, nil
@@ -128,11 +130,29 @@ var envelopes = map[gopacket.LayerType]stripper{
 	layers.LayerTypePPP:      ppp,
 	layers.LayerTypeDot11:    dot11,
 	layers.LayerTypeRadioTap: radioTap,
-	typePBB:                  pbb,
+	typePBB:                  skip(4, layers.LayerTypeEthernet), // an I-TAG (IEEE 802.1ah)
 	typeNSH:                  nsh,
 	typeVNTag:                vnTag,
 	typeMACsec:               macSec,
-	typeFabricPath:           fabricPath,
+	typeFabricPath:           skip(2, layers.LayerTypeEthernet), // Cisco's tag
+	typeArista:               arista,
+	typeIPoIB:                ipoib,
+	typePPI:                  ppi,
+	typeEnc:                  enc,
+	typeSunATM:               sunATM,
+	typeFireWire:             fireWire,
+	typeDirectionPPP:         skip(1, typePPPHDLC),
+	typeDirectionCHDLC:       skip(1, typeCHDLC),
+	typeDirectionRelay:       skip(1, typeFrameRelay),
+	typeTokenRing:            tokenRing,
+	typePrism:                skip(144, layers.LayerTypeDot11),
+	typeAVS:                  avs,
+	typeNFLog:                nflog,
+}
+
+func init() {
+	// It looks into linkTypes, as do those that look into it.
+	envelopes[typePKTAP] = pktap
 }
 
 // rawIP is no header at all: the version nibble decides.
@@ -487,21 +507,185 @@ func dot11(data []byte) ([]byte, gopacket.LayerType, error) {
 	return data[n:], layers.LayerTypeLLC, nil
 }
 
-// pbb is the I-TAG of provider backbone bridges (IEEE 802.1ah) in front of the
-// customer's frame.
-func pbb(data []byte) ([]byte, gopacket.LayerType, error) {
+// skip is a header of n octets of which nothing matters.
+func skip(n int, next gopacket.LayerType) stripper {
+	return func(data []byte) ([]byte, gopacket.LayerType, error) { return behind(data, n, next) }
+}
+
+// behind is what lies n octets further on.
+func behind(data []byte, n int, next gopacket.LayerType) ([]byte, gopacket.LayerType, error) {
+	if len(data) < n {
+		return nil, 0, ErrTruncated
+	}
+	return data[n:], next, nil
+}
+
+// arista is a time that Arista's switches put into mirrored frames: subtype 1,
+// version, and six or eight octets of time in front of the Ethernet type.
+func arista(data []byte) ([]byte, gopacket.LayerType, error) {
 	if len(data) < 4 {
 		return nil, 0, ErrTruncated
 	}
-	return data[4:], layers.LayerTypeEthernet, nil
+	if binary.BigEndian.Uint16(data) != 1 {
+		return nil, 0, ErrNotIP
+	}
+	switch data[3] {
+	case 0x10:
+		return tagThenType(data, 12)
+	case 0x20:
+		return tagThenType(data, 10)
+	}
+	return nil, 0, ErrNotIP
 }
 
-// fabricPath is Cisco's: a tag of two octets in front of the frame.
-func fabricPath(data []byte) ([]byte, gopacket.LayerType, error) {
-	if len(data) < 2 {
+// ipoib is a Global Route Header and an Ethernet type with two reserved octets
+// (RFC 4391 §6).
+func ipoib(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 44 {
 		return nil, 0, ErrTruncated
 	}
-	return data[2:], layers.LayerTypeEthernet, nil
+	next, err := etherType(binary.BigEndian.Uint16(data[40:]))
+	return data[44:], next, err
+}
+
+// ofLink returns the layer that a frame of a link type begins with, as headers
+// name it that stand in front of frames of any; one of those is not in another.
+func ofLink(link uint32) (gopacket.LayerType, error) {
+	typ, ok := linkTypes[link]
+	if !ok || link >= linkMPLS || typ == typePKTAP || typ == typePPI {
+		return 0, ErrLinkType
+	}
+	return typ, nil
+}
+
+// pktap is what macOS puts in front of a frame: the length of it all, and the
+// frame's link type.
+func pktap(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 12 {
+		return nil, 0, ErrTruncated
+	}
+	n := int64(binary.LittleEndian.Uint32(data))
+	if n < 12 {
+		return nil, 0, ErrMalformed
+	}
+	if int64(len(data)) < n {
+		return nil, 0, ErrTruncated
+	}
+	next, err := ofLink(binary.LittleEndian.Uint32(data[8:]))
+	return data[n:], next, err
+}
+
+// ppi is per-packet information in front of a frame of a link type.
+func ppi(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 8 {
+		return nil, 0, ErrTruncated
+	}
+	n := int(binary.LittleEndian.Uint16(data[2:]))
+	if n < 8 {
+		return nil, 0, ErrMalformed
+	}
+	if len(data) < n {
+		return nil, 0, ErrTruncated
+	}
+	next, err := ofLink(binary.LittleEndian.Uint32(data[4:]))
+	return data[n:], next, err
+}
+
+// enc is OpenBSD's header of a packet that was in IPsec: address family, SPI and
+// flags.
+func enc(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 12 {
+		return nil, 0, ErrTruncated
+	}
+	_, next, err := loopback(data)
+	return data[12:], next, err
+}
+
+// sunATM is four octets on the cell; only what says it is LLC is looked at.
+func sunATM(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 4 {
+		return nil, 0, ErrTruncated
+	}
+	if data[0]&0x0f != 2 {
+		return nil, 0, ErrNotIP
+	}
+	return data[4:], layers.LayerTypeLLC, nil
+}
+
+// fireWire is IP over IEEE 1394 as macOS shows it: two addresses of eight octets
+// and an Ethernet type.
+func fireWire(data []byte) ([]byte, gopacket.LayerType, error) { return tagThenType(data, 16) }
+
+// tokenRing is access and frame control, two MAC addresses, and source routes
+// where the source's first bit says so.
+func tokenRing(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 14 {
+		return nil, 0, ErrTruncated
+	}
+	if data[1]&0xc0 != 0x40 { // not LLC
+		return nil, 0, ErrNotIP
+	}
+	n := 14
+	if data[8]&0x80 != 0 {
+		if len(data) < 15 {
+			return nil, 0, ErrTruncated
+		}
+		n += max(2, int(data[14]&0x1f))
+	}
+	return behind(data, n, layers.LayerTypeLLC)
+}
+
+// avs is what some wireless drivers say about a frame; its length is in it.
+func avs(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 8 {
+		return nil, 0, ErrTruncated
+	}
+	n := binary.BigEndian.Uint32(data[4:])
+	if n < 8 || n > 1024 {
+		return nil, 0, ErrMalformed
+	}
+	return behind(data, int(n), layers.LayerTypeDot11)
+}
+
+// nflog is what Linux netfilter logs: values, in the byte order of the machine,
+// of which one is the packet.
+func nflog(data []byte) ([]byte, gopacket.LayerType, error) {
+	const payload = 9
+	if len(data) < 4 {
+		return nil, 0, ErrTruncated
+	}
+	if data[1] != 0 {
+		return nil, 0, ErrMalformed
+	}
+	var next gopacket.LayerType
+	switch data[0] {
+	case 2:
+		next = layers.LayerTypeIPv4
+	case 10:
+		next = layers.LayerTypeIPv6
+	default:
+		return nil, 0, ErrNotIP
+	}
+	for data = data[4:]; ; {
+		if len(data) < 4 {
+			return nil, 0, ErrTruncated
+		}
+		n, typ := int(binary.LittleEndian.Uint16(data)), binary.LittleEndian.Uint16(data[2:])
+		if typ&0xff == 0 && n&0xff == 0 { // the other byte order
+			n, typ = n>>8, typ>>8
+		}
+		if n < 4 {
+			return nil, 0, ErrMalformed
+		}
+		if typ&0x7fff == payload {
+			// Its length is that of the packet, which says its own.
+			return data[4:], next, nil
+		}
+		if n = (n + 3) &^ 3; n > len(data) {
+			return nil, 0, ErrTruncated
+		}
+		data = data[n:]
+	}
 }
 
 // vnTag is Cisco's tag of a virtual interface (IEEE 802.1BR's forerunner).
