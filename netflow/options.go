@@ -84,6 +84,12 @@ func text(b []byte) string {
 	return s
 }
 
+// short cuts a sampler's name, which each domain keeps for itself.
+func short(name string) string {
+	const most = 32
+	return strings.ToValidUTF8(name[:min(len(name), most)], "")
+}
+
 // describe takes over the names and totals of an options record.
 func (w *work) describe(s *scratch, r *flow.Record) {
 	m := w.m
@@ -168,7 +174,7 @@ type selector struct {
 }
 
 // learn takes over what an options record announces of sampling and the uptime
-// clock. limit is for selectors and for interfaces.
+// clock. limit is for selectors; interfaces may be four times as many.
 func (o *options) learn(t *template, s *scratch, limit int) {
 	if s.init > 0 {
 		o.init = s.init
@@ -178,7 +184,7 @@ func (o *options) learn(t *template, s *scratch, limit int) {
 	switch {
 	case s.scopeInterface != 0:
 		// What is true of one interface is not the domain's.
-		if _, ok := o.interfaces[uint32(s.scopeInterface)]; rate == 0 || !ok && len(o.interfaces) >= limit {
+		if _, ok := o.interfaces[uint32(s.scopeInterface)]; rate == 0 || !ok && len(o.interfaces) >= 4*limit {
 			return
 		}
 		if o.interfaces == nil {
@@ -197,7 +203,7 @@ func (o *options) learn(t *template, s *scratch, limit int) {
 			x.rate = rate
 		}
 		if name != "" {
-			x.extra, _ = json.Marshal(map[string]string{"samplerName": name})
+			x.extra, _ = json.Marshal(map[string]string{"samplerName": short(name)})
 		}
 		o.selectors[s.selector] = x
 	case rate != 0:

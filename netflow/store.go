@@ -2,7 +2,6 @@ package netflow
 
 import (
 	"bytes"
-	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -45,6 +44,7 @@ type store struct {
 
 	mu         sync.RWMutex
 	exporters  map[flow.Addr]*exporter
+	queue      queue
 	templates  int // of all exporters
 	octets     int
 	domains    int
@@ -54,10 +54,14 @@ type store struct {
 
 // exporter is what comes from one address.
 type exporter struct {
-	templates  map[templateKey]*template
-	latest     map[anyPort]*template
-	domains    map[domainKey]*domain
+	addr      flow.Addr
+	templates map[templateKey]*template
+	// ports are the templates of an identity, of whatever port, the one learned
+	// last at the end.
+	ports      map[anyPort][]*template
+	queue      queue
 	octets     int
+	domains    map[domainKey]*domain
 	names      map[nameKey]string
 	nameOctets int
 }
@@ -118,25 +122,34 @@ func (s *store) find(a flow.Addr, k templateKey) *template {
 	if t := e.templates[k]; t != nil {
 		return t
 	}
-	return e.latest[k.anyPort()]
+	if same := e.ports[k.anyPort()]; len(same) > 0 {
+		return same[len(same)-1]
+	}
+	return nil
 }
 
 // repeated returns the template if it is known already, as raw; it then is the
 // one last learned for its identifier again. It returns nil otherwise.
 func (s *store) repeated(a flow.Addr, k templateKey, options bool, scopes int, raw []byte) *template {
 	s.mu.RLock()
-	var t, latest *template
+	var t *template
+	latest := false
 	if e := s.exporters[a]; e != nil {
-		t, latest = e.templates[k], e.latest[k.anyPort()]
+		t = e.templates[k]
+		same := e.ports[k.anyPort()]
+		latest = len(same) > 0 && same[len(same)-1] == t
 	}
 	s.mu.RUnlock()
 	if t == nil || t.options != options || t.scopes != scopes || !bytes.Equal(t.raw, raw) {
 		return nil
 	}
-	if latest != t {
+	if !latest {
 		s.mu.Lock()
 		if e := s.exporters[a]; e != nil && e.templates[k] == t {
-			e.latest[k.anyPort()] = t
+			same := e.ports[k.anyPort()]
+			i := slices.Index(same, t)
+			copy(same[i:], same[i+1:])
+			same[len(same)-1] = t
 		}
 		s.mu.Unlock()
 	}
@@ -154,20 +167,20 @@ func (s *store) withdraw(x flow.Exporter, v Version, id uint16, options bool) {
 	}
 	for k, t := range e.templates {
 		if k.domain == x.Domain && k.version == v && t.options == options && (id == 0 || k.id == id) {
-			s.remove(e, t)
+			s.remove(t)
 		}
 	}
 	if len(e.templates) == 0 {
-		s.forget(x.Addr, e)
+		s.forget(e)
 	}
 }
 
 // forget removes an exporter that has no template.
-func (s *store) forget(a flow.Addr, e *exporter) {
+func (s *store) forget(e *exporter) {
 	s.domains -= len(e.domains)
 	s.nameOctets -= e.nameOctets
 	e.domains, e.names, e.nameOctets = nil, nil, 0
-	delete(s.exporters, a)
+	delete(s.exporters, e.addr)
 }
 
 // add stores t under its key in place of an earlier one, and returns how many
@@ -182,103 +195,140 @@ func (s *store) add(a flow.Addr, t *template) (evicted int, ok bool) {
 	e := s.exporters[a]
 	if e != nil {
 		if old := e.templates[t.key]; old != nil {
-			s.remove(e, old)
+			s.remove(old)
 		}
 		for len(e.templates) > 0 && (len(e.templates) >= s.limits.ExporterTemplates || e.octets+size > s.limits.ExporterOctets) {
-			evicted += s.evict(map[flow.Addr]*exporter{a: e})
+			s.remove(e.queue.next(ofExporter))
+			evicted++
 		}
 	}
 	for s.templates > 0 && (s.templates >= s.limits.Templates || s.octets+size > s.limits.TemplateOctets) {
-		evicted += s.evict(s.exporters)
+		x := s.queue.next(ofStore)
+		s.remove(x)
+		if len(x.owner.templates) == 0 && x.owner != e {
+			s.forget(x.owner)
+		}
+		evicted++
 	}
 	if e == nil {
 		e = &exporter{
+			addr:      a,
 			templates: make(map[templateKey]*template),
-			latest:    make(map[anyPort]*template),
+			ports:     make(map[anyPort][]*template),
 		}
+		s.exporters[a] = e
 	}
 	s.learned++
-	t.born = s.learned
-	s.exporters[a] = e // again, where making room has emptied and so forgotten it
+	t.born, t.owner = s.learned, e
 	e.templates[t.key] = t
-	e.latest[t.key.anyPort()] = t
+	e.ports[t.key.anyPort()] = append(e.ports[t.key.anyPort()], t)
+	e.queue.add(t, ofExporter)
+	s.queue.add(t, ofStore)
 	e.octets += size
 	s.octets += size
 	s.templates++
 	return evicted, true
 }
 
-// evict removes a sixteenth of the templates of some exporters, at least one:
-// those used longest ago, and before them those that never decoded a record.
-func (s *store) evict(from map[flow.Addr]*exporter) int {
-	type candidate struct {
-		a       flow.Addr
-		e       *exporter
-		t       *template
-		decoded bool
-		used    int64
-	}
-	var all []candidate
-	for a, e := range from {
-		for _, t := range e.templates {
-			all = append(all, candidate{a, e, t, t.decoded.Load(), t.used.Load()})
-		}
-	}
-	slices.SortFunc(all, func(x, y candidate) int {
-		if x.decoded != y.decoded {
-			if y.decoded {
-				return -1
-			}
-			return 1
-		}
-		if x.used != y.used {
-			return cmp.Compare(x.used, y.used)
-		}
-		return cmp.Compare(x.t.born, y.t.born)
-	})
-	n := (len(all) + 15) / 16
-	touched := make(map[flow.Addr]*exporter)
-	for _, c := range all[:n] {
-		s.remove(c.e, c.t)
-		touched[c.a] = c.e
-	}
-	for a, e := range touched {
-		if len(e.templates) == 0 {
-			s.forget(a, e)
-			continue
-		}
-		e.promote()
-	}
-	return n
-}
-
-// remove forgets a template of e. Whoever calls it sees to a new latest one of
-// its identity.
-func (s *store) remove(e *exporter, t *template) {
+// remove forgets a template. Its exporter stays, also without any.
+func (s *store) remove(t *template) {
+	e := t.owner
 	delete(e.templates, t.key)
+	k := t.key.anyPort()
+	if same := e.ports[k]; len(same) == 1 {
+		delete(e.ports, k)
+	} else {
+		i := slices.Index(same, t)
+		e.ports[k] = slices.Delete(same, i, i+1)
+	}
+	e.queue.remove(t, ofExporter)
+	s.queue.remove(t, ofStore)
 	e.octets -= len(t.raw)
 	s.octets -= len(t.raw)
 	s.templates--
-	if k := t.key.anyPort(); e.latest[k] == t {
-		delete(e.latest, k)
+}
+
+// queue is the order in which templates give way: those that never decoded a
+// record first, in their order of arrival, then those used longest ago, roughly:
+// one that was used since it was last looked at goes to the end once more.
+// Taking the next and removing any cost the same however many there are.
+type queue struct{ fresh, proven list }
+
+// list is a list of templates linked through one of their links.
+type list struct{ first, last *template }
+
+// link is a template's place in a queue.
+type link struct {
+	prev, next *template
+	proven     bool      // which list
+	seen       flow.Time // when it was last used, as the queue knows it
+}
+
+// The two queues that every template is in.
+const (
+	ofExporter = iota
+	ofStore
+)
+
+// chances is how many templates in use may be passed over for one that gives
+// way.
+const chances = 16
+
+func (q *queue) of(t *template, which int) *list {
+	if t.links[which].proven {
+		return &q.proven
+	}
+	return &q.fresh
+}
+
+func (q *queue) add(t *template, which int) {
+	l, k := q.of(t, which), &t.links[which]
+	k.prev, k.next = l.last, nil
+	if l.last == nil {
+		l.first = t
+	} else {
+		l.last.links[which].next = t
+	}
+	l.last = t
+}
+
+func (q *queue) remove(t *template, which int) {
+	l, k := q.of(t, which), &t.links[which]
+	if k.prev == nil {
+		l.first = k.next
+	} else {
+		k.prev.links[which].next = k.next
+	}
+	if k.next == nil {
+		l.last = k.prev
+	} else {
+		k.next.links[which].prev = k.prev
 	}
 }
 
-// promote gives every identity that lost its latest template the one that was
-// learned last from another port, if there is one: once for many that were
-// removed, because it looks at all that are left.
-func (e *exporter) promote() {
-	next := make(map[anyPort]*template)
-	for key, t := range e.templates {
-		k := key.anyPort()
-		if e.latest[k] != nil {
-			continue
+// next returns the template that is to give way, nil when there is none.
+func (q *queue) next(which int) *template {
+	for range chances {
+		t := q.fresh.first
+		if t == nil {
+			t = q.proven.first
 		}
-		if o := next[k]; o == nil || t.born > o.born {
-			next[k] = t
+		if t == nil {
+			return nil
 		}
+		k := &t.links[which]
+		used := flow.Time(t.used.Load())
+		if !t.decoded.Load() || k.proven && used <= k.seen {
+			return t
+		}
+		q.remove(t, which)
+		k.proven, k.seen = true, used
+		q.add(t, which)
 	}
-	maps.Copy(e.latest, next)
+	if q.fresh.first != nil {
+		return q.fresh.first
+	}
+	return q.proven.first
 }
 
 // optionsOf returns what is known of a domain, nil when nothing is.

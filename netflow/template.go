@@ -34,6 +34,8 @@ type template struct {
 	lengths   []uint16 // variable: of each field
 	extra     *extraPlan
 
+	owner   *exporter
+	links   [2]link
 	born    uint64 // order of arrival
 	decoded atomic.Bool
 	used    atomic.Int64 // flow.Time
