@@ -432,3 +432,8 @@ func appendInet6(b []byte, a *flow.Addr) []byte {
 	b = append(b, 0, 0, 0, 20, 3, 128, 0, 16)
 	return append(b, a[:]...)
 }
+
+// appendTime writes a timestamptz: microseconds since 2000.
+func appendTime(b []byte, t flow.Time) []byte {
+	return appendInt8(b, uint64((t-epoch)*1000))
+}

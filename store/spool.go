@@ -115,16 +115,16 @@ type spool struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	entries []*entry // by number
-	octets  int64    // of all files, also those set aside as bad, rounded up
-	bad     []string // names, oldest first
-	last    int64    // the number given last
+	entries []*spoolFile // by number
+	octets  int64        // of all files, also those set aside as bad, rounded up
+	bad     []string     // names, oldest first
+	last    int64        // the number given last
 
 	quarantined int64 // octets in quarantine
 }
 
-// entry is a file that waits.
-type entry struct {
+// spoolFile is a file that waits.
+type spoolFile struct {
 	number int64
 	octets int64
 	header spoolHeader // without what is only needed to store it
@@ -135,7 +135,7 @@ type entry struct {
 }
 
 // name returns the file's name.
-func (e *entry) name() string { return fmt.Sprintf("%019d%s", e.number, batchSuffix) }
+func (e *spoolFile) name() string { return fmt.Sprintf("%019d%s", e.number, batchSuffix) }
 
 // spoolHeader is what a file says besides the rows.
 type spoolHeader struct {
@@ -229,7 +229,7 @@ func (s *spool) scan() error {
 			if err != nil || number <= 0 {
 				continue
 			}
-			e := &entry{number: number, octets: occupies(info.Size())}
+			e := &spoolFile{number: number, octets: occupies(info.Size())}
 			if e.name() != name {
 				continue
 			}
@@ -238,7 +238,7 @@ func (s *spool) scan() error {
 			s.last = max(s.last, number)
 		}
 	}
-	slices.SortFunc(s.entries, func(a, b *entry) int { return cmp.Compare(a.number, b.number) })
+	slices.SortFunc(s.entries, func(a, b *spoolFile) int { return cmp.Compare(a.number, b.number) })
 	// What the headers say is needed to book what gives way.
 	for _, e := range slices.Clone(s.entries) {
 		h, err := readSpoolHeader(filepath.Join(s.dir, e.name()))
@@ -261,7 +261,7 @@ func (s *spool) scan() error {
 }
 
 // keep remembers of a header what is needed while its file waits.
-func (e *entry) keep(h *spoolHeader) {
+func (e *spoolFile) keep(h *spoolHeader) {
 	e.header = *h
 	e.empty = len(h.Parts) == 0
 	e.header.Columns, e.header.Parts, e.header.Loss = nil, nil, nil
@@ -322,12 +322,12 @@ func noSpace(err error) bool {
 }
 
 // admit reserves room and a number.
-func (s *spool) admit(h *spoolHeader, b *batch) (*entry, error) {
+func (s *spool) admit(h *spoolHeader, b *batch) (*spoolFile, error) {
 	size := int64(spoolPrefix + 4096)
 	for _, p := range b.parts {
 		size += int64(len(p.buf))
 	}
-	e := &entry{octets: occupies(size)}
+	e := &spoolFile{octets: occupies(size)}
 	e.keep(h)
 	if e.octets > s.limit {
 		return nil, errFull
@@ -349,10 +349,10 @@ func (s *spool) admit(h *spoolHeader, b *batch) (*entry, error) {
 }
 
 // insert puts a file that is written among those that wait.
-func (s *spool) insert(e *entry) {
+func (s *spool) insert(e *spoolFile) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(s.entries, e.number, func(x *entry, n int64) int { return cmp.Compare(x.number, n) })
+	i, _ := slices.BinarySearchFunc(s.entries, e.number, func(x *spoolFile, n int64) int { return cmp.Compare(x.number, n) })
 	s.entries = slices.Insert(s.entries, i, e)
 }
 
@@ -372,10 +372,10 @@ func (s *spool) giveWay() bool {
 		}
 		return true
 	}
-	i := slices.IndexFunc(s.entries, func(e *entry) bool { return !e.busy && !e.empty })
+	i := slices.IndexFunc(s.entries, func(e *spoolFile) bool { return !e.busy && !e.empty })
 	if i < 0 {
 		// Nothing but accounts: then an account, which is counted by metric alone.
-		if i = slices.IndexFunc(s.entries, func(e *entry) bool { return !e.busy }); i < 0 {
+		if i = slices.IndexFunc(s.entries, func(e *spoolFile) bool { return !e.busy }); i < 0 {
 			s.mu.Unlock()
 			return false
 		}
@@ -443,7 +443,7 @@ func (h *spoolHeader) lost(cause string) []flow.Loss {
 
 // next returns the oldest file whose number is larger than after, nil when there
 // is none. It is the caller's until release or remove.
-func (s *spool) next(after int64) *entry {
+func (s *spool) next(after int64) *spoolFile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.entries {
@@ -456,14 +456,14 @@ func (s *spool) next(after int64) *entry {
 }
 
 // release gives a file back that was not stored.
-func (s *spool) release(e *entry) {
+func (s *spool) release(e *spoolFile) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.busy = false
 }
 
 // remove deletes a file.
-func (s *spool) remove(e *entry) {
+func (s *spool) remove(e *spoolFile) {
 	err := os.Remove(filepath.Join(s.dir, e.name()))
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		// When the deletion does not survive a crash, the batch is sent once more
@@ -477,7 +477,7 @@ func (s *spool) remove(e *entry) {
 }
 
 // forget takes a file off the list.
-func (s *spool) forget(e *entry) {
+func (s *spool) forget(e *spoolFile) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.gone {
@@ -491,7 +491,7 @@ func (s *spool) forget(e *entry) {
 }
 
 // setAside takes a file that cannot be read out of the way, and keeps it.
-func (s *spool) setAside(e *entry, why error) {
+func (s *spool) setAside(e *spoolFile, why error) {
 	s.m.badFiles.Inc()
 	path := filepath.Join(s.dir, e.name())
 	s.log.Error("a file of the spool cannot be read and is set aside", "file", path+badSuffix, "error", why)
@@ -507,7 +507,7 @@ func (s *spool) setAside(e *entry, why error) {
 }
 
 // load reads a batch into b.
-func (s *spool) load(e *entry, b *batch) error {
+func (s *spool) load(e *spoolFile, b *batch) error {
 	f, err := os.Open(filepath.Join(s.dir, e.name()))
 	if err != nil {
 		return err
@@ -518,7 +518,7 @@ func (s *spool) load(e *entry, b *batch) error {
 
 // assign writes the batch's identifier into its file; it is there when assign
 // returns nil, and the batch may be sent under it.
-func (s *spool) assign(e *entry, id int32, key int64) error {
+func (s *spool) assign(e *spoolFile, id int32, key int64) error {
 	f, err := os.OpenFile(filepath.Join(s.dir, e.name()), os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)

@@ -12,8 +12,8 @@ import (
 	"flowtally/flow"
 )
 
-// spoolFile returns a file as the spool writes it.
-func spoolFile(tb testing.TB, id int32, recs []flow.Record) []byte {
+// fileOf returns a file as the spool writes it.
+func fileOf(tb testing.TB, id int32, recs []flow.Record) []byte {
 	tb.Helper()
 	b := newBatch()
 	b.encode(id, recs, 1)
@@ -38,7 +38,7 @@ func spoolFile(tb testing.TB, id int32, recs []flow.Record) []byte {
 func TestSpoolFileRoundTrip(t *testing.T) {
 	for _, id := range []int32{0, 5} {
 		want, got := newBatch(), newBatch()
-		data := spoolFile(t, id, rows)
+		data := fileOf(t, id, rows)
 		if err := readSpool(bytes.NewReader(data), got); err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,7 @@ func TestMove(t *testing.T) {
 // Whatever a file holds, it is read as a batch or refused, with no more memory
 // than it has octets.
 func FuzzReadSpool(f *testing.F) {
-	whole := spoolFile(f, 9, rows)
+	whole := fileOf(f, 9, rows)
 	f.Add(whole)
 	f.Add(whole[:spoolPrefix])
 	f.Add(whole[:len(whole)-3])

@@ -125,7 +125,7 @@ func (w *Writer) drain(ctx context.Context, b *batch) (failed error) {
 }
 
 // replay stores the batch of a file and removes it.
-func (w *Writer) replay(ctx context.Context, e *entry, b *batch) error {
+func (w *Writer) replay(ctx context.Context, e *spoolFile, b *batch) error {
 	if err := w.spool.load(e, b); err != nil {
 		return err
 	}
