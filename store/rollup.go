@@ -93,36 +93,49 @@ type place struct {
 type summary struct {
 	cells   []cell
 	places  map[cell]uint32
-	index   map[value]int32
 	entries []entry
+	// index finds a value among the entries; moved says that it has to be made
+	// anew.
+	index valueIndex
+	moved bool
 	// slack is how much more of a value the remainder can hold; most have none.
 	slack map[int32]measured
 	rest  map[place]remainder
+
+	lastCell  cell
+	lastPlace uint32
 }
 
 func newSummary() *summary {
-	return &summary{places: make(map[cell]uint32), index: make(map[value]int32), rest: make(map[place]remainder)}
+	return &summary{places: make(map[cell]uint32), rest: make(map[place]remainder)}
 }
 
 func (s *summary) cellIndex(c cell) uint32 {
+	if c == s.lastCell && len(s.cells) > 0 {
+		return s.lastPlace
+	}
 	i, ok := s.places[c]
 	if !ok {
 		i = uint32(len(s.cells))
 		s.places[c] = i
 		s.cells = append(s.cells, c)
 	}
+	s.lastCell, s.lastPlace = c, i
 	return i
 }
 
 // add adds to a value and returns its place among the entries.
-func (s *summary) add(v value, sums *measured) int32 {
-	i, ok := s.index[v]
-	if !ok {
-		i = int32(len(s.entries))
-		s.index[v] = i
-		s.entries = append(s.entries, entry{value: v})
+func (s *summary) add(v *value, sums *measured) int32 {
+	if s.moved {
+		s.index.rebuild(s.entries)
+		s.moved = false
 	}
-	s.entries[i].sums.add(sums)
+	i, added := s.index.place(v, &s.entries)
+	if added {
+		s.entries[i].sums = *sums
+	} else {
+		s.entries[i].sums.add(sums)
+	}
 	return i
 }
 
@@ -142,17 +155,17 @@ type rawFlow struct {
 // addFlow adds a flow, or the part of it that sums holds, to every dimension.
 func (s *summary) addFlow(f *rawFlow, sums *measured) {
 	c := s.cellIndex(f.cell)
-	s.add(value{cell: c, dim: dimTotal}, sums)
-	s.add(value{cell: c, dim: dimSrcAddr, kind: f.family, a: f.src}, sums)
-	s.add(value{cell: c, dim: dimDstAddr, kind: f.family, a: f.dst}, sums)
-	s.add(value{cell: c, dim: dimPair, kind: f.family, a: f.src, b: f.dst}, sums)
+	s.add(&value{cell: c, dim: dimTotal}, sums)
+	s.add(&value{cell: c, dim: dimSrcAddr, kind: f.family, a: f.src}, sums)
+	s.add(&value{cell: c, dim: dimDstAddr, kind: f.family, a: f.dst}, sums)
+	s.add(&value{cell: c, dim: dimPair, kind: f.family, a: f.src, b: f.dst}, sums)
 	for i, n := range f.numbers {
 		v := value{cell: c, dim: dimSrcPort + dimension(i)}
 		if n >= 0 {
 			v.kind = valueNumber
 			binary.BigEndian.PutUint64(v.a[8:], uint64(n))
 		}
-		s.add(v, sums)
+		s.add(&v, sums)
 	}
 }
 
@@ -165,7 +178,7 @@ func (s *summary) merge(o *summary) {
 	// Where one of the two has cut values, the other's have slack. Those of s are
 	// looked for once, when all of the other's are known.
 	var (
-		there = make(map[int32]bool)
+		there []bool
 		cuts  = make(map[place]measured) // of the other, in our cells
 	)
 	for p, r := range o.rest {
@@ -174,15 +187,21 @@ func (s *summary) merge(o *summary) {
 		}
 	}
 	before := int32(len(s.entries))
+	if len(cuts) > 0 {
+		there = make([]bool, before)
+	}
 	for i := range o.entries {
 		e := o.entries[i]
 		e.cell = cells[e.cell]
-		at := s.add(e.value, &e.sums)
-		slack := o.slack[int32(i)]
-		if at >= before {
+		at := s.add(&e.value, &e.sums)
+		var slack measured
+		if len(o.slack) > 0 {
+			slack = o.slack[int32(i)]
+		}
+		if at >= before && len(s.rest) > 0 {
 			cut := s.rest[place{e.cell, e.dim}].cut
 			slack.add(&cut)
-		} else if len(cuts) > 0 {
+		} else if at < before && there != nil {
 			there[at] = true
 		}
 		s.addSlack(at, slack)
@@ -271,23 +290,37 @@ func (s *summary) compact(keep, few int) {
 		return
 	}
 	entries, slack := s.entries, s.slack
-	s.entries, s.slack = make([]entry, 0, len(entries)/2), nil
-	s.index = make(map[value]int32, len(entries)/2)
+	s.entries, s.slack, s.moved = s.entries[:0], nil, true
+	rest := make([]remainder, len(s.cells)*int(dimensions))
 	for i := range entries {
 		e := &entries[i]
-		more := slack[int32(i)]
+		var more measured
+		if len(slack) > 0 {
+			more = slack[int32(i)]
+		}
 		if stay[i] {
-			s.addSlack(s.add(e.value, &e.sums), more)
+			s.addSlack(int32(len(s.entries)), more)
+			s.entries = append(s.entries, *e) // never beyond e
 			continue
 		}
-		r := s.rest[place{e.cell, e.dim}]
+		r := &rest[int(e.cell)*int(dimensions)+int(e.dim)]
 		r.sums.add(&e.sums)
 		most := e.sums
 		most.add(&more)
 		for m := range most {
 			r.cut[m] = max(r.cut[m], most[m])
 		}
-		s.rest[place{e.cell, e.dim}] = r
+	}
+	for i := range rest {
+		if r := &rest[i]; r.sums != (measured{}) {
+			at := place{uint32(i / int(dimensions)), dimension(i % int(dimensions))}
+			mine := s.rest[at]
+			mine.sums.add(&r.sums)
+			for m := range r.cut {
+				mine.cut[m] = max(mine.cut[m], r.cut[m])
+			}
+			s.rest[at] = mine
+		}
 	}
 }
 
@@ -478,8 +511,7 @@ func parseSummary(b []byte) (*summary, error) {
 		s.cellIndex(cell{int32(r.varint()), int32(uint32(r.uvarint())), int16(r.varint())})
 	}
 	n := r.count(5)
-	s.entries = make([]entry, 0, n)
-	s.index = make(map[value]int32, n)
+	s.entries, s.moved = make([]entry, 0, n), true
 	for range n {
 		tag := r.octet()
 		v := value{dim: dimension(tag >> 3), kind: valueForm(tag >> 1 & 3), cell: uint32(r.uvarint())}
@@ -503,9 +535,9 @@ func parseSummary(b []byte) (*summary, error) {
 			binary.BigEndian.PutUint64(v.a[8:], r.uvarint())
 		}
 		sums := r.measured()
-		at := s.add(v, &sums)
+		s.entries = append(s.entries, entry{v, sums})
 		if tag&1 != 0 {
-			s.addSlack(at, r.measured())
+			s.addSlack(int32(len(s.entries)-1), r.measured())
 		}
 	}
 	for range r.count(8) {

@@ -36,9 +36,9 @@ type grainLaw struct {
 // laws are the grains as DESIGN has them; a Keeper has a copy, which tests make
 // smaller.
 var laws = [grains]grainLaw{
-	minutes: {"traffic_1m", flow.Minute, 500, 12, 100_000},
-	hours:   {"traffic_1h", flow.Hour, 2_000, 12, 250_000},
-	days:    {"traffic_1d", flow.Day, 5_000, 12, 250_000},
+	minutes: {"traffic_1m", flow.Minute, 500, 12, 20_000},
+	hours:   {"traffic_1h", flow.Hour, 2_000, 12, 200_000},
+	days:    {"traffic_1d", flow.Day, 5_000, 12, 200_000},
 }
 
 // period returns the partition that a bucket is in: its bounds and its name.
@@ -244,7 +244,7 @@ func readTraffic(ctx context.Context, tx pgx.Tx, g grain, bucket flow.Time) (*su
 			v.kind = valueNumber
 			binary.BigEndian.PutUint64(v.a[8:], uint64(*number))
 		}
-		s.addSlack(s.add(v, &sums), most)
+		s.addSlack(s.add(&v, &sums), most)
 		return nil
 	})
 	return s, err

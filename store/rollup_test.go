@@ -336,14 +336,14 @@ func TestRollupLaw(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			db, _, conn := open(t)
-			recs := rollupFlows(rand.New(rand.NewPCG(5, 6)), 1500)
+			recs := rollupFlows(rand.New(rand.NewPCG(5, 6)), 600)
 			w := store.NewWriter(db, store.WriterConfig{})
 			k := store.NewKeeper(db, store.KeeperConfig{})
 			now := noon
 			store.SetKeeper(k, c.keep, c.few, c.most, 400, func() time.Time { return now.Time() })
 			first := recs
 			if c.late {
-				first = recs[:900]
+				first = recs[:400]
 			}
 			writeAll(t, w, first, 173)
 			if err := store.SumOnly(ctx, k); err != nil {
@@ -358,7 +358,7 @@ func TestRollupLaw(t *testing.T) {
 				if err := k.Sum(ctx); err != nil {
 					t.Fatal(err)
 				}
-				writeAll(t, w, recs[900:], 100)
+				writeAll(t, w, recs[400:], 100)
 				if err := k.Sum(ctx); err != nil {
 					t.Fatal(err)
 				}

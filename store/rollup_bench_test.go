@@ -1,0 +1,114 @@
+package store_test
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"flowtally/flow"
+	"flowtally/lab/postgres"
+	"flowtally/lab/postgres/pgtest"
+	"flowtally/store"
+)
+
+// blast makes the flows of the load generator, rate of them a second from the
+// given moment on: addresses as Zipf has it, random ports, a second long.
+func blast(from flow.Time, rate float64) func([]flow.Record) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	z := rand.NewZipf(rnd, 1.15, 100, 200_000)
+	n := 0
+	return func(recs []flow.Record) {
+		for i := range recs {
+			r := &recs[i]
+			*r = flow.Record{}
+			r.End = from + flow.Time(float64(n)*1000/rate)
+			n++
+			r.Start, r.Received = r.End-flow.Second, r.End
+			r.IPVersion, r.Exporter = 4, 7
+			var a, b [4]byte
+			binary.BigEndian.PutUint32(a[:], 0x0a00_0000+uint32(z.Uint64()))
+			binary.BigEndian.PutUint32(b[:], 0xc000_0000+7*uint32(z.Uint64()))
+			r.SrcAddr, r.DstAddr = flow.Addr4(a), flow.Addr4(b)
+			r.SrcPort, r.DstPort = uint16(1024+rnd.IntN(60000)), []uint16{443, 80, 53, 22}[rnd.IntN(4)]
+			r.Protocol = []flow.Protocol{6, 6, 17}[rnd.IntN(3)]
+			r.TCPFlags, r.InIf, r.OutIf = 0x1b, 1, 2
+			r.Packets = uint64(1 + rnd.IntN(100))
+			r.Bytes = r.Packets * uint64(60+rnd.IntN(1400))
+		}
+	}
+}
+
+// BenchmarkKeeper sums the load generator's flows, at two densities: as many as
+// come on a busy link, and 20 million a day. It reports what a flow costs in time
+// and in the roll-ups' octets. FLOWTALLY_BENCH_FLOWS says how many flows.
+func BenchmarkKeeper(b *testing.B) {
+	flows := 500_000
+	if n, err := strconv.Atoi(os.Getenv("FLOWTALLY_BENCH_FLOWS")); err == nil {
+		flows = n
+	}
+	for _, c := range []struct {
+		name string
+		rate float64
+	}{{"rate=200k", 200_000}, {"rate=20Maday", 20e6 / 86400}} {
+		b.Run(c.name, func(b *testing.B) {
+			for range b.N {
+				b.StopTimer()
+				ctx := context.Background()
+				s := pgtest.Start(b, postgres.Config{Dir: pgtest.Dir(b), Settings: map[string]string{"fsync": "on", "shared_buffers": "512MB", "max_wal_size": "4GB"}})
+				dsn := s.DSN(postgres.Admin)
+				if err := store.Migrate(ctx, dsn, store.MigrateConfig{}); err != nil {
+					b.Fatal(err)
+				}
+				db, err := store.Open(ctx, dsn)
+				if err != nil {
+					b.Fatal(err)
+				}
+				w := store.NewWriter(db, store.WriterConfig{})
+				next := blast(noon.Floor(flow.Hour), c.rate)
+				recs := make([]flow.Record, 16384)
+				for n := 0; n < flows; n += len(recs) {
+					recs = recs[:min(len(recs), flows-n)]
+					next(recs)
+					if err := w.Write(ctx, flow.Batch{Records: recs}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				conn, err := pgx.Connect(ctx, dsn)
+				if err != nil {
+					b.Fatal(err)
+				}
+				wal := get[int64](b, conn, "select (pg_current_wal_lsn() - '0/0')::bigint")
+				k := store.NewKeeper(db, store.KeeperConfig{})
+				b.StartTimer()
+				began := time.Now()
+				if err := store.SumOnly(ctx, k); err != nil {
+					b.Fatal(err)
+				}
+				summed := time.Since(began)
+				if err := k.Sum(ctx); err != nil {
+					b.Fatal(err)
+				}
+				settled := time.Since(began) - summed
+				b.StopTimer()
+				if _, err := conn.Exec(ctx, "vacuum full"); err != nil {
+					b.Fatal(err)
+				}
+				per := func(n int64) float64 { return float64(n) / float64(flows) }
+				b.ReportMetric(per(summed.Nanoseconds()), "ns/sum")
+				b.ReportMetric(per(settled.Nanoseconds()), "ns/settle")
+				b.ReportMetric(per(get[int64](b, conn, "select (pg_current_wal_lsn() - '0/0')::bigint")-wal), "walB/flow")
+				for _, table := range []string{"flows", "traffic_1m", "traffic_1h", "traffic_1d"} {
+					b.ReportMetric(per(get[int64](b, conn, "select coalesce(sum(pg_total_relation_size(i.inhrelid)), 0)::bigint from pg_inherits i where i.inhparent = ('parts.' || $1)::regclass", table)), table+"B/flow")
+				}
+				_ = conn.Close(ctx)
+				db.Close()
+			}
+		})
+	}
+}
