@@ -27,6 +27,9 @@ const maxCompletions = 100
 // that go on from what is there, and placeholders for values. It is empty where
 // the text before is wrong.
 func Complete(text string, offset int) []Completion {
+	if len(text) > MaxLength {
+		return nil
+	}
 	offset = max(0, min(offset, len(text)))
 	for offset > 0 && offset < len(text) && !utf8.RuneStart(text[offset]) {
 		offset--
@@ -51,6 +54,9 @@ func Complete(text string, offset int) []Completion {
 		// Inside of quotes everything from the quote on is the word.
 		if q := err.Offset; q < offset && (text[q] == '"' || text[q] == '\'') {
 			start, word = q, text[q+1:offset]
+			if end < len(text) && text[end] == text[q] {
+				end++
+			}
 		} else {
 			return nil
 		}

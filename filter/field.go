@@ -554,6 +554,13 @@ var protocols = func() map[string]flow.Protocol {
 	return m
 }()
 
+// ParseProtocol returns the protocol of a name, as IANA's keywords have it and as
+// people write it.
+func ParseProtocol(name string) (flow.Protocol, bool) {
+	p, ok := protocols[strings.ToLower(name)]
+	return p, ok
+}
+
 func protocolNames() []string {
 	var out []string
 	for s := range protocols {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -369,6 +371,36 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestLimits: what is too much is refused, and what is just not is taken.
+func TestLimits(t *testing.T) {
+	var hosts []string
+	for i := range MaxHosts + 1 {
+		hosts = append(hosts, "h"+strconv.Itoa(i)+".example")
+	}
+	for name, c := range map[string]struct {
+		text string
+		ok   bool
+	}{
+		"many in a chain":     {strings.Repeat("port 1 or ", 1000) + "any", true},
+		"many in a list":      {"port in [" + strings.Repeat("1 ", MaxList) + "]", true},
+		"too many in a list":  {"port in [" + strings.Repeat("1 ", MaxList+1) + "]", false},
+		"deep":                {strings.Repeat("(", MaxDepth-1) + "any" + strings.Repeat(")", MaxDepth-1), true},
+		"too deep":            {strings.Repeat("(", MaxDepth) + "any" + strings.Repeat(")", MaxDepth), false},
+		"many hosts":          {"ip in [" + strings.Join(hosts[:MaxHosts], " ") + "]", true},
+		"one host many times": {strings.Repeat("ip h.example or ", 100) + "any", true},
+		"too many hosts":      {"host " + strings.Join(hosts, " or host "), false},
+		"long":                {"any" + strings.Repeat(" ", MaxLength-3), true},
+		"too long":            {"any" + strings.Repeat(" ", MaxLength-2), false},
+	} {
+		if len(c.text) > MaxLength && name != "too long" {
+			t.Fatalf("%s is %d octets long", name, len(c.text))
+		}
+		if _, err := Parse(c.text); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestResolve: names of hosts have no address until they are looked up, and then
 // all that they were found to have.
 func TestResolve(t *testing.T) {
@@ -459,6 +491,7 @@ func TestComplete(t *testing.T) {
 		{"ip |", "<address> in !=", ">"},
 		{"exporter |", "<exporter> ip id", ">"},
 		{`exporter "f|`, "<exporter>", ""},
+		{`exporter "f|w" and any`, "<exporter>", ""},
 		{"if |", "<interface> > in", ""},
 		{"first |", "seen", ""},
 		{"first seen > |", "<time>", "in"},
@@ -621,4 +654,52 @@ func FuzzMember(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestQuote: a name that can be written is read as it is.
+func TestQuote(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"fw1": true, "and": true, `the "big" one`: true, "it's": true, "ä ö # ( [": true,
+		"": false, `it's "it"`: false, "a\nb": false, "\xff": false,
+	} {
+		text, can := Quote(name)
+		if can != ok {
+			t.Errorf("%q: %v", name, can)
+		}
+		if !can {
+			continue
+		}
+		if c := parse(t, "exporter "+text).Conjuncts(); len(c) != 1 || !slices.Equal(c[0].Words, []string{name}) {
+			t.Errorf("%q is written %s and read %+v", name, text, c)
+		}
+	}
+}
+
+// TestDocumentation: the examples of docs/filter.md are filters, and its tables
+// leave no word out.
+func TestDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../docs/filter.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```\n")
+	examples, _, _ := strings.Cut(rest, "```")
+	n := 0
+	for line := range strings.Lines(examples) {
+		example, _, _ := strings.Cut(line, "   ")
+		if _, err := Parse(example); err != nil {
+			t.Errorf("%s: %v", example, err)
+		}
+		n++
+	}
+	if n < 8 {
+		t.Errorf("%d examples", n)
+	}
+	for _, f := range Fields() {
+		for _, w := range strings.Fields(f.Name) {
+			if w = strings.TrimRight(w, "0123456789"); !strings.Contains(string(text), w) {
+				t.Errorf("%q of %q is not in docs/filter.md", w, f.Name)
+			}
+		}
+	}
 }

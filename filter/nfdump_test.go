@@ -29,8 +29,8 @@ import (
 //     UDP and SCTP alone
 //   - a number that was not said is no number here, and 0 in nfdump: of
 //     interfaces, systems and prefix lengths, 0 is not asked and < is not asked
-//   - not flags with several letters: "not all of them", here and in nfdump from
-//     1.7.5 on; "none of them" in earlier versions, and in its manual
+//   - not flags with several letters: "not all of them", here and in nfdump's code
+//     of today; "none of them" in 1.7.1
 //   - masks and systems: nfcapd keeps no prefix lengths of what we export, and
 //     nfdump 1.7.1 asks for a map before it compares systems
 //   - !=, port ranges, names of services are not nfdump's

@@ -16,6 +16,7 @@ type parser struct {
 	tokens []token
 	pos    int
 	depth  int
+	hosts  map[string]bool // the names to look up
 
 	after    *trie // what the words before afterPos were
 	afterPos int
@@ -359,8 +360,12 @@ func (p *parser) value(pr *prim, exact, alone bool) *Error {
 		if strings.EqualFold(t.text, "tor") && t.kind == tokWord {
 			return p.fail(t, "which hosts are exits of Tor is not kept: list their addresses")
 		}
-		pr.words = append(pr.words, strings.TrimSuffix(strings.ToLower(t.text), "."))
-		if len(pr.words) > MaxHosts {
+		host := strings.TrimSuffix(strings.ToLower(t.text), ".")
+		pr.words = append(pr.words, host)
+		if p.hosts == nil {
+			p.hosts = make(map[string]bool)
+		}
+		if p.hosts[host] = true; len(p.hosts) > MaxHosts {
 			return p.fail(t, fmt.Sprintf("more than %d names of hosts to look up: write addresses", MaxHosts))
 		}
 		return nil

@@ -264,9 +264,10 @@ func TestMatchIsSQL(t *testing.T) {
 			texts := []string{f.Name}
 			if f.Kind != "none" {
 				texts = nil
-				for _, v := range values[f.Kind] {
-					for _, c := range []string{" ", " >= ", " < "} {
-						texts = append(texts, f.Name+c+v)
+				for i, v := range values[f.Kind] {
+					texts = append(texts, f.Name+" "+v)
+					if i%3 == 0 {
+						texts = append(texts, f.Name+" >= "+v, f.Name+" < "+v)
 					}
 				}
 			}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"flowtally/flow"
 )
@@ -185,6 +187,17 @@ func (p *prim) print(b *strings.Builder) {
 		}
 		sep = ", "
 	}
+}
+
+// Quote returns a name as a filter writes it, between quotes; ok is false for
+// the few that cannot be written: empty ones, those with both kinds of quotes,
+// with control characters, or that are not UTF-8.
+func Quote(name string) (text string, ok bool) {
+	if name == "" || strings.Contains(name, `"`) && strings.Contains(name, "'") ||
+		strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name) {
+		return "", false
+	}
+	return quote(name), true
 }
 
 // quote puts a word between quotes that it does not contain.
