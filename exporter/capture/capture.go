@@ -100,8 +100,8 @@ type Batcher interface {
 	Source
 	// ReadBatch fills dst with the packets that are there, waiting only where
 	// none is, and returns how many it filled in. Their Data is valid until the
-	// next read of any kind. An error comes with the packets before it, or with
-	// none; ErrTimeout comes with none.
+	// next read of any kind. An error comes alone: n is 0 with it, and not
+	// otherwise.
 	ReadBatch(dst []Packet) (n int, err error)
 }
 

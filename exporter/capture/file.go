@@ -247,7 +247,11 @@ func (f *file) ReadBatch(dst []Packet) (int, error) {
 	if len(dst) == 0 {
 		return 0, nil
 	}
-	n, err := f.batch(dst)
+	var n int
+	err := os.ErrClosed
+	if !f.closed.Load() {
+		n, err = f.batch(dst)
+	}
 	if err == nil {
 		f.link = dst[n-1].Link
 		return n, nil
