@@ -34,6 +34,7 @@ import (
 
 	"flowtally/exporter/capture"
 	"flowtally/exporter/meter"
+	"flowtally/exporter/packet"
 	"flowtally/flow"
 	"flowtally/netflow"
 
@@ -69,6 +70,9 @@ type Config struct {
 	// DropDuplicates leaves out packets that are copies (see meter.Duplicates);
 	// otherwise they are metered like any other. They are counted in any case.
 	DropDuplicates bool
+	// Tunnels says which packet counts where one carries another. With
+	// packet.Both they count as two.
+	Tunnels packet.Tunnels
 	// Sample meters one in so many packets, 0 or 1 all; announced to the
 	// collectors. SampleRandom selects any one of so many instead of the first.
 	// Copies that are dropped are not among those sampled.
@@ -187,7 +191,7 @@ func (c *Config) meter(ctx context.Context, own []stream, full chan<- batch, emp
 	lanes := make([]lane, meters)
 	for i := range lanes {
 		m := newMetering(c, cache, full, empty, book)
-		l := newLane(m, len(c.Fanout) > 0)
+		l := newLane(m, len(c.Fanout) > 0, c.Meter.Details)
 		if l.here == nil {
 			all.Go(func() { m.run(l) })
 		}

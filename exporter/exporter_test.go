@@ -175,8 +175,8 @@ func sum(recs []flow.Record) (packets, bytes uint64) {
 // balance fails unless the sums of a Summary do.
 func balance(t testing.TB, s Summary) {
 	t.Helper()
-	if s.Seen != s.Packets+s.Ignored+s.DuplicatesDropped+s.SampledOut {
-		t.Errorf("seen %d ≠ packets %d + ignored %d + dropped %d + sampled out %d", s.Seen, s.Packets, s.Ignored, s.DuplicatesDropped, s.SampledOut)
+	if s.Seen+s.Inner != s.Packets+s.Ignored+s.DuplicatesDropped+s.SampledOut {
+		t.Errorf("seen %d + inner %d ≠ packets %d + ignored %d + dropped %d + sampled out %d", s.Seen, s.Inner, s.Packets, s.Ignored, s.DuplicatesDropped, s.SampledOut)
 	}
 	if got := s.Records - s.Split + s.NotSentBy.NotExpressible + s.NotSentBy.TooLong; s.Flows != got {
 		t.Errorf("flows %d ≠ %d = records %d - split %d + not expressible %d + too long %d",
@@ -361,7 +361,7 @@ func TestSendingIsBehind(t *testing.T) {
 	src.frames = append(src.frames, frame{err: io.EOF})
 	c := Config{Source: src, Live: true}
 	m := newMetering(&c, small, full, empty, &ledger{})
-	lanes := []lane{newLane(m, true)}
+	lanes := []lane{newLane(m, true, false)}
 	if err := newReading(&c, src, nil, meter.NewHash(), lanes, &ledger{}).run(context.Background(), new(atomic.Bool)); err != nil {
 		t.Fatal(err)
 	}

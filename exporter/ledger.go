@@ -14,9 +14,9 @@ import (
 
 // Summary is what Run did. Its sums balance:
 //
-//	Seen    = Packets + Ignored + DuplicatesDropped + SampledOut
-//	Flows   = Records − Split + NotSentBy.NotExpressible + NotSentBy.TooLong
-//	Records = Destination.Records + Destination.NotSent, of each destination
+//	Seen + Inner = Packets + Ignored + DuplicatesDropped + SampledOut
+//	Flows        = Records − Split + NotSentBy.NotExpressible + NotSentBy.TooLong
+//	Records      = Destination.Records + Destination.NotSent, of each destination
 type Summary struct {
 	// Seen is how many frames the Source gave; one that the kernel put together
 	// of several counts as these.
@@ -25,6 +25,8 @@ type Summary struct {
 	// their headers state them.
 	Packets uint64 `json:"packets"`
 	Bytes   uint64 `json:"bytes"`
+	// Inner is how many packets were found inside others, where both count.
+	Inner uint64 `json:"inner"`
 	// Ignored is how many frames were not metered, IgnoredBy why.
 	Ignored   uint64  `json:"ignored"`
 	IgnoredBy Ignored `json:"ignored_by"`
@@ -143,6 +145,7 @@ type Destination struct {
 type readingCounts struct {
 	seen             uint64
 	ignored          Ignored
+	inner            uint64
 	duplicates       uint64
 	dropped          uint64
 	sampledOut       uint64
@@ -154,6 +157,7 @@ type readingCounts struct {
 func (c *readingCounts) add(d *readingCounts) {
 	c.seen += d.seen
 	c.ignored.add(&d.ignored)
+	c.inner += d.inner
 	c.duplicates += d.duplicates
 	c.dropped += d.dropped
 	c.sampledOut += d.sampledOut
@@ -256,7 +260,7 @@ func (l *ledger) summary() Summary {
 	r, m := l.sums()
 	s := &l.sending
 	return Summary{
-		Seen: r.seen, Packets: m.Packets, Bytes: m.Bytes,
+		Seen: r.seen, Packets: m.Packets, Bytes: m.Bytes, Inner: r.inner,
 		Ignored: r.ignored.sum(), IgnoredBy: r.ignored,
 		Duplicates: r.duplicates, DuplicatesDropped: r.dropped, SampledOut: r.sampledOut,
 		Flows: m.Records(), Records: s.records, Messages: s.messages, Split: s.split,
@@ -273,6 +277,7 @@ func (l *ledger) summary() Summary {
 var (
 	descPackets     = describe("packets_total", "IP packets metered.")
 	descBytes       = describe("bytes_total", "Octets of the IP packets metered.")
+	descInner       = describe("inner_packets_total", "Packets found inside others, which were counted, too.")
 	descIgnored     = describe("ignored_packets_total", "Frames not metered, by cause.", "cause")
 	descDuplicates  = describe("duplicates_total", "Packets recognised as copies.")
 	descDropped     = describe("duplicates_dropped_total", "Copies that were not metered.")
@@ -305,6 +310,7 @@ func (l *ledger) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter(descPackets, m.Packets)
 	counter(descBytes, m.Bytes)
+	counter(descInner, r.inner)
 	counter(descIgnored, r.ignored.NotIP, "not_ip")
 	counter(descIgnored, r.ignored.Truncated, "truncated")
 	counter(descIgnored, r.ignored.Malformed, "malformed")

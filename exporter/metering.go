@@ -66,7 +66,7 @@ func (m *metering) run(l lane) {
 // block counts the packets of b and ends the flows that are due until then.
 func (m *metering) block(b *block) {
 	m.boot = b.boot
-	for obs := b.packets; len(obs) > 0; {
+	for obs, details := b.packets, b.details; len(obs) > 0; {
 		m.advance(obs[0].Clock)
 		until := m.oldest + hold
 		if !m.waiting {
@@ -77,10 +77,12 @@ func (m *metering) block(b *block) {
 		}
 		m.room(true)
 		var n int
-		m.records, n = m.meter.Count(m.records, obs, until)
+		m.records, n = m.meter.Count(m.records, obs, details, until)
 		m.clock = max(m.clock, obs[n-1].Clock)
 		m.filled(m.clock)
-		obs = obs[n:]
+		if obs = obs[n:]; details != nil {
+			details = details[n:]
+		}
 	}
 	m.advance(b.clock)
 	if m.blocks++; m.blocks%reportBlocks == 0 || m.clock-m.reported >= flow.Second {

@@ -31,6 +31,7 @@ const (
 // block is what reading hands to metering: packets, and the clock behind them.
 type block struct {
 	packets []meter.Observation
+	details []flow.Details // of the packets, nil unless asked for
 	clock   flow.Time
 	boot    flow.Time
 }
@@ -42,6 +43,7 @@ type reading struct {
 	described bool // the Source's interfaces have numbers of their own
 	inIf      uint32
 	live      bool
+	both      bool // packets and what they carry
 	started   time.Time
 	decoder   *packet.Decoder
 	fragments meter.Fragments
@@ -50,6 +52,7 @@ type reading struct {
 	sampler   sampler
 
 	copies     meter.Duplicates
+	inner      meter.Duplicates // of packets inside others, where both count
 	dropCopies bool
 
 	meters []lane
@@ -74,8 +77,14 @@ type lane struct {
 
 // newLane returns a lane to m, which works in a goroutine of its own or, with
 // here, in that of the reading.
-func newLane(m *metering, here bool) lane {
-	fresh := func() *block { return &block{packets: make([]meter.Observation, 0, blockPackets)} }
+func newLane(m *metering, here, details bool) lane {
+	fresh := func() *block {
+		b := &block{packets: make([]meter.Observation, 0, blockPackets)}
+		if details {
+			b.details = make([]flow.Details, 0, blockPackets)
+		}
+		return b
+	}
 	if here {
 		return lane{block: fresh(), here: m}
 	}
@@ -89,8 +98,8 @@ func newLane(m *metering, here bool) lane {
 func newReading(c *Config, source capture.Source, own []stream, hash meter.Hash, meters []lane, l *ledger) *reading {
 	_, described := capture.As[capture.Describer](source)
 	r := &reading{
-		source: capture.Batch(source), described: described, inIf: c.InIf, live: c.Live, started: time.Now(),
-		decoder: packet.NewDecoder(), hash: hash, sampler: newSampler(c.Sample, c.SampleRandom),
+		source: capture.Batch(source), described: described, inIf: c.InIf, live: c.Live, both: c.Tunnels == packet.Both, started: time.Now(),
+		decoder: packet.Config{Tunnels: c.Tunnels, Details: c.Meter.Details}.Decoder(), hash: hash, sampler: newSampler(c.Sample, c.SampleRandom),
 		dropCopies: c.DropDuplicates, meters: meters, every: fileBlock, ledger: l, number: l.reader(),
 	}
 	if r.live {
@@ -168,8 +177,19 @@ func (r *reading) packet(c *capture.Packet) {
 		r.counts.ignored.OwnExport += uint64(segments)
 		return
 	}
-	seen := r.copies.Seen(&p, c.Data[p.Offset:], now)
-	if seen {
+	dup := r.copies.Seen(&p, c.Data[p.Offset:], now)
+	r.observe(&p, c, now, dup)
+	if r.both && r.decoder.Inner(&p) {
+		r.counts.inner += uint64(segments)
+		dup = r.inner.Seen(&p, c.Data[p.Offset:], now) || dup
+		r.observe(&p, c, now, dup)
+	}
+}
+
+// observe lays the packet p, one of c's, into the block of its meter.
+func (r *reading) observe(p *packet.Packet, c *capture.Packet, now flow.Time, dup bool) {
+	segments := max(1, c.Segments)
+	if dup {
 		r.counts.duplicates += uint64(segments)
 		if r.dropCopies {
 			r.counts.dropped += uint64(segments)
@@ -184,9 +204,6 @@ func (r *reading) packet(c *capture.Packet) {
 	if r.described {
 		p.InIf = c.InIf
 	}
-	if p.IsFragment() && !r.fragments.Lend(&p.Key, &p, r.clock) {
-		r.counts.fragmentsUnknown++
-	}
 	octets := p.Length
 	if segments > 1 {
 		if p.Length <= 40 {
@@ -196,8 +213,12 @@ func (r *reading) packet(c *capture.Packet) {
 			octets += (segments - 1) * (c.Headers - p.Offset)
 		}
 	}
+	key := &p.Key
+	if p.IsFragment() && !r.fragments.Lend(key, p, r.clock) {
+		r.counts.fragmentsUnknown++
+	}
 
-	hash := r.hash.Of(&p.Key)
+	hash := r.hash.Of(key)
 	l := &r.meters[0]
 	if len(r.meters) > 1 {
 		// The meters' tables use the lower bits.
@@ -206,9 +227,15 @@ func (r *reading) packet(c *capture.Packet) {
 	n := len(l.block.packets)
 	l.block.packets = l.block.packets[:n+1]
 	o := &l.block.packets[n]
-	o.Key, o.Hash = p.Key, hash
-	o.Octets, o.Packets, o.TCPFlags, o.Copy = octets, segments, p.TCPFlags, seen
+	o.Key, o.Hash = *key, hash
+	o.Octets, o.Packets, o.TCPFlags, o.Copy = octets, segments, p.TCPFlags, dup
 	o.At, o.Clock = now, r.clock
+	if p.Details != nil {
+		l.block.details = append(l.block.details, *p.Details)
+		d := &l.block.details[n]
+		d.MinLength, d.MaxLength = p.Length, p.Length
+		d.MinTTL, d.MaxTTL = p.TTL, p.TTL
+	}
 	if n+1 == blockPackets {
 		r.hand(l)
 	}
@@ -247,7 +274,7 @@ func (r *reading) hand(l *lane) {
 		l.full <- b
 		b = <-l.empty
 	}
-	b.packets = b.packets[:0]
+	b.packets, b.details = b.packets[:0], b.details[:0]
 	l.block = b
 }
 

@@ -104,7 +104,7 @@ func counter(flows int) func() {
 		obs[i] = Observation{Key: pkts[i].Key, Hash: hash.Of(&pkts[i].Key), Packets: 1, Octets: 100, At: now, Clock: now}
 	}
 	recs := make([]flow.Record, 0, 4)
-	p.Count(recs, obs, MaxTime+1)
+	p.Count(recs, obs, nil, MaxTime+1)
 	const block = 256
 	i, in := 0, 0
 	return func() {
@@ -115,7 +115,7 @@ func counter(flows int) func() {
 		if i += block; i+block > len(obs) {
 			i = 0
 		}
-		p.Count(recs, obs[i:i+block], MaxTime+1)
+		p.Count(recs, obs[i:i+block], nil, MaxTime+1)
 	}
 }
 

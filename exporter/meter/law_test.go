@@ -239,7 +239,7 @@ func TestLaws(t *testing.T) {
 						Key: k.Key, Hash: c.Hash.Of(&k.Key), Octets: k.Length, Packets: 1,
 						TCPFlags: k.TCPFlags, At: now, Clock: max(m.clock, now),
 					}
-					recs, n := p.Count(make([]flow.Record, 0, 2), []Observation{o}, MaxTime)
+					recs, n := p.Count(make([]flow.Record, 0, 2), []Observation{o}, nil, MaxTime)
 					if n != 1 {
 						t.Fatalf("counted %d packets of one", n)
 					}

@@ -63,6 +63,10 @@ type Config struct {
 	// Hash is what the Hash of Observations comes from; the zero Hash is a new
 	// one.
 	Hash Hash
+	// Details keeps flow.Details of each flow, of those that packets come with,
+	// and appends them to records. They take another 96 octets for each flow of
+	// MaxFlows, and an allocation for each 256 records.
+	Details bool
 	// MaxFlows is how many flows live at a time, at most 1<<28. The memory for
 	// all of them is taken by New: 136 octets a flow and 16 to 32 of hash table,
 	// so 152 MiB with the default; the operating system backs it by page as flows
@@ -140,6 +144,9 @@ type Process struct {
 	frags Fragments
 	stats Stats
 
+	details []flow.Details // of the cache's entries, nil unless asked for
+	ended   []flow.Details // room for those of records
+
 	fetched uint64 // see cache.fetch
 }
 
@@ -148,6 +155,9 @@ func New(c Config) *Process {
 	c = c.withDefaults()
 	p := &Process{active: c.ActiveTimeout, quiet: c.quiet(), hash: c.Hash}
 	p.cache.init(c.MaxFlows)
+	if c.Details {
+		p.details = make([]flow.Details, c.MaxFlows)
+	}
 	p.wheel.init(min(p.active, slices.Max(p.quiet[:])))
 	return p
 }
@@ -175,18 +185,26 @@ func (p *Process) Observe(dst []flow.Record, pkt *packet.Packet, now flow.Time) 
 		}
 	}
 	o.Hash = p.hash.Of(&o.Key)
-	return p.count(dst, &o)
+	var d *flow.Details
+	if pkt.Details != nil {
+		own := *pkt.Details
+		own.MinLength, own.MaxLength = pkt.Length, pkt.Length
+		own.MinTTL, own.MaxTTL = pkt.TTL, pkt.TTL
+		d = &own
+	}
+	return p.count(dst, &o, d)
 }
 
 // Count counts packets to their flows, in their order, and appends to dst the
-// records they ended, as Observe does for one. It returns how many it counted:
+// records they ended, as Observe does for one. Details are those of the packets,
+// one each, or nil. It returns how many it counted:
 // at least one, and no further than
 //
 //   - a packet after which dst has room for less than two records, which it must
 //     have had,
 //   - the last packet before the clock reaches until, or a time when a flow is
 //     due, so that the caller can Expire; with until above MaxTime neither.
-func (p *Process) Count(dst []flow.Record, obs []Observation, until flow.Time) ([]flow.Record, int) {
+func (p *Process) Count(dst []flow.Record, obs []Observation, details []flow.Details, until flow.Time) ([]flow.Record, int) {
 	for done := 0; done < len(obs); {
 		some := obs[done:min(done+lookahead, len(obs))]
 		p.fetched += p.cache.fetch(some)
@@ -194,7 +212,11 @@ func (p *Process) Count(dst []flow.Record, obs []Observation, until flow.Time) (
 			if o := &some[i]; until <= MaxTime && o.Clock >= min(until, p.wheel.soon) && done+i > 0 {
 				return dst, done + i
 			}
-			dst = p.count(dst, &some[i])
+			var d *flow.Details
+			if details != nil {
+				d = &details[done+i]
+			}
+			dst = p.count(dst, &some[i], d)
 			if cap(dst)-len(dst) < 2 {
 				return dst, done + i + 1
 			}
@@ -204,8 +226,9 @@ func (p *Process) Count(dst []flow.Record, obs []Observation, until flow.Time) (
 	return dst, len(obs)
 }
 
-// count counts one packet; at most two records are appended to dst.
-func (p *Process) count(dst []flow.Record, o *Observation) []flow.Record {
+// count counts one packet, with details or nil; at most two records are appended
+// to dst.
+func (p *Process) count(dst []flow.Record, o *Observation, d *flow.Details) []flow.Record {
 	now := o.At
 	p.setClock(o.Clock)
 	i := p.cache.find(o.Hash, &o.Key)
@@ -214,13 +237,16 @@ func (p *Process) count(dst []flow.Record, o *Observation) []flow.Record {
 	} else {
 		e := &p.cache.entries[i]
 		if reason := p.ends(e, o.TCPFlags, now); reason != 0 {
-			dst = p.appendRecord(dst, e, reason)
+			dst = p.appendRecord(dst, i, reason)
 			e.begin(now, p.clock)
 			p.sooner(i) // a linger may be longer than the idle timeout
 		}
 	}
 
 	e := &p.cache.entries[i]
+	if p.details != nil {
+		p.detail(i, d, e.packets == 0)
+	}
 	e.packets += uint64(o.Packets)
 	e.bytes += uint64(o.Octets)
 	e.flags |= o.TCPFlags
@@ -257,7 +283,7 @@ func (p *Process) ExpireN(dst []flow.Record, now flow.Time, n int) []flow.Record
 			break
 		}
 		e := &p.cache.entries[i]
-		dst = p.appendRecord(dst, e, p.reason(e))
+		dst = p.appendRecord(dst, i, p.reason(e))
 		p.drop(i)
 	}
 	p.wheel.soon = p.next()
@@ -296,7 +322,7 @@ func (p *Process) FlushN(dst []flow.Record, n int) []flow.Record {
 		if p.due(e) <= p.clock {
 			reason = p.reason(e)
 		}
-		dst = p.appendRecord(dst, e, reason)
+		dst = p.appendRecord(dst, i, reason)
 		p.drop(i)
 	}
 	return dst
@@ -385,7 +411,7 @@ func (p *Process) start(dst []flow.Record, hash uint32, key *flow.Key, now flow.
 		if p.clock >= p.due(e) {
 			reason = p.reason(e)
 		}
-		dst = p.appendRecord(dst, e, reason)
+		dst = p.appendRecord(dst, i, reason)
 		p.drop(i)
 	}
 	i := p.cache.insert(hash, key)
@@ -436,16 +462,48 @@ func (p *Process) drop(i uint32) {
 	p.cache.remove(i)
 }
 
-// appendRecord appends e as a record that ended for reason, and counts it.
-func (p *Process) appendRecord(dst []flow.Record, e *entry, reason flow.EndReason) []flow.Record {
+// detail notes the details d, nil if there are none, of a packet of flow i: of
+// the first one all, of the others what reaches beyond it.
+func (p *Process) detail(i uint32, d *flow.Details, first bool) {
+	f := &p.details[i]
+	switch {
+	case first && d == nil:
+		*f = flow.Details{}
+		return
+	case first:
+		*f = *d
+		return
+	case d == nil:
+		return
+	}
+	f.MinLength, f.MaxLength = min(f.MinLength, d.MinLength), max(f.MaxLength, d.MaxLength)
+	f.MinTTL, f.MaxTTL = min(f.MinTTL, d.MinTTL), max(f.MaxTTL, d.MaxTTL)
+}
+
+// endedDetails is how many details of records are allocated at once.
+const endedDetails = 256
+
+// appendRecord appends flow i as a record that ended for reason, and counts it.
+func (p *Process) appendRecord(dst []flow.Record, i uint32, reason flow.EndReason) []flow.Record {
+	e := &p.cache.entries[i]
 	p.stats.Ended[reason]++
 	var marks flow.Marks
 	if e.copies > 0 {
 		marks = flow.MarkDuplicate
 	}
+	var details *flow.Details
+	if p.details != nil {
+		// The records of a block share its memory, which goes with the last.
+		if len(p.ended) == 0 {
+			p.ended = make([]flow.Details, endedDetails)
+		}
+		details, p.ended = &p.ended[0], p.ended[1:]
+		*details = p.details[i]
+		details.Copies = uint64(e.copies)
+	}
 	return append(dst, flow.Record{
 		Start: e.first, End: e.last,
 		Packets: e.packets, Bytes: e.bytes,
-		Key: e.key, TCPFlags: e.flags, EndReason: reason, Marks: marks,
+		Key: e.key, TCPFlags: e.flags, EndReason: reason, Marks: marks, Details: details,
 	})
 }
