@@ -97,6 +97,9 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// Column returns where the complaint begins, in characters from 1.
+func (e *Error) Column() int { return e.column }
+
 // Parse parses a filter. The empty text matches everything. An error is an
 // *Error.
 func Parse(text string) (*Filter, error) {
@@ -123,7 +126,8 @@ func (f *Filter) Match(r *flow.Record, names Names) bool { return f.match(r, nam
 func (f *Filter) Any() bool { return f.root == nil }
 
 // Hosts returns the names of hosts that have yet to be looked up, sorted. Until
-// they are, they have no address and match nothing.
+// they are, they have no address and match nothing, so that who asks a question
+// has to Resolve first.
 func (f *Filter) Hosts() []string {
 	var names []string
 	f.root.walk(func(p *prim) {

@@ -162,7 +162,7 @@ func TestSameAsNfdump(t *testing.T) {
 	var refused []string
 	some := 0
 	texts := []string{"flags SA", "flags SAF", "flags X", "flags SAF and bytes > 1k", "proto tcp and flags FU or proto udp"}
-	for i := range 400 {
+	for i := range 250 {
 		texts = append(texts, rapid.Custom(func(t *rapid.T) string { return nfdumpText(t, 2) }).Example(i+1))
 	}
 	for _, text := range texts {
@@ -197,7 +197,7 @@ func TestSameAsNfdump(t *testing.T) {
 		}
 	}
 	t.Logf("%d filters, of which %d mean some records and not others; nfdump does not take %d", len(texts), some, len(refused))
-	if len(refused) > 40 || some < 100 {
+	if len(refused) > 25 || some < 100 {
 		t.Errorf("nfdump does not take %d, %d tell records apart: the test says too little\n%s", len(refused), some, strings.Join(refused[:min(5, len(refused))], "\n"))
 	}
 }

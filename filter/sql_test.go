@@ -226,7 +226,7 @@ func printable(r flow.Record) string {
 // TestMatchIsSQL: the two back ends mean the same records, whatever the filter.
 func TestMatchIsSQL(t *testing.T) {
 	dsn := pgtest.New(t)
-	recs := fill(t, dsn, 300)
+	recs := fill(t, dsn, 250)
 	conn := connect(t, dsn)
 	for _, sql := range []string{
 		fmt.Sprintf("insert into console.exporters (id, name) values (%d, 'fw1')", exporters[0].ID()),
@@ -271,10 +271,10 @@ func TestMatchIsSQL(t *testing.T) {
 					}
 				}
 			}
-			for _, text := range texts {
-				for _, text := range []string{text, "not " + text} {
+			for n, text := range texts {
+				for i, text := range []string{text, "not " + text} {
 					g, err := filter.Parse(text)
-					if err != nil {
+					if err != nil || i == 1 && n%4 != 0 {
 						continue
 					}
 					if err := agree(g); err != nil {
@@ -289,6 +289,23 @@ func TestMatchIsSQL(t *testing.T) {
 			}
 			if !hit[f.Name] {
 				t.Errorf("no record and no value meet in %s: the test says nothing of it", f.Name)
+			}
+		}
+	})
+	t.Run("many networks", func(t *testing.T) {
+		var nets []string
+		for i := range 12 {
+			nets = append(nets, fmt.Sprintf("10.%d.0.0/16 2001:db8:%x::/48 172.16.0.%d", 2*i, 2*i, i))
+		}
+		for _, field := range []string{"ip", "src ip", "next ip", "nat ip", "exporter"} {
+			for _, not := range []string{"", "not "} {
+				f, err := filter.Parse(not + field + " in [" + strings.Join(nets, ", ") + ", 10.255.0.0/16, 192.0.2.0/24]")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := agree(f); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 	})
