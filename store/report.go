@@ -1,11 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,8 +27,8 @@ type identities struct {
 	refused map[flow.Exporter]bool
 }
 
-// Report stores what is known of the exporters, replacing what was, and adds to
-// the ledger what was lost. It also makes the partitions of this hour and the
+// Report stores what is known of the exporters and their interfaces, replacing
+// what was, and adds to the ledger what was lost. It also makes the partitions of this hour and the
 // next, so that no Write has to wait for that. Either all of it is stored or,
 // with an error, nothing, and it may be reported again.
 //
@@ -32,7 +36,6 @@ type identities struct {
 // once, and its status left out. That is no error. Its records are stored all the
 // same, under the identifier that both have.
 func (w *Writer) Report(ctx context.Context, r flow.Report) error {
-	status, loss := r.Status, r.Loss
 	conn, err := w.db.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("store: report: %w", err)
@@ -41,10 +44,10 @@ func (w *Writer) Report(ctx context.Context, r flow.Report) error {
 	if err := w.makeAhead(ctx, conn.Conn()); err != nil {
 		return fmt.Errorf("store: report: %w", err)
 	}
-	if len(status) == 0 && len(loss) == 0 {
+	if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 {
 		return nil
 	}
-	xid, err := w.report(ctx, conn.Conn(), status, loss)
+	xid, err := w.report(ctx, conn.Conn(), r)
 	if err == nil {
 		return nil
 	}
@@ -74,21 +77,27 @@ func (w *Writer) makeAhead(ctx context.Context, conn *pgx.Conn) error {
 
 // report does it in one transaction, whose identifier it returns once the commit
 // was asked for.
-func (w *Writer) report(ctx context.Context, conn *pgx.Conn, status []flow.ExporterStatus, loss []flow.Loss) (xid string, err error) {
+func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid string, err error) {
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	status, fresh, err := w.identify(ctx, tx, status)
+	status, fresh, err := w.identify(ctx, tx, r.Status)
 	if err != nil {
 		return "", err
 	}
 	if err := putStatus(ctx, tx, status); err != nil {
 		return "", fmt.Errorf("exporter_status: %w", err)
 	}
-	if err := addLoss(ctx, tx, loss); err != nil {
+	if err := addLoss(ctx, tx, r.Loss); err != nil {
 		return "", fmt.Errorf("loss: %w", err)
+	}
+	if err := putInterfaces(ctx, tx, r.Interfaces); err != nil {
+		return "", fmt.Errorf("interfaces: %w", err)
+	}
+	if err := putSequences(ctx, tx, r.Sequences); err != nil {
+		return "", fmt.Errorf("sequence: %w", err)
 	}
 	if err := tx.QueryRow(ctx, "select coalesce(pg_current_xact_id_if_assigned()::text, '')").Scan(&xid); err != nil {
 		return "", err
@@ -173,6 +182,65 @@ func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.Exporter
 	return own, fresh, nil
 }
 
+// statusColumns are those of exporter_status that putStatus replaces, in the
+// order of statusValues.
+const statusColumns = `exporter_id, version, first_seen, last_seen, updated_at, clock_offset_ms,
+	datagrams, records, packets, bytes, templates, sampling_rate,
+	no_template, malformed, over_limit, held, recovered, rate_limited,
+	missing_records, missing_datagrams, duplicates, restarts, not_sent, ignored, dropped, time_repaired,
+	configured_rate, sampling_override, last_start, last_end, last_error, last_error_at, source_ports, senders, gateway`
+
+// putStatusSQL replaces one row of exporter_status.
+var putStatusSQL = func() string {
+	columns := strings.Fields(strings.ReplaceAll(statusColumns, ",", " "))
+	values, sets := make([]string, len(columns)), make([]string, 0, len(columns))
+	n := 0
+	for i, c := range columns {
+		if c == "updated_at" {
+			values[i] = "clock_timestamp()"
+		} else {
+			n++
+			values[i] = "$" + strconv.Itoa(n)
+		}
+		if i > 0 {
+			sets = append(sets, c+" = excluded."+c)
+		}
+	}
+	return "insert into public.exporter_status (" + strings.Join(columns, ", ") + ") values (" + strings.Join(values, ", ") +
+		") on conflict (exporter_id) do update set " + strings.Join(sets, ", ")
+}()
+
+// statusValues are the parameters of putStatusSQL.
+func statusValues(s *flow.ExporterStatus) []any {
+	unlessZero := func(t flow.Time) *time.Time {
+		if t == 0 {
+			return nil
+		}
+		v := t.Time()
+		return &v
+	}
+	rate := func(n uint32) *int64 {
+		if n == 0 {
+			return nil
+		}
+		v := int64(n)
+		return &v
+	}
+	var text *string
+	if s.LastError != "" {
+		text = &s.LastError
+	}
+	return []any{
+		int32(s.Exporter.ID()), int32(s.Version), s.FirstSeen.Time(), s.LastSeen.Time(), int64(s.ClockOffset),
+		bigint(s.Datagrams), bigint(s.Records), bigint(s.Packets), bigint(s.Bytes), bigint(s.Templates), rate(s.SamplingRate),
+		bigint(s.NoTemplate), bigint(s.Malformed), bigint(s.OverLimit), bigint(s.Held), bigint(s.Recovered), bigint(s.RateLimited),
+		bigint(s.MissingRecords), bigint(s.MissingDatagrams), bigint(s.Duplicates), bigint(s.Restarts),
+		bigint(s.NotSent), bigint(s.Ignored), bigint(s.Dropped), bigint(s.TimeRepaired),
+		rate(s.ConfiguredRate), s.SamplingOverride, unlessZero(s.LastStart), unlessZero(s.LastEnd), text, unlessZero(s.LastErrorAt),
+		int32(s.SourcePorts), int32(s.Senders), s.Gateway,
+	}
+}
+
 // putStatus replaces the status of exporters.
 func putStatus(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) error {
 	if len(status) == 0 {
@@ -180,18 +248,40 @@ func putStatus(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) err
 	}
 	var b pgx.Batch
 	for i := range status {
-		s := &status[i]
-		b.Queue(`insert into public.exporter_status as o (exporter_id, version, first_seen, last_seen, updated_at, clock_offset_ms,
-				datagrams, records, packets, bytes, templates, sampling_rate)
-			values ($1, $2, $3, $4, clock_timestamp(), $5, $6, $7, $8, $9, $10, nullif($11::bigint, 0))
-			on conflict (exporter_id) do update set version = excluded.version, first_seen = excluded.first_seen,
-				last_seen = excluded.last_seen, updated_at = excluded.updated_at, clock_offset_ms = excluded.clock_offset_ms,
-				datagrams = excluded.datagrams, records = excluded.records, packets = excluded.packets, bytes = excluded.bytes,
-				templates = excluded.templates, sampling_rate = excluded.sampling_rate`,
-			int32(s.Exporter.ID()), int32(s.Version), s.FirstSeen.Time(), s.LastSeen.Time(), int64(s.ClockOffset),
-			bigint(s.Datagrams), bigint(s.Records), bigint(s.Packets), bigint(s.Bytes), bigint(s.Templates), int64(s.SamplingRate))
+		b.Queue(putStatusSQL, statusValues(&status[i])...)
 	}
 	return tx.SendBatch(ctx, &b).Close()
+}
+
+// putInterfaces replaces what is known of interfaces. What a record does not say
+// stays as it was.
+func putInterfaces(ctx context.Context, tx pgx.Tx, list []flow.Interface) error {
+	if len(list) == 0 {
+		return nil
+	}
+	// In one order, two collectors lock the same rows in the same order.
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b flow.Interface) int {
+		return cmp.Or(cmp.Compare(a.Exporter, b.Exporter), cmp.Compare(a.Index, b.Index))
+	})
+	var b pgx.Batch
+	for i := range list {
+		x := &list[i]
+		b.Queue(`insert into public.interfaces as i (exporter_id, if_index, speed, name, description)
+			values ($1, $2, nullif($3::bigint, 0), nullif($4, ''), nullif($5, ''))
+			on conflict (exporter_id, if_index) do update set updated_at = now(), speed = coalesce(excluded.speed, i.speed),
+				name = coalesce(excluded.name, i.name), description = coalesce(excluded.description, i.description)`,
+			int32(x.Exporter), int64(x.Index), bigint(x.Speed), plain(x.Name), plain(x.Description))
+	}
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+// plain makes a text one that a database takes, and not endless.
+func plain(s string) string {
+	if len(s) > 255 {
+		s = s[:255]
+	}
+	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "\uFFFD")
 }
 
 // addLoss adds to the ledger.
