@@ -23,7 +23,7 @@ const experimental = 0x88b5
 
 // pair gives the test a network of its own, with two interfaces a and b that are
 // joined, or skips it. The thread stays locked and ends with the test.
-func pair(t *testing.T) {
+func pair(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("making a network namespace needs root")
@@ -51,7 +51,7 @@ func pair(t *testing.T) {
 
 // joined waits until what one interface sends comes in by the other: the kernel
 // takes its time to see the carrier, and drops frames until then.
-func joined(t *testing.T, from, to string) {
+func joined(t testing.TB, from, to string) {
 	t.Helper()
 	ifi, err := findInterface(to)
 	if err != nil {
@@ -77,7 +77,7 @@ func joined(t *testing.T, from, to string) {
 	t.Fatalf("%s and %s do not come to be joined", from, to)
 }
 
-func run(t *testing.T, command string) {
+func run(t testing.TB, command string) {
 	t.Helper()
 	words := strings.Fields(command)
 	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
@@ -113,7 +113,7 @@ func open(t *testing.T, name string, c InterfaceConfig) Source {
 }
 
 // sender returns a function that sends a frame on an interface.
-func sender(t *testing.T, name string) func(frame []byte) {
+func sender(t testing.TB, name string) func(frame []byte) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

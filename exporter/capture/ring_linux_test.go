@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -366,4 +367,69 @@ func TestLiveAllocs(t *testing.T) {
 			t.Errorf("%v allocations", n)
 		}
 	})
+}
+
+// BenchmarkRing is what it takes to read the packets of a veth pair out of one
+// ring, or of two at once by a goroutine each: a round fills the rings, which is
+// not measured, and then reads them empty, looking at each packet's addresses.
+func BenchmarkRing(b *testing.B) {
+	for _, workers := range []int{1, 2} {
+		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
+			pair(b)
+			c := InterfaceConfig{BufferBytes: 64 << 20}
+			sources, err := OpenFanout("b", c, workers)
+			if err != nil {
+				b.Fatal(err)
+			}
+			send := sender(b, "a")
+			frames := make([][]byte, 1000)
+			for i := range frames {
+				src, dst := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), netip.AddrFrom4([4]byte{10, 1, 0, 1})
+				frames[i] = append(ipFrame([]byte("\x08\x00"), src, dst, 1<<16|53, 0, 0), make([]byte, 40)...)
+			}
+			// Less than what one ring holds, should all of them be its own.
+			const round = 200_000
+			var spent time.Duration
+			var packets uint64
+			b.ReportAllocs()
+			for range b.N {
+				b.StopTimer()
+				for i := range round {
+					send(frames[i%len(frames)])
+				}
+				time.Sleep(2 * defaultTimeout) // the last blocks are handed over
+				var done sync.WaitGroup
+				var last, read, sum [2]uint64
+				b.StartTimer()
+				begin := time.Now()
+				for i, s := range sources {
+					done.Go(func() {
+						batch, dst := Batch(s), make([]Packet, 64)
+						for {
+							n, err := batch.ReadBatch(dst)
+							if err != nil {
+								return
+							}
+							for _, p := range dst[:n] {
+								sum[i] += binary.BigEndian.Uint64(p.Data[26:])
+							}
+							read[i] += uint64(n)
+							last[i] = uint64(time.Since(begin))
+						}
+					})
+				}
+				done.Wait()
+				spent += time.Duration(max(last[0], last[1]))
+				packets += read[0] + read[1]
+			}
+			for _, s := range sources {
+				if d := s.Stats().Drops; d != 0 {
+					b.Errorf("%d drops", d)
+				}
+				s.Close()
+			}
+			b.ReportMetric(float64(spent.Nanoseconds())/float64(packets), "ns/packet")
+			b.ReportMetric(float64(packets)/spent.Seconds()/1e6, "Mpackets/s")
+		})
+	}
 }
