@@ -63,8 +63,9 @@ const (
 	turnTimeout = time.Second
 
 	// DefaultPatience is how long the database may take for a batch before it
-	// goes to the spool, unless told otherwise.
-	DefaultPatience = 2 * time.Second
+	// goes to the spool, unless told otherwise. Together with the second that a
+	// batch may take to fill, it is how much a crash can lose.
+	DefaultPatience = time.Second
 	// quickTries is how often a batch with a spool is sent again at once, where
 	// it was in the way of others or they were in its.
 	quickTries = 3

@@ -1,0 +1,291 @@
+#!/usr/bin/env bash
+# Finds the highest rate of flows that the collector makes durable in PostgreSQL
+# without losing one, with generator, collector and database on this machine, and
+# holds it. Then the same for pmacct's nfacctd, where it is installed.
+#
+#   deploy/bench-collector.sh [rate …]      flows/s to try, rising
+#
+#   STEP=15    seconds a step takes          HOLD=60   seconds the best is held
+#   ROLLUPS=0  without the roll-ups          BATCH, WRITERS, QUEUE  the collector's flags
+#   PG_SETTINGS="a=b c=d"  more settings of the server
+#   PEER=0     without nfacctd               FLOWTALLY=FILE  a binary, else one is built
+#   PPROF=DIR  (with a binary that serves it) nothing here, see docs
+#
+# The server is private, in a directory that is removed, with fsync,
+# synchronous_commit and full_page_writes on and wal_level replica. Exit status
+# 77: skipped, the last line says why.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/local/go/bin:/usr/sbin
+export LC_ALL=C
+
+STEP=${STEP:-15} HOLD=${HOLD:-60} ROLLUPS=${ROLLUPS:-1} PEER=${PEER:-1}
+BATCH=${BATCH:-} WRITERS=${WRITERS:-} QUEUE=${QUEUE:-}
+rates=("$@")
+[ ${#rates[@]} -gt 0 ] || rates=(200000 300000 400000 450000 500000 550000 600000 650000 700000 750000 800000)
+
+skip() { echo "bench-collector: $1"; exit 77; }
+shared=${FLOWTALLY_SHARED:-../shared}
+[ -d "$shared/bench/flowblast" ] || skip "no generator: $shared/bench/flowblast is not there"
+pgbin=${FLOWTALLY_PG_BIN:-}
+if [ -z "$pgbin" ]; then
+	for d in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do
+		[ -x "$d/initdb" ] && pgbin=$d
+	done
+fi
+[ -n "$pgbin" ] || skip "no PostgreSQL server is installed"
+command -v psql >/dev/null || skip "psql is not installed"
+
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/flowtally-bench.XXXXXX")
+chmod 755 "$work"
+as() { "$@"; }
+if [ "$(id -u)" = 0 ]; then
+	as() { setpriv --reuid postgres --regid postgres --clear-groups "$@"; }
+	getent passwd postgres >/dev/null || skip "root needs a user postgres to run the server"
+	mkdir "$work/pg"
+	chown postgres "$work/pg"
+else
+	mkdir "$work/pg"
+fi
+
+server='' child='' blast=''
+# shellcheck disable=SC2317 # by way of the trap
+finish() {
+	local pid
+	for pid in $blast $child; do
+		kill -TERM "$pid" 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+	done
+	if [ -n "$server" ]; then
+		kill -INT "$server" 2>/dev/null || true
+		wait "$server" 2>/dev/null || true
+	fi
+	rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# Building.
+mkdir "$work/bench"
+cp -R "$shared/bench/." "$work/bench/"
+chmod -R u+w "$work/bench"
+(cd "$work/bench" && go build -o "$work/flowblast" ./flowblast)
+if [ -n "${FLOWTALLY:-}" ]; then
+	cp "$FLOWTALLY" "$work/flowtally"
+else
+	go build -trimpath -o "$work/flowtally" .
+fi
+
+# The server.
+as "$pgbin/initdb" -D "$work/pg/data" -U flowtally -A trust -E UTF8 --locale=C >"$work/initdb.log"
+settings=(listen_addresses= unix_socket_directories="$work/pg" port=5432
+	fsync=on synchronous_commit=on full_page_writes=on wal_level=replica
+	shared_buffers=1GB max_wal_size=8GB min_wal_size=2GB checkpoint_timeout=15min checkpoint_completion_target=0.9
+	wal_compression=on wal_buffers=64MB jit=off timezone=UTC)
+args=()
+for s in "${settings[@]}" ${PG_SETTINGS:-}; do
+	args+=(-c "$s")
+done
+# Not through a shell, so that the process is the server itself.
+if [ "$(id -u)" = 0 ]; then
+	setpriv --reuid postgres --regid postgres --clear-groups "$pgbin/postgres" -D "$work/pg/data" "${args[@]}" >"$work/pg.log" 2>&1 &
+else
+	"$pgbin/postgres" -D "$work/pg/data" "${args[@]}" >"$work/pg.log" 2>&1 &
+fi
+server=$!
+sql() { psql -qAtX -h "$work/pg" -p 5432 -U flowtally -d "${2:-postgres}" -c "$1"; }
+for _ in $(seq 100); do
+	sql 'select 1' >/dev/null 2>&1 && break
+	sleep 0.2
+done
+sql 'create database flowtally'
+sql 'create database pmacct'
+dsn="postgres://flowtally@/flowtally?host=$work/pg&port=5432"
+"$work/flowtally" migrate --database "$dsn" 2>"$work/migrate.log"
+
+hz=$(getconf CLK_TCK)
+# ticks PID …: CPU time, in ticks, of processes that are there.
+ticks() {
+	local pid sum=0 line
+	for pid in "$@"; do
+		line=$(cat "/proc/$pid/stat" 2>/dev/null) || continue
+		line=${line##*) }
+		# shellcheck disable=SC2086
+		set -- $line
+		sum=$((sum + ${12} + ${13}))
+	done
+	echo "$sum"
+}
+# The server's: of its processes, and of those that have ended.
+server_ticks() {
+	local line
+	line=$(cat "/proc/$server/stat")
+	line=${line##*) }
+	# shellcheck disable=SC2086
+	set -- $line
+	# shellcheck disable=SC2046
+	echo $(($(ticks "$server" $(pgrep -P "$server")) + ${14} + ${15}))
+}
+rss() { awk '/^VmHWM/ { printf "%d", $2 / 1024 }' "/proc/$1/status" 2>/dev/null || echo 0; }
+free_port() { python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.'"$1"'); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+metric() { curl -s "http://127.0.0.1:$metrics/metrics" | awk -v n="$1" '$1 ~ "^"n"([{]|$)" { s += $2 } END { printf "%.0f", s }'; }
+
+start_flowtally() {
+	port=$(free_port SOCK_DGRAM) metrics=$(free_port SOCK_STREAM)
+	local flags=()
+	[ -z "$BATCH" ] || flags+=(--batch "$BATCH")
+	[ -z "$WRITERS" ] || flags+=(--writers "$WRITERS")
+	[ -z "$QUEUE" ] || flags+=(--queue "$QUEUE")
+	local help
+	help=$("$work/flowtally" collector --help)
+	if [[ $help == *--spool* ]]; then
+		flags+=(--spool "$work/spool")
+	fi
+	if [ "$ROLLUPS" = 0 ] && [[ $help == *--rollups* ]]; then
+		flags+=(--rollups=false)
+	fi
+	# shellcheck disable=SC2086
+	"$work/flowtally" collector --listen "127.0.0.1:$port" --database "$dsn" --metrics "127.0.0.1:$metrics" "${flags[@]}" ${COLLECTOR_FLAGS:-} 2>"$work/collector.log" &
+	child=$!
+	for _ in $(seq 100); do
+		curl -sf "http://127.0.0.1:$metrics/healthz" >/dev/null && grep -q 'listening\|udp' "$work/collector.log" && break
+		sleep 0.1
+	done
+}
+stop_child() {
+	kill -TERM "$child" 2>/dev/null || true
+	wait "$child" 2>/dev/null || true
+	child=''
+}
+
+# run RATE SECONDS: one run through flowtally. Sets sent and lost, prints a line.
+run() {
+	local rate=$1 secs=$2 n=$(($1 * $2)) a b c before stored last='' wait=0 t0 t1
+	before=$(metric flowtally_collector_stored_records_total)
+	a=$(ticks "$child") b=$(server_ticks)
+	t0=$(date +%s%N)
+	"$work/flowblast" -to "127.0.0.1:$port" -n "$n" -rate "$rate" >"$work/blast.log" &
+	blast=$!
+	c=0
+	while kill -0 "$blast" 2>/dev/null; do
+		c=$(ticks "$blast")
+		sleep 0.2
+	done
+	wait "$blast" || true
+	blast=''
+	t1=$(date +%s%N)
+	sent=$(awk '{ print $2 }' "$work/blast.log")
+	got=$(awk '{ print $(NF - 1) }' "$work/blast.log")
+	# Until nothing more comes: also what waits in the spool.
+	while [ "$wait" -lt 8 ]; do
+		stored="$(metric flowtally_collector_stored_records_total) $(metric flowtally_store_records_total) $(metric flowtally_store_spool_batches)"
+		if [ "$stored" = "$last" ]; then wait=$((wait + 1)); else wait=0; fi
+		last=$stored
+		sleep 0.25
+	done
+	local behind=$((($(date +%s%N) - t1) / 1000000 - 2000))
+	local spooled
+	spooled=$(metric flowtally_store_spooled_records_total)
+	stored=$(($(metric flowtally_collector_stored_records_total) - before))
+	lost=$((sent - stored))
+	a=$(($(ticks "$child") - a)) b=$(($(server_ticks) - b))
+	awk -v r="$got" -v n="$sent" -v lost="$lost" -v a="$a" -v b="$b" -v c="$c" -v hz="$hz" -v rss="$(rss "$child")" -v behind="$behind" -v sp="$spooled" -v s=$(((t1 - t0) / 1000000)) \
+		'BEGIN { printf "flowtally  %8d flows/s for %5.1f s: lost %d of %d (%.2f %%); CPU µs/flow: collector %.2f, PostgreSQL %.2f, generator %.2f; collector %d MB; %.1f s behind at the end; %d spooled so far\n",
+			r, s / 1000, lost, n, 100 * lost / n, a / hz / n * 1e6, b / hz / n * 1e6, c / hz / n * 1e6, rss, behind / 1000, sp }'
+}
+
+echo "cores: $(nproc), PostgreSQL: $("$pgbin/postgres" -V | awk '{ print $3 }'), rmem_max: $(cat /proc/sys/net/core/rmem_max 2>/dev/null || echo ?)"
+best=0
+start_flowtally
+run 20000 2 >/dev/null # wakes everything up
+for rate in "${rates[@]}"; do
+	run "$rate" "$STEP"
+	if [ "$lost" -gt 0 ]; then
+		break
+	fi
+	# What it reached, when the generator itself cannot keep up.
+	best=$((got < rate ? got : rate))
+	[ "$got" -ge $((rate * 97 / 100)) ] || break
+done
+held=0
+while [ "$best" -gt 0 ] && [ "$HOLD" -gt 0 ]; do
+	echo "holding $best flows/s for $HOLD s"
+	run "$best" "$HOLD"
+	if [ "$lost" = 0 ]; then
+		held=$best
+		break
+	fi
+	best=$((best * 93 / 100))
+done
+rows=$(sql 'select count(*) from flows' flowtally)
+claimed=$(sql 'select coalesce(sum(records), 0) from batches' flowtally)
+echo "flowtally  rows in PostgreSQL: $rows, claimed by its batches: $claimed"
+[ "$rows" = "$claimed" ] || { echo "bench-collector: rows and batches disagree"; exit 1; }
+if [ "$ROLLUPS" != 0 ]; then
+	open=$(sql 'select count(*) from batches where summed_at is null' flowtally)
+	if [ "$(sql 'select exists (select from batches where summed_at is not null)' flowtally)" = t ]; then
+		t=$SECONDS
+		while [ "$(sql 'select count(*) from batches where summed_at is null' flowtally)" -gt 0 ] && [ $((SECONDS - t)) -lt 600 ]; do sleep 1; done
+		echo "flowtally  roll-ups: $open batches were open, caught up after $((SECONDS - t)) s"
+	else
+		echo "flowtally  roll-ups: none are made by this collector"
+	fi
+fi
+stop_child
+echo "flowtally  best lossless rate held: $held flows/s"
+
+[ "$PEER" != 0 ] || exit 0
+if ! command -v nfacctd >/dev/null; then
+	echo "nfacctd    is not installed: left out"
+	exit 0
+fi
+sql 'drop database flowtally (force)'
+sql 'create table acct (ip_src inet, ip_dst inet, port_src int, port_dst int, ip_proto smallint, tcp_flags smallint, packets bigint, bytes bigint, flows bigint, stamp_inserted timestamp, stamp_updated timestamp)' pmacct
+nport=$(free_port SOCK_DGRAM)
+cat >"$work/nfacctd.conf" <<CONF
+daemonize: false
+nfacctd_ip: 127.0.0.1
+nfacctd_port: $nport
+nfacctd_pipe_size: 33554432
+plugins: pgsql[p]
+aggregate[p]: src_host, dst_host, src_port, dst_port, proto, tcpflags
+plugin_pipe_size[p]: 134217728
+plugin_buffer_size[p]: 134217
+sql_host[p]: $work/pg
+sql_db[p]: pmacct
+sql_user[p]: flowtally
+sql_passwd[p]: x
+sql_table[p]: acct
+sql_table_version[p]: 9
+sql_refresh_time[p]: 5
+sql_dont_try_update[p]: true
+sql_use_copy[p]: true
+sql_optimize_clauses[p]: true
+sql_cache_entries[p]: 4000037
+CONF
+peer_best=0
+for rate in 100000 150000 200000 250000 300000 350000 400000 500000; do
+	sql 'truncate acct' pmacct
+	nfacctd -f "$work/nfacctd.conf" >"$work/nfacctd.log" 2>&1 &
+	child=$!
+	sleep 2
+	n=$((rate * STEP)) b=$(server_ticks)
+	"$work/flowblast" -to "127.0.0.1:$nport" -n "$n" -rate "$rate" >"$work/blast.log"
+	sent=$(awk '{ print $8 }' "$work/blast.log") # packets: equal flows are one row
+	last='' same=0
+	while [ "$same" -lt 8 ]; do # its refresh is every 5 s
+		stored=$(sql 'select coalesce(sum(packets), 0) from acct' pmacct)
+		if [ "$stored" = "$last" ] && { [ "$stored" -gt 0 ] || [ "$same" -lt 7 ]; }; then same=$((same + 1)); else same=0; fi
+		last=$stored
+		sleep 1
+	done
+	# shellcheck disable=SC2046
+	cpu=$(ticks "$child" $(pgrep -P "$child"))
+	awk -v rate="$rate" -v sent="$sent" -v got="$stored" -v n="$n" -v hz="$hz" -v cpu="$cpu" -v b=$(($(server_ticks) - b)) \
+		'BEGIN { printf "nfacctd    %8d flows/s: lost %.2f %% of the packets; CPU µs/flow: nfacctd at least %.2f, PostgreSQL %.2f\n", rate, 100 * (sent - got) / sent, cpu / hz / n * 1e6, b / hz / n * 1e6 }'
+	stop_child
+	[ "$stored" = "$sent" ] || break
+	peer_best=$rate
+done
+echo "nfacctd    best lossless rate: $peer_best flows/s"
+[ "$peer_best" = 0 ] || awk -v a="$held" -v b="$peer_best" 'BEGIN { printf "flowtally holds %.1f times what nfacctd does\n", a / b }'
