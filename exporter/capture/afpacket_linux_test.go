@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"runtime"
@@ -335,6 +336,8 @@ func testInterfaceQuiet(t *testing.T, c InterfaceConfig) {
 func TestInterfaceDown(t *testing.T) { bothWays(t, testInterfaceDown) }
 
 func testInterfaceDown(t *testing.T, c InterfaceConfig) {
+	var log bytes.Buffer
+	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	s := open(t, "b", c)
 	run(t, "ip link set dev b down")
 	var err error
@@ -351,6 +354,11 @@ func testInterfaceDown(t *testing.T, c InterfaceConfig) {
 	for range 200 { // the kernel takes a while to see the carrier
 		send(frame(60, 0))
 		if b, _, err := s.ZeroCopyReadPacketData(); err == nil && ours(b) {
+			for _, want := range []string{"the interface went down", "the interface is up again"} {
+				if strings.Count(log.String(), want) != 1 {
+					t.Errorf("not logged once: %s\n%s", want, &log)
+				}
+			}
 			return
 		}
 	}
@@ -444,9 +452,20 @@ func TestInterfaceDescription(t *testing.T) {
 	t.Error("nothing came")
 }
 
-// A device without an Ethernet header gives raw IP.
+// A device without an Ethernet header gives raw IP, whether it has no header at
+// all, which lets super-packets be told, or one that the kernel takes off.
 func TestInterfaceTunnel(t *testing.T) {
-	pair(t)
+	for _, tt := range []struct {
+		name string
+		kind int
+	}{{"no_header", unix.ARPHRD_NONE}, {"some_header", unix.ARPHRD_TUNNEL}} {
+		t.Run(tt.name, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, c InterfaceConfig) { testInterfaceTunnel(t, c, tt.kind) })
+		})
+	}
+}
+
+func testInterfaceTunnel(t *testing.T, c InterfaceConfig, kind int) {
 	tun, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Skipf("no tun device to be had: %v", err)
@@ -456,27 +475,46 @@ func TestInterfaceTunnel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
 	if err := unix.IoctlIfreq(tun, unix.TUNSETIFF, request); err != nil {
 		t.Skipf("no tun device to be had: %v", err)
 	}
+	if err := unix.IoctlSetInt(tun, unix.TUNSETLINK, kind); err != nil {
+		t.Skipf("no tun device of this type to be had: %v", err)
+	}
 	run(t, "ip link set dev tun9 up")
-	s := open(t, "tun9", InterfaceConfig{Timeout: 20 * time.Millisecond})
-	sent := append([]byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2}, make([]byte, 8)...)
-	if _, err := unix.Write(tun, sent); err != nil {
-		t.Fatal(err)
+	s := open(t, "tun9", c)
+	if m, _ := As[Moder](s); m.Mode().Segments && kind != unix.ARPHRD_NONE || !m.Mode().Segments && m.Mode().Reason == "" {
+		t.Errorf("mode %v", m.Mode())
 	}
-	for range 50 {
-		b, _, err := s.ZeroCopyReadPacketData()
-		if err == ErrTimeout {
-			continue
+	small := append([]byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2}, make([]byte, 8)...)
+	large := superPacket(false, false, 0, 5000, 1000)
+	large = append(large[:virtioSize:virtioSize], large[virtioSize+14:]...) // without its Ethernet header
+	binary.NativeEndian.PutUint16(large[2:], 52)
+	binary.NativeEndian.PutUint16(large[6:], 20)
+	for i, sent := range [][]byte{append(make([]byte, virtioSize), small...), large} {
+		if _, err := unix.Write(tun, sent); err != nil {
+			t.Fatal(err)
 		}
-		if err != nil || !bytes.Equal(b, sent) || s.LinkType() != linkRaw {
-			t.Errorf("% x, link type %d, %v", b, s.LinkType(), err)
+		sent = sent[virtioSize:]
+		dst := make([]Packet, 1)
+		n := 0
+		for range 50 {
+			if n, err = Batch(s).ReadBatch(dst); err != ErrTimeout {
+				break
+			}
 		}
-		return
+		if err != nil || n != 1 {
+			t.Fatalf("packet %d: nothing came: %v", i, err)
+		}
+		p := &dst[0]
+		if !bytes.Equal(p.Data, sent) || int(p.Length) != len(sent) || p.Link != linkRaw || s.LinkType() != linkRaw {
+			t.Errorf("packet %d: % x…, %d octets, link type %d", i, p.Data[:20], p.Length, p.Link)
+		}
+		if m, _ := As[Moder](s); i == 1 && m.Mode().Segments && (p.Segments != 5 || p.Headers != 52) {
+			t.Errorf("%d segments with headers of %d octets, want 5 with 52", p.Segments, p.Headers)
+		}
 	}
-	t.Error("nothing came")
 }
 
 // What cannot be captured from is said in one sentence.
