@@ -35,8 +35,9 @@
 //
 // # Sources around sources
 //
-// Filtered, Paced and Shifted wrap a Source. What a Source can do beyond reading
-// (Describer, Positioner, Moder) is found through the wrappers with As.
+// Filtered, FilteredByLink, Paced and Shifted wrap a Source. What a Source can do
+// beyond reading (Describer, Positioner, Moder) is found through the wrappers
+// with As.
 package capture
 
 import (

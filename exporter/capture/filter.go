@@ -18,23 +18,39 @@ const patience = 4096
 // link header on, and what it returns is how many octets are kept. It counts what
 // it leaves out in Stats.Filtered.
 //
-// The program must be of src's link type, and src of one. Programs that ask the
-// kernel for more than the packet has (its interface, its type) are refused, as
-// are those that could run off their end.
+// The program must be of src's link type, and src of one; see FilteredByLink for
+// others. Programs that ask the kernel for more than the packet has (its
+// interface, its type) are refused, as are those that could run off their end.
 func Filtered(src Source, program []bpf.RawInstruction) (Source, error) {
 	if err := checkProgram(program); err != nil {
 		return nil, fmt.Errorf("capture: filter: %w", err)
 	}
-	return &filtered{src: Batch(src), program: append([]bpf.RawInstruction(nil), program...)}, nil
+	program = append([]bpf.RawInstruction(nil), program...)
+	compile := func(uint32) ([]bpf.RawInstruction, error) { return program, nil }
+	return FilteredByLink(src, compile), nil
 }
 
-// filtered is a Source behind a program.
+// FilteredByLink is Filtered with a program for each link type, which compile is
+// asked for when the first packet of that type comes: the interfaces of one
+// pcapng file may differ, and so may the clients of a mirror tunnel. Where there
+// is no program for one, the read that comes to its first packet fails, and so
+// does every further one.
+func FilteredByLink(src Source, compile func(link uint32) ([]bpf.RawInstruction, error)) Source {
+	return &filtered{src: Batch(src), compile: compile, programs: map[uint32][]bpf.RawInstruction{}}
+}
+
+// filtered is a Source behind programs.
 type filtered struct {
-	src     Batcher
-	program []bpf.RawInstruction
-	out     atomic.Uint64
-	link    uint32
-	one     [1]Packet
+	src      Batcher
+	compile  func(link uint32) ([]bpf.RawInstruction, error)
+	programs map[uint32][]bpf.RawInstruction
+	program  []bpf.RawInstruction // that of link, nil before the first packet
+	link     uint32
+	err      error // of compile: what was read before it is given first
+	out      atomic.Uint64
+	last     uint32 // link type of the packet last given
+	given    bool
+	one      [1]Packet
 }
 
 func (f *filtered) Unwrap() Source { return f.src }
@@ -48,10 +64,19 @@ func (f *filtered) ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error
 
 func (f *filtered) ReadBatch(dst []Packet) (int, error) {
 	for refused := 0; refused < patience; {
+		if f.err != nil {
+			return 0, f.err
+		}
 		n, err := f.src.ReadBatch(dst)
 		kept := 0
 		for i := range dst[:n] {
 			p := &dst[i]
+			if p.Link != f.link || f.program == nil {
+				if f.use(p.Link); f.err != nil {
+					n = i
+					break
+				}
+			}
 			keep := runProgram(f.program, p.Data, p.Length)
 			if keep == 0 {
 				continue
@@ -66,22 +91,40 @@ func (f *filtered) ReadBatch(dst []Packet) (int, error) {
 		}
 		f.out.Add(uint64(n - kept))
 		if kept > 0 {
-			f.link = dst[kept-1].Link
+			f.last, f.given = dst[kept-1].Link, true
+			return kept, nil
 		}
-		if kept > 0 || err != nil || len(dst) == 0 {
-			return kept, err
+		if err != nil || len(dst) == 0 {
+			return 0, err
 		}
 		refused += n
 	}
 	return 0, ErrTimeout
 }
 
+// use makes the program for a link type the one that runs.
+func (f *filtered) use(link uint32) {
+	program := f.programs[link]
+	if program == nil {
+		var err error
+		if program, err = f.compile(link); err == nil {
+			err = checkProgram(program)
+		}
+		if err != nil {
+			f.err = fmt.Errorf("capture: filter for link type %d: %w", link, err)
+			return
+		}
+		f.programs[link] = program
+	}
+	f.link, f.program = link, program
+}
+
 // LinkType is that of the packet last given, and before the first the Source's.
 func (f *filtered) LinkType() uint32 {
-	if f.link == 0 {
+	if !f.given {
 		return f.src.LinkType()
 	}
-	return f.link
+	return f.last
 }
 
 func (f *filtered) Stats() Stats {

@@ -79,6 +79,53 @@ func TestFiltered(t *testing.T) {
 	}
 }
 
+// Each link type has its program; where there is none, what comes before that
+// is given first, and then the error.
+func TestFilteredByLink(t *testing.T) {
+	file := join(section(little, 1, 0), description(little, 1, 0), description(little, 276, 0), description(little, 101, 0),
+		packetBlock(little, 0, 0, "one"), packetBlock(little, 1, 0, "two"), packetBlock(little, 0, 0, "three"), packetBlock(little, 1, 0, "four"),
+		packetBlock(little, 0, 0, "five"), packetBlock(little, 2, 0, "six"), packetBlock(little, 0, 0, "seven"))
+	for _, size := range []int{1, 3, 10} {
+		src, err := NewReader(bytes.NewReader(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := map[uint32]int{}
+		broken := errors.New("no such header")
+		s := FilteredByLink(src, func(link uint32) ([]bpf.RawInstruction, error) {
+			asked[link]++
+			switch link {
+			case 1:
+				return program1(100), nil
+			case 276:
+				return program1(0), nil
+			}
+			return nil, broken
+		})
+		var got []string
+		dst := make([]Packet, size)
+		for err == nil {
+			var n int
+			n, err = s.(Batcher).ReadBatch(dst)
+			if (n == 0) != (err != nil) {
+				t.Fatalf("%d packets and %v", n, err)
+			}
+			for _, p := range dst[:n] {
+				got = append(got, fmt.Sprintf("%d %s", p.Link, p.Data))
+			}
+		}
+		if !errors.Is(err, broken) || err.Error() != "capture: filter for link type 101: no such header" {
+			t.Errorf("%v", err)
+		}
+		if want := "1 one, 1 three, 1 five"; strings.Join(got, ", ") != want || s.Stats().Filtered != 2 || s.LinkType() != 1 {
+			t.Errorf("%q, want %s; %+v", got, want, s.Stats())
+		}
+		if asked[1] != 1 || asked[276] != 1 {
+			t.Errorf("programs were asked for more than once: %v", asked)
+		}
+	}
+}
+
 // A filter that wants nothing still lets the reader come to what is due.
 func TestFilteredNothing(t *testing.T) {
 	src, err := NewReader(bytes.NewReader(numbered(2 * patience)))
