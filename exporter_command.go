@@ -3,128 +3,405 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"flowtally/exporter"
-	"flowtally/exporter/capture"
-	"flowtally/exporter/meter"
-	"flowtally/flow"
-	"flowtally/lab/traffic"
-	"flowtally/netflow"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"runtime"
 	"strings"
 	"time"
 
+	"flowtally/exporter"
+	"flowtally/exporter/capture"
+	"flowtally/exporter/meter"
+	"flowtally/exporter/packet"
+	"flowtally/exporter/pcapfilter"
+	"flowtally/flow"
+	"flowtally/lab/traffic"
+	"flowtally/netflow"
+
+	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+	"golang.org/x/net/bpf"
+	"golang.org/x/term"
 )
 
+// exporterFlags are the flags of flowtally exporter.
+type exporterFlags struct {
+	read, iface, vxlan, gre, geneve, tzsp string
+	demo                                  bool
+
+	clients      []string
+	knownClients bool
+	promiscuous  bool
+	bufferMiB    int
+	fanout       int
+	speed        string
+	shift        bool
+
+	filter, filterFile string
+	tunnels            string
+	duplicates         string
+	sample             uint32
+	sampleMode         string
+	ifIndex            uint32
+
+	workers, maxFlows    int
+	active, idle, linger time.Duration
+	timeouts             []string
+
+	to        []string
+	version   int
+	domain    uint32
+	pace, mtu int
+
+	asJSON  bool
+	metrics string
+}
+
 func exporterCommand(stdout io.Writer) *cobra.Command {
-	var (
-		read, iface, metrics      string
-		to                        []string
-		demo, asJSON, promiscuous bool
-		ver, mtu                  int
-		domain, ifIndex           uint32
-		maxFlows, pace, bufferMiB int
-		active, idle, linger      time.Duration
-		duplicates                string
-	)
+	var f exporterFlags
 	cmd := &cobra.Command{
-		Use:   "exporter (--read FILE|- | --interface IF | --demo) --to HOST:PORT",
+		Use:   "exporter (--read FILE|- | --interface IF | --listen-vxlan ADDR | --listen-gre ADDR | --demo) --to HOST:PORT",
 		Short: "Meter packets into flows and send them as NetFlow v5, v9 or IPFIX",
 		Example: `  flowtally exporter --read trace.pcap --to 127.0.0.1:9995
   tcpdump -w - | flowtally exporter --read - --to 127.0.0.1:9995 --version 9
-  flowtally exporter --interface eth1 --to 192.0.2.10:9995 --metrics 127.0.0.1:9101`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			sources := 0
-			for _, set := range []bool{read != "", iface != "", demo} {
-				if set {
-					sources++
-				}
-			}
-			if sources != 1 {
-				return usageError{errors.New("exporter: give one of --read FILE, --interface IF and --demo")}
-			}
-			if ver != 5 && ver != 9 && ver != 10 {
-				return usageError{fmt.Errorf("exporter: --version %d: want 5, 9 or 10 (IPFIX)", ver)}
-			}
-			if duplicates != "keep" && duplicates != "drop" {
-				return usageError{fmt.Errorf("exporter: --duplicates %q: want keep or drop", duplicates)}
-			}
-			if mtu < 576 || mtu > 65535 {
-				return usageError{fmt.Errorf("exporter: --mtu %d: want 576 to 65535", mtu)}
-			}
-			for name, n := range map[string]int{"pace": pace, "max-flows": maxFlows} {
-				if n < 0 {
-					return usageError{fmt.Errorf("exporter: --%s %d: cannot be negative", name, n)}
-				}
-			}
-			for name, d := range map[string]time.Duration{"active-timeout": active, "idle-timeout": idle, "linger": linger} {
-				if d < time.Millisecond {
-					return usageError{fmt.Errorf("exporter: --%s %v: want at least 1ms", name, d)}
-				}
-			}
-			ctx := cmd.Context()
-			reg, err := serveMetrics(ctx, metrics)
-			if err != nil {
-				return err
-			}
-			var source capture.Source
-			switch {
-			case read != "":
-				source, err = capture.OpenFile(read)
-			case iface != "":
-				source, err = capture.OpenInterface(iface, capture.InterfaceConfig{Promiscuous: promiscuous, BufferBytes: bufferMiB << 20, IgnoreOutgoing: iface == "lo"})
-			default:
-				source = traffic.New(traffic.Config{})
-			}
-			if err != nil {
-				return err
-			}
-			defer source.Close()
-			sum, err := exporter.Run(ctx, exporter.Config{
-				Source: source, To: to, Version: netflow.Version(ver), Domain: domain, InIf: ifIndex,
-				Meter:          meter.Config{ActiveTimeout: flow.Time(active.Milliseconds()), IdleTimeout: flow.Time(idle.Milliseconds()), Linger: flow.Time(linger.Milliseconds()), MaxFlows: maxFlows},
-				Pace:           pace,
-				MaxMessage:     mtu - 28,
-				Live:           iface != "",
-				DropDuplicates: duplicates == "drop",
-				Registerer:     reg,
-				Logger:         slog.Default(),
-			})
-			if asJSON {
-				b, jerr := json.Marshal(sum)
-				if jerr != nil {
-					return jerr
-				}
-				fmt.Fprintln(stdout, string(b))
-			}
-			// What the version cannot say is no failure; what nobody took is, when
-			// there will be no further attempt.
-			if lost := sum.NotSent - sum.NotSentBy.NotExpressible; err == nil && read != "" && lost > 0 {
-				return fmt.Errorf("exporter: %d of %d records were not sent to %s: is a collector listening there?", lost, sum.Records, strings.Join(to, " and "))
-			}
-			return err
-		},
+  flowtally exporter --interface eth1 --fanout 4 --to 192.0.2.10:9995 --metrics 127.0.0.1:9101
+  flowtally exporter --listen-vxlan :4789 --client 10.0.0.5/42=web --to 192.0.2.10:9995`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd, stdout) },
 	}
-	f := cmd.Flags()
-	f.StringVar(&read, "read", "", "read packets from a pcap or pcapng file, - for standard input")
-	f.StringVar(&iface, "interface", "", "meter the packets of a network interface (Linux; needs CAP_NET_RAW)")
-	f.BoolVar(&demo, "demo", false, "meter generated traffic: the last 24 hours, then live")
-	f.StringArrayVar(&to, "to", []string{"127.0.0.1:9995"}, "collector to send to; repeat it to send to several")
-	f.IntVar(&ver, "version", 10, "export format: 5 (IPv4 only), 9 or 10 (IPFIX)")
-	f.Uint32Var(&domain, "domain", 0, "observation domain (v5: engine type and id)")
-	f.Uint32Var(&ifIndex, "in-if", 0, "ingress interface index to report")
-	f.DurationVar(&active, "active-timeout", 300*time.Second, "a flow that goes on is reported at least this often")
-	f.DurationVar(&idle, "idle-timeout", 60*time.Second, "a flow without packets for so long has ended")
-	f.DurationVar(&linger, "linger", 5*time.Second, "how long after FIN or RST a flow takes further packets")
-	f.IntVar(&maxFlows, "max-flows", 0, "flows kept at once, the oldest is evicted and counted beyond; 0 is the default of about a million")
-	f.StringVar(&duplicates, "duplicates", "keep", "copies of the same packet: keep (and count) or drop")
-	f.IntVar(&pace, "pace", 100_000, "records sent a second at most, 0 for no limit")
-	f.IntVar(&mtu, "mtu", 1400, "largest IP packet to send")
-	f.BoolVar(&promiscuous, "promiscuous", true, "see packets that are not for this machine")
-	f.IntVar(&bufferMiB, "capture-buffer", 0, "capture ring in MiB, 0 for the default")
-	f.BoolVar(&asJSON, "json", false, "print one JSON summary on the last line of standard output")
-	metricsFlag(cmd, &metrics)
+	set := cmd.Flags()
+	set.StringVar(&f.read, "read", "", "read packets from a pcap or pcapng file, - for standard input")
+	set.StringVar(&f.iface, "interface", "", "meter the packets of a network interface (Linux; needs CAP_NET_RAW)")
+	set.StringVar(&f.vxlan, "listen-vxlan", "", "end VXLAN mirror tunnels at this address, such as :4789")
+	set.StringVar(&f.gre, "listen-gre", "", "end GRE and ERSPAN mirror tunnels at this address, 0.0.0.0 or :: for any (needs CAP_NET_RAW)")
+	set.StringVar(&f.geneve, "listen-geneve", "", "end GENEVE mirror tunnels at this address, such as :6081")
+	set.StringVar(&f.tzsp, "listen-tzsp", "", "end TZSP mirrors at this address, such as :37008")
+	set.BoolVar(&f.demo, "demo", false, "meter generated traffic: the last 24 hours, then live")
+	set.StringArrayVar(&f.clients, "client", nil, "ADDRESS[/ID]=NAME names who sends by a mirror tunnel; repeat it")
+	set.BoolVar(&f.knownClients, "known-clients", false, "leave out what mirror tunnels bring from others than each --client")
+	set.BoolVar(&f.promiscuous, "promiscuous", true, "see packets that are not for this machine")
+	set.IntVar(&f.bufferMiB, "capture-buffer", 0, "capture ring, or receive buffer of a tunnel, in MiB, 0 for the default")
+	set.IntVar(&f.fanout, "fanout", 1, "workers that share the packets of --interface, each with a ring of its own")
+	set.StringVar(&f.speed, "speed", "max", "how fast --read goes: max, or times the capture's own speed, such as 1x or 10x")
+	set.BoolVar(&f.shift, "shift-to-now", false, "move the times of --read so that the first packet is of now")
+	set.StringVar(&f.filter, "filter", "", "meter only packets that match, in tcpdump's words: 'tcp port 80 and not net 10.0.0.0/8'")
+	set.StringVarP(&f.filterFile, "filter-program", "F", "", "file with a compiled filter, as 'tcpdump -ddd' prints it")
+	set.StringVar(&f.tunnels, "tunnels", "outer", "which packet counts of one inside another: outer, inner or both")
+	set.StringVar(&f.duplicates, "duplicates", "keep", "copies of the same packet: keep (and count) or drop")
+	set.Uint32Var(&f.sample, "sample", 1, "meter one in so many packets")
+	set.StringVar(&f.sampleMode, "sample-mode", "deterministic", "which one of so many: deterministic (the first) or random")
+	set.Uint32Var(&f.ifIndex, "in-if", 0, "ingress interface index to report where the source knows none")
+	set.IntVar(&f.workers, "workers", 0, "meters that share the flows of --read and of mirror tunnels, 0 for one or, with four processors, two")
+	set.IntVar(&f.maxFlows, "max-flows", 0, "flows kept at once, the oldest is evicted and counted beyond; 0 is the default of about a million")
+	set.DurationVar(&f.active, "active-timeout", 300*time.Second, "a flow that goes on is reported at least this often")
+	set.DurationVar(&f.idle, "idle-timeout", 60*time.Second, "a flow without packets for so long has ended")
+	set.DurationVar(&f.linger, "linger", 5*time.Second, "how long after FIN or RST a flow takes further packets")
+	set.StringArrayVar(&f.timeouts, "timeout", nil, "NAME=DURATION with softflowd's names tcp, tcp.rst, tcp.fin, udp, icmp, general, maxlife; 'softflowd' alone takes its values; repeat it")
+	set.StringArrayVar(&f.to, "to", []string{"127.0.0.1:9995"}, "collector to send to; repeat it to send to several")
+	set.IntVar(&f.version, "version", 10, "export format: 5 (IPv4 only), 9 or 10 (IPFIX)")
+	set.Uint32Var(&f.domain, "domain", 0, "observation domain (v5: engine type and id)")
+	set.IntVar(&f.pace, "pace", 100_000, "records sent a second at most, 0 for no limit")
+	set.IntVar(&f.mtu, "mtu", 1400, "largest IP packet to send")
+	set.BoolVar(&f.asJSON, "json", false, "print one JSON summary on the last line of standard output")
+	metricsFlag(cmd, &f.metrics)
 	return cmd
+}
+
+// run is the command.
+func (f *exporterFlags) run(cmd *cobra.Command, stdout io.Writer) error {
+	c, err := f.config()
+	if err != nil {
+		return usageError{fmt.Errorf("exporter: %w", err)}
+	}
+	ctx := cmd.Context()
+	if c.Registerer, err = serveMetrics(ctx, f.metrics); err != nil {
+		return err
+	}
+	sources, err := f.open()
+	if err != nil {
+		return err
+	}
+	for _, s := range sources {
+		defer s.Close()
+	}
+	c.Source, c.Fanout = sources[0], sources[1:]
+	if m, ok := capture.As[capture.Moder](c.Source); ok {
+		slog.Info("capturing", "sources", len(sources), "mode", m.Mode().String())
+	}
+	done := f.progress(cmd.ErrOrStderr(), c.Source)
+	sum, err := exporter.Run(ctx, c)
+	done()
+	if f.asJSON {
+		b, jerr := json.Marshal(sum)
+		if jerr != nil {
+			return jerr
+		}
+		fmt.Fprintln(stdout, string(b))
+	}
+	// What the version cannot say is no failure; what nobody took is, when
+	// there will be no further attempt.
+	if lost := sum.NotSent - sum.NotSentBy.NotExpressible; err == nil && f.read != "" && lost > 0 {
+		return fmt.Errorf("exporter: %d of %d records were not sent to %s: is a collector listening there?", lost, sum.Records, strings.Join(f.to, " and "))
+	}
+	return err
+}
+
+// config returns what the flags say, but for the sources, or what is wrong with
+// them.
+func (f *exporterFlags) config() (c exporter.Config, err error) {
+	sources := 0
+	for _, set := range []bool{f.read != "", f.iface != "", f.vxlan != "", f.gre != "", f.geneve != "", f.tzsp != "", f.demo} {
+		if set {
+			sources++
+		}
+	}
+	if sources != 1 {
+		return c, errors.New("give one of --read FILE, --interface IF, --listen-vxlan, --listen-gre, --listen-geneve, --listen-tzsp and --demo")
+	}
+	if f.version != 5 && f.version != 9 && f.version != 10 {
+		return c, fmt.Errorf("--version %d: want 5, 9 or 10 (IPFIX)", f.version)
+	}
+	if f.duplicates != "keep" && f.duplicates != "drop" {
+		return c, fmt.Errorf("--duplicates %q: want keep or drop", f.duplicates)
+	}
+	if f.sampleMode != "deterministic" && f.sampleMode != "random" {
+		return c, fmt.Errorf("--sample-mode %q: want deterministic or random", f.sampleMode)
+	}
+	if f.mtu < 576 || f.mtu > 65535 {
+		return c, fmt.Errorf("--mtu %d: want 576 to 65535", f.mtu)
+	}
+	for name, n := range map[string]int{"pace": f.pace, "max-flows": f.maxFlows, "workers": f.workers, "capture-buffer": f.bufferMiB} {
+		if n < 0 {
+			return c, fmt.Errorf("--%s %d: cannot be negative", name, n)
+		}
+	}
+	for name, d := range map[string]time.Duration{"active-timeout": f.active, "idle-timeout": f.idle, "linger": f.linger} {
+		if d < time.Millisecond {
+			return c, fmt.Errorf("--%s %v: want at least 1ms", name, d)
+		}
+	}
+	if f.fanout < 1 || f.fanout > 1 && f.iface == "" {
+		return c, fmt.Errorf("--fanout %d: want 1 or more, with --interface", f.fanout)
+	}
+	if f.filter != "" && f.filterFile != "" {
+		return c, errors.New("give one of --filter and -F")
+	}
+	if f.filter != "" {
+		// What is wrong with its words is said before anything is opened.
+		if _, err := pcapfilter.Compile(f.filter, 1, 0); err != nil {
+			return c, fmt.Errorf("--%w", err)
+		}
+	}
+	if f.read == "" && (f.shift || f.speed != "max") {
+		return c, errors.New("--speed and --shift-to-now are for --read")
+	}
+	factor, err := capture.ParseSpeed(f.speed)
+	if err != nil {
+		return c, fmt.Errorf("--speed: %w", err)
+	}
+	if c.Tunnels, err = packet.ParseTunnels(f.tunnels); err != nil {
+		return c, fmt.Errorf("--tunnels: %w", err)
+	}
+	if c.Meter, err = f.meter(); err != nil {
+		return c, err
+	}
+	workers := f.workers
+	if workers == 0 {
+		if workers = 1; runtime.GOMAXPROCS(0) >= 4 {
+			workers = 2
+		}
+	}
+	c.To, c.Version, c.Domain, c.InIf = f.to, netflow.Version(f.version), f.domain, f.ifIndex
+	c.Workers = workers
+	c.Sample, c.SampleRandom = f.sample, f.sampleMode == "random"
+	c.Pace, c.MaxMessage = f.pace, f.mtu-28
+	// A capture that is played as it was, and now, is as good as an interface.
+	c.Live = f.read == "" && !f.demo || f.shift && factor == 1
+	c.DropDuplicates = f.duplicates == "drop"
+	c.Logger = slog.Default()
+	return c, nil
+}
+
+// softflowd has the timeouts of softflowd 1.0.
+var softflowd = []string{
+	"tcp=3600s", "tcp.rst=120s", "tcp.fin=300s", "udp=300s", "icmp=300s", "general=3600s", "maxlife=604800s",
+}
+
+// meter returns the timeouts and the size of the flow cache.
+func (f *exporterFlags) meter() (c meter.Config, err error) {
+	ms := func(d time.Duration) flow.Time { return flow.Time(d.Milliseconds()) }
+	c = meter.Config{ActiveTimeout: ms(f.active), IdleTimeout: ms(f.idle), Linger: ms(f.linger), MaxFlows: f.maxFlows}
+	var timeouts []string
+	for _, t := range f.timeouts {
+		if t == "softflowd" {
+			timeouts = append(timeouts, softflowd...)
+		} else {
+			timeouts = append(timeouts, t)
+		}
+	}
+	names := map[string]*flow.Time{
+		"tcp": &c.Timeouts.TCP, "tcp.rst": &c.Timeouts.TCPRst, "tcp.fin": &c.Timeouts.TCPFin,
+		"udp": &c.Timeouts.UDP, "icmp": &c.Timeouts.ICMP, "general": &c.IdleTimeout, "maxlife": &c.ActiveTimeout,
+	}
+	for _, t := range timeouts {
+		name, value, _ := strings.Cut(t, "=")
+		to := names[name]
+		if to == nil {
+			return c, fmt.Errorf("--timeout %q: want softflowd, or one of tcp, tcp.rst, tcp.fin, udp, icmp, general and maxlife with =DURATION", t)
+		}
+		d, err := time.ParseDuration(value)
+		if err != nil || d < time.Millisecond {
+			return c, fmt.Errorf("--timeout %q: want a duration such as 300s, at least 1ms", t)
+		}
+		*to = ms(d)
+	}
+	return c, nil
+}
+
+// open opens where packets come from: one source, or several of one fan-out.
+func (f *exporterFlags) open() (sources []capture.Source, err error) {
+	var program []bpf.RawInstruction
+	if f.filterFile != "" {
+		text, err := os.ReadFile(f.filterFile)
+		if err != nil {
+			return nil, fmt.Errorf("exporter: filter: %w", err)
+		}
+		if program, err = pcapfilter.ParseProgram(string(text)); err != nil {
+			return nil, fmt.Errorf("exporter: filter: %s: %w", f.filterFile, err)
+		}
+	}
+	if f.iface != "" {
+		return f.openInterface(program)
+	}
+
+	clients := capture.TunnelConfig{KnownOnly: f.knownClients, BufferBytes: f.bufferMiB << 20}
+	for _, s := range f.clients {
+		client, err := capture.ParseTunnelClient(s)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("exporter: --client: %w", err)}
+		}
+		clients.Clients = append(clients.Clients, client)
+	}
+	var source capture.Source
+	switch {
+	case f.read != "":
+		source, err = capture.OpenFile(f.read)
+	case f.vxlan != "":
+		source, err = capture.ListenVXLAN(f.vxlan, clients)
+	case f.gre != "":
+		source, err = capture.ListenGRE(f.gre, clients)
+	case f.geneve != "":
+		source, err = capture.ListenGENEVE(f.geneve, clients)
+	case f.tzsp != "":
+		source, err = capture.ListenTZSP(f.tzsp, clients)
+	default:
+		source = traffic.New(traffic.Config{})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if f.filter != "" {
+		source = exporter.Filtered(source, func(link uint32) ([]bpf.RawInstruction, error) {
+			return pcapfilter.Compile(f.filter, link, 0)
+		})
+	} else if program != nil {
+		if source, err = capture.Filtered(source, program); err != nil {
+			return nil, fmt.Errorf("exporter: %s: %w", f.filterFile, err)
+		}
+	}
+	if factor, _ := capture.ParseSpeed(f.speed); factor > 0 {
+		source = capture.Paced(source, factor)
+	}
+	if f.shift {
+		source = capture.Shifted(source, time.Now())
+	}
+	return []capture.Source{source}, nil
+}
+
+// openInterface opens a live interface, with the filter in the kernel where it
+// can be there.
+func (f *exporterFlags) openInterface(program []bpf.RawInstruction) ([]capture.Source, error) {
+	c := capture.InterfaceConfig{
+		Promiscuous: f.promiscuous, BufferBytes: f.bufferMiB << 20, IgnoreOutgoing: f.iface == "lo",
+		Filter: program, Logger: slog.Default(),
+	}
+	// The kernel takes VLAN tags off before its filter sees the packet.
+	inProcess := pcapfilter.MentionsTags(f.filter)
+	if f.filter != "" && !inProcess {
+		// What the packets begin with is known when the interface is open.
+		probe, err := capture.OpenInterface(f.iface, c)
+		if err != nil {
+			return nil, err
+		}
+		link := probe.LinkType()
+		probe.Close()
+		if c.Filter, err = pcapfilter.Compile(f.filter, link, 0); err != nil {
+			return nil, fmt.Errorf("exporter: %w", err)
+		}
+	}
+	var sources []capture.Source
+	var err error
+	if f.fanout > 1 {
+		sources, err = capture.OpenFanout(f.iface, c, f.fanout)
+	} else {
+		sources = make([]capture.Source, 1)
+		sources[0], err = capture.OpenInterface(f.iface, c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if inProcess {
+		for i, s := range sources {
+			sources[i] = exporter.Filtered(s, func(link uint32) ([]bpf.RawInstruction, error) {
+				return pcapfilter.Compile(f.filter, link, 0)
+			})
+		}
+	}
+	return sources, nil
+}
+
+// progress shows on a terminal how far a file is read, until the function it
+// returns is called.
+func (f *exporterFlags) progress(stderr io.Writer, source capture.Source) (done func()) {
+	done = func() {}
+	terminal, ok := stderr.(*os.File)
+	if f.read == "" || !ok || !term.IsTerminal(int(terminal.Fd())) {
+		return done
+	}
+	position, ok := capture.As[capture.Positioner](source)
+	if !ok {
+		return done
+	}
+	_, total := position.Position()
+	if total == 0 {
+		total = -1 // nobody knows
+	}
+	bar := progressbar.NewOptions64(total,
+		progressbar.OptionSetWriter(terminal),
+		progressbar.OptionSetDescription("reading"),
+		progressbar.OptionShowBytes(true),
+		progressbar.OptionSetWidth(30),
+		progressbar.OptionClearOnFinish(),
+	)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				now, _ := position.Position()
+				_ = bar.Set64(now)
+			case <-stop:
+				_ = bar.Clear()
+				return
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-stopped
+	}
 }

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"flowtally/exporter"
+	"flowtally/exporter/meter"
+	"flowtally/flow"
+	"flowtally/lab/truth"
+)
+
+// What cannot be meant is refused before anything is opened, by name.
+func TestExporterFlags(t *testing.T) {
+	for _, tt := range []struct {
+		name, want string
+		args       []string
+	}{
+		{"filter_points_at_the_word", `"prot"`, []string{"--read", "x", "--filter", "tcp prot 80"}},
+		{"filter_twice", "-F", []string{"--read", "x", "--filter", "tcp", "-F", "y"}},
+		{"unknown_tunnels", "outer, inner or both", []string{"--read", "x", "--tunnels", "all"}},
+		{"unknown_sample_mode", "deterministic or random", []string{"--read", "x", "--sample-mode", "hash"}},
+		{"unknown_timeout", "tcp.rst", []string{"--read", "x", "--timeout", "sctp=3s"}},
+		{"timeout_without_unit", "such as 300s", []string{"--read", "x", "--timeout", "tcp=300"}},
+		{"timeout_of_nothing", "at least 1ms", []string{"--read", "x", "--timeout", "tcp=0s"}},
+		{"speed_without_x", "1x or 10x", []string{"--read", "x", "--speed", "10"}},
+		{"speed_of_an_interface", "--read", []string{"--interface", "x", "--speed", "10x"}},
+		{"fanout_of_a_file", "--interface", []string{"--read", "x", "--fanout", "2"}},
+		{"negative_workers", "--workers", []string{"--read", "x", "--workers", "-1"}},
+		{"two_tunnels", "--listen-gre", []string{"--listen-vxlan", ":0", "--listen-gre", "::1"}},
+		{"client_without_name", "ADDRESS[/ID]=NAME", []string{"--listen-vxlan", "127.0.0.1:0", "--client", "10.0.0.1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			if status := run(context.Background(), append([]string{"exporter"}, tt.args...), &stdout, &stderr); status != 2 {
+				t.Errorf("status %d", status)
+			}
+			if !strings.Contains(stderr.String(), tt.want) {
+				t.Errorf("it said %q, not %q", stderr.String(), tt.want)
+			}
+		})
+	}
+}
+
+// The timeouts are those of the flags, and later ones win.
+func TestExporterTimeouts(t *testing.T) {
+	f := exporterFlags{active: 1e9, idle: 2e9, linger: 3e9, timeouts: []string{"softflowd", "tcp.rst=7s", "maxlife=1h"}}
+	got, err := f.meter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := meter.Config{
+		ActiveTimeout: flow.Hour, IdleTimeout: flow.Hour, Linger: 3 * flow.Second,
+		Timeouts: meter.Timeouts{
+			TCP: flow.Hour, TCPFin: 300 * flow.Second, TCPRst: 7 * flow.Second, UDP: 300 * flow.Second, ICMP: 300 * flow.Second,
+		},
+	}
+	if got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// What the flags say of the packets is in the summary: filtered, sampled out,
+// metered, and their sum is the capture.
+func TestExporterSummary(t *testing.T) {
+	var name string
+	var frames uint64
+	for _, row := range truth.Table(t, "TRUTH.tsv") {
+		if row.Agreed() && row.Uint(t, "packets") > 1000 && row.Uint(t, "packets") < 20_000 && row.Uint(t, "v6_packets") == 0 {
+			name, frames = truth.Data(t, row["path"]), row.Uint(t, "frames")
+			break
+		}
+	}
+	if name == "" {
+		t.Skip("no capture of that size")
+	}
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	program := filepath.Join(t.TempDir(), "all.bpf")
+	if err := os.WriteFile(program, []byte("1\n6 0 0 262144\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		nil,
+		{"--filter", "tcp", "--workers", "2"},
+		{"-F", program, "--tunnels", "inner"},
+		{"--sample", "7", "--sample-mode", "random", "--duplicates", "drop"},
+		{"--speed", "1000000x", "--shift-to-now", "--timeout", "softflowd"},
+	} {
+		var stdout, stderr bytes.Buffer
+		all := append([]string{"exporter", "--read", name, "--to", conn.LocalAddr().String(), "--pace", "0", "--json"}, args...)
+		if status := run(context.Background(), all, &stdout, &stderr); status != 0 {
+			t.Fatalf("%q: status %d, it said %s", args, status, stderr.String())
+		}
+		var s exporter.Summary
+		if err := json.Unmarshal(stdout.Bytes(), &s); err != nil {
+			t.Fatalf("%q: %v in %s", args, err, stdout.String())
+		}
+		if s.Packets == 0 || s.Seen+s.Filtered != frames || s.Seen+s.Inner != s.Packets+s.Ignored+s.DuplicatesDropped+s.SampledOut {
+			t.Errorf("%q: of %d frames: %+v", args, frames, s)
+		}
+	}
+}
