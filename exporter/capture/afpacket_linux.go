@@ -40,7 +40,8 @@ const (
 // the one large frame that they then are, and Packet.Segments says how many
 // they were (PACKET_VNET_HDR). That needs Linux 6.2, because older kernels drop
 // large UDP frames for those who ask, and an interface whose header, if any,
-// the socket shows; elsewhere Mode.Segments is false.
+// the socket shows; elsewhere Mode.Segments is false. The kernel has no words for
+// SCTP put together, and counts it as dropped.
 //
 // When the interface goes down, one read returns an error that is both
 // ErrTimeout and syscall.ENETDOWN, and reading goes on; what comes when it is up

@@ -193,15 +193,19 @@ const (
 // segments fills in Segments and Headers of a frame without its VLAN tag, whose
 // Length is set.
 func (v *virtioHeader) segments(p *Packet, frame []byte) {
-	if v.gsoSize == 0 || v.flags&virtioNeedsCsum == 0 {
-		return // put together by a card that does not say how
+	start := int(v.csumStart)
+	if v.flags&virtioNeedsCsum == 0 {
+		start = transportHeader(frame, p.Link) // a card put it together (LRO)
 	}
-	headers := uint32(v.csumStart)
+	if v.gsoSize == 0 || start == 0 {
+		return
+	}
+	headers := uint32(start)
 	switch v.gsoType & 0x0f {
 	case virtioTCPv4, virtioTCPv6:
 		size := uint32(20)
-		if int(v.csumStart)+12 < len(frame) {
-			size = uint32(frame[v.csumStart+12]>>4) * 4
+		if start+12 < len(frame) {
+			size = uint32(frame[start+12]>>4) * 4
 		}
 		headers += size
 	case virtioUDPL4:
@@ -216,4 +220,24 @@ func (v *virtioHeader) segments(p *Packet, frame []byte) {
 	}
 	p.Headers = headers
 	p.Segments = (p.Length - headers + uint32(v.gsoSize) - 1) / uint32(v.gsoSize)
+}
+
+// transportHeader is where the header behind that of IP begins in a frame that a
+// card put together, which cards do with plain TCP only; 0 when it is not found.
+func transportHeader(frame []byte, link uint32) int {
+	at := 0
+	if link == linkEthernet {
+		at = 14
+		for len(frame) >= at+2 && (frame[at-2] == 0x81 && frame[at-1] == 0 || frame[at-2] == 0x88 && frame[at-1] == 0xa8) {
+			at += 4
+		}
+	}
+	switch {
+	case len(frame) <= at:
+	case frame[at]>>4 == 4:
+		return at + int(frame[at]&0x0f)*4
+	case frame[at]>>4 == 6:
+		return at + 40
+	}
+	return 0
 }

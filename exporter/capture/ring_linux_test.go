@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -301,6 +302,84 @@ func TestSuperPackets(t *testing.T) {
 				t.Errorf("%s: %d frames, %d packets, %d octets; cut off %d, %d; cut up by the kernel %d frames, %d packets, %d octets",
 					tt.name, frames, packets, octets, shortPackets, shortOctets, cutFrames, cutPackets, cutOctets)
 			}
+		}
+	})
+}
+
+// A card that put packets together says how large they were, and not where their
+// headers end.
+func TestSegmentsOfCard(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		six     bool
+		tag     uint32
+		headers uint32
+	}{{"ipv4", false, 0, 66}, {"ipv6", true, 0, 86}, {"vlan", false, 0x8100_0007, 70}} {
+		frame := superPacket(tt.six, false, tt.tag, 5000, 1000)[virtioSize:]
+		v := virtioHeader{gsoType: virtioTCPv4, gsoSize: 1000}
+		p := Packet{Length: uint32(len(frame)), Link: linkEthernet}
+		if v.segments(&p, frame); p.Segments != 5 || p.Headers != tt.headers {
+			t.Errorf("%s: %d segments, headers of %d octets, want 5 and %d", tt.name, p.Segments, p.Headers, tt.headers)
+		}
+		// Whatever little is captured of it, nothing breaks.
+		for n := range 100 {
+			p := Packet{Length: uint32(len(frame)), Link: linkEthernet}
+			v.segments(&p, frame[:n])
+		}
+	}
+}
+
+// A group is one when the interface has been down, too.
+func TestFanoutDown(t *testing.T) {
+	bothWays(t, func(t *testing.T, c InterfaceConfig) {
+		sources, err := OpenFanout("b", c, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, "ip link set dev b down")
+		for _, s := range sources {
+			defer s.Close()
+			_, _, err := s.ZeroCopyReadPacketData()
+			for range 50 {
+				if errors.Is(err, syscall.ENETDOWN) {
+					break
+				}
+				_, _, err = s.ZeroCopyReadPacketData()
+			}
+			if !errors.Is(err, syscall.ENETDOWN) {
+				t.Fatalf("interface down: %v", err)
+			}
+		}
+		run(t, "ip link set dev b up")
+		joined(t, "a", "b")
+		send := sender(t, "a")
+		const pairs = 40
+		for i := range byte(pairs) {
+			src, dst := netip.AddrFrom4([4]byte{10, 0, 0, i}), netip.AddrFrom4([4]byte{10, 0, 1, 1})
+			send(ipFrame([]byte("\x08\x00"), src, dst, 1, 0, 0))
+			send(ipFrame([]byte("\x08\x00"), dst, src, 2, 0, 0))
+		}
+		var seen [2]map[string]int
+		total := 0
+		for m, s := range sources {
+			seen[m] = map[string]int{}
+			for quiet := 0; quiet < 20; {
+				b, _, err := s.ZeroCopyReadPacketData()
+				if errors.Is(err, ErrTimeout) {
+					quiet++
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ours(b) {
+					seen[m][addresses(b[14:])]++
+					total++
+				}
+			}
+		}
+		if total != 2*pairs || len(seen[0])+len(seen[1]) != pairs || len(seen[0]) == 0 || len(seen[1]) == 0 {
+			t.Errorf("%d packets of %d, %d and %d pairs of %d", total, 2*pairs, len(seen[0]), len(seen[1]), pairs)
 		}
 	})
 }
