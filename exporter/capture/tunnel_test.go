@@ -33,6 +33,7 @@ var unwrapRows = []struct {
 }{
 	{"vxlan", unwrapVXLAN, "08000000 00002a00", inner{kind: "vxlan", word: "vni", id: 42, hasID: true, link: 1, at: 8}, nil},
 	{"vxlan_largest_vni_reserved_octet_set", unwrapVXLAN, "08000000 ffffffff", inner{kind: "vxlan", word: "vni", id: 1<<24 - 1, hasID: true, link: 1, at: 8}, nil},
+	{"vxlan_reserved_bits", unwrapVXLAN, "ff01d1f2 00000b00", inner{kind: "vxlan", word: "vni", id: 11, hasID: true, link: 1, at: 8}, nil},
 	{"vxlan_vni_not_valid", unwrapVXLAN, "00000000 00002a00", inner{}, errTunnel},
 	{"vxlan_cut", unwrapVXLAN, "08000000 00002a", inner{}, errTunnel},
 	{"geneve_frame_behind_options", unwrapGeneve, "02006558 00002a00 01028001 00000000", inner{kind: "geneve", word: "vni", id: 42, hasID: true, link: 1, at: 16}, nil},
@@ -49,6 +50,7 @@ var unwrapRows = []struct {
 	{"gre_key_0_is_a_key", unwrapGRE, "200086dd 00000000 60", inner{kind: "gre", word: "key", hasID: true, link: 101, at: 8}, nil},
 	{"gre_checksum_key_sequence", unwrapGRE, "b0006558 00000000 0000002a 00000001 02", inner{kind: "gre", word: "key", id: 42, hasID: true, link: 1, at: 16}, nil},
 	{"gre_mpls_gets_a_frame", unwrapGRE, "00008847 00000100", inner{kind: "gre", word: "key", link: 1, at: 4, etherType: 0x8847}, nil},
+	{"gre_of_aruba", unwrapGRE, "00008200 8801", inner{kind: "gre", word: "key", link: 105, at: 4}, nil},
 	{"gre_keepalive", unwrapGRE, "00000000", inner{}, errForeign},
 	{"gre_isis", unwrapGRE, "000000fe 83", inner{}, errForeign},
 	{"gre_source_routes", unwrapGRE, "40000800 00000000 00", inner{}, errForeign},
@@ -253,7 +255,7 @@ func TestTunnelClients(t *testing.T) {
 // the tunnel.
 func TestTunnelBudget(t *testing.T) {
 	e, send := listen(t, ListenVXLAN, TunnelConfig{MaxClients: 3})
-	send("127.0.0.1", []byte("no VXLAN at all"))
+	send("127.0.0.1", []byte("Queries have none of its flags"))
 	for vni := range uint32(10) {
 		send("127.0.0.1", vxlanOf(vni, "frame"))
 		if _, index := next(t, e); (vni >= 3) != (index == othersIndex) {
@@ -373,6 +375,16 @@ func TestTunnelErrors(t *testing.T) {
 			s.Close()
 			t.Errorf("%s: no error", addr)
 		}
+	}
+}
+
+func BenchmarkTunnelPacket(b *testing.B) {
+	e, _ := listen(b, ListenVXLAN, TunnelConfig{})
+	d := received{octets: append(make([]byte, tunnelRoom), vxlanOf(42, "frame")...), from: netip.MustParseAddr("192.0.2.7")}
+	var p Packet
+	b.ReportAllocs()
+	for b.Loop() {
+		e.packet(&p, &d)
 	}
 }
 

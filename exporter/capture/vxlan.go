@@ -25,12 +25,11 @@ func ListenTZSP(addr string, c TunnelConfig) (Source, error) {
 	return newEnded("tzsp on "+addr, c, unwrapTZSP, listenUDP(addr))
 }
 
-// unwrapVXLAN reads a VXLAN header (RFC 7348 §5). Its VNI must be valid, and no
-// flag be set that nobody defined but that of group policies: the kernel refuses
-// others, too.
+// unwrapVXLAN reads a VXLAN header (RFC 7348 §5). Its VNI must be valid; reserved
+// bits are to be ignored.
 func unwrapVXLAN(b []byte) (in inner, err error) {
-	const valid, policy = 0x08, 0x80
-	if len(b) < 8 || b[0]&^policy != valid {
+	const valid = 0x08
+	if len(b) < 8 || b[0]&valid == 0 {
 		return in, errTunnel
 	}
 	return inner{
@@ -65,10 +64,13 @@ func (in *inner) carry(typ uint16) error {
 		in.link = linkTypeRaw
 	case 0x880b:
 		in.link = linkTypePPP
-	case 0x8100, 0x88a8, 0x9100, 0x9200, 0x8847, 0x8848, 0x8864, 0x894f, 0x88e7: // tags, labels, PPPoE, NSH, 802.1ah
+	case 0x8100, 0x88a8, 0x9100, 0x9200, 0x8847, 0x8848, 0x8864, 0x894f, 0x88e7, 0x8909: // tags, labels, PPPoE, NSH, 802.1ah, Cisco's metadata
 		in.link, in.etherType = linkTypeEthernet, typ
 	default:
-		return errForeign
+		if typ&^0x1f != 0x8200 { // Aruba's controllers: frames of the air
+			return errForeign
+		}
+		in.link = linkTypeDot11
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ const (
 	typeMACsec
 	typeFabricPath
 	typeArista
+	typeMetadata
 	typeIPoIB
 	typePKTAP
 	typePPI

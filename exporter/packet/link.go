@@ -86,6 +86,8 @@ func etherType(t uint16) (gopacket.LayerType, error) {
 		return typeFabricPath, nil
 	case 0xd28b:
 		return typeArista, nil
+	case 0x8909:
+		return typeMetadata, nil
 	}
 	if t < 0x0600 {
 		return layers.LayerTypeLLC, nil
@@ -136,6 +138,7 @@ var envelopes = map[gopacket.LayerType]stripper{
 	typeMACsec:               macSec,
 	typeFabricPath:           skip(2, layers.LayerTypeEthernet), // Cisco's tag
 	typeArista:               arista,
+	typeMetadata:             metadata,
 	typeIPoIB:                ipoib,
 	typePPI:                  ppi,
 	typeEnc:                  enc,
@@ -692,6 +695,9 @@ func nflog(data []byte) ([]byte, gopacket.LayerType, error) {
 func vnTag(data []byte) ([]byte, gopacket.LayerType, error) {
 	return tagThenType(data, 4)
 }
+
+// metadata is Cisco's, which carries a security group.
+func metadata(data []byte) ([]byte, gopacket.LayerType, error) { return tagThenType(data, 6) }
 
 // tagThenType is a tag of n octets and an Ethernet type.
 func tagThenType(data []byte, n int) ([]byte, gopacket.LayerType, error) {

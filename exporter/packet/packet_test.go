@@ -175,6 +175,7 @@ func TestDecode(t *testing.T) {
 		{"nsh", ether, macs + "894f 0fc2 01 01 00000000" + ip4 + tcp, at(22), nil},
 		{"nsh_length_1", ether, macs + "894f 0fc1 01 01 00000000" + ip4 + tcp, nil, ErrMalformed},
 		{"fabric_path", ether, macs + "8903 0001" + macs + "0800\n" + ip4 + tcp, at(30), nil},
+		{"security_group", ether, macs + "8909 0101 0001 0007 0800\n" + ip4 + tcp, at(22), nil},
 		{"arista_time", ether, macs + "d28b 0001 0110 0000000000000000 0800\n" + ip4 + tcp, at(28), nil},
 		{"sll_of_gretap", 113, "0000 0001 0006 020000000001 0000 6558\n" + macs + "0800" + ip4 + tcp, at(30), nil},
 		{"infiniband", 242, strings.Repeat("00", 40) + "0800 0000\n" + ip4 + tcp, at(44), nil},

@@ -138,6 +138,9 @@ func linkOf(typ uint16) uint32 {
 	case 0x88e7:
 		return linkPBB
 	}
+	if typ&^0x1f == 0x8200 { // Aruba's controllers: frames of the air
+		return 105
+	}
 	return linkNone
 }
 
@@ -211,6 +214,11 @@ func gre(data []byte) (c carried, ok bool) {
 			data = data[4:]
 		}
 		typ = 0x0800
+	case 0x8909: // Cisco's metadata, a security group's tag
+		if len(data) < 8 {
+			return c, false
+		}
+		typ, data = binary.BigEndian.Uint16(data[6:]), data[8:]
 	}
 	c.link, c.rest = linkOf(typ), data
 	return c, c.link != linkNone
@@ -254,13 +262,13 @@ func erspan(data []byte) (c carried, ok bool) {
 // vxlan is a VXLAN header (RFC 7348 §5), or that of its extension, which says
 // what follows (draft-ietf-nvo3-vxlan-gpe).
 func vxlan(data []byte, generic bool) (c carried, ok bool) {
-	const valid, policy = 0x08, 0x80
-	if len(data) < 8 || data[0]&valid == 0 || !generic && data[0]&^policy != valid {
+	const valid, next = 0x08, 0x04 // the VNI is, and a protocol is named; other bits are to be ignored
+	if len(data) < 8 || data[0]&valid == 0 {
 		return c, false
 	}
 	c.id = binary.BigEndian.Uint32(data[4:]) >> 8
 	c.link, c.rest = 1, data[8:]
-	if generic && data[0]&0x04 != 0 {
+	if generic && data[0]&next != 0 {
 		switch data[3] {
 		case 1:
 			c.link = 228
