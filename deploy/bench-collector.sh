@@ -9,7 +9,7 @@
 #   ROLLUPS=0  without the roll-ups          BATCH, WRITERS, QUEUE  the collector's flags
 #   PG_SETTINGS="a=b c=d"  more settings of the server
 #   PEER=0     without nfacctd               FLOWTALLY=FILE  a binary, else one is built
-#   PPROF=DIR  (with a binary that serves it) nothing here, see docs
+#   COLLECTOR_FLAGS="…"    more flags of the collector
 #
 # The server is private, in a directory that is removed, with fsync,
 # synchronous_commit and full_page_writes on and wal_level replica. Exit status
@@ -141,8 +141,8 @@ start_flowtally() {
 	if [[ $help == *--spool* ]]; then
 		flags+=(--spool "$work/spool")
 	fi
-	if [ "$ROLLUPS" = 0 ] && [[ $help == *--rollups* ]]; then
-		flags+=(--rollups=false)
+	if [ "$ROLLUPS" = 0 ] && [[ $help == *--keeper* ]]; then
+		flags+=(--keeper=false)
 	fi
 	# shellcheck disable=SC2086
 	"$work/flowtally" collector --listen "127.0.0.1:$port" --database "$dsn" --metrics "127.0.0.1:$metrics" "${flags[@]}" ${COLLECTOR_FLAGS:-} 2>"$work/collector.log" &

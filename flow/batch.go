@@ -7,6 +7,9 @@ type Batch struct {
 	// Sequences are where the sessions stood that the records came from, after
 	// them: what follows a crash is compared with it, and the gap is known.
 	Sequences []Sequence
+	// Pressed says that more batches wait than a passing delay explains: wherever
+	// this one is durable soonest is best.
+	Pressed bool
 }
 
 // Sequence is where one export session stands: the exporter, the port it sends

@@ -383,6 +383,46 @@ func TestSpoolSlowDatabase(t *testing.T) {
 	once(t, conn, 100)
 }
 
+// While more waits than the database keeps up with, one batch at a time goes
+// there directly and the others do not wait for it.
+func TestSpoolUnderPressure(t *testing.T) {
+	_, dsn, conn := open(t)
+	ctx := context.Background()
+	s := spooling(t, dsn, t.TempDir(), store.WriterConfig{Patience: time.Minute})
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(ctx, "lock table batches"); err != nil {
+		t.Fatal(err)
+	}
+	var direct sync.WaitGroup
+	direct.Go(func() {
+		if err := s.Write(ctx, flow.Batch{Records: numbered(0, 10), Pressed: true}); err != nil {
+			t.Error(err)
+		}
+	})
+	other := connect(t, dsn)
+	eventually(t, "it is on its way", func() bool {
+		return get[bool](t, other, "select exists (select from pg_locks where not granted and database = (select oid from pg_database where datname = current_database()))")
+	})
+	for i := range 5 {
+		if err := s.Write(ctx, flow.Batch{Records: numbered(10+10*i, 10), Pressed: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(files(t, s.dir)); n != 5 {
+		t.Errorf("%d batches in the spool, want 5", n)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	direct.Wait()
+	eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
+	s.stop()
+	once(t, conn, 60)
+}
+
 // A spool that is full loses its oldest batches, and the ledger says how many
 // records of whom that were.
 func TestSpoolFull(t *testing.T) {

@@ -111,6 +111,9 @@ type Writer struct {
 	// away is set while batches go to the spool without the database being asked;
 	// running, while there is somebody to find out when it is back.
 	away, running atomic.Bool
+	// direct is how many batches are on their way into the database without the
+	// spool.
+	direct atomic.Int32
 
 	ids struct {
 		sync.Mutex
@@ -155,7 +158,8 @@ func (w *Writer) Close() {
 }
 
 // Write stores the batch; it is durable when Write returns nil: in the database
-// or, when that is away, slow or out of room, in the spool. However often a batch
+// or, when that is away, slow, out of room or busy with another batch while more
+// are waiting than it keeps up with (Pressed), in the spool. However often a batch
 // has to be sent, its rows are stored once. received is not changed, and not used
 // afterwards.
 //
@@ -175,11 +179,13 @@ func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
 	defer w.batches.Put(b)
 	b.encode(w.leased(), received.Records, flow.TimeOf(time.Now()))
 	b.sequences = append(b.sequences, received.Sequences...)
-	if w.spool != nil && w.away.Load() && w.running.Load() {
+	if w.spool != nil && w.running.Load() && (w.away.Load() || received.Pressed && w.direct.Load() > 0) {
 		if w.put(b) == nil {
 			return nil
 		}
 	}
+	w.direct.Add(1)
+	defer w.direct.Add(-1)
 	start := time.Now()
 	// The first attempts share what patience there is; those of a batch that the
 	// spool did not take have as much each.
