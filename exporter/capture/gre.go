@@ -3,11 +3,12 @@ package capture
 import "encoding/binary"
 
 // ListenGRE ends GRE tunnels (RFC 2784, RFC 2890), and ERSPAN's of types I to III
-// in them, at an address of this host; an empty one means all, of IPv4 and IPv6.
+// in them, at an address of this host; an empty one or :: means all, of IPv4 and
+// IPv6, and 0.0.0.0 those of IPv4. It needs CAP_NET_RAW.
+//
 // No tunnel device is needed, and any number of clients may send without being
 // set up: each, which is an address and a key or an ERSPAN session, is an ingress
 // interface (Describer) of a number that stays the same when it is opened again.
-// It needs CAP_NET_RAW.
 //
 // Frames (gretap, NVGRE, ERSPAN) come as Ethernet, packets of plain GRE as raw
 // IP. Where a device of the kernel ends the same tunnels, both get the packets.

@@ -158,11 +158,13 @@ type ended struct {
 	others     bool // have come
 	stats      TunnelStats
 
-	// The reader's own: what was received and not yet given, the link type of
-	// the last.
-	next, n int
-	link    uint32
-	one     [1]Packet
+	// The reader's own: what was received and not yet given, the link type and
+	// the client of the last.
+	next, n   int
+	link      uint32
+	last      clientKey
+	lastIndex uint32
+	one       [1]Packet
 }
 
 type clientKey struct {
@@ -240,12 +242,16 @@ func (e *ended) ReadBatch(dst []Packet) (n int, err error) {
 		return 0, nil
 	}
 	for {
-		for e.next < e.n && n < len(dst) {
-			d := e.datagram(e.next)
-			e.next++
-			if e.packet(&dst[n], &d) {
-				n++
+		if e.next < e.n {
+			e.mu.Lock()
+			for e.next < e.n && n < len(dst) {
+				d := e.datagram(e.next)
+				e.next++
+				if e.packet(&dst[n], &d) {
+					n++
+				}
 			}
+			e.mu.Unlock()
 		}
 		if n > 0 {
 			e.link = dst[n-1].Link
@@ -269,11 +275,9 @@ func (e *ended) ReadBatch(dst []Packet) (n int, err error) {
 }
 
 // packet makes p of what a datagram carries and reports whether it is to be
-// given.
+// given; e.mu is held.
 func (e *ended) packet(p *Packet, d *received) bool {
 	in, err := e.unwrap(d.octets[tunnelRoom:])
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.stats.Packets++
 	if d.cut {
 		e.stats.Cut++
@@ -306,7 +310,11 @@ func (e *ended) packet(p *Packet, d *received) bool {
 // client returns the ifIndex of who sent a packet; e.mu is held.
 func (e *ended) client(from netip.Addr, in *inner) (index uint32, ok bool) {
 	key := clientKey{from, in.id, in.hasID, in.kind}
+	if key == e.last {
+		return e.lastIndex, true
+	}
 	if index, ok := e.known[key]; ok {
+		e.last, e.lastIndex = key, index
 		return index, true
 	}
 	given, ok := e.named(&key)

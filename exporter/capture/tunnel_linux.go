@@ -75,7 +75,7 @@ func listenGRE(addr string) func(*TunnelConfig) (receiver, error) {
 	return func(c *TunnelConfig) (receiver, error) {
 		s := newSockets()
 		s.raw = true
-		if addr == "" {
+		if addr == "" || addr == "::" {
 			err := s.open(netip.IPv4Unspecified(), unix.SOCK_RAW, unix.IPPROTO_GRE, 0, c)
 			if err == nil {
 				if err = s.open(netip.IPv6Unspecified(), unix.SOCK_RAW, unix.IPPROTO_GRE, 0, c); errors.Is(err, unix.EAFNOSUPPORT) {
