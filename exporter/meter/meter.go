@@ -311,20 +311,26 @@ func (p *Process) Flush(dst []flow.Record) []flow.Record {
 }
 
 // FlushN is Flush for at most n records. Nothing is left when Stats().Live is 0.
+// Flows that are due come first, in the order of their due times; the others in
+// none.
 func (p *Process) FlushN(dst []flow.Record, n int) []flow.Record {
-	for ; n > 0; n-- {
-		i := p.earliest(MaxTime + flow.MaxDuration)
-		if i == none {
+	before := len(dst)
+	dst = p.ExpireN(dst, p.clock, n)
+	n -= len(dst) - before
+	var some [lookahead]uint32
+	for n > 0 {
+		took := p.wheel.take(&p.cache, some[:min(n, lookahead)])
+		if took == 0 {
 			break
 		}
-		e := &p.cache.entries[i]
-		reason := flow.EndForced
-		if p.due(e) <= p.clock {
-			reason = p.reason(e)
+		p.fetch(some[:took])
+		for _, i := range some[:took] {
+			dst = p.appendRecord(dst, i, flow.EndForced)
+			p.cache.remove(i)
 		}
-		dst = p.appendRecord(dst, i, reason)
-		p.drop(i)
+		n -= took
 	}
+	p.wheel.soon = p.next()
 	return dst
 }
 
@@ -349,7 +355,7 @@ func (p *Process) turn(slot flow.Time) {
 }
 
 // fileAll files the flows of a chain that is filed nowhere. Most of them end
-// soon: what that reads is fetched, as cache.fetch does.
+// soon.
 func (p *Process) fileAll(chain uint32) {
 	var some [lookahead]uint32
 	c := &p.cache
@@ -359,15 +365,21 @@ func (p *Process) fileAll(chain uint32) {
 			some[n] = i
 			i = c.links[i].next
 		}
-		for _, i := range some[:n] {
-			p.fetched += c.entries[i].packets + c.entries[i].bytes
-		}
-		for _, i := range some[:n] {
-			p.fetched += c.table[c.entries[i].hash&c.mask]
-		}
+		p.fetch(some[:n])
 		for _, i := range some[:n] {
 			p.wheel.file(c, i, p.due(&c.entries[i]))
 		}
+	}
+}
+
+// fetch reads what the end of the given flows will ask for, as cache.fetch does.
+func (p *Process) fetch(some []uint32) {
+	c := &p.cache
+	for _, i := range some {
+		p.fetched += c.entries[i].packets + c.entries[i].bytes
+	}
+	for _, i := range some {
+		p.fetched += c.table[c.entries[i].hash&c.mask]
 	}
 }
 

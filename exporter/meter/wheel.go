@@ -166,6 +166,34 @@ func (w *wheel) open(limit flow.Time) uint32 {
 	return chain
 }
 
+// take fills some with flows, in no order, which are filed nowhere any more, and
+// returns how many there were.
+func (w *wheel) take(c *cache, some []uint32) (n int) {
+	for ; n < len(some) && len(w.heap) > 0; n++ {
+		last := len(w.heap) - 1
+		some[n] = w.heap[last].flow
+		w.heap = w.heap[:last]
+	}
+	for n < len(some) {
+		gap := w.gap()
+		if gap == slots {
+			break
+		}
+		s := (w.pos + gap) % slots
+		i := w.heads[s]
+		for ; i != none && n < len(some); n++ {
+			some[n] = i
+			i = c.links[i].next
+		}
+		if w.heads[s] = i; i == none {
+			w.occupied[s/64] &^= 1 << (s % 64)
+		} else {
+			c.links[i].prev = none
+		}
+	}
+	return n
+}
+
 // turn moves pos ahead to slot and returns the chains of all slots, none where a
 // slot was empty; they are filed nowhere any more.
 func (w *wheel) turn(slot flow.Time) [slots]uint32 {
