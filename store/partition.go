@@ -124,8 +124,26 @@ func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 				refused = append(refused, h)
 				continue
 			}
-			if err := createPartition(ctx, tx, h); err != nil {
+			switch busy, err := aside(ctx, tx, partitionName(h)); {
+			case err != nil:
 				return err
+			case busy:
+				// It is on its way out, or somebody deleted its row only.
+				ok, err := adopt(ctx, tx, h)
+				if err != nil {
+					return err
+				}
+				if !ok && h >= first && h <= last {
+					return fmt.Errorf("%s is being removed", partitionName(h))
+				}
+				if !ok {
+					refused = append(refused, h)
+					continue
+				}
+			default:
+				if err := createPartition(ctx, tx, h); err != nil {
+					return err
+				}
 			}
 			found[h] = true
 		}
@@ -141,6 +159,19 @@ func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 		p.full = time.Now().Add(fullFor)
 	}
 	return refused, nil
+}
+
+// adopt enters a partition that exists into our books again, unless it is on its
+// way out.
+func adopt(ctx context.Context, tx pgx.Tx, hour flow.Time) (ok bool, err error) {
+	s, err := stateOf(ctx, tx, "c.relname = $1", partitionName(hour))
+	if err != nil || s == nil || !s.attached || s.leaving {
+		return false, err
+	}
+	tag, err := tx.Exec(ctx, fmt.Sprintf(`insert into parts.partition (hour, min_start, name)
+		select $1::timestamptz, least($1::timestamptz, (select min(flow_start) from parts.%s)), $2::text
+		where not exists (select from parts.removal where id = $3)`, partitionName(hour)), hour.Time(), partitionName(hour), s.id)
+	return tag.RowsAffected() == 1, err
 }
 
 // createPartition makes the table beside the others and then attaches it, which

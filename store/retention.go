@@ -2,11 +2,366 @@ package store
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// Tidy seals and removes what is due.
-func (k *Keeper) Tidy(ctx context.Context) error { return nil }
+const (
+	// tidyLock is the advisory lock of the Keeper that tidies.
+	tidyLock = 0x666c6f77_0003
+	// diskFull and sizeTarget: a disk counts as full at 80 %, and what is beyond a
+	// limit goes until 95 % of the limit are left, so that not every minute
+	// something has to go.
+	diskFull, sizeTarget = 0.80, 0.95
+	// unhurried is how long a lock is waited for that others may want, too. Who
+	// comes behind us waits with us.
+	unhurried = "3s"
+)
 
-func aside(ctx context.Context, tx pgx.Tx, parent, name string) error { return nil }
+// Tidy ends removals that were begun, seals the partitions that are past, and
+// removes what is too old or too much. It waits for readers, who do not wait for
+// it, nor does who stores flows.
+func (k *Keeper) Tidy(ctx context.Context) error {
+	conn, err := k.db.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("store: tidy: %w", err)
+	}
+	defer conn.Release()
+	c := conn.Conn()
+	var ours bool
+	if err := c.QueryRow(ctx, "select pg_try_advisory_lock($1)", int64(tidyLock)).Scan(&ours); err != nil || !ours {
+		return err
+	}
+	defer func() {
+		// What holds a lock must not go back to the pool.
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if _, err := c.Exec(end, "reset lock_timeout; select pg_advisory_unlock("+fmt.Sprint(int64(tidyLock))+")", pgx.QueryExecModeSimpleProtocol); err != nil {
+			_ = c.Close(end)
+		}
+	}()
+	for _, do := range []struct {
+		what string
+		f    func(context.Context, *pgx.Conn) error
+	}{
+		{"end removals", k.endRemovals}, {"seal", k.seal}, {"remove what is old", k.expireByAge},
+		{"remove what is too much", k.expireBySize}, {"forget", k.forget}, {"measure", k.measure},
+	} {
+		if err := do.f(ctx, c); err != nil {
+			return fmt.Errorf("store: %s: %w", do.what, err)
+		}
+	}
+	return nil
+}
+
+// tableState is what became of a table in schema parts.
+type tableState struct {
+	id                uint32
+	name              string
+	attached, leaving bool // leaving: detached for all who come from now on
+}
+
+const tableStateSQL = `select c.oid, c.relname::text, i.inhrelid is not null, coalesce(i.inhdetachpending, false)
+	from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_inherits i on i.inhrelid = c.oid
+	where n.nspname = 'parts' and c.relkind in ('r', 'p', 'f') and `
+
+// stateOf returns nil when there is no such table.
+func stateOf(ctx context.Context, q queryer, where string, arg any) (*tableState, error) {
+	rows, err := q.Query(ctx, tableStateSQL+where, arg)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*tableState, error) {
+		var s tableState
+		err := row.Scan(&s.id, &s.name, &s.attached, &s.leaving)
+		return &s, err
+	})
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// aside moves a table out of the way that has the name of a partition to be made
+// and is none: it was detached, by a removal that was not finished or by a person
+// who wants to keep it. busy: it is one, or was until a moment ago.
+func aside(ctx context.Context, tx pgx.Tx, name string) (busy bool, err error) {
+	s, err := stateOf(ctx, tx, "c.relname = $1", name)
+	if err != nil || s == nil {
+		return false, err
+	}
+	if s.attached {
+		return true, nil
+	}
+	_, err = tx.Exec(ctx, fmt.Sprintf("alter table parts.%s rename to %s_left_%d", name, name, s.id))
+	return false, err
+}
+
+// expendable is a partition that may go.
+type expendable struct {
+	grain    int16 // -1: of flows
+	from, to time.Time
+	name     string
+	size     int64
+}
+
+// remove takes a partition away: first out of our books, from when on no batch
+// stays in it, then from its table, then altogether.
+func (k *Keeper) remove(ctx context.Context, conn *pgx.Conn, e expendable) error {
+	parent, source := "flows", "flows"
+	if e.grain >= 0 {
+		parent = k.laws[e.grain].table
+		source = parent
+	}
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		// Sums of it that are under way end first.
+		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1), pg_advisory_xact_lock($2)", int64(keeperLock), int64(partitionLock)); err != nil {
+			return err
+		}
+		s, err := stateOf(ctx, tx, "c.relname = $1", e.name)
+		if err != nil {
+			return err
+		}
+		if s != nil {
+			if _, err := tx.Exec(ctx, "insert into parts.removal (id, parent, name) values ($1, $2, $3) on conflict do nothing", s.id, parent, e.name); err != nil {
+				return err
+			}
+		}
+		if e.grain < 0 {
+			if _, err := tx.Exec(ctx, "delete from parts.hour where hour = $1", e.from); err != nil {
+				return err
+			}
+			_, err = tx.Exec(ctx, "delete from parts.partition where hour = $1", e.from)
+		} else {
+			if _, err := tx.Exec(ctx, "delete from parts.settled where grain = $1 and bucket >= $2 and bucket < $3", e.grain, e.from, e.to); err != nil {
+				return err
+			}
+			_, err = tx.Exec(ctx, "delete from parts.traffic where name = $1", e.name)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `insert into parts.reach (source, cut_before) values ($1, $2)
+			on conflict (source) do update set cut_before = greatest(parts.reach.cut_before, excluded.cut_before)`, source, e.to)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	k.metrics.removed.Inc()
+	k.log.Info("removing a partition", "name", e.name, "bytes", e.size)
+	if err := k.fails("decided"); err != nil {
+		return err
+	}
+	return k.endRemovals(ctx, conn)
+}
+
+// endRemovals goes on with removals, wherever they stand.
+func (k *Keeper) endRemovals(ctx context.Context, conn *pgx.Conn) error {
+	rows, err := conn.Query(ctx, "select id, parent from parts.removal order by since, id")
+	if err != nil {
+		return err
+	}
+	type removal struct {
+		ID     uint32
+		Parent string
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[removal])
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	exec := func(sql string) error {
+		_, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+		return err
+	}
+	if err := exec("set lock_timeout = '" + unhurried + "'"); err != nil {
+		return err
+	}
+	defer func() { _ = exec("reset lock_timeout") }()
+	citus, err := hasCitus(ctx, conn)
+	if err != nil {
+		return err
+	}
+	concurrently := " concurrently"
+	if citus {
+		concurrently = ""
+	}
+	for _, r := range list {
+		s, err := stateOf(ctx, conn, "c.oid = $1", r.ID)
+		if err != nil {
+			return err
+		}
+		if s != nil {
+			table := "parts." + pgx.Identifier{s.name}.Sanitize()
+			switch {
+			case s.leaving:
+				err = exec("alter table parts." + r.Parent + " detach partition " + table + " finalize")
+			case s.attached:
+				err = exec("alter table parts." + r.Parent + " detach partition " + table + concurrently)
+			}
+			if err == nil {
+				err = k.fails("detached")
+			}
+			if err == nil {
+				err = exec("drop table " + table)
+			}
+			if code(err) == "55P03" { // lock_not_available: somebody reads it
+				k.metrics.waits.Inc()
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if err := k.fails("dropped"); err != nil {
+			return err
+		}
+		if _, err := conn.Exec(ctx, "delete from parts.removal where id = $1", r.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hasCitus(ctx context.Context, q queryer) (yes bool, err error) {
+	err = q.QueryRow(ctx, "select exists (select from pg_extension where extname = 'citus')").Scan(&yes)
+	return yes, err
+}
+
+// hoursByAge lists the partitions of flows but for the hours that are received
+// now, hoursInOrder puts those first that were received first.
+const hoursByAge = `select -1::smallint, p.hour, p.hour + interval '1 hour', p.name, coalesce(pg_total_relation_size(to_regclass('parts.' || p.name)), 0)
+	from parts.partition p left join parts.hour h using (hour)
+	where p.hour + interval '2 hours' < $1`
+
+const hoursInOrder = " order by greatest(p.hour, coalesce(h.last_received, p.created_at)), p.hour"
+
+func expendables(ctx context.Context, q queryer, sql string, args ...any) ([]expendable, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (e expendable, err error) {
+		err = row.Scan(&e.grain, &e.from, &e.to, &e.name, &e.size)
+		return e, err
+	})
+}
+
+// expireByAge removes what was received too long ago. Flows that are not in the
+// roll-ups stay until they are.
+func (k *Keeper) expireByAge(ctx context.Context, conn *pgx.Conn) error {
+	now := k.now()
+	var old []expendable
+	if k.c.RetainRaw > 0 {
+		list, err := expendables(ctx, conn, hoursByAge+` and p.hour + interval '1 hour' < $2 and coalesce(h.last_received, p.created_at) < $2
+			and not exists (select from public.batches b where b.summed_at is null and b.max_end >= p.hour and b.min_end < p.hour + interval '1 hour')`+hoursInOrder,
+			now, now.Add(-k.c.RetainRaw))
+		if err != nil {
+			return err
+		}
+		old = list
+	}
+	for g, keep := range []time.Duration{k.c.Retain1m, k.c.Retain1h, k.c.Retain1d} {
+		if keep < 0 {
+			continue
+		}
+		list, err := expendables(ctx, conn, `select grain, from_time, to_time, name, coalesce(pg_total_relation_size(to_regclass('parts.' || name)), 0)
+			from parts.traffic t where grain = $1 and to_time < $2 and changed_at < $2
+			and not exists (select from parts.pending p where p.grain = t.grain and p.bucket >= t.from_time and p.bucket < t.to_time) order by to_time`,
+			int16(g), now.Add(-keep))
+		if err != nil {
+			return err
+		}
+		old = append(old, list...)
+	}
+	for _, e := range old {
+		if err := k.remove(ctx, conn, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expireBySize removes the oldest flows, and after them the oldest minutes, while
+// there is too much. How much they are counts when they are on their way out: a
+// reader may keep them for a while.
+func (k *Keeper) expireBySize(ctx context.Context, conn *pgx.Conn) error {
+	over, err := k.over(ctx, conn)
+	if err != nil || over <= 0 {
+		return err
+	}
+	list, err := expendables(ctx, conn, hoursByAge+hoursInOrder, k.now())
+	if err != nil {
+		return err
+	}
+	minutes, err := expendables(ctx, conn, `select grain, from_time, to_time, name, coalesce(pg_total_relation_size(to_regclass('parts.' || name)), 0)
+		from parts.traffic where grain = 0 and to_time < $1 order by to_time`, k.now().Add(-24*time.Hour))
+	if err != nil {
+		return err
+	}
+	for _, e := range append(list, minutes...) {
+		if over <= 0 {
+			break
+		}
+		if err := k.remove(ctx, conn, e); err != nil {
+			return err
+		}
+		over -= e.size
+	}
+	return nil
+}
+
+// over returns how many octets have to go. What is on its way out does not count
+// twice.
+func (k *Keeper) over(ctx context.Context, conn *pgx.Conn) (int64, error) {
+	if k.c.RetainSize <= 0 && k.c.RetainPath == "" {
+		return 0, nil
+	}
+	var used, leaving int64
+	if err := conn.QueryRow(ctx, `select pg_database_size(current_database()),
+		(select coalesce(sum(pg_total_relation_size(r.id)), 0)::bigint from parts.removal r where exists (select from pg_class c where c.oid = r.id))`).Scan(&used, &leaving); err != nil {
+		return 0, err
+	}
+	var over int64
+	if k.c.RetainSize > 0 && used-leaving > k.c.RetainSize {
+		over = used - leaving - int64(float64(k.c.RetainSize)*sizeTarget)
+	}
+	if k.c.RetainPath != "" {
+		total, taken, err := diskUse(k.c.RetainPath)
+		if err != nil {
+			return 0, fmt.Errorf("disk of %s: %w", k.c.RetainPath, err)
+		}
+		if limit := float64(total) * diskFull; float64(taken-leaving) > limit {
+			over = max(over, taken-leaving-int64(limit*sizeTarget))
+		}
+	}
+	return over, nil
+}
+
+// forget removes the books' oldest pages: batches whose flows are gone. The
+// collector needs a batch's row only while it may send it again.
+func (k *Keeper) forget(ctx context.Context, conn *pgx.Conn) error {
+	if k.c.RetainRaw < 0 {
+		return nil
+	}
+	_, err := conn.Exec(ctx, `delete from public.batches where id in (select id from public.batches b
+		where b.summed_at is not null and b.committed_at < $1
+		and not exists (select from parts.partition p where p.hour <= b.max_end and p.hour > b.min_end - interval '1 hour') limit 10000)`,
+		k.now().Add(-k.c.RetainRaw-24*time.Hour))
+	return err
+}
+
+// measure says how far behind the sums are, and how large all is.
+func (k *Keeper) measure(ctx context.Context, conn *pgx.Conn) error {
+	var behind float64
+	var size int64
+	if err := conn.QueryRow(ctx, `select coalesce(extract(epoch from now() - min(committed_at)), 0)::float8, pg_database_size(current_database())
+		from public.batches where summed_at is null`).Scan(&behind, &size); err != nil {
+		return err
+	}
+	k.metrics.behind.Set(behind)
+	k.metrics.size.Set(float64(size))
+	return nil
+}

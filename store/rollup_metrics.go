@@ -5,7 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 // keeperMetrics are what a Keeper counts.
 type keeperMetrics struct {
 	batches, records, missing, seconds, settled prometheus.Counter
-	sealed, removed, failures                   prometheus.Counter
+	sealed, removed, waits, failures            prometheus.Counter
 	behind, size                                prometheus.Gauge
 }
 
@@ -24,12 +24,13 @@ func newKeeperMetrics(r prometheus.Registerer) *keeperMetrics {
 		settled:  counter("settled_buckets_total", "Buckets of roll-ups settled."),
 		sealed:   counter("sealed_partitions_total", "Partitions given indexes and statistics."),
 		removed:  counter("removed_partitions_total", "Partitions removed by retention."),
+		waits:    counter("waits_total", "Times the sealing or removal of a partition was put off because somebody was reading."),
 		failures: counter("failures_total", "Turns that failed and are tried again."),
 		behind:   gauge("behind_seconds", "Age of the oldest batch that is not summed, 0 when all are."),
 		size:     gauge("database_bytes", "Size of the database."),
 	}
 	if r != nil {
-		r.MustRegister(m.batches, m.records, m.missing, m.seconds, m.settled, m.sealed, m.removed, m.failures, m.behind, m.size)
+		r.MustRegister(m.batches, m.records, m.missing, m.seconds, m.settled, m.sealed, m.removed, m.waits, m.failures, m.behind, m.size)
 	}
 	return m
 }

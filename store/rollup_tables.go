@@ -94,8 +94,11 @@ func ensureTraffic(ctx context.Context, tx pgx.Tx, g grain, buckets []flow.Time)
 	}
 	const form = "2006-01-02 15:04:05+00"
 	for name, p := range wanted {
-		if err := aside(ctx, tx, "parts."+laws[g].table, name); err != nil {
+		switch busy, err := aside(ctx, tx, name); {
+		case err != nil:
 			return err
+		case busy:
+			return fmt.Errorf("%s is being removed", name)
 		}
 		from, to := p.from.Time().Format(form), p.to.Time().Format(form)
 		for _, statement := range []string{

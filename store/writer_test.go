@@ -493,7 +493,7 @@ func TestLostAnswer(t *testing.T) {
 					}
 				}
 				// From here on the writer hears nothing any more.
-				if _, err := admin.Exec(ctx, "select pg_terminate_backend($1, 10000)", c.PgConn().PID()); err != nil {
+				if _, err := admin.Exec(ctx, "select pg_terminate_backend($1)", c.PgConn().PID()); err != nil {
 					t.Error(err)
 				}
 			})
@@ -588,23 +588,14 @@ func TestRemovedPartition(t *testing.T) {
 			t.Errorf("case %d: %d flows to be seen, want 1", i, n)
 		}
 	}
-	// Still attached in our eyes, detached in truth, its row deleted.
+	// Still attached in our eyes, detached in truth, its row deleted: the table is
+	// moved aside, with its rows, and another one made.
 	for _, sql := range []string{"delete from parts.partition", "alter table parts.flows detach partition " + name} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			t.Fatal(err)
 		}
 	}
-	done := make(chan error, 1)
-	go func() { done <- w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}) }()
-	select {
-	case err := <-done:
-		t.Fatalf("stored where nobody sees it: %v", err)
-	case <-time.After(50 * time.Millisecond): // too short a wait proves less, but never fails
-	}
-	if _, err := conn.Exec(ctx, "drop table "+name); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-done; err != nil {
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
 		t.Fatal(err)
 	}
 	if n := get[int](t, conn, "select count(*) from flows"); n != 1 {
@@ -844,7 +835,7 @@ func TestReport(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if _, err := admin.Exec(ctx, "select pg_terminate_backend($1, 10000)", c.PgConn().PID()); err != nil {
+			if _, err := admin.Exec(ctx, "select pg_terminate_backend($1)", c.PgConn().PID()); err != nil {
 				t.Error(err)
 			}
 			store.OnCommit(w, nil)
