@@ -1,0 +1,51 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Reach says how far back a source goes.
+type Reach struct {
+	// Source is flows, traffic_1m, traffic_1h or traffic_1d.
+	Source string
+	// CutBefore is the time before which retention may have removed something,
+	// zero when it never did: from it on the source is complete.
+	CutBefore time.Time
+	// First is the begin of the earliest partition there is, zero without one.
+	First time.Time
+}
+
+// Reach returns how far back flows and the roll-ups go, in that order, the finer
+// first.
+func (db *DB) Reach(ctx context.Context) ([]Reach, error) {
+	var list []Reach
+	err := db.ask(ctx, DefaultTimeout, func(tx pgx.Tx) error {
+		var err error
+		list, err = reach(ctx, tx)
+		return err
+	})
+	return list, err
+}
+
+// reach is Reach inside of a question.
+func reach(ctx context.Context, q queryer) ([]Reach, error) {
+	rows, err := q.Query(ctx, `select source, cut_before, first from reach
+		order by array_position(array['flows', 'traffic_1m', 'traffic_1h', 'traffic_1d'], source)`)
+	if err != nil {
+		return nil, fmt.Errorf("reach: %w", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r Reach, err error) {
+		var cut, first *time.Time
+		if err = row.Scan(&r.Source, &cut, &first); cut != nil {
+			r.CutBefore = cut.UTC()
+		}
+		if first != nil {
+			r.First = first.UTC()
+		}
+		return r, err
+	})
+}
