@@ -165,7 +165,7 @@ func Run(ctx context.Context, c Config) error {
 	var streams []*stream
 	defer func() {
 		for _, l := range listeners {
-			l.conn.Close()
+			l.rx.close()
 		}
 		for _, l := range streams {
 			l.Close()
@@ -248,6 +248,7 @@ func Run(ctx context.Context, c Config) error {
 // it.
 type handed struct {
 	recs      []flow.Record
+	extras    bool // some records have extras
 	sequences []flow.Sequence
 }
 
@@ -261,6 +262,7 @@ type process struct {
 	metrics     *metrics
 	decoders    []decoder
 	granted     int // octets of receive buffer, of all sockets
+	saveFailed  bool
 }
 
 // decoder is that of the sockets of one address.
@@ -319,12 +321,12 @@ func (p *process) batch() []flow.Record {
 }
 
 // recycle gives a batch's memory back.
-func (p *process) recycle(b []flow.Record) {
-	for i := range b { // so that nothing is kept alive
-		b[i].Extra, b[i].Details = nil, nil
+func (p *process) recycle(h handed) {
+	if h.extras { // so that nothing is kept alive; the others hold no pointers
+		clear(h.recs)
 	}
 	select {
-	case p.free <- b:
+	case p.free <- h.recs:
 	default:
 	}
 }
@@ -335,7 +337,7 @@ func (p *process) hand(h handed) {
 	case p.queue <- h:
 	default:
 		p.lost(h.recs, causeQueueFull)
-		p.recycle(h.recs)
+		p.recycle(h)
 	}
 }
 
@@ -364,7 +366,7 @@ func (p *process) write(ctx context.Context) {
 			p.lost(h.recs, causeRefused)
 			p.Logger.Error("records refused by the store", "records", len(h.recs), "error", err)
 		}
-		p.recycle(h.recs)
+		p.recycle(h)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 // reader makes a process with one socket whose goroutine is not running yet.
-func reader(t *testing.T, c Config) (*process, *listener) {
+func reader(t testing.TB, c Config) (*process, *listener) {
 	t.Helper()
 	c.Sockets, c.Logger = 1, slog.New(slog.DiscardHandler)
 	c = c.withDefaults()
@@ -25,7 +25,7 @@ func reader(t *testing.T, c Config) (*process, *listener) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ls[0].conn.Close() })
+	t.Cleanup(func() { ls[0].rx.close() })
 	ls[0].dec = netflow.NewDecoder(c.Limits)
 	return newProcess(c), ls[0]
 }
@@ -58,7 +58,7 @@ func TestStopTakesWhatTheKernelHolds(t *testing.T) {
 func TestKernelDropsAtTheEndOfABurst(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	p, l := reader(t, Config{ReceiveBuffer: 16 << 10, Registerer: reg})
-	if _, ok := overflowNow(l.conn); !ok {
+	if _, ok := l.rx.overflowNow(); !ok {
 		t.Skip("this system does not say how many datagrams a socket dropped")
 	}
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(l.addr))

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"encoding/binary"
+	"math"
 	"net/netip"
 
 	"flowtally/flow"
@@ -32,7 +33,7 @@ func (f *filler) full(records int) bool {
 // pass hands the batch on and takes another.
 func (p *process) pass(f *filler) {
 	if len(f.batch) > 0 {
-		p.hand(handed{f.batch, p.ledger.sequences(&f.source)})
+		p.hand(handed{f.batch, f.extras > 0, p.ledger.sequences(&f.source)})
 		f.batch, f.extras = p.batch(), 0
 	}
 }
@@ -69,9 +70,7 @@ func (p *process) decode(f *filler, from netip.AddrPort, now flow.Time, datagram
 	if err != nil {
 		p.metrics.undecoded(m, err)
 	}
-	if len(recs) > 0 {
-		r.start, r.end = recs[0].Start, recs[0].End
-	}
+	r.start, r.end = math.MaxInt64, math.MinInt64
 	extras := 0
 	for i := range recs {
 		x := &recs[i]

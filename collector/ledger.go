@@ -596,7 +596,7 @@ func (l *ledger) take(now flow.Time, final bool) (r flow.Report) {
 		}
 		if e.changed {
 			e.changed = false
-			e.ports(now)
+			e.ports()
 			r.Status = append(r.Status, e.ExporterStatus)
 		}
 	}
@@ -614,10 +614,10 @@ func (l *ledger) take(now flow.Time, final bool) (r flow.Report) {
 // ports counts the source ports in use, and among them those that number their
 // messages for themselves: more than one of these are several exporters behind
 // one address, or several processes of one.
-func (e *exporterState) ports(now flow.Time) {
+func (e *exporterState) ports() {
 	e.SourcePorts, e.Senders = 0, 0
 	for _, s := range e.sessions {
-		if now-s.last > recentTime {
+		if e.LastSeen-s.last > recentTime {
 			continue
 		}
 		e.SourcePorts++

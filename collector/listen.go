@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"flowtally/flow"
 )
@@ -20,7 +17,7 @@ const maxDatagram = 65535
 
 // listener is one socket and what its goroutine owns.
 type listener struct {
-	conn    *net.UDPConn
+	rx      *receiver
 	addr    netip.AddrPort
 	granted int // octets of receive buffer
 	filler
@@ -55,12 +52,16 @@ func listen(addr string, c Config) ([]*listener, error) {
 			return ls, fmt.Errorf("collector: cannot listen on UDP %s: %w", addr, err)
 		}
 		conn := pc.(*net.UDPConn)
-		ls = append(ls, &listener{conn: conn, addr: netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())})
 		granted, err := setReceiveBuffer(conn, c.ReceiveBuffer)
-		ls[len(ls)-1].granted = granted
 		if err != nil {
+			conn.Close()
 			return ls, fmt.Errorf("collector: receive buffer of UDP %s: %w", addr, err)
 		}
+		rx, err := newReceiver(conn, min(drainTime, max(c.BatchAge/4, time.Millisecond)))
+		if err != nil {
+			return ls, fmt.Errorf("collector: UDP %s: %w", addr, err)
+		}
+		ls = append(ls, &listener{rx: rx, addr: netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port()), granted: granted})
 		if len(ls) > 1 {
 			continue
 		}
@@ -86,92 +87,61 @@ func hostOf(addr string) string {
 
 // read receives until ctx ends and what the kernel held then has been taken.
 func (p *process) read(ctx context.Context, l *listener) {
-	// A read that waits is woken by its deadline: soon after ctx ends, and when
-	// the batch in hand grows old.
-	wake := context.AfterFunc(ctx, func() { l.conn.SetReadDeadline(time.Now().Add(drainTime)) })
-	defer wake()
-
-	rx, err := newReceiver(l.conn)
-	if err != nil {
-		p.Logger.Error("cannot read the socket", "address", describe(l.addr), "error", err)
-		return
-	}
 	p.open(&l.filler, l.dec)
-	var pace pace
-	stopping := false
-	var due time.Time    // when the batch in hand must go
-	var giveUp time.Time // when the draining must end
+	var (
+		pace   pace
+		due    time.Time // when the batch in hand must go
+		last   time.Time // when something was received, or the stop was noticed
+		giveUp time.Time // when the draining must end
+	)
 	flush := func() {
 		p.pass(&l.filler)
 		// What was dropped at the end of a burst no later datagram may tell.
-		if total, ok := overflowNow(l.conn); ok {
+		if total, ok := l.rx.overflowNow(); ok {
 			p.overflowed(l, total)
 		}
-		if !due.IsZero() && !stopping {
-			due = time.Time{}
-			l.conn.SetReadDeadline(due)
-			if ctx.Err() != nil { // the wake-up that we have just overwritten
-				l.conn.SetReadDeadline(time.Now().Add(drainTime))
-			}
-		}
+		due = time.Time{}
 	}
-	defer func() { flush() }()
+	defer flush()
 	for {
-		n, err := rx.receive()
+		n, err := l.rx.receive()
 		now := time.Now()
-		if err != nil {
-			switch {
-			case errors.Is(err, os.ErrDeadlineExceeded):
-				if ctx.Err() == nil {
-					flush()
-					continue
-				}
-				// The deadline passes also when we are behind.
-				if giveUp.IsZero() {
-					giveUp = now.Add(drainMost)
-				}
-				if now.After(giveUp) || !waiting(l.conn) {
-					return
-				}
-				l.conn.SetReadDeadline(now.Add(drainTime))
-				continue
-			case errors.Is(err, net.ErrClosed):
-				return
-			}
+		switch {
+		case err != nil:
 			// An ICMP error or a lack of memory: the socket lives on.
 			p.metrics.readErrors.Inc()
-			if ctx.Err() != nil {
-				return
-			}
 			time.Sleep(time.Millisecond)
-			continue
-		}
-		if total, ok := rx.overflow(); ok {
-			p.overflowed(l, total)
-		}
-		received := flow.TimeOf(now)
-		p.metrics.datagrams.Add(float64(n))
-		for i := range n {
-			b, from := rx.datagram(i)
-			p.decode(&l.filler, from, received, b)
-			if l.full(p.BatchRecords) {
-				flush()
+		case n > 0:
+			last = now
+			if total, ok := l.rx.overflow(); ok {
+				p.overflowed(l, total)
+			}
+			p.metrics.datagrams.Add(float64(n))
+			for i := range n {
+				b, from := l.rx.datagram(i)
+				p.decode(&l.filler, from, flow.TimeOf(now), b)
+				if l.full(p.BatchRecords) {
+					flush()
+				}
 			}
 		}
 		if ctx.Err() != nil {
-			stopping = true // the drain's deadline stands
+			if giveUp.IsZero() {
+				giveUp = now.Add(drainMost)
+				last = now
+			}
+			if n == 0 && now.Sub(last) >= drainTime || now.After(giveUp) {
+				return
+			}
+			continue
 		}
 		switch {
-		case len(l.batch) > 0 && due.IsZero() && !stopping:
+		case len(l.batch) > 0 && due.IsZero():
 			due = now.Add(p.BatchAge)
-			l.conn.SetReadDeadline(due)
-			if ctx.Err() != nil {
-				l.conn.SetReadDeadline(time.Now().Add(drainTime))
-			}
-		case !due.IsZero() && now.After(due) && !stopping:
+		case !due.IsZero() && !now.Before(due):
 			flush()
 		}
-		if d := pace.rest(now, n, l.granted); d > 0 && !stopping {
+		if d := pace.rest(now, n, l.granted); d > 0 {
 			time.Sleep(d)
 		}
 	}
@@ -217,23 +187,13 @@ func (p *pace) rest(now time.Time, n, buffer int) time.Duration {
 }
 
 const (
-	// drainTime is how long a stop waits for what is on its way to the socket.
+	// drainTime is how long a stop waits for what is on its way to the socket, and
+	// the longest that a read waits for anything.
 	drainTime = 50 * time.Millisecond
 	// drainMost is how long a stop goes on reading what the kernel holds, which
 	// somebody who never stops sending would make forever.
 	drainMost = 5 * time.Second
 )
-
-// waiting reports whether the kernel holds a datagram.
-func waiting(conn *net.UDPConn) bool {
-	n := 0
-	if raw, err := conn.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) {
-			n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		})
-	}
-	return n > 0
-}
 
 // overflowed books what the kernel dropped for want of buffer since it was asked
 // last. total is its running count: the one that came with a datagram is as old

@@ -2,12 +2,14 @@ package collector
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -55,21 +57,6 @@ func setReceiveBuffer(conn *net.UDPConn, size int) (granted int, err error) {
 	return granted / 2, err // the kernel reports twice what it grants
 }
 
-// overflowNow asks the kernel for its count of dropped datagrams.
-func overflowNow(conn *net.UDPConn) (total uint32, ok bool) {
-	const drops = 8 // SK_MEMINFO_DROPS, the last that every kernel has
-	var info [drops + 1]uint32
-	if raw, err := conn.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) {
-			size := uint32(unsafe.Sizeof(info))
-			_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
-				uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-			ok = e == 0 && size == uint32(unsafe.Sizeof(info))
-		})
-	}
-	return info[drops], ok
-}
-
 // overflowCount finds the kernel's count of dropped datagrams in the control
 // messages of one datagram.
 func overflowCount(oob []byte) (uint32, bool) {
@@ -102,13 +89,12 @@ type mmsghdr struct {
 }
 
 // receiver takes datagrams from a socket, many with one recvmmsg(2), without
-// allocating. Its 4 MiB of buffers are only as real as datagrams are long: the
-// usual ones touch a page each.
+// allocating. It waits in the system call and not in the runtime's poller, which
+// every datagram would wake, also while the reader rests. Its 4 MiB of buffers are
+// only as real as datagrams are long: the usual ones touch a page each.
 type receiver struct {
-	raw  syscall.RawConn
-	n    int
-	err  error
-	call func(fd uintptr) bool
+	fd int
+	n  int
 
 	hdrs  [atOnce]mmsghdr
 	iovs  [atOnce]unix.Iovec
@@ -117,12 +103,26 @@ type receiver struct {
 	bufs  []byte
 }
 
-func newReceiver(conn *net.UDPConn) (*receiver, error) {
+// newReceiver takes the socket over from conn, which is closed. A call of receive
+// waits for wait at most.
+func newReceiver(conn *net.UDPConn, wait time.Duration) (*receiver, error) {
+	defer conn.Close()
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	r := &receiver{raw: raw, bufs: make([]byte, atOnce*maxDatagram)}
+	r := &receiver{fd: -1, bufs: make([]byte, atOnce*maxDatagram)}
+	if cerr := raw.Control(func(fd uintptr) {
+		r.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	}); cerr != nil || err != nil {
+		return nil, errors.Join(cerr, err)
+	}
+	conn.Close()
+	tv := unix.NsecToTimeval(int64(wait))
+	if err := errors.Join(unix.SetNonblock(r.fd, false), unix.SetsockoptTimeval(r.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)); err != nil {
+		r.close()
+		return nil, err
+	}
 	for i := range r.hdrs {
 		r.iovs[i].Base = &r.bufs[i*maxDatagram]
 		r.iovs[i].SetLen(maxDatagram)
@@ -132,38 +132,29 @@ func newReceiver(conn *net.UDPConn) (*receiver, error) {
 		h.SetIovlen(1)
 		h.Control = &r.oobs[i][0]
 	}
-	r.call = func(fd uintptr) bool {
-		for {
-			n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.hdrs)), atOnce, unix.MSG_DONTWAIT, 0, 0)
-			switch e {
-			case 0:
-				r.n = int(n)
-				return true
-			case unix.EINTR:
-				continue
-			case unix.EAGAIN:
-				return false
-			}
-			r.err = os.NewSyscallError("recvmmsg", e)
-			return true
-		}
-	}
 	return r, nil
 }
 
-// receive waits for datagrams and returns how many came. They are valid until the
-// next call.
+func (r *receiver) close() { _ = unix.Close(r.fd) }
+
+// receive waits for datagrams and returns how many came, 0 when none did. They
+// are valid until the next call.
 func (r *receiver) receive() (int, error) {
-	r.n, r.err = 0, nil
+	r.n = 0
 	for i := range r.hdrs {
 		h := &r.hdrs[i].hdr
 		h.Namelen = unix.SizeofSockaddrInet6
 		h.SetControllen(oobSize)
 	}
-	if err := r.raw.Read(r.call); err != nil {
-		return 0, err
+	n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(r.fd), uintptr(unsafe.Pointer(&r.hdrs)), atOnce, unix.MSG_WAITFORONE, 0, 0)
+	switch e {
+	case 0:
+		r.n = int(n)
+		return r.n, nil
+	case unix.EAGAIN, unix.EINTR:
+		return 0, nil
 	}
-	return r.n, r.err
+	return 0, os.NewSyscallError("recvmmsg", e)
 }
 
 // datagram returns one of those received and who sent it.
@@ -185,6 +176,16 @@ func (r *receiver) overflow() (uint32, bool) {
 	}
 	i := r.n - 1
 	return overflowCount(r.oobs[i][:min(int(r.hdrs[i].hdr.Controllen), oobSize)])
+}
+
+// overflowNow asks the kernel for its count of dropped datagrams.
+func (r *receiver) overflowNow() (total uint32, ok bool) {
+	const drops = 8 // SK_MEMINFO_DROPS, the last that every kernel has
+	var info [drops + 1]uint32
+	size := uint32(unsafe.Sizeof(info))
+	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(r.fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	return info[drops], e == 0 && size == uint32(unsafe.Sizeof(info))
 }
 
 // gateways are the routers that this machine's routes name: the source of

@@ -3,10 +3,13 @@
 package collector
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // reusePort: elsewhere SO_REUSEPORT gives all datagrams to one of the sockets.
@@ -30,9 +33,9 @@ func setReceiveBuffer(conn *net.UDPConn, size int) (granted int, err error) {
 	return 0, err
 }
 
-// overflowNow and overflowCount: no other system counts drops per socket.
-func overflowNow(*net.UDPConn) (uint32, bool) { return 0, false }
-func overflowCount([]byte) (uint32, bool)     { return 0, false }
+// overflowCount, and overflow and overflowNow below: no other system counts drops
+// per socket.
+func overflowCount([]byte) (uint32, bool) { return 0, false }
 
 // atOnce is how many datagrams one system call may bring.
 const atOnce = 1
@@ -40,19 +43,29 @@ const atOnce = 1
 // receiver takes datagrams from a socket, one at a time.
 type receiver struct {
 	conn *net.UDPConn
+	wait time.Duration
 	buf  []byte
 	n    int
 	from netip.AddrPort
 }
 
-func newReceiver(conn *net.UDPConn) (*receiver, error) {
-	return &receiver{conn: conn, buf: make([]byte, maxDatagram)}, nil
+// newReceiver takes the socket over from conn. A call of receive waits for wait
+// at most.
+func newReceiver(conn *net.UDPConn, wait time.Duration) (*receiver, error) {
+	return &receiver{conn: conn, wait: wait, buf: make([]byte, maxDatagram)}, nil
 }
 
-// receive waits for a datagram.
+func (r *receiver) close() { _ = r.conn.Close() }
+
+// receive waits for a datagram and returns 1, 0 when none came.
 func (r *receiver) receive() (int, error) {
+	_ = r.conn.SetReadDeadline(time.Now().Add(r.wait))
 	var err error
-	if r.n, r.from, err = r.conn.ReadFromUDPAddrPort(r.buf); err != nil {
+	r.n, r.from, err = r.conn.ReadFromUDPAddrPort(r.buf)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return 0, nil
+	case err != nil:
 		return 0, err
 	}
 	return 1, nil
@@ -63,7 +76,8 @@ func (r *receiver) datagram(int) ([]byte, netip.AddrPort) {
 	return r.buf[:r.n], netip.AddrPortFrom(r.from.Addr().Unmap().WithZone(""), r.from.Port())
 }
 
-func (r *receiver) overflow() (uint32, bool) { return 0, false }
+func (r *receiver) overflow() (uint32, bool)    { return 0, false }
+func (r *receiver) overflowNow() (uint32, bool) { return 0, false }
 
 // gateways are not known here.
 func gateways() []netip.Addr { return nil }

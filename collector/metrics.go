@@ -11,11 +11,11 @@ import (
 
 // metrics are the collector's own counters. Labels are fixed words.
 type metrics struct {
-	datagrams, records, stored, readErrors, timeRepaired, kernelDrops prometheus.Counter
-	evicted, withdrawals, held, recovered, refused, connErrors        prometheus.Counter
-	undecodedSets, dropped, refusedConns                              *prometheus.CounterVec
-	losses                                                            *prometheus.CounterVec
-	writeSeconds                                                      prometheus.Histogram
+	datagrams, records, stored, readErrors, timeRepaired, kernelDrops    prometheus.Counter
+	evicted, withdrawals, held, recovered, refused, connErrors, reloaded prometheus.Counter
+	undecodedSets, dropped, refusedConns                                 *prometheus.CounterVec
+	losses                                                               *prometheus.CounterVec
+	writeSeconds                                                         prometheus.Histogram
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -36,6 +36,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		withdrawals:  counter("template_withdrawals_total", "Template withdrawals received, which are not obeyed over UDP."),
 		held:         counter("held_sets_total", "Data sets kept until their template comes."),
 		recovered:    counter("recovered_sets_total", "Data sets that were kept and decoded when their template came."),
+		reloaded:     counter("reloaded_templates_total", "Templates that were taken over from an earlier run."),
 		refused:      counter("refused_datagrams_total", "Datagrams of addresses that may not send."),
 		connErrors:   counter("connection_errors_total", "TCP and TLS connections that ended with an error."),
 		refusedConns: vec("refused_connections_total", "TCP and TLS connections that were closed when they came, by cause."),
@@ -56,7 +57,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.refusedConns.WithLabelValues(c)
 	}
 	if reg != nil {
-		reg.MustRegister(m.held, m.recovered, m.refused, m.connErrors, m.refusedConns, m.losses, m.datagrams, m.records, m.stored, m.readErrors, m.timeRepaired, m.kernelDrops, m.evicted, m.withdrawals, m.undecodedSets, m.dropped, m.writeSeconds)
+		reg.MustRegister(m.reloaded, m.held, m.recovered, m.refused, m.connErrors, m.refusedConns, m.losses, m.datagrams, m.records, m.stored, m.readErrors, m.timeRepaired, m.kernelDrops, m.evicted, m.withdrawals, m.undecodedSets, m.dropped, m.writeSeconds)
 	}
 	return m
 }

@@ -248,7 +248,7 @@ func (p *process) take(f *streamFiller, dec *netflow.Decoder, from netip.AddrPor
 func (p *process) passPatiently(f *streamFiller) {
 	f.due = time.Time{}
 	if len(f.batch) > 0 {
-		p.queue <- handed{f.batch, p.ledger.sequences(&f.source)}
+		p.queue <- handed{f.batch, f.extras > 0, p.ledger.sequences(&f.source)}
 		f.batch, f.extras = p.batch(), 0
 	}
 }
