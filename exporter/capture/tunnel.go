@@ -402,12 +402,14 @@ func (e *ended) Interfaces() []Interface {
 	return append([]Interface(nil), e.interfaces...)
 }
 
-// Stats counts datagrams.
+// Stats counts datagrams; Filtered are those that gave no packet, which
+// TunnelStats tells apart.
 func (e *ended) Stats() Stats {
 	s := Stats{Drops: e.drops()}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.Packets = e.stats.Packets + s.Drops
+	s.Filtered = e.stats.Unknown + e.stats.Malformed + e.stats.Foreign
 	return s
 }
 

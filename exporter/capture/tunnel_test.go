@@ -270,8 +270,8 @@ func TestTunnelBudget(t *testing.T) {
 	if n := len(e.Interfaces()); n != 4 {
 		t.Errorf("%d interfaces, want 4", n)
 	}
-	if e.Stats().Packets != 11 {
-		t.Errorf("%+v", e.Stats())
+	if want := (Stats{Packets: 11, Filtered: 1}); e.Stats() != want {
+		t.Errorf("counted %+v, want %+v", e.Stats(), want)
 	}
 }
 
