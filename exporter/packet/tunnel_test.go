@@ -2,6 +2,7 @@ package packet
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -264,11 +265,18 @@ func (l tunnelLaw) check(t *testing.T, link uint32, frame []byte) (entered bool)
 	return true
 }
 
-// The law of tunnels on every capture, whole and cut.
+// The law of tunnels on every capture, whole and cut; every frame at every length
+// with FLOWTALLY_TORTURE set.
 func TestTunnelLaw(t *testing.T) {
 	l := newTunnelLaw()
 	entered := map[string]int{}
+	torture := os.Getenv("FLOWTALLY_TORTURE") != ""
 	frames(t, func(name string, link uint32, frame []byte) {
+		if torture {
+			for length := range frame {
+				l.check(t, link, frame[:length:length])
+			}
+		}
 		if l.check(t, link, frame) {
 			folder := strings.Split(name, "/")[1]
 			if entered[folder]++; entered[folder] > 200 {
