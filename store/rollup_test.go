@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sort"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"flowtally/flow"
+	"flowtally/lab/postgres/pgtest"
 	"flowtally/store"
 )
 
@@ -479,5 +481,83 @@ func TestTwoKeepers(t *testing.T) {
 	}
 	for _, g := range grainTables {
 		checkRollup(t, conn, g.table, expectRollup(recs, g.length), law{keep: 1000, exact: true, settled: true})
+	}
+}
+
+// What is summed anew is what was summed, also after a failure, and while batches
+// wait to be summed; and the collector's role may do it.
+func TestRebuild(t *testing.T) {
+	ctx := context.Background()
+	super, dsn, conn := open(t)
+	_ = super
+	db, err := store.Open(ctx, pgtest.As(t, dsn, store.RoleWriter, ""))
+	if err != nil {
+		// The role has no password yet.
+		if err := store.Migrate(ctx, dsn, store.MigrateConfig{Passwords: map[string]string{store.RoleWriter: "w"}}); err != nil {
+			t.Fatal(err)
+		}
+		if db, err = store.Open(ctx, pgtest.As(t, dsn, store.RoleWriter, "w")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer db.Close()
+	recs := rollupFlows(rand.New(rand.NewPCG(11, 12)), 300)
+	w := store.NewWriter(db, store.WriterConfig{})
+	keeper := func() *store.Keeper {
+		k := store.NewKeeper(db, store.KeeperConfig{})
+		store.SetKeeper(k, 5, 2, 100_000, 100, at(farLater))
+		return k
+	}
+	writeAll(t, w, recs[:200], 50)
+	if err := keeper().Sum(ctx); err != nil {
+		t.Fatal(err)
+	}
+	writeAll(t, w, recs[200:], 50) // waits to be summed
+	check := func(recs []flow.Record, table string, length flow.Time, exact bool) {
+		t.Helper()
+		checkRollup(t, conn, table, expectRollup(recs, length), law{keep: 5, exact: exact, settled: exact})
+	}
+	if _, err := conn.Exec(ctx, "update parts.traffic_1h set flows = flows + 1; delete from parts.traffic_1m where dimension = 'pair'"); err != nil {
+		t.Fatal(err)
+	}
+	k := keeper()
+	store.FailAt(k, func(at string) error {
+		if at == "rebuilt" {
+			return errors.New("died")
+		}
+		return nil
+	})
+	if _, err := k.Rebuild(ctx, noon.Time(), (noon + 1).Time()); err == nil {
+		t.Fatal("it did not die")
+	}
+	if n := get[int](t, conn, "select count(*) from traffic_1m"); n == 0 {
+		t.Error("half a rebuild is left")
+	}
+	n, err := keeper().Rebuild(ctx, noon.Time(), (noon + 1).Time())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != 200 {
+		t.Errorf("%d flows are summed anew, want the 200 that were summed", n)
+	}
+	for _, g := range grainTables {
+		check(recs[:200], g.table, g.length, true)
+	}
+	k = store.NewKeeper(db, store.KeeperConfig{})
+	store.SetKeeper(k, 5, 2, 100_000, 100, at(farLater+flow.Day*1000))
+	if err := k.Sum(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range grainTables {
+		check(recs, g.table, g.length, false)
+	}
+	if _, err := conn.Exec(ctx, "insert into parts.reach values ($1, 'flows')", noon.Time()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keeper().Rebuild(ctx, noon.Time(), (noon + 1).Time()); err == nil || !strings.Contains(err.Error(), "reach back") {
+		t.Errorf("a day that was cut: %v", err)
+	}
+	if err := keeper().Tidy(ctx); err != nil {
+		t.Errorf("the collector's role cannot tidy: %v", err)
 	}
 }

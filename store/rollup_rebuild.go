@@ -1,0 +1,132 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"flowtally/flow"
+)
+
+// rebuildPages is how much of a table is read at once, about 250,000 rows.
+const rebuildPages = 4096
+
+// Rebuild sums the flows of whole days (UTC) anew: those that [from, to) touches.
+// It is for roll-ups that were lost, damaged, or made by a program that erred.
+// Each day is one transaction, in which the sums of the others wait and nobody
+// else does; days that ended are settled when it returns. Days that retention has
+// cut are refused. It returns how many flows it read.
+func (k *Keeper) Rebuild(ctx context.Context, from, to time.Time) (flows int64, err error) {
+	first, end := flow.TimeOf(from).Floor(flow.Day), flow.TimeOf(to)
+	if first >= end {
+		return 0, &QuestionError{Parameter: "to", Reason: "the range is empty: to is not after from"}
+	}
+	reaches, err := k.db.Reach(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if cut := reaches[0].CutBefore; !cut.IsZero() && flow.TimeOf(cut) > first {
+		return 0, &QuestionError{Parameter: "from", Reason: fmt.Sprintf("the flows reach back to %s only: begin with the day after", cut.Format(time.RFC3339))}
+	}
+	conn, err := k.db.pool.Acquire(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("store: rebuild: %w", err)
+	}
+	defer conn.Release()
+	for day := first; day < end; day += flow.Day {
+		n, err := k.rebuild(ctx, conn.Conn(), day)
+		if err != nil {
+			return flows, fmt.Errorf("store: rebuild %s: %w", day.Time().Format(time.DateOnly), err)
+		}
+		flows += n
+		k.log.Info("summed anew", "day", day.Time().Format(time.DateOnly), "flows", n)
+		if err := k.settleAll(ctx); err != nil {
+			return flows, err
+		}
+	}
+	return flows, nil
+}
+
+func (k *Keeper) rebuild(ctx context.Context, conn *pgx.Conn, day flow.Time) (flows int64, err error) {
+	// The lock comes before the transaction: what the one sees that had it has to
+	// be in our view of the data.
+	if _, err := conn.Exec(ctx, "select pg_advisory_lock($1)", int64(keeperLock)); err != nil {
+		return 0, err
+	}
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if _, err := conn.Exec(end, "select pg_advisory_unlock($1)", int64(keeperLock)); err != nil {
+			_ = conn.Close(end) // what holds a lock must not go back to the pool
+		}
+	}()
+	from, to := day, day+flow.Day
+	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, "select id from public.batches where summed_at is null")
+		if err != nil {
+			return err
+		}
+		later, err := pgx.CollectRows(rows, pgx.RowTo[int32]) // they come by themselves
+		if err != nil {
+			return err
+		}
+		rows, err = tx.Query(ctx, "select name, pg_relation_size(to_regclass('parts.' || name)) / 8192 from parts.partition where hour >= $1 and min_start < $2 order by hour",
+			from.Time(), to.Time())
+		if err != nil {
+			return err
+		}
+		type part struct {
+			Name  string
+			Pages int64
+		}
+		list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[part])
+		if err != nil {
+			return err
+		}
+		for g := minutes; g < grains; g++ {
+			if _, err := tx.Exec(ctx, "delete from parts."+k.laws[g].table+" where bucket >= $1 and bucket < $2 and "+allDimensions, from.Time(), to.Time()); err != nil {
+				return err
+			}
+		}
+		for _, table := range []string{"pending", "settled"} {
+			if _, err := tx.Exec(ctx, "delete from parts."+table+" where bucket >= $1 and bucket < $2", from.Time(), to.Time()); err != nil {
+				return err
+			}
+		}
+		if err := k.fails("emptied"); err != nil {
+			return err
+		}
+		t := newTally()
+		var number int32 // below zero: no batch has it
+		flush := func() error {
+			if len(t.buckets) == 0 {
+				return nil
+			}
+			number--
+			err := k.putAside(ctx, tx, t.buckets, number)
+			t = newTally()
+			return err
+		}
+		for _, p := range list {
+			for page := int64(0); page < p.Pages; page += rebuildPages {
+				t.from, t.to = from, to
+				where := fmt.Sprintf("ctid >= '(%d,0)' and ctid < '(%d,0)' and flow_start < '%s' and flow_end >= '%s' and batch <> all('{%s}')",
+					page, page+rebuildPages, to, from, idList(later))
+				if err := copyOut(ctx, tx, t.reader(0), p.Name, where); err != nil {
+					return err
+				}
+				flows += int64(t.records)
+				t.records = 0
+				if len(t.buckets) > 0 {
+					if err := flush(); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		return k.fails("rebuilt")
+	})
+	return flows, err
+}
