@@ -103,3 +103,36 @@ func TestListenGRE(t *testing.T) {
 		e.Close()
 	}
 }
+
+// One UDP socket takes clients of both versions, and IPv4 ones by their own
+// address.
+func TestTunnelBothVersions(t *testing.T) {
+	probe, err := net.ListenPacket("udp6", "[::1]:0")
+	if err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	}
+	_, port, _ := net.SplitHostPort(probe.LocalAddr().String())
+	probe.Close()
+	s, err := ListenVXLAN(":"+port, TunnelConfig{})
+	if err != nil {
+		t.Skipf("the port was taken meanwhile: %v", err)
+	}
+	e := s.(*ended)
+	defer e.Close()
+	for _, from := range []string{"127.0.0.1", "::1"} {
+		conn, err := net.Dial("udp", net.JoinHostPort(from, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write(vxlanOf(5, from)); err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		data, index := next(t, e)
+		all := e.Interfaces()
+		last := all[len(all)-1]
+		if string(data) != from || int(last.Index) != index || last.Name != "vxlan "+from+" vni 5" {
+			t.Errorf("%s: got %q of %+v", from, data, last)
+		}
+	}
+}
