@@ -88,6 +88,9 @@ type Config struct {
 	// those from one of its sockets, address and port, to the address and port
 	// of its collector.
 	Live bool
+	// Control, when it is not nil, lets other goroutines ask Run things while it
+	// works.
+	Control *Control
 	// Logger gets what people should know; nil logs nothing.
 	Logger *slog.Logger
 	// Registerer gets the counters while Run works, when it is not nil.
@@ -188,7 +191,7 @@ func (c *Config) meter(ctx context.Context, own []stream, full chan<- batch, emp
 	defer context.AfterFunc(ctx, end)()
 
 	var all sync.WaitGroup
-	lanes := make([]lane, meters)
+	lanes, meterings := make([]lane, meters), make([]*metering, meters)
 	for i := range lanes {
 		m := newMetering(c, cache, full, empty, book)
 		l := newLane(m, len(c.Fanout) > 0, c.Meter.Details)
@@ -196,7 +199,10 @@ func (c *Config) meter(ctx context.Context, own []stream, full chan<- batch, emp
 			all.Go(func() { m.run(l) })
 		}
 		lanes[i] = l
+		meterings[i] = m
 	}
+	c.Control.attach(meterings, book)
+	defer c.Control.detach()
 	if len(c.Fanout) == 0 {
 		err := newReading(c, c.Source, own, cache.Hash, lanes, book).run(ctx, &stop)
 		all.Wait()

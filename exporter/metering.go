@@ -40,6 +40,8 @@ type metering struct {
 	waiting bool          // records wait, here or in sending, the first one
 	oldest  flow.Time     // since oldest
 
+	asks chan func(*metering) // see Control
+
 	ledger   *ledger
 	number   int // among the ledger's meterings
 	reported flow.Time
@@ -50,17 +52,26 @@ func newMetering(c *Config, cache meter.Config, full chan<- batch, empty <-chan 
 	return &metering{
 		live: c.Live, meter: meter.New(cache),
 		full: full, empty: empty, records: <-empty, ledger: l, number: l.meter(),
+		asks: make(chan func(*metering)),
 	}
 }
 
 // run counts the packets that come over a lane until that is closed, and then
 // ends all flows.
 func (m *metering) run(l lane) {
-	for b := range l.full {
-		m.block(b)
-		l.empty <- b
+	for {
+		select {
+		case b, more := <-l.full:
+			if !more {
+				m.finish()
+				return
+			}
+			m.block(b)
+			l.empty <- b
+		case ask := <-m.asks:
+			ask(m)
+		}
 	}
-	m.finish()
 }
 
 // block counts the packets of b and ends the flows that are due until then.
@@ -149,6 +160,15 @@ func (m *metering) hand(at flow.Time, flush, block bool) bool {
 		m.waiting = false
 	}
 	return true
+}
+
+// answer does what is asked, if anything is, between two blocks.
+func (m *metering) answer() {
+	select {
+	case ask := <-m.asks:
+		ask(m)
+	default:
+	}
 }
 
 // finish ends all flows and hands over what is left.

@@ -18,9 +18,9 @@ const (
 	// readPackets is how many packets are taken from a Source at once.
 	readPackets = 64
 	// blockPackets is how many packets go over to a meter at once, blocks how
-	// many such blocks there are for each meter: 180 KB, so that they stay in the
+	// many such blocks there are for each meter: 360 KB, so that they stay in the
 	// caches.
-	blockPackets = 256
+	blockPackets = 512
 	blocks       = 8
 	// liveBlock and fileBlock are after how long, on the packets' clock, a block
 	// goes over that is not full.
@@ -270,6 +270,7 @@ func (r *reading) hand(l *lane) {
 	b.clock, b.boot = r.clock, r.boot
 	if l.here != nil {
 		l.here.block(b)
+		l.here.answer()
 	} else {
 		l.full <- b
 		b = <-l.empty

@@ -185,6 +185,7 @@ func (c *cache) remove(i uint32) {
 		}
 	}
 	c.table[gap] = 0
+	e.packets = 0
 	c.links[i].next = c.free
 	c.free = i
 	c.live--

@@ -258,6 +258,23 @@ func TestLaws(t *testing.T) {
 				packets++
 				bytes += uint64(k.Length)
 			}
+			if rapid.IntRange(0, 19).Draw(t, "dump") == 0 {
+				var got, want []flow.Record
+				for next := -1; next != 0; {
+					got, next = p.Dump(got, max(next, 0), 7)
+				}
+				for _, f := range m.live {
+					want = append(want, f.Record)
+				}
+				key := func(a, b flow.Record) int {
+					return cmp.Or(cmp.Compare(a.SrcPort, b.SrcPort), cmp.Compare(a.Protocol, b.Protocol))
+				}
+				slices.SortFunc(got, key)
+				slices.SortFunc(want, key)
+				if diff := gocmp.Diff(want, got); diff != "" {
+					t.Fatalf("dump differs (-model +process):\n%s", diff)
+				}
+			}
 			if s := p.Stats(); s.Live > c.MaxFlows || s.Live != len(m.live) || s.Records() != records {
 				t.Fatalf("%d flows live and %d records, the model has %d and %d, the limit is %d",
 					s.Live, s.Records(), len(m.live), records, c.MaxFlows)
@@ -266,6 +283,15 @@ func TestLaws(t *testing.T) {
 		want, dues := m.expire(m.clock, true)
 		check(p.Flush(nil), want, anyOrder(dues, m.clock))
 
+		var ended Sums
+		for _, s := range p.Protocols() {
+			ended.Flows += s.Flows
+			ended.Packets += s.Packets
+			ended.Bytes += s.Bytes
+		}
+		if want := (Sums{records, packets, bytes}); ended != want {
+			t.Fatalf("%+v by protocol, want %+v", ended, want)
+		}
 		s := p.Stats()
 		if gotPackets != packets || gotBytes != bytes || s.Packets != packets || s.Bytes != bytes || s.Live != 0 {
 			t.Fatalf("records hold %d packets and %d bytes, counted %d and %d, observed %d and %d, %d flows left",

@@ -123,6 +123,9 @@ func (s *Stats) Add(o *Stats) {
 	s.FragmentsUnknown += o.FragmentsUnknown
 }
 
+// Sums are flows that ended and what they carried.
+type Sums struct{ Flows, Packets, Bytes uint64 }
+
 // Records returns how many records have ended, for whatever reason.
 func (s *Stats) Records() uint64 {
 	var n uint64
@@ -143,6 +146,8 @@ type Process struct {
 	wheel wheel
 	frags Fragments
 	stats Stats
+
+	protocols [256]Sums // by protocol
 
 	details []flow.Details // of the cache's entries, nil unless asked for
 	ended   []flow.Details // room for those of records
@@ -167,6 +172,33 @@ func (p *Process) Stats() Stats {
 	s := p.stats
 	s.Live = p.cache.live
 	return s
+}
+
+// Protocols returns the sums of the records that ended, by protocol number.
+func (p *Process) Protocols() [256]Sums { return p.protocols }
+
+// Dump appends to dst records of flows that live, as they are now and without
+// ending them: no more than n, and none of those that an earlier call gave, which
+// returned next; the first call's is 0. When none is left next is 0 again. Of
+// flows that end or begin between calls some come and some do not.
+func (p *Process) Dump(dst []flow.Record, from, n int) (recs []flow.Record, next int) {
+	for i := from; i < int(p.cache.used); i++ {
+		e := &p.cache.entries[i]
+		if e.packets == 0 {
+			continue // nobody's
+		}
+		if n--; n < 0 {
+			return dst, i
+		}
+		r := flow.Record{
+			Start: e.first, End: e.last, Packets: e.packets, Bytes: e.bytes, Key: e.key, TCPFlags: e.flags,
+		}
+		if e.copies > 0 {
+			r.Marks = flow.MarkDuplicate
+		}
+		dst = append(dst, r)
+	}
+	return dst, 0
 }
 
 // Observe counts the packet pkt, seen at now, to its flow and appends to dst
@@ -499,6 +531,10 @@ const endedDetails = 256
 func (p *Process) appendRecord(dst []flow.Record, i uint32, reason flow.EndReason) []flow.Record {
 	e := &p.cache.entries[i]
 	p.stats.Ended[reason]++
+	s := &p.protocols[e.key.Protocol]
+	s.Flows++
+	s.Packets += e.packets
+	s.Bytes += e.bytes
 	var marks flow.Marks
 	if e.copies > 0 {
 		marks = flow.MarkDuplicate
