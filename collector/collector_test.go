@@ -81,7 +81,7 @@ func start(t *testing.T, c Config) (netip.AddrPort, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan []netip.AddrPort, 1)
 	c.Ready = func(a []netip.AddrPort) { ready <- a }
-	if c.Listen == nil {
+	if c.Listen == nil && c.ListenTCP == nil && c.ListenTLS == nil {
 		c.Listen = []string{"127.0.0.1:0"}
 	}
 	c.Logger = slog.New(slog.DiscardHandler)
