@@ -30,7 +30,7 @@ func TestCommonSameAsLayers(t *testing.T) {
 		if sameAsLayers(t, d, link, frame) {
 			short++
 		}
-		for length := 0; length < min(len(frame), 80); length += 7 {
+		for length := 0; length < min(len(frame), 80); length += 13 {
 			sameAsLayers(t, d, link, frame[:length:length])
 		}
 		if t.Failed() {

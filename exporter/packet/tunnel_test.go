@@ -279,7 +279,7 @@ func TestTunnelLaw(t *testing.T) {
 		}
 		if l.check(t, link, frame) {
 			folder := strings.Split(name, "/")[1]
-			if entered[folder]++; entered[folder] > 200 {
+			if entered[folder]++; entered[folder] > 40 {
 				return
 			}
 			for length := range min(len(frame), 200) {
