@@ -541,6 +541,9 @@ func TestExtras(t *testing.T) {
 		{"padding_and_bookkeeping", `0100 0003 00d2 0001 0095 0004 0001 0001`, `ff 00000001 01`, ``},
 		{"varlen", `0100 0002 0060 ffff 0001 0001`, `03 616263 01`, `{"applicationName":"abc"}`},
 		{"reverse", `0100 0001 80b8 0004 00007279`, `0000002a`, `{"reverseTcpSequenceNumber":42}`},
+		{"sub_template_list", `0100 0002 0124 ffff 0001 0001`, `08 ff0100 0a000001 01 07`, `{"subTemplateList":"ff01000a00000101"}`},
+		{"sub_template_multi_list_of_fixed_length", `0100 0001 0125 0006`, `ff 0100 0003 01`, `{"subTemplateMultiList":"ff0100000301"}`},
+		{"basic_list_with_long_length", `0100 0002 0123 ffff 0001 0001`, `ff0005 04 00010001 07`, `{"basicList":"0400010001"}`},
 		{"structured", `0100 0001 0123 ffff`, `05 ff00010001`, `{"basicList":"ff00010001"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
