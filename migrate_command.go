@@ -9,6 +9,7 @@ import (
 
 func migrateCommand() *cobra.Command {
 	var dsn string
+	var citus bool
 	passwords := map[string]*string{}
 	cmd := &cobra.Command{
 		Use:   "migrate --database URL",
@@ -27,7 +28,10 @@ A role that is given a password may log in; give it by the environment
 					c.Passwords[role] = *p
 				}
 			}
-			return store.Migrate(cmd.Context(), dsn, c)
+			if err := store.Migrate(cmd.Context(), dsn, c); err != nil || !citus {
+				return err
+			}
+			return store.Distribute(cmd.Context(), dsn, c.Logger)
 		},
 	}
 	for _, r := range []struct{ flag, role, who string }{
@@ -37,6 +41,7 @@ A role that is given a password may log in; give it by the environment
 	} {
 		passwords[r.role] = cmd.Flags().String(r.flag, "", "let the role "+r.role+" ("+r.who+") log in with this password")
 	}
+	cmd.Flags().BoolVar(&citus, "citus", false, "spread flows and roll-ups over the Citus cluster that the database coordinates")
 	databaseFlag(cmd, &dsn)
 	return cmd
 }

@@ -24,3 +24,11 @@ func SumOnly(ctx context.Context, k *Keeper) error {
 	_, err := k.sumUntil(ctx, time.Now().Add(time.Hour))
 	return err
 }
+
+// Distributed are the tables that a cluster spreads, and by which column.
+var Distributed = func() (list [][2]string) {
+	for _, d := range distributed {
+		list = append(list, [2]string{d.table, d.column})
+	}
+	return list
+}()

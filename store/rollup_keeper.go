@@ -394,7 +394,11 @@ func (t *tally) reader(hour flow.Time) *rawReader {
 // part of a partition they are in, it reads only that; when rows are missing
 // there, it reads all of it.
 func (k *Keeper) read(ctx context.Context, tx pgx.Tx, batches []unsummed, list []rawHour) (*tally, error) {
-	for _, trust := range []bool{true, false} {
+	citus, err := hasCitus(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	for _, trust := range []bool{!citus, false} {
 		t := newTally()
 		trusted := false
 		for _, h := range list {
@@ -403,7 +407,7 @@ func (k *Keeper) read(ctx context.Context, tx pgx.Tx, batches []unsummed, list [
 				where += fmt.Sprintf(" and ctid >= '(%d,0)'", page)
 				trusted = true
 			}
-			if err := copyOut(ctx, tx, t.reader(h.hour), partitionName(h.hour), where); err != nil {
+			if err := copyOut(ctx, tx, t.reader(h.hour), partitionName(h.hour), where, !citus); err != nil {
 				return nil, err
 			}
 		}
@@ -419,8 +423,14 @@ func (k *Keeper) read(ctx context.Context, tx pgx.Tx, batches []unsummed, list [
 	panic("not reached")
 }
 
-func copyOut(ctx context.Context, tx pgx.Tx, to *rawReader, table, where string) error {
-	_, err := tx.Conn().PgConn().CopyTo(ctx, to, "copy (select "+rawColumns+" from parts."+table+" where "+where+") to stdout (format binary)")
+// copyOut copies rows to a reader. Without a page, as on the nodes of a cluster
+// where pages mean nothing, it has to be told so.
+func copyOut(ctx context.Context, tx pgx.Tx, to *rawReader, table, where string, paged bool) error {
+	page := "ctid"
+	if !paged {
+		page = "'(0,0)'::tid"
+	}
+	_, err := tx.Conn().PgConn().CopyTo(ctx, to, "copy (select "+page+", "+rawColumns+" from parts."+table+" where "+where+") to stdout (format binary)")
 	if err == nil && !to.ended {
 		err = errRaw
 	}

@@ -11,7 +11,7 @@ import (
 
 // rawColumns are what the roll-ups read of a row, in the order in which rawReader
 // expects them.
-const rawColumns = "ctid, batch, flow_start, flow_end, received_at, packets, bytes, exporter_id, sampling_rate, protocol, " +
+const rawColumns = "batch, flow_start, flow_end, received_at, packets, bytes, exporter_id, sampling_rate, protocol, " +
 	"src_addr, dst_addr, src_port, dst_port, in_if, out_if, src_as, dst_as"
 
 const rawFields = 18

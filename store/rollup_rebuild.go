@@ -72,6 +72,10 @@ func (k *Keeper) rebuild(ctx context.Context, conn *pgx.Conn, day flow.Time) (fl
 		if err != nil {
 			return err
 		}
+		citus, err := hasCitus(ctx, tx)
+		if err != nil {
+			return err
+		}
 		rows, err = tx.Query(ctx, "select name, pg_relation_size(to_regclass('parts.' || name)) / 8192 from parts.partition where hour >= $1 and min_start < $2 order by hour",
 			from.Time(), to.Time())
 		if err != nil {
@@ -95,6 +99,11 @@ func (k *Keeper) rebuild(ctx context.Context, conn *pgx.Conn, day flow.Time) (fl
 				return err
 			}
 		}
+		if citus { // the sizes are those of the nodes: each table at once
+			for i := range list {
+				list[i].Pages = 1
+			}
+		}
 		if err := k.fails("emptied"); err != nil {
 			return err
 		}
@@ -112,9 +121,11 @@ func (k *Keeper) rebuild(ctx context.Context, conn *pgx.Conn, day flow.Time) (fl
 		for _, p := range list {
 			for page := int64(0); page < p.Pages; page += rebuildPages {
 				t.from, t.to = from, to
-				where := fmt.Sprintf("ctid >= '(%d,0)' and ctid < '(%d,0)' and flow_start < '%s' and flow_end >= '%s' and batch <> all('{%s}')",
-					page, page+rebuildPages, to, from, idList(later))
-				if err := copyOut(ctx, tx, t.reader(0), p.Name, where); err != nil {
+				where := fmt.Sprintf("flow_start < '%s' and flow_end >= '%s' and batch <> all('{%s}')", to, from, idList(later))
+				if !citus {
+					where += fmt.Sprintf(" and ctid >= '(%d,0)' and ctid < '(%d,0)'", page, page+rebuildPages)
+				}
+				if err := copyOut(ctx, tx, t.reader(0), p.Name, where, !citus); err != nil {
 					return err
 				}
 				flows += int64(t.records)
