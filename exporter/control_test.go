@@ -3,12 +3,17 @@ package exporter
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"time"
 
 	"flowtally/exporter/capture"
 	"flowtally/flow"
 	"flowtally/netflow"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
 )
 
 // TestControl: while packets come, and while none does, a running exporter tells
@@ -73,5 +78,45 @@ func TestControl(t *testing.T) {
 		if err := control.Flush(context.Background()); !errors.Is(err, ErrNotRunning) {
 			t.Errorf("after: %v", err)
 		}
+	}
+}
+
+// TestSlowPipe: a packet that comes over a pipe is metered when it is there, not
+// when the next one comes.
+func TestSlowPipe(t *testing.T) {
+	c := listen(t)
+	in, out := io.Pipe()
+	frame := ethernet("10.0.0.1", "10.0.0.2", 1, 53, 10)
+	go func() {
+		w := pcapgo.NewWriter(out)
+		_ = w.WriteFileHeader(65535, layers.LinkTypeEthernet)
+		_ = w.WritePacket(gopacket.CaptureInfo{Timestamp: t0, CaptureLength: len(frame), Length: len(frame)}, frame)
+	}()
+	src, err := capture.NewReader(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var control Control
+	done := make(chan Summary)
+	go func() {
+		s, _ := Run(context.Background(), Config{
+			Source: src, To: []string{c.addr()}, Version: netflow.IPFIX, Meter: small, Control: &control,
+		})
+		done <- s
+	}()
+	live := 0
+	for range 1000 {
+		live = 0
+		if err := control.Dump(context.Background(), func(*flow.Record) error { live++; return nil }); err == nil && live == 1 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if live != 1 {
+		t.Errorf("%d flows live while the pipe is open", live)
+	}
+	out.Close()
+	if s := <-done; s.Packets != 1 || s.Flows != 1 {
+		t.Errorf("%+v", s)
 	}
 }

@@ -43,6 +43,7 @@ type reading struct {
 	described bool // the Source's interfaces have numbers of their own
 	inIf      uint32
 	live      bool
+	batched   bool // the Source gives as many packets as are there
 	both      bool // packets and what they carry
 	started   time.Time
 	decoder   *packet.Decoder
@@ -97,8 +98,9 @@ func newLane(m *metering, here, details bool) lane {
 
 func newReading(c *Config, source capture.Source, own []stream, hash meter.Hash, meters []lane, l *ledger) *reading {
 	_, described := capture.As[capture.Describer](source)
+	_, batched := source.(capture.Batcher)
 	r := &reading{
-		source: capture.Batch(source), described: described, inIf: c.InIf, live: c.Live, both: c.Tunnels == packet.Both, started: time.Now(),
+		source: capture.Batch(source), described: described, batched: batched, inIf: c.InIf, live: c.Live, both: c.Tunnels == packet.Both, started: time.Now(),
 		decoder: packet.Config{Tunnels: c.Tunnels, Details: c.Meter.Details}.Decoder(), hash: hash, sampler: newSampler(c.Sample, c.SampleRandom),
 		dropCopies: c.DropDuplicates, meters: meters, every: fileBlock, ledger: l, number: l.reader(),
 	}
@@ -127,11 +129,14 @@ func (r *reading) run(ctx context.Context, stop *atomic.Bool) error {
 		}
 		switch {
 		case err == nil:
+			if r.batched && !r.live && n < readPackets {
+				r.goOver() // a pipe may have no more for hours
+			}
 		case errors.Is(err, capture.ErrTimeout):
 			if r.live {
 				r.clock = max(r.clock, r.wall())
-				r.goOver()
 			}
+			r.goOver()
 		case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF), ctx.Err() != nil, stop.Load():
 			return nil
 		default:
