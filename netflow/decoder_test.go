@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"io"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -781,6 +782,11 @@ func TestDecoderIsSafeForConcurrentUse(t *testing.T) {
 				d.Decode(nil, &m, from, noon+flow.Time(i)*flow.Second, message(IPFIX, set(t, 2, hex.EncodeToString(tpl)), set(t, id, `0000002a 0a000001`),
 					opts, set(t, 0x0fff, `00000000 01 00000064`)))
 				d.Templates(m.Exporter)
+				d.Decode(nil, &m, from, noon+flow.Time(i)*flow.Second, message(IPFIX, set(t, id+1000, `01`), set(t, 3, `0ffe 0002 0001 00ea 0004 00ec 0004`), set(t, 0x0ffe, `00000001 61626364`)))
+				d.Expire(nil, noon+flow.Time(i)*flow.Second-flow.Hour)
+				if i%50 == 0 {
+					d.Save(io.Discard)
+				}
 			}
 		}()
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"flowtally/flow"
+	"flowtally/lab/truth"
 )
 
 func TestASampledPacketIsAFlow(t *testing.T) {
@@ -60,6 +61,22 @@ func TestASampledPacketIsAFlow(t *testing.T) {
 				t.Errorf("%s: flags %v", c.name, r.TCPFlags)
 			}
 		}
+	}
+}
+
+// TestASampledFrameOfTheWire: the capture of a router that exports frames, with
+// the values that its source states.
+func TestASampledFrameOfTheWire(t *testing.T) {
+	data := truth.Data(t)
+	files := [][2]string{{"wire/ak_datalink/01_datalink-template.pcap", "pcap"}, {"wire/ak_datalink/02_datalink-data.pcap", "pcap"}}
+	_, recs := replay(t, data, files, Limits{})
+	if len(recs) != 1 {
+		t.Fatal(len(recs), "records")
+	}
+	r := recs[0]
+	got := fmt.Sprintf("%v %v %v %d %d vlan %d in %d: %d %d", r.SrcAddr, r.DstAddr, r.Protocol, r.SrcPort, r.DstPort, r.VLAN, r.InIf, r.Packets, r.Bytes)
+	if want := "51.51.51.51 52.52.52.52 udp 55501 11777 vlan 231 in 582: 1 96"; got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
 	}
 }
 
