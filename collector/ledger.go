@@ -121,7 +121,8 @@ type session struct {
 	root     *session // the session whose numbers it shares, nil when its own
 	shared   int      // messages that followed another session's numbers
 	records  uint64
-	counted  bool // nothing was left undecoded since the totals' base
+	lost     uint64 // by its numbers
+	counted  bool   // nothing was left undecoded since the totals' base
 	totals   []totals
 }
 
@@ -133,6 +134,7 @@ type totals struct {
 	deficit  uint64 // at the last report
 	booked   uint64
 	received uint64
+	gaps     uint64 // datagrams that were missing then
 }
 
 type lossKey struct {
@@ -413,6 +415,7 @@ func (l *ledger) missing(s *session, now flow.Time, n uint64) {
 	if n == 0 {
 		return
 	}
+	s.lost += n
 	e, unit := s.exporter, unitRecord
 	if s.datagrams {
 		unit = unitDatagram
@@ -470,6 +473,14 @@ func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
 		if sent > came {
 			deficit = sent - came
 		}
+		// Where no datagram is missing no record is: some exporters count their
+		// options records as well.
+		gaps := s.lost + s.awaited()
+		if gaps == t.gaps && deficit > t.deficit {
+			t.base += deficit - t.deficit
+			deficit = t.deficit
+		}
+		t.gaps = gaps
 		// Datagrams may have overtaken each other: what two totals agree on is
 		// missing.
 		if n := min(deficit, t.deficit); n > 0 && n < math.MaxInt64 {
@@ -481,7 +492,8 @@ func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
 		t.deficit = deficit
 	}
 	keep := *t
-	*t = totals{*x, keep.base, keep.deficit, keep.booked, keep.received}
+	keep.ProcessStats = *x
+	*t = keep
 }
 
 // sequences returns where the sessions stand that sent something since the last

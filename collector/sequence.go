@@ -353,5 +353,15 @@ func (s *numbering) pending() bool {
 	return s.main != nil && len(s.main.holes) > 0 || s.former != nil
 }
 
+// awaited returns how much was passed over and may still come.
+func (s *numbering) awaited() (n uint64) {
+	if s.main != nil {
+		for _, h := range s.main.holes {
+			n += uint64(h.to - h.from)
+		}
+	}
+	return n
+}
+
 // flush returns what is missing, without waiting for what may still come.
 func (s *numbering) flush() uint64 { return s.expire(math.MaxInt64 / 2) }
