@@ -50,8 +50,19 @@ const (
 // lookupElement returns the registry's entry of an element; for one of the
 // reverse direction that of its forward twin. The zero element is "not known".
 func lookupElement(pen uint32, id uint16) element {
+	if e, ok := asaOwn[id]; ok && pen == 0 {
+		return e
+	}
 	if pen != 0 && pen != reversePEN || int(id) >= len(ianaElements) {
 		return element{}
 	}
 	return ianaElements[id]
+}
+
+// asaOwn are elements of Cisco's ASA in v9 that IANA has none for. Their numbers
+// cannot stand in an IPFIX message, where bit 15 says something else.
+var asaOwn = map[uint16]element{
+	33000: {"asaIngressAcl", typeOctets, 12},
+	33001: {"asaEgressAcl", typeOctets, 12},
+	33002: {"asaExtendedEvent", typeUnsigned16, 2},
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"flowtally/flow"
+	"flowtally/lab/truth"
 )
 
 // padded returns text in hexadecimal, padded with NUL to n octets.
@@ -174,5 +175,35 @@ func TestNamesAreBounded(t *testing.T) {
 	}
 	if sum != d.store.nameOctets || sum > l.NameOctets {
 		t.Errorf("%d octets of names, counted as %d", sum, d.store.nameOctets)
+	}
+}
+
+// TestEventsOfARealFirewall: a teardown that an ASA reported, with the values of
+// the source of the capture.
+func TestEventsOfARealFirewall(t *testing.T) {
+	data := truth.Data(t)
+	files := [][2]string{
+		{"wire/ls_nf9_cisco_asa_1/01_netflow9_test_cisco_asa_1_tpl.dat", "dgram"},
+		{"wire/ls_nf9_cisco_asa_1/02_netflow9_test_cisco_asa_1_data.dat", "dgram"},
+	}
+	_, recs := replay(t, data, files, Limits{})
+	if len(recs) != 14 {
+		t.Fatal(len(recs), "records")
+	}
+	r := recs[1]
+	typ, code, ok := r.ICMP()
+	if r.SrcAddr.String() != "192.168.23.22" || !ok || typ != 8 || code != 0 || r.InIf != 2 || r.Bytes != 56 || r.Start != 1444384068169 || r.End != 1444384070179 {
+		t.Errorf("%+v", r)
+	}
+	if typ, code, _ := recs[0].ICMP(); typ != 0 || code != 0 {
+		t.Errorf("an echo reply is type %d, code %d", typ, code)
+	}
+	for _, want := range []string{
+		`"postNATSourceIPv4Address":"192.168.23.22"`, `"postNAPTSourceTransportPort":17549`, `"firewallEvent":2`,
+		`"asaExtendedEvent":2025`, `"asaIngressAcl":"0f8e7ff3fc1a030f00000000"`, `"flowId":8501`,
+	} {
+		if !strings.Contains(string(r.Extra), want) {
+			t.Errorf("%s is not in %s", want, r.Extra)
+		}
 	}
 }
