@@ -354,7 +354,7 @@ func (p *process) lost(b []flow.Record, cause string) {
 func (p *process) write(ctx context.Context) {
 	for h := range p.queue {
 		start := time.Now()
-		err := p.Sink.Write(ctx, flow.Batch{Records: h.recs, Sequences: h.sequences})
+		err := p.Sink.Write(ctx, flow.Batch{Records: h.recs, Sequences: h.sequences, Pressed: len(p.queue) > cap(p.queue)/2})
 		switch {
 		case err == nil:
 			p.metrics.stored.Add(float64(len(h.recs)))

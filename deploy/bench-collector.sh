@@ -52,10 +52,10 @@ server='' child='' blast=''
 # shellcheck disable=SC2317 # by way of the trap
 finish() {
 	local pid
-	for pid in $blast $child; do
+	for pid in $blast; do
 		kill -TERM "$pid" 2>/dev/null || true
-		wait "$pid" 2>/dev/null || true
 	done
+	[ -z "$child" ] || stop_child INT
 	if [ -n "$server" ]; then
 		kill -INT "$server" 2>/dev/null || true
 		wait "$server" 2>/dev/null || true
@@ -152,8 +152,14 @@ start_flowtally() {
 		sleep 0.1
 	done
 }
+# stop_child [SIGNAL]: asks it to end, and makes it after half a minute.
 stop_child() {
-	kill -TERM "$child" 2>/dev/null || true
+	local n=300
+	kill "-${1:-TERM}" "$child" 2>/dev/null || true
+	while [ $((n--)) -gt 0 ] && [ "$(awk '/^State/ { print $2 }' "/proc/$child/status" 2>/dev/null || echo Z)" != Z ]; do
+		sleep 0.1
+	done
+	kill -KILL "$child" 2>/dev/null || true
 	wait "$child" 2>/dev/null || true
 	child=''
 }
@@ -271,7 +277,7 @@ for rate in 100000 150000 200000 250000 300000 350000 400000 500000; do
 	sleep 2
 	n=$((rate * STEP)) b=$(server_ticks)
 	"$work/flowblast" -to "127.0.0.1:$nport" -n "$n" -rate "$rate" >"$work/blast.log"
-	sent=$(awk '{ print $8 }' "$work/blast.log") # packets: equal flows are one row
+	sent=$(awk '{ print $7 }' "$work/blast.log") # packets: equal flows are one row
 	last='' same=0
 	while [ "$same" -lt 8 ]; do # its refresh is every 5 s
 		stored=$(sql 'select coalesce(sum(packets), 0) from acct' pmacct)
@@ -283,7 +289,7 @@ for rate in 100000 150000 200000 250000 300000 350000 400000 500000; do
 	cpu=$(ticks "$child" $(pgrep -P "$child"))
 	awk -v rate="$rate" -v sent="$sent" -v got="$stored" -v n="$n" -v hz="$hz" -v cpu="$cpu" -v b=$(($(server_ticks) - b)) \
 		'BEGIN { printf "nfacctd    %8d flows/s: lost %.2f %% of the packets; CPU µs/flow: nfacctd at least %.2f, PostgreSQL %.2f\n", rate, 100 * (sent - got) / sent, cpu / hz / n * 1e6, b / hz / n * 1e6 }'
-	stop_child
+	stop_child INT
 	[ "$stored" = "$sent" ] || break
 	peer_best=$rate
 done
