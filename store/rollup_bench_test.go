@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math/rand/v2"
+	"net"
 	"os"
 	"strconv"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"flowtally/flow"
 	"flowtally/lab/postgres"
 	"flowtally/lab/postgres/pgtest"
+	"flowtally/netflow"
 	"flowtally/store"
 )
 
@@ -110,5 +112,70 @@ func BenchmarkKeeper(b *testing.B) {
 				db.Close()
 			}
 		})
+	}
+}
+
+// TestLoadForBench is how deploy/bench-store.sh fills a database and a running
+// nfcapd with the same flows: the load generator's, over the day of 2026-11-20.
+func TestLoadForBench(t *testing.T) {
+	dsn, peer := os.Getenv("FLOWTALLY_BENCH_LOAD"), os.Getenv("FLOWTALLY_BENCH_NFCAPD")
+	if dsn == "" {
+		t.Skip("FLOWTALLY_BENCH_LOAD names no database: deploy/bench-store.sh does")
+	}
+	flows, err := strconv.Atoi(os.Getenv("FLOWTALLY_BENCH_FLOWS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	db, err := store.Open(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	w := store.NewWriter(db, store.WriterConfig{})
+	var send func([]flow.Record)
+	if peer != "" {
+		conn, err := net.Dial("udp", peer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		e, err := netflow.NewEncoder(netflow.EncoderConfig{Version: netflow.IPFIX, Domain: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var msg []byte
+		var prepared []flow.Record
+		send = func(recs []flow.Record) {
+			began := time.Now()
+			prepared = prepared[:0]
+			for i := range recs {
+				prepared = e.Prepare(prepared, &recs[i])
+			}
+			for rest := prepared; len(rest) > 0; {
+				var n int
+				msg, n = e.Append(msg[:0], flow.TimeOf(time.Now()), rest)
+				if _, err := conn.Write(msg); err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[n:]
+				// 200,000 a second: nfcapd loses nothing then.
+				if ahead := time.Duration(len(prepared)-len(rest))*5*time.Microsecond - time.Since(began); ahead > time.Millisecond {
+					time.Sleep(ahead)
+				}
+			}
+		}
+	}
+	next := blast(flow.TimeOf(time.Date(2026, 11, 20, 0, 0, 1, 0, time.UTC)), float64(flows)/86390)
+	recs := make([]flow.Record, 16384)
+	for n := 0; n < flows; n += len(recs) {
+		recs = recs[:min(len(recs), flows-n)]
+		next(recs)
+		if err := w.Write(ctx, flow.Batch{Records: recs}); err != nil {
+			t.Fatal(err)
+		}
+		if send != nil {
+			send(recs)
+		}
 	}
 }
