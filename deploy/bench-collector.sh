@@ -290,8 +290,9 @@ for rate in 100000 150000 200000 250000 300000 350000 400000 500000; do
 	awk -v rate="$rate" -v sent="$sent" -v got="$stored" -v n="$n" -v hz="$hz" -v cpu="$cpu" -v b=$(($(server_ticks) - b)) \
 		'BEGIN { printf "nfacctd    %8d flows/s: lost %.2f %% of the packets; CPU µs/flow: nfacctd at least %.2f, PostgreSQL %.2f\n", rate, 100 * (sent - got) / sent, cpu / hz / n * 1e6, b / hz / n * 1e6 }'
 	stop_child INT
-	[ "$stored" = "$sent" ] || break
+	# In its favour: what a run loses at its edges is forgiven.
+	awk -v a="$sent" -v b="$stored" 'BEGIN { exit !(b >= 0.999 * a) }' || break
 	peer_best=$rate
 done
-echo "nfacctd    best lossless rate: $peer_best flows/s"
+echo "nfacctd    best rate with less than 0.1 % lost: $peer_best flows/s"
 [ "$peer_best" = 0 ] || awk -v a="$held" -v b="$peer_best" 'BEGIN { printf "flowtally holds %.1f times what nfacctd does\n", a / b }'
