@@ -24,6 +24,10 @@ import (
 // own: "addr,protocol", or "addr,dst-port" for the service a host used or
 // offered. A key that names one side of what another key already names on
 // either side ("addr,src-addr") is refused.
+//
+// Addresses can be grouped by networks: "src-addr/24", with IPv6 networks of 64
+// bits unless "src-addr/24/48" says otherwise. Of an either-side key the flow is
+// in one group when both sides are of the same network.
 type Key string
 
 // The keys, in the order in which they are listed to people.
@@ -67,6 +71,20 @@ type keyColumn struct {
 	// src and dst are the columns of the two sides of an either-side key.
 	src, dst string
 	kind     valueKind
+	// v4 and v6 are the lengths of the networks that addresses are grouped by, 0
+	// for the addresses themselves.
+	v4, v6 int
+}
+
+// network is the expression by which a column is grouped.
+func (c keyColumn) network(column string) string {
+	if c.v4 == 0 {
+		return column
+	}
+	if c.v4 == c.v6 {
+		return fmt.Sprintf("network(set_masklen(%s, %d))::inet", column, c.v4)
+	}
+	return fmt.Sprintf("network(set_masklen(%s, case family(%s) when 4 then %d else %d end))::inet", column, column, c.v4, c.v6)
 }
 
 func (c keyColumn) eitherSide() bool { return c.src != "" }
@@ -160,7 +178,7 @@ func columnsOf(keys []Key) ([]keyColumn, error) {
 		for j, d := range columns {
 			switch {
 			case i == j:
-			case c.key == d.key:
+			case c.column == d.column:
 				return nil, &QuestionError{Parameter: "key", Reason: fmt.Sprintf("%s is named twice", c.key)}
 			case c.eitherSide() && (c.src == d.column || c.dst == d.column):
 				return nil, &QuestionError{Parameter: "key", Reason: fmt.Sprintf("%s already means either side, so %s cannot go with it: ask for %s alone, or for the pair of both sides", c.key, d.key, c.key)}
@@ -170,18 +188,50 @@ func columnsOf(keys []Key) ([]keyColumn, error) {
 	return columns, nil
 }
 
+// lookupKey finds a key, which may have the lengths of IPv4 and IPv6 networks
+// behind it: src-addr/24, or src-addr/24/64.
 func lookupKey(k Key) (keyColumn, bool) {
+	name, lengths, prefix := strings.Cut(string(k), "/")
 	for _, c := range keyColumns {
-		if c.key == k {
+		if string(c.key) != name {
+			continue
+		}
+		if !prefix {
 			return c, true
 		}
+		a, b, both := strings.Cut(lengths, "/")
+		var ok1, ok2 bool
+		if c.v4, ok1 = prefixLength(a, 32); !ok1 || c.kind != kindAddr {
+			return c, false
+		}
+		if c.v6 = 64; both {
+			if c.v6, ok2 = prefixLength(b, 128); !ok2 {
+				return c, false
+			}
+		}
+		c.key = k
+		return c, true
 	}
 	return keyColumn{}, false
+}
+
+func prefixLength(s string, most int) (int, bool) {
+	n, err := strconv.ParseUint(s, 10, 8)
+	return int(n), err == nil && n >= 1 && n <= uint64(most) && s[0] != '0'
 }
 
 func unknownKey(k Key) error {
 	if k == "" {
 		return &QuestionError{Parameter: "key", Reason: "a key is empty, join keys by single commas; keys are " + strings.ReplaceAll(JoinKeys(Keys()), ",", ", ")}
+	}
+	if name, _, prefix := strings.Cut(string(k), "/"); prefix {
+		if c, ok := lookupKey(Key(name)); ok {
+			reason := "only addresses have networks"
+			if c.kind == kindAddr {
+				reason = "write the length of the network, 1 to 32 for IPv4 and 1 to 128 for IPv6, as in " + name + "/24 or " + name + "/24/64"
+			}
+			return &QuestionError{Parameter: "key", Reason: fmt.Sprintf("%q: %s", string(k), reason)}
+		}
 	}
 	plain := strings.NewReplacer("-", "", "_", "", " ", "").Replace(string(k))
 	nearest, distance := otherNames[plain], 0
@@ -231,7 +281,44 @@ const (
 	ByFlows   Measure = "flows"
 	ByPackets Measure = "packets"
 	ByBytes   Measure = "bytes"
+	// ByPPS and ByBPS are packets and bits a second between a group's first and
+	// last packet, ByBPP bytes a packet, ByDuration the average milliseconds of
+	// its flows: what only the flows themselves tell, but for ByBPP.
+	ByPPS      Measure = "pps"
+	ByBPS      Measure = "bps"
+	ByBPP      Measure = "bpp"
+	ByDuration Measure = "duration"
 )
+
+// additive reports whether the measure is a sum: others have no shares.
+func (m Measure) additive() bool { return m == ByFlows || m == ByPackets || m == ByBytes }
+
+// expression is the measure over the columns of groups.
+func (m Measure) expression() string {
+	const between = "nullif(round(date_part('epoch', last_seen - first_seen) * 1000)::bigint, 0)"
+	switch m {
+	case ByPPS:
+		return "packets * 1000 / " + between
+	case ByBPS:
+		return "bytes * 8000 / " + between
+	case ByBPP:
+		return "bytes / nullif(packets, 0)"
+	case ByDuration:
+		return "duration_ms / nullif(touched, 0)"
+	}
+	return string(m)
+}
+
+// order ranks groups by the measure.
+func (m Measure) order(table string) string {
+	if m.additive() {
+		return table + string(m) + " desc"
+	}
+	return "coalesce(" + m.expression() + ", 0) desc"
+}
+
+// seen reports whether the measure needs to know when a group was seen.
+func (m Measure) seen() bool { return m == ByPPS || m == ByBPS || m == ByDuration }
 
 // ParseMeasure reads a measure; the empty string is flows, nfdump's default and
 // the one that finds what byte graphs hide.
@@ -239,10 +326,10 @@ func ParseMeasure(s string) (Measure, error) {
 	switch m := Measure(strings.ToLower(strings.TrimSpace(s))); m {
 	case "":
 		return ByFlows, nil
-	case ByFlows, ByPackets, ByBytes:
+	case ByFlows, ByPackets, ByBytes, ByPPS, ByBPS, ByBPP, ByDuration:
 		return m, nil
 	}
-	return "", &QuestionError{Parameter: "by", Reason: fmt.Sprintf("%q is not a measure: use flows, packets or bytes", s)}
+	return "", &QuestionError{Parameter: "by", Reason: fmt.Sprintf("%q is not a measure: use flows, packets, bytes, pps, bps, bpp or duration", s)}
 }
 
 // Value is what one key is in one group.
@@ -297,6 +384,8 @@ func (c keyColumn) text(s *string) Value {
 		// PostgreSQL and Go differ in how they write some IPv6 addresses.
 		if a, err := netip.ParseAddr(text); err == nil {
 			text = a.String()
+		} else if p, err := netip.ParsePrefix(text); err == nil {
+			text = p.String()
 		}
 	}
 	return Value{Column: c.column, V: text, Label: text}

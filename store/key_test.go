@@ -72,7 +72,7 @@ func TestParseMeasure(t *testing.T) {
 			t.Errorf("%q: got %v, %v, want %v", in, got, err, want)
 		}
 	}
-	if _, err := ParseMeasure("bits"); err == nil || !strings.Contains(err.Error(), "flows, packets or bytes") {
+	if _, err := ParseMeasure("bits"); err == nil || !strings.Contains(err.Error(), "flows, packets, bytes") {
 		t.Errorf("bits: %v", err)
 	}
 }

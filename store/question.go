@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"flowtally/filter"
 	"flowtally/flow"
 )
 
@@ -26,6 +30,8 @@ const (
 	// most, MaxBuckets how many any has.
 	DefaultBuckets = 300
 	MaxBuckets     = 1_500
+	// MaxLayOver is how many earlier periods a Series has beside it at most.
+	MaxLayOver = 8
 	// DefaultTimeout is how long a question may take.
 	DefaultTimeout = 30 * time.Second
 )
@@ -49,13 +55,30 @@ type Question struct {
 	// Exporter restricts the question to the exporters of this name, address
 	// or number; empty is all of them.
 	Exporter string
+	// Filter restricts the question to the flows that match; nil is all of
+	// them. Names of hosts in it are looked up when the question is asked.
+	Filter *filter.Filter
+	// Having restricts the groups that a Top lists to those whose sums meet it;
+	// the others go on to count in Other. nil is all of them.
+	Having *Having
 	// Whole books whole flows where they end, as nfdump does.
 	Whole bool
+	// Scaled multiplies packets and bytes by the rate of packet sampling, by 1
+	// where that is not known. Flows are never multiplied.
+	Scaled bool
+	// Raw has the flows themselves read, also where the roll-ups could answer:
+	// slower, and exact where these would have to estimate.
+	Raw bool
 	// Step is the length of a Series' buckets in whole milliseconds; 0 takes
 	// the smallest step of a ladder (1 s to 1 week) that makes no more than
 	// MaxBuckets buckets, 0 being DefaultBuckets.
 	Step       time.Duration
 	MaxBuckets int
+	// LayOver is how many earlier periods a Series has beside it, 0 to
+	// MaxLayOver, each Period before the other; a Period of 0 is the range's
+	// length, rounded up to whole days.
+	LayOver int
+	Period  time.Duration
 	// Timeout is how long the database may work on it; 0 is DefaultTimeout.
 	Timeout time.Duration
 }
@@ -114,12 +137,20 @@ type question struct {
 	limit     int
 	exporter  string
 	exporters []int32 // the numbers that exporter means
+	filter    *filter.Filter
+	having    *Having
 	whole     bool
+	scaled    bool
+	raw       bool
 	timeout   time.Duration
 	// Of a Series: buckets start at first, first+step, …, last.
 	step, first, last flow.Time
-	// until is where the flows end that begin before to.
-	until flow.Time
+	// widened is to how much the edges of the range were rounded, because nothing
+	// finer is kept.
+	widened flow.Time
+	p       *plan
+	// listed are the groups that a Series follows.
+	listed []*group
 }
 
 // check fills in the defaults or returns a *QuestionError.
@@ -132,7 +163,11 @@ func (q Question) check() (*question, error) {
 	}
 	c := &question{
 		from: flow.TimeOf(q.From), to: flow.TimeOf(q.To), keys: q.Keys, exporter: q.Exporter,
-		whole: q.Whole, limit: q.Limit, timeout: q.Timeout,
+		whole: q.Whole, scaled: q.Scaled, raw: q.Raw, limit: q.Limit, timeout: q.Timeout,
+		filter: q.Filter, having: q.Having,
+	}
+	if c.filter == nil {
+		c.filter, _ = filter.Parse("")
 	}
 	if err := checkRange(c.from.Time(), c.to.Time()); err != nil {
 		return nil, err
@@ -160,49 +195,78 @@ func (c *question) checkLimit(most int) error {
 	return nil
 }
 
-// where adds the conditions that select the flows of the range. The bounds of
+// where adds the conditions that select the flows of a piece. The bounds of
 // flow_end are what partitions are chosen by: no flow that matters ends before
 // the range, nor in a partition whose flows all start after it.
-func (c *question) where(s *statement, indent string) {
-	from, to := s.time(c.from), s.time(c.to)
-	if c.whole {
+func (c *question) where(s *statement, indent string, p piece) {
+	from, to := s.time(p.from), s.time(p.to)
+	switch {
+	case c.whole:
 		s.line(indent, "where flow_end >= ", from, " and flow_end < ", to)
-	} else {
+	case p.batches != nil:
+		s.line(indent, "where flow_end >= ", s.time(max(p.from, p.since)), " and flow_end < ", s.time(p.until))
+		s.line(indent, "  and flow_start < ", to, " and (flow_end > ", from, " or flow_start = ", from, ")")
+		s.line(indent, "  and batch = any('{", idList(p.batches), "}')")
+	default:
 		// A person's statement finds the bound itself, but once: outside of a
 		// subselect the function would be called for every row.
 		until := "(select flows_until(" + to + "))"
 		if !s.literal {
-			until = s.time(c.until)
+			until = s.time(p.until)
 		}
 		s.line(indent, "where flow_end >= ", from, " and flow_end < ", until)
 		s.line(indent, "  and flow_start < ", to, " and (flow_end > ", from, " or flow_start = ", from, ")")
 	}
-	if c.exporter != "" {
-		ids := make([]string, len(c.exporters))
-		for i, id := range c.exporters {
-			ids[i] = strconv.Itoa(int(id))
-		}
-		s.line(indent, "  and exporter_id in (", strings.Join(ids, ", "), ")")
+	c.ofExporters(s, indent)
+	if !c.filter.Any() {
+		s.line(indent, "  and (", s.condition(c.filter), ")")
 	}
 }
 
-// resolve asks the database what the question's words mean at this moment:
-// which numbers the exporter has, and where the flows of the range end.
-func (c *question) resolve(ctx context.Context, tx pgx.Tx) error {
+// ofExporters adds the condition on exporters.
+func (c *question) ofExporters(s *statement, indent string) {
 	if c.exporter != "" {
+		s.line(indent, "  and exporter_id in (", idList(c.exporters), ")")
+	}
+}
+
+// resolve asks the database what the question's words mean at this moment, and
+// chooses what to read.
+func (c *question) resolve(ctx context.Context, tx pgx.Tx, step flow.Time) error {
+	if c.exporter != "" && c.exporters == nil {
 		ids, err := findExporters(ctx, tx, c.exporter)
 		if err != nil {
 			return err
 		}
 		c.exporters = ids
 	}
-	var until time.Time
-	if err := tx.QueryRow(ctx, "select flows_until($1)", c.to.Time()).Scan(&until); err != nil {
-		return fmt.Errorf("end of the flows: %w", err)
+	var err error
+	c.p, err = c.plan(ctx, tx, step)
+	return err
+}
+
+// lookTimeout is how long the names of hosts in a filter may take to look up.
+const lookTimeout = 3 * time.Second
+
+// lookUp looks the hosts of the filter up.
+func (c *question) lookUp(ctx context.Context) error {
+	if len(c.filter.Hosts()) == 0 {
+		return nil
 	}
-	c.until = flow.TimeOf(until)
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	f, err := c.filter.Resolve(ctx, func(ctx context.Context, host string) ([]netip.Addr, error) {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	})
+	if err != nil {
+		return &QuestionError{Parameter: "filter", Reason: err.Error()}
+	}
+	c.filter = f
 	return nil
 }
+
+// seen reports whether the answer needs to know when a group was seen.
+func (c *question) seen() bool { return c.by.seen() || c.having.seen() }
 
 // sides are the columns to group by: of each side when a key means either,
 // else of the flow alone.
@@ -213,9 +277,9 @@ func (c *question) sides() [][]string {
 		switch {
 		case k.eitherSide():
 			either = true
-			source, destination = append(source, k.src), append(destination, k.dst)
+			source, destination = append(source, k.network(k.src)), append(destination, k.network(k.dst))
 		default:
-			source, destination = append(source, k.grouped()), append(destination, k.grouped())
+			source, destination = append(source, k.network(k.grouped())), append(destination, k.network(k.grouped()))
 		}
 	}
 	if !either {
@@ -230,7 +294,7 @@ func (c *question) otherSide() string {
 	var differ []string
 	for _, k := range c.columns {
 		if k.eitherSide() {
-			differ = append(differ, k.src+" is distinct from "+k.dst)
+			differ = append(differ, k.network(k.src)+" is distinct from "+k.network(k.dst))
 		}
 	}
 	if len(differ) == 1 {
@@ -345,8 +409,19 @@ func (c *question) arguments() string {
 	if c.exporter != "" {
 		b.WriteString(" --exporter " + shellQuote(c.exporter))
 	}
-	if c.whole {
-		b.WriteString(" --whole")
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"whole", c.whole}, {"scaled", c.scaled}, {"raw", c.raw}} {
+		if f.set {
+			b.WriteString(" --" + f.name)
+		}
+	}
+	if c.having != nil {
+		b.WriteString(" --having " + shellQuote(c.having.String()))
+	}
+	if !c.filter.Any() {
+		b.WriteString(" " + shellQuote(c.filter.String()))
 	}
 	return b.String()
 }
@@ -417,6 +492,56 @@ func (s *statement) argument(v any, literal string) string {
 
 func (s *statement) time(t flow.Time) string {
 	return s.argument(t.Time(), "'"+t.Time().Format("2006-01-02 15:04:05.999999")+"+00'")
+}
+
+// parameter is one of a filter's text.
+var parameter = regexp.MustCompile(`\$[0-9]+`)
+
+// condition is a filter in SQL.
+func (s *statement) condition(f *filter.Filter) string {
+	if !s.literal {
+		var text string
+		text, s.args = f.SQL(s.args)
+		return text
+	}
+	text, args := f.SQL(nil)
+	return parameter.ReplaceAllStringFunc(text, func(p string) string {
+		n, _ := strconv.Atoi(p[1:])
+		return literal(args[n-1])
+	})
+}
+
+// literal writes a value of a filter.
+func literal(v any) string {
+	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+	list := func(n int, item func(int) string) string {
+		items := make([]string, n)
+		for i := range items {
+			items[i] = item(i)
+		}
+		return quote("{" + strings.Join(items, ",") + "}")
+	}
+	switch v := v.(type) {
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case time.Time:
+		return "'" + v.UTC().Format("2006-01-02 15:04:05.999999") + "+00'"
+	case netip.Addr:
+		return quote(v.String())
+	case netip.Prefix:
+		return quote(v.String())
+	case string:
+		return quote(v)
+	case []int64:
+		return list(len(v), func(i int) string { return strconv.FormatInt(v[i], 10) })
+	case []netip.Addr:
+		return list(len(v), func(i int) string { return v[i].String() })
+	case []netip.Prefix:
+		return list(len(v), func(i int) string { return v[i].String() })
+	case []string:
+		return list(len(v), func(i int) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(v[i]) + `"` })
+	}
+	return "null"
 }
 
 func (s *statement) int(n int) string { return s.argument(n, strconv.Itoa(n)) }

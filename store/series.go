@@ -31,11 +31,20 @@ type Series struct {
 	Other *Line
 	// Total is all flows, each once.
 	Total Line
-	// The rest is as in Top.
-	Source, Resolution string
-	Exact              bool
-	SQL, Command       string
-	Took               time.Duration
+	// Previous are the earlier periods that were asked for, the latest first.
+	Previous []Previous
+	Provenance
+}
+
+// Previous is an earlier period of a Series: the same buckets, so much earlier.
+type Previous struct {
+	// Offset is how much earlier.
+	Offset time.Duration
+	// Lines are those of the Series' groups, in their order.
+	Lines []Line
+	Total Line
+	// Cut is as in Provenance.
+	Cut *Cut
 }
 
 // Line has one sum of each measure for each bucket.
@@ -138,17 +147,40 @@ func (db *DB) Series(ctx context.Context, q Question) (*Series, error) {
 	if err := c.checkStep(q.Step, q.MaxBuckets); err != nil {
 		return nil, err
 	}
+	if q.LayOver < 0 || q.LayOver > MaxLayOver {
+		return nil, &QuestionError{Parameter: "lay_over", Reason: fmt.Sprintf("%d is not between 0 and %d", q.LayOver, MaxLayOver)}
+	}
+	period := flow.Time(q.Period / time.Millisecond)
+	if period == 0 {
+		period = (c.to - c.from + flow.Day - 1).Floor(flow.Day)
+	}
+	if q.LayOver > 0 && (q.Period < 0 || period < c.step || period%c.step != 0) {
+		return nil, &QuestionError{Parameter: "period", Reason: fmt.Sprintf("%s is not a multiple of the step, %s", shortDuration(period), shortDuration(c.step))}
+	}
+	if earliest := flow.TimeOf(earliest); q.LayOver > 0 && (period > c.from || c.from-period*flow.Time(q.LayOver) < earliest) {
+		return nil, &QuestionError{Parameter: "period", Reason: "the periods go back beyond 1970"}
+	}
+	if err := c.lookUp(ctx); err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	var r *Series
 	err = db.ask(ctx, c.timeout, func(tx pgx.Tx) error {
-		if err := c.resolve(ctx, tx); err != nil {
+		if r, err = c.series(ctx, tx); err != nil {
 			return err
 		}
-		r, err = c.series(ctx, tx)
-		return err
+		for i := range q.LayOver {
+			if err := c.previous(ctx, tx, r, period*flow.Time(i+1)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if q.LayOver > 0 {
+		r.Command += fmt.Sprintf(" --lay-over %d --period %s", q.LayOver, shortDuration(period))
 	}
 	r.Took = time.Since(began)
 	return r, nil
@@ -157,44 +189,118 @@ func (db *DB) Series(ctx context.Context, q Question) (*Series, error) {
 func (c *question) series(ctx context.Context, tx pgx.Tx) (*Series, error) {
 	r := &Series{
 		From: c.from.Time(), To: c.to.Time(), Step: time.Duration(c.step) * time.Millisecond, Keys: c.keys, By: c.by,
-		Lines:  []Line{},
-		Source: "flows", Resolution: resolution(c.step), Exact: true,
-		Command: "flowtally series" + c.arguments(),
+		Lines: []Line{},
 	}
 	for t := c.first; t <= c.last; t += c.step {
 		r.Start = append(r.Start, t.Time())
 	}
-	r.Total = newLine("total", len(r.Start))
 
 	// The groups are ranked first, over the whole range; the buckets are then
 	// made for these alone. Making them for all groups at once would hold
 	// groups times buckets in memory.
-	var groups []*group
+	var (
+		groups []*group
+		ranked *Top
+	)
 	if len(c.keys) > 0 {
-		top, listed, err := c.top(ctx, tx)
-		if err != nil {
+		var err error
+		of := *c
+		if ranked, groups, err = of.rank(ctx, tx); err != nil {
 			return nil, err
 		}
-		groups = listed
-		for _, row := range top.Rows {
-			line := newLine(row.Label, len(r.Start))
-			line.Values = row.Values
-			r.Lines = append(r.Lines, line)
-		}
-		if top.Other != nil {
-			other := newLine("other", len(r.Start))
-			r.Other = &other
+		c.exporters, c.listed = of.exporters, groups
+	}
+	if err := c.resolve(ctx, tx, c.step); err != nil {
+		return nil, err
+	}
+	if ranked == nil {
+		if vague, err := c.vagueTotal(ctx, tx); err != nil {
+			return nil, err
+		} else if vague {
+			c.raw = true
+			if err := c.resolve(ctx, tx, c.step); err != nil {
+				return nil, err
+			}
+			c.raw = false
 		}
 	}
+	total, lines, other, sql, err := c.follow(ctx, tx, groups)
+	if err != nil {
+		return nil, err
+	}
+	r.Provenance = c.provenance("series", sql)
+	r.Resolution = resolution(c.step)
+	r.Total, r.Lines = total, lines
+	if ranked != nil {
+		for i, row := range ranked.Rows {
+			r.Lines[i].Label, r.Lines[i].Values = row.Label, row.Values
+		}
+		if ranked.Other != nil {
+			r.Other = &other
+		}
+		r.Remainder = ranked.Remainder
+	}
+	if c.p.rest() {
+		r.Exact = r.Exact && r.Remainder == nil
+	}
+	return r, nil
+}
 
+// vagueTotal reports whether the roll-ups cannot tell the total well enough: of a
+// single value alone, of which their remainders may have a part.
+func (c *question) vagueTotal(ctx context.Context, tx pgx.Tx) (bool, error) {
+	if !c.p.rest() {
+		return false, nil
+	}
+	of := *c
+	of.keys = []Key{KeyProtocol}
+	of.columns, _ = columnsOf(of.keys)
+	of.limit, of.step = MaxLimit, 0
+	t, _, err := of.rank(ctx, tx)
+	if err != nil {
+		return false, err
+	}
+	return !of.p.rest() || t.Remainder != nil, nil
+}
+
+// previous adds the period that lies so much before.
+func (c *question) previous(ctx context.Context, tx pgx.Tx, r *Series, offset flow.Time) error {
+	was := *c
+	was.from, was.to, was.first, was.last = c.from-offset, c.to-offset, c.first-offset, c.last-offset
+	was.raw = c.raw || !c.p.value.Any() && !c.p.rolled()
+	if err := was.resolve(ctx, tx, was.step); err != nil {
+		return err
+	}
+	total, lines, _, _, err := was.follow(ctx, tx, c.listed)
+	if err != nil {
+		return err
+	}
+	for i := range lines {
+		lines[i].Label, lines[i].Values = r.Lines[i].Label, r.Lines[i].Values
+	}
+	r.Previous = append(r.Previous, Previous{Offset: time.Duration(offset) * time.Millisecond, Total: total, Lines: lines, Cut: was.p.cut})
+	r.Exact = r.Exact && (!was.p.rest() || r.Remainder == nil)
+	return nil
+}
+
+// follow sums the listed groups, the others and all by bucket.
+func (c *question) follow(ctx context.Context, tx pgx.Tx, groups []*group) (total Line, lines []Line, other Line, sql string, err error) {
+	n := int((c.last-c.first)/c.step) + 1
+	total, other = newLine("total", n), newLine("other", n)
+	lines = make([]Line, len(groups))
+	for i := range lines {
+		lines[i] = newLine("", n)
+	}
 	var run statement
 	c.seriesSQL(&run, groups)
 	people := statement{literal: true}
 	c.seriesSQL(&people, groups)
-	r.SQL = people.String()
+	fail := func(err error) (Line, []Line, Line, string, error) {
+		return total, nil, other, "", fmt.Errorf("series: %w", err)
+	}
 	rows, err := tx.Query(ctx, run.String(), append([]any{pgx.QueryExecModeExec}, run.args...)...)
 	if err != nil {
-		return nil, fmt.Errorf("series: %w", err)
+		return fail(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -207,25 +313,25 @@ func (c *question) series(ctx context.Context, tx pgx.Tx) (*Series, error) {
 		_, keys := c.newGroup()
 		targets := append([]any{&bucket, &line, &rank}, keys...)
 		if err := rows.Scan(append(targets, &sums.Flows, &sums.Packets, &sums.Bytes)...); err != nil {
-			return nil, fmt.Errorf("series: %w", err)
+			return fail(err)
 		}
 		i := int((flow.TimeOf(bucket) - c.first) / c.step)
-		if i < 0 || i >= len(r.Start) {
-			return nil, fmt.Errorf("series: bucket %v is outside of the range", bucket)
+		if i < 0 || i >= n {
+			return fail(fmt.Errorf("bucket %v is outside of the range", bucket))
 		}
-		switch {
-		case line == "total":
-			r.Total.set(i, sums)
-		case line == "other" && r.Other != nil:
-			r.Other.set(i, sums)
-		case line == "group":
-			r.Lines[*rank-1].set(i, sums)
+		switch line {
+		case "total":
+			total.set(i, sums)
+		case "other":
+			other.set(i, sums)
+		case "group":
+			lines[*rank-1].set(i, sums)
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("series: %w", err)
+		return fail(err)
 	}
-	return r, nil
+	return total, lines, other, people.String(), nil
 }
 
 // resolution is a step in words.
@@ -262,11 +368,23 @@ func (c *question) seriesSQL(s *statement, groups []*group) {
 		}
 		s.line("), cells as (")
 	}
-	for i := range sides {
-		if i > 0 {
-			s.line("  union all")
+	first := true
+	for _, p := range c.p.pieces {
+		for i := range sides {
+			if !first {
+				s.line("  union all")
+			}
+			first = false
+			if p.source == raw {
+				c.cells(s, p, i, groups)
+				continue
+			}
+			c.rolledCells(s, p, i, groups)
 		}
-		c.cells(s, i, groups)
+		if p.source != raw && c.p.self && len(c.keys) > 0 {
+			s.line("  union all")
+			c.rolledCells(s, p, 2, groups)
+		}
 	}
 	s.line(")")
 	if len(c.keys) > 0 {
@@ -286,22 +404,71 @@ func (c *question) seriesSQL(s *statement, groups []*group) {
 	s.line("order by bucket, line, rank")
 }
 
-// cells adds the sums by bucket and listed group of one side of the flows.
-func (c *question) cells(s *statement, side int, groups []*group) {
-	interval := "interval '" + resolution(c.step) + "'"
+// bin is the bucket of a time, in SQL.
+func (c *question) bin(of string) string {
 	start := "'epoch'"
 	if o := origin(c.step); o != 0 {
 		start = "'" + o.Time().Format(time.DateTime) + "+00'"
 	}
-	bin := func(of string) string { return "date_bin(" + interval + ", " + of + ", " + start + ")" }
+	return "date_bin(interval '" + resolution(c.step) + "', " + of + ", " + start + ")"
+}
+
+// rolledCells is cells of a piece that is read from roll-ups; side 2 takes off
+// what the others have twice.
+func (c *question) rolledCells(s *statement, p piece, side int, groups []*group) {
+	one := *c.p
+	one.pieces = []piece{p}
+	d := *c
+	d.p = &one
+	sign, remainders := "", c.p.value.Any()
+	of := side
+	switch {
+	case side == 2:
+		one.dims, sign, of, remainders = []dimension{dimPair}, "-", 0, false
+	case len(one.dims) == 2:
+		one.dims, one.self = one.dims[side:side+1], false
+	}
+	keys, inner, on := "", "", ""
+	if len(c.keys) > 0 {
+		sides := c.sides()
+		keys, inner = ", rank", ", "+c.named(sides[of])
+		if len(sides) == 2 {
+			keys = fmt.Sprintf(", %d as side, rank", side+1)
+		}
+		on = "  left join top on " + c.joinTop(c.names(), groups) + " and not flow.remainder"
+	}
+	s.line("  select ", c.bin("bucket"), " as bucket", keys, ",")
+	sums := strings.ReplaceAll(c.rolledSums(), "sum(", sign+"sum(")
+	s.line("    ", sums)
+	s.line("  from (")
+	d.rolled(s, "    ", "select bucket, sampling_rate as sampling_rate, remainder, flows, packets, bytes"+inner, remainders)
+	s.line("  ) flow")
+	if on != "" {
+		s.line(on)
+	}
+	by := "  group by 1"
+	if len(c.keys) > 0 {
+		by += ", rank"
+	}
+	s.line(by)
+}
+
+// cells adds the sums by bucket and listed group of one side of the flows of a
+// piece.
+func (c *question) cells(s *statement, p piece, side int, groups []*group) {
+	interval := "interval '" + resolution(c.step) + "'"
+	bin := c.bin
 	var columns, keys, join string
 	if len(c.keys) > 0 {
 		of := c.sides()
-		columns, keys = ", "+strings.Join(of[side], ", "), ", rank"
+		columns, keys = ", "+c.named(of[side]), ", rank"
 		if len(of) == 2 {
 			keys = fmt.Sprintf(", %d as side, rank", side+1)
 		}
-		join = "  left join top on " + c.joinTop(of[side], groups)
+		join = "  left join top on " + c.joinTop(c.names(), groups)
+	}
+	if c.scaled {
+		columns += ", sampling_rate"
 	}
 	from := func(sums []string, bucket []string, where ...string) {
 		s.line("  select bucket", keys, ",")
@@ -318,7 +485,7 @@ func (c *question) cells(s *statement, side int, groups []*group) {
 			s.line("      ", b)
 		}
 		s.line("    from flows")
-		c.where(s, "    ")
+		c.where(s, "    ", p)
 		if side > 0 {
 			s.line("      and ", c.otherSide())
 		}
@@ -331,32 +498,32 @@ func (c *question) cells(s *statement, side int, groups []*group) {
 		}
 		s.line("  group by bucket", strings.TrimPrefix(keys, fmt.Sprintf(", %d as side", side+1)))
 	}
-	asTheyAre := []string{"count(*)", "sum(packets)", "sum(bytes)"}
+	asTheyAre := []string{"count(*)", "sum(" + c.scale("packets") + ")", "sum(" + c.scale("bytes") + ")"}
 	if c.whole {
 		from(asTheyAre, []string{bin("flow_end") + " as bucket"})
 		return
 	}
 
-	since, until := s.time(c.from), s.time(c.to)
+	since, until := s.time(p.from), s.time(p.to)
 	inside := "flow_start >= " + since + " and flow_end <= " + until
 	from(asTheyAre, []string{bin("flow_start") + " as bucket"},
 		inside+" and "+bin("flow_start")+" = "+bin("flow_end"))
 	s.line("  union all")
-	// A bucket ends where the range does, also when its step goes on.
+	// A bucket ends where the piece does, also when its step goes on.
+	begin, end, _ := bucketsOf(p.from, p.to, c.step)
 	first, last := "bucket", "bucket + "+interval
-	if c.first != c.from {
+	if begin != p.from {
 		first = "greatest(" + first + ", " + since + ")"
 	}
-	if c.last+c.step != c.to {
+	if end+c.step != p.to {
 		last = "least(" + last + ", " + until + ")"
 	}
-	from([]string{
-		"count(*) filter (where flow_start >= " + first + ")",
-		"sum(flow_share(packets, flow_start, flow_end, " + first + ", " + last + "))",
-		"sum(flow_share(bytes, flow_start, flow_end, " + first + ", " + last + "))",
-	}, []string{
+	share := func(m string) string {
+		return "sum(" + c.scale("flow_share("+m+", flow_start, flow_end, "+first+", "+last+")") + ")"
+	}
+	from([]string{"count(*) filter (where flow_start >= " + first + ")", share("packets"), share("bytes")}, []string{
 		"generate_series(" + bin("greatest(flow_start, "+since+")") + ",",
-		"  " + bin("least(flow_end, "+s.time(c.last)+")") + ", " + interval + ") as bucket",
+		"  " + bin("least(flow_end, "+s.time(end)+")") + ", " + interval + ") as bucket",
 	}, "not ("+inside+" and "+bin("flow_start")+" = "+bin("flow_end")+")")
 }
 

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,14 +24,7 @@ type Top struct {
 	Other *Other
 	// Total is all flows of the range, each once.
 	Total Sums
-	// Source is what was read, Resolution how finely its times are known.
-	Source, Resolution string
-	// Exact reports that nothing was estimated.
-	Exact bool
-	// SQL gives the same numbers in psql, Command on the command line.
-	SQL, Command string
-	// Took is how long the database worked.
-	Took time.Duration
+	Provenance
 }
 
 // TopRow is one group.
@@ -41,6 +36,18 @@ type TopRow struct {
 	// Share is the group's part of the total by the question's measure, 0 to
 	// 1. Groups of either-side keys overlap: their shares may exceed 1 in sum.
 	Share float64
+	// Error is by how much the group's measure may be wrong, 0 when it is exact:
+	// what roll-ups know only as a part of their remainder.
+	Error int64
+	// FirstSeen and LastSeen are when the group's first flow began and its last
+	// one ended, and Duration is how long its flows last on average. They are
+	// zero unless flows were read for a measure, or a Having, that needs them.
+	FirstSeen, LastSeen time.Time
+	Duration            time.Duration
+	// PPS and BPS are packets and bits a second, between FirstSeen and LastSeen
+	// when these are known, as nfdump has it, else of the range; BPP is bytes a
+	// packet. What cannot be divided is 0.
+	PPS, BPS, BPP float64
 }
 
 // Other is the sum of the groups that are not listed. Where groups overlap, a
@@ -63,13 +70,13 @@ func (db *DB) Top(ctx context.Context, q Question) (*Top, error) {
 	if err := c.checkLimit(MaxLimit); err != nil {
 		return nil, err
 	}
+	if err := c.lookUp(ctx); err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	var t *Top
 	err = db.ask(ctx, c.timeout, func(tx pgx.Tx) error {
-		if err := c.resolve(ctx, tx); err != nil {
-			return err
-		}
-		t, _, err = c.top(ctx, tx)
+		t, _, err = c.rank(ctx, tx)
 		return err
 	})
 	if err != nil {
@@ -77,6 +84,32 @@ func (db *DB) Top(ctx context.Context, q Question) (*Top, error) {
 	}
 	t.Took = time.Since(began)
 	return t, nil
+}
+
+// vague is the part of a sum beyond which what roll-ups may have left out of it
+// is too much: then flows are read. It is for questions about one value, which is
+// quickly found when it is rare.
+const vague = 0.01
+
+// rank answers a ranking, from the roll-ups where they can.
+func (c *question) rank(ctx context.Context, tx pgx.Tx) (*Top, []*group, error) {
+	if err := c.resolve(ctx, tx, 0); err != nil {
+		return nil, nil, err
+	}
+	t, groups, err := c.top(ctx, tx)
+	if err != nil || !c.p.rest() || c.p.value.Any() || t.Cut != nil {
+		return t, groups, err
+	}
+	if most := float64(t.Total.By(c.by)) * vague; t.Remainder != nil && float64(t.Remainder.Error) > most {
+		c.raw = true
+		if err := c.resolve(ctx, tx, 0); err != nil {
+			return nil, nil, err
+		}
+		c.raw = false
+		c.p.why = "the value is too small for the roll-ups to tell"
+		return c.top(ctx, tx)
+	}
+	return t, groups, err
 }
 
 // top executes the question; the groups are those of the rows.
@@ -87,24 +120,31 @@ func (c *question) top(ctx context.Context, tx pgx.Tx) (*Top, []*group, error) {
 	c.topSQL(&people)
 	t := &Top{
 		From: c.from.Time(), To: c.to.Time(), Keys: c.keys, By: c.by, Limit: c.limit,
-		Rows:   []TopRow{},
-		Source: "flows", Resolution: "1 ms", Exact: true,
-		SQL: people.String(), Command: "flowtally top" + c.arguments(),
+		Rows:       []TopRow{},
+		Provenance: c.provenance("top", people.String()),
 	}
 	rows, err := tx.Query(ctx, run.String(), append([]any{pgx.QueryExecModeExec}, run.args...)...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("top: %w", err)
 	}
 	defer rows.Close()
-	var groups []*group
+	var (
+		groups     []*group
+		rest, next Sums
+	)
 	for rows.Next() {
 		var (
-			line     string
-			sums     Sums
-			unlisted *int64
+			line          string
+			sums          Sums
+			unlisted      *int64
+			first, last   *time.Time
+			long, touched *float64
 		)
 		g, targets := c.newGroup()
 		targets = append(append([]any{&line}, targets...), &sums.Flows, &sums.Packets, &sums.Bytes, &unlisted)
+		if c.seen() {
+			targets = append(targets, &first, &last, &long, &touched)
+		}
 		if err := rows.Scan(targets...); err != nil {
 			return nil, nil, fmt.Errorf("top: %w", err)
 		}
@@ -112,26 +152,158 @@ func (c *question) top(ctx context.Context, tx pgx.Tx) (*Top, []*group, error) {
 		case "group":
 			row := TopRow{Sums: sums}
 			row.Values, row.Label = c.values(g)
+			if first != nil && last != nil {
+				row.FirstSeen, row.LastSeen = first.UTC(), last.UTC()
+			}
+			if long != nil && touched != nil && *touched > 0 {
+				row.Duration = time.Duration(*long / *touched * float64(time.Millisecond))
+			}
 			t.Rows = append(t.Rows, row)
 			groups = append(groups, g)
 		case "other":
-			if *unlisted > 0 {
+			if *unlisted > 0 || sums != (Sums{}) {
 				t.Other = &Other{Groups: *unlisted, Sums: sums}
 			}
 		case "total":
 			t.Total = sums
+		case "rest":
+			rest = sums
+		case "next":
+			next = sums
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return nil, nil, fmt.Errorf("top: %w", err)
 	}
 	for i := range t.Rows {
-		if total := t.Total.By(c.by); total > 0 {
-			t.Rows[i].Share = float64(t.Rows[i].By(c.by)) / float64(total)
+		r := &t.Rows[i]
+		if total := t.Total.By(c.by); total > 0 && c.by.additive() {
+			r.Share = float64(r.By(c.by)) / float64(total)
+		}
+		seconds := float64(c.to-c.from) / 1000
+		if !r.FirstSeen.IsZero() {
+			seconds = r.LastSeen.Sub(r.FirstSeen).Seconds()
+		}
+		if seconds > 0 {
+			r.PPS, r.BPS = float64(r.Packets)/seconds, 8*float64(r.Bytes)/seconds
+		}
+		if r.Packets > 0 {
+			r.BPP = float64(r.Bytes) / float64(r.Packets)
 		}
 	}
 	c.tellApart(t.Rows, groups)
+	if c.p.rest() {
+		if err := c.bound(ctx, tx, t, groups, rest, next); err != nil {
+			return nil, nil, err
+		}
+	}
 	return t, groups, nil
+}
+
+// provenance is what an answer by this plan says of itself.
+func (c *question) provenance(command, sql string) Provenance {
+	p := Provenance{
+		Filter: c.filter.String(), Scaled: c.scaled, Source: c.p.sources(), Resolution: "1 ms",
+		Exact: c.widened == 0 && c.p.cut == nil, Cut: c.p.cut, SQL: "-- " + c.p.explain() + "\n" + sql,
+		Command: "flowtally " + command + c.arguments(),
+	}
+	if !c.p.rolled() {
+		p.SQL = sql
+	}
+	if c.widened > 0 {
+		p.Resolution = resolution(c.widened)
+	}
+	return p
+}
+
+// ranked is the measure by which bounds are known: the average of bytes a packet
+// is bounded by none, and those of bytes stand in.
+func (m Measure) ranked() int {
+	switch m {
+	case ByPackets:
+		return 2
+	case ByBytes, ByBPP:
+		return 3
+	}
+	return 1
+}
+
+// bound finds by how much the rows may be wrong, and whether the ranking can be.
+//
+// A value that has no row in a bucket and cell has there at most the remainder's
+// cut; one that has a row, at most that row's own cut more than it says.
+func (c *question) bound(ctx context.Context, tx pgx.Tx, t *Top, groups []*group, rest, next Sums) error {
+	var s statement
+	m := strconv.Itoa(c.by.ranked())
+	cut := "cut[" + m + "]::numeric"
+	if c.scaled && c.by.ranked() > 1 {
+		cut += " * coalesce(sampling_rate, 1)"
+	}
+	const place = "bucket, part, exporter_id, sampling_rate, protocol"
+	s.line("with places as (")
+	c.rolled(&s, "  ", "select "+place+", dimension, "+cut+" as cut", true)
+	s.line(")")
+	s.line("select 0 as rank, coalesce(sum(cut), 0)::float8 as cut from places")
+	if len(groups) > 0 {
+		list := make([]string, len(groups))
+		for i, g := range groups {
+			list[i] = "(" + strconv.Itoa(i+1) + c.literals(g) + ")"
+		}
+		for side := range c.p.dims {
+			s.line("union all")
+			s.line("select rank, coalesce(sum(row.cut), 0)::float8 - coalesce(sum(places.cut), 0)::float8")
+			s.line("from (values ", strings.Join(list, ", "), ") top (rank, ", strings.Join(c.names(), ", "), ")")
+			s.line("join (")
+			one := *c.p
+			one.dims, one.self = c.p.dims[side:side+1], false
+			d := *c
+			d.p = &one
+			d.rolled(&s, "  ", "select "+place+", dimension, "+c.named(c.sides()[side])+", "+cut+" as cut", false)
+			s.line(") row on ", strings.ReplaceAll(c.joinTop(c.names(), groups), "flow.", "row."))
+			s.line("left join places on places.dimension = row.dimension and places.bucket = row.bucket and coalesce(places.part, 0) = coalesce(row.part, 0)")
+			s.line("  and places.exporter_id = row.exporter_id and coalesce(places.sampling_rate, 0) = coalesce(row.sampling_rate, 0)")
+			s.line("  and coalesce(places.protocol, -1) = coalesce(row.protocol, -1)")
+			s.line("group by rank")
+		}
+	}
+	rows, err := tx.Query(ctx, s.String(), append([]any{pgx.QueryExecModeExec}, s.args...)...)
+	if err != nil {
+		return fmt.Errorf("bounds: %w", err)
+	}
+	var (
+		rank  int
+		n     float64
+		all   float64
+		known = make([]float64, len(groups))
+	)
+	if _, err := pgx.ForEachRow(rows, []any{&rank, &n}, func() error {
+		if rank == 0 {
+			all += n
+		} else {
+			known[rank-1] += n
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("bounds: %w", err)
+	}
+	if all == 0 && rest == (Sums{}) && !slices.ContainsFunc(known, func(n float64) bool { return n != 0 }) {
+		return nil
+	}
+	r := &Remainder{Error: int64(all)}
+	if total := t.Total.By(c.by); total > 0 {
+		r.Share = min(1, float64(rest.By(c.by))/float64(total))
+	}
+	t.Remainder = r
+	for i := range t.Rows {
+		if t.Rows[i].Error = int64(max(0, all+known[i])); t.Rows[i].Error > 0 {
+			t.Exact = false
+		}
+	}
+	// Whoever is not listed cannot have more than the last who is.
+	if n := len(t.Rows); n > 0 && (n == c.limit || c.having != nil) && float64(next.By(c.by))+all > float64(t.Rows[n-1].By(c.by)) || n < c.limit && all > 0 || !c.by.additive() {
+		t.Exact = false
+	}
+	return nil
 }
 
 // tellApart adds their numbers to exporters of one name: those of one address
@@ -159,82 +331,268 @@ func (c *question) tellApart(rows []TopRow, groups []*group) {
 	}
 }
 
-// topSQL writes the statement. The raw flows are read once for each side; the
+// topSQL writes the statement. What is read is read once for each side; the
 // groups are then ranked, and the total and the rest come from the groups.
 // Sides are read one after the other, not unfolded row by row: that costs less
 // than the doubled rows do, and each reading can be spread over processors.
 func (c *question) topSQL(s *statement) {
 	names := strings.Join(c.names(), ", ")
 	sides := c.sides()
-	flows := "groups" // where each flow is in once
-	if len(sides) == 2 {
-		flows = "sides"
+	read := "groups" // where each flow is in once
+	more := ""
+	if c.seen() {
+		more = ", min(first_seen) as first_seen, max(last_seen) as last_seen, sum(duration_ms) as duration_ms, sum(touched) as touched"
 	}
-	s.line("with ", flows, " as (")
-	for i, side := range sides {
-		label := ""
-		if len(sides) == 2 {
-			label = fmt.Sprintf("%d as side, ", i+1)
+	switch {
+	case len(c.p.pieces) > 1 || c.p.rolled():
+		read = "pieces"
+	case len(sides) == 2:
+		read = "sides"
+	}
+	s.line("with ", read, " as (")
+	begun := false
+	for _, p := range c.p.pieces {
+		for i := range sides {
+			if begun {
+				s.line("  union all")
+			}
+			begun = true
+			c.read(s, p, i)
 		}
-		if i > 0 {
+		if p.source != raw && c.p.self {
 			s.line("  union all")
+			c.readSelf(s, p)
 		}
-		s.line("  select ", label, c.named(side), ",")
-		c.sums(s, "    ")
-		s.line("  from flows")
-		c.where(s, "  ")
-		if i > 0 {
-			s.line("    and ", c.otherSide())
-		}
-		s.line("  group by ", strings.Join(side, ", "))
 	}
-	if len(sides) == 2 {
+	if read != "groups" {
 		s.line("), groups as (")
-		s.line("  select ", names, ", sum(flows) as flows, sum(packets) as packets, sum(bytes) as bytes")
-		s.line("  from sides")
+		s.line("  select ", names, ", sum(flows) as flows, sum(packets) as packets, sum(bytes) as bytes", more)
+		s.line("  from ", read)
+		if c.p.rest() {
+			s.line("  where not rest")
+		}
 		s.line("  group by ", names)
 	}
 	s.line("), top as (")
 	s.line("  select * from groups")
-	s.line("  order by ", string(c.by), " desc, ", names)
+	if c.having != nil {
+		s.line("  where ", c.having.sql())
+	}
+	s.line("  order by ", c.by.order(""), ", ", names)
 	s.line("  limit ", s.int(c.limit))
+	nulls := strings.TrimSuffix(strings.Repeat("null, ", len(c.columns)), ", ")
+	moreNulls := ""
 	s.line("), answer as (")
-	s.line("  select 'group' as line, ", names, ", flows, packets, bytes, null::bigint as groups from top")
+	if c.seen() {
+		s.line("  select 'group' as line, ", names, ", flows, packets, bytes, null::bigint as groups, first_seen, last_seen, duration_ms, touched from top")
+		moreNulls = ", null, null, null, null"
+	} else {
+		s.line("  select 'group' as line, ", names, ", flows, packets, bytes, null::bigint as groups from top")
+	}
 	s.line("  union all")
-	s.line("  select 'other', ", strings.TrimSuffix(strings.Repeat("null, ", len(c.columns)), ", "), ",")
+	s.line("  select 'other', ", nulls, ",")
+	of := "groups"
+	if c.p.rest() {
+		of = read // the remainder, too
+	}
 	for _, m := range measures {
 		s.line("    sum(", m, ") - coalesce((select sum(", m, ") from top), 0),")
 	}
-	s.line("    count(*) - (select count(*) from top) from groups")
+	if of == "groups" {
+		s.line("    count(*) - (select count(*) from top)", moreNulls, " from groups")
+	} else {
+		s.line("    (select count(*) from groups) - (select count(*) from top)", moreNulls, " from ", of)
+	}
 	s.line("  union all")
-	s.line("  select 'total', ", strings.TrimSuffix(strings.Repeat("null, ", len(c.columns)), ", "), ", sum(flows), sum(packets), sum(bytes), null from ", flows)
+	s.line("  select 'total', ", nulls, ", sum(flows), sum(packets), sum(bytes), null", moreNulls, " from ", read)
 	if len(sides) == 2 {
 		s.line("  where side = 1")
+	}
+	if c.p.rest() {
+		s.line("  union all")
+		s.line("  select 'rest', ", nulls, ", sum(flows), sum(packets), sum(bytes), null from pieces where rest")
+		s.line("  union all")
+		s.line("  select 'next', ", nulls, ", max(flows), max(packets), max(bytes), null from (")
+		s.line("    select * from groups order by ", c.by.order(""), ", ", names, " limit 1 offset ", s.int(c.limit), ") unlisted")
 	}
 	s.line(")")
 	s.line("select line, ", c.shown(), ",")
 	for _, m := range measures {
 		s.line("  ", saturated(m), " as ", m, ",")
 	}
-	s.line("  groups")
+	if c.seen() {
+		s.line("  groups, first_seen, last_seen, duration_ms::float8, touched::float8")
+	} else {
+		s.line("  groups")
+	}
 	s.line("from answer")
-	s.line("order by line, answer.", string(c.by), " desc, ", c.ordered("answer"))
+	s.line("order by line, ", c.by.order("answer."), ", ", c.ordered("answer"))
+}
+
+// read adds a reading of a side of a piece, grouped.
+func (c *question) read(s *statement, p piece, side int) {
+	sides := c.sides()
+	label := ""
+	if len(sides) == 2 {
+		label = fmt.Sprintf("%d as side, ", side+1)
+	}
+	if p.source != raw {
+		one := *c.p
+		one.pieces, one.self = []piece{p}, false
+		if len(one.dims) == 2 {
+			one.dims = one.dims[side : side+1]
+		}
+		d := *c
+		d.p = &one
+		group := append([]string{}, sides[side]...)
+		rest := ""
+		if c.p.rest() {
+			rest = "remainder as rest, "
+			group = append(group, "remainder")
+		}
+		d.rolled(s, "  ", "select "+label+rest+c.named(sides[side])+", "+c.rolledSums(), c.p.value.Any() && c.p.rest(), "group by "+strings.Join(group, ", "))
+		return
+	}
+	rest := ""
+	if c.p.rest() {
+		rest = "false as rest, "
+	}
+	s.line("  select ", label, rest, c.named(sides[side]), ",")
+	c.sums(s, "    ", p)
+	s.line("  from flows")
+	c.where(s, "  ", p)
+	if side > 0 {
+		s.line("    and ", c.otherSide())
+	}
+	s.line("  group by ", strings.Join(sides[side], ", "))
+}
+
+// readSelf adds, below zero, the flows between equal sides, which the roll-ups
+// have on both.
+func (c *question) readSelf(s *statement, p piece) {
+	one := *c.p
+	one.pieces, one.dims, one.self = []piece{p}, []dimension{dimPair}, true
+	d := *c
+	d.p = &one
+	sums := "-sum(flows) as flows, -sum(packets) as packets, -sum(bytes) as bytes"
+	if c.scaled {
+		sums = "-sum(flows) as flows, -sum(packets * coalesce(sampling_rate, 1)::numeric) as packets, -sum(bytes * coalesce(sampling_rate, 1)::numeric) as bytes"
+	}
+	side := c.sides()[0]
+	d.rolled(s, "  ", "select 3 as side, false as rest, "+c.named(side)+", "+sums, false, "group by "+strings.Join(side, ", "))
+}
+
+// rolledSums are the measures of a roll-up's rows.
+func (c *question) rolledSums() string {
+	if c.scaled {
+		return "sum(flows) as flows, sum(packets * coalesce(sampling_rate, 1)::numeric) as packets, sum(bytes * coalesce(sampling_rate, 1)::numeric) as bytes"
+	}
+	return "sum(flows) as flows, sum(packets) as packets, sum(bytes) as bytes"
+}
+
+// rolled adds a reading of all pieces of the plan that are of roll-ups: with
+// their remainders, of these alone (when the columns ask for cut alone), or
+// without. The columns bear the names that they have in flows.
+func (c *question) rolled(s *statement, indent, columns string, remainders bool, after ...string) {
+	alone := strings.HasSuffix(columns, " as cut") && remainders
+	first := true
+	for _, dim := range c.p.dims {
+		for _, p := range c.p.pieces {
+			if p.source == raw {
+				continue
+			}
+			if !first {
+				s.line(indent, "union all")
+			}
+			first = false
+			s.line(indent, columns)
+			s.line(indent, "from ", c.rolledTable(p.source, dim))
+			s.line(indent, "where dimension = '", dimensionNames[dim], "' and bucket >= ", s.time(p.from), " and bucket < ", s.time(p.to))
+			switch {
+			case alone:
+				s.line(indent, "  and remainder")
+			case !remainders && dim != dimTotal:
+				s.line(indent, "  and not remainder")
+			}
+			if c.p.self && dim == dimPair {
+				s.line(indent, "  and src_addr = dst_addr")
+			}
+			c.ofExporters(s, indent)
+			if !c.p.cell.Any() {
+				s.line(indent, "  and (", s.condition(c.p.cell), ")")
+			}
+			if !c.p.value.Any() && !alone {
+				s.line(indent, "  and (", s.condition(c.p.value), ")")
+			}
+			for _, a := range after {
+				s.line(indent, a)
+			}
+		}
+	}
+}
+
+// rolledTable is a roll-up with the names of flows.
+func (c *question) rolledTable(g grain, dim dimension) string {
+	table := laws[g].table
+	var columns, join string
+	switch name := dimensionNames[dim]; dim {
+	case dimTotal:
+	case dimPair:
+		columns = ", addr as src_addr, addr2 as dst_addr"
+	case dimSrcAddr, dimDstAddr:
+		columns = ", addr as " + name
+	default:
+		columns = ", number as " + name
+	}
+	if slices.ContainsFunc(c.p.cell.Columns(), func(name string) bool {
+		return name == "exporter" || name == "exporter_addr" || name == "observation_domain"
+	}) {
+		columns += ", e.label as exporter, e.addr as exporter_addr, e.observation_domain"
+		join = " left join exporters e on e.id = t.exporter_id"
+	}
+	return "(select bucket, part, t.exporter_id, t.sampling_rate, protocol, dimension, remainder, cut, flows, packets, bytes" + columns + " from " + table + " t" + join + ") rolled"
 }
 
 // measures are the columns of Sums, in their order.
 var measures = []string{"flows", "packets", "bytes"}
 
-// sums adds the three measures of the range.
-func (c *question) sums(s *statement, indent string) {
-	if c.whole {
-		s.line(indent, "count(*) as flows, sum(packets) as packets, sum(bytes) as bytes")
-		return
+// sums adds the three measures of a piece, and when its flows were seen if that
+// matters.
+func (c *question) sums(s *statement, indent string, p piece) {
+	from, to := s.time(p.from), s.time(p.to)
+	end := ""
+	if c.seen() {
+		end = ","
 	}
-	from, to := s.time(c.from), s.time(c.to)
-	s.line(indent, "count(*) filter (where flow_start >= ", from, ") as flows,")
-	s.line(indent, "sum(flow_share(packets, flow_start, flow_end, ", from, ", ", to, ")) as packets,")
-	s.line(indent, "sum(flow_share(bytes, flow_start, flow_end, ", from, ", ", to, ")) as bytes")
+	if c.whole {
+		s.line(indent, "count(*) as flows, sum(", c.measured("packets"), ") as packets, sum(", c.measured("bytes"), ") as bytes", end)
+	} else {
+		share := func(m string) string {
+			return c.scale("flow_share(" + m + ", flow_start, flow_end, " + from + ", " + to + ")")
+		}
+		s.line(indent, "count(*) filter (where flow_start >= ", from, ") as flows,")
+		s.line(indent, "sum(", share("packets"), ") as packets,")
+		s.line(indent, "sum(", share("bytes"), ") as bytes", end)
+	}
+	if c.seen() {
+		first, last := "min(flow_start)", "max(flow_end)"
+		if !c.whole {
+			first, last = "greatest("+first+", "+from+")", "least("+last+", "+to+")"
+		}
+		s.line(indent, first, " as first_seen, ", last, " as last_seen, sum(flow_ms(flow_end) - flow_ms(flow_start)) as duration_ms, count(*) as touched")
+	}
 }
+
+// scale multiplies a sum by the sampling rate, when the question wants that.
+func (c *question) scale(sum string) string {
+	if !c.scaled {
+		return sum
+	}
+	return sum + "::numeric * coalesce(nullif(sampling_rate, 0), 1)"
+}
+
+// measured is a column of flows, scaled or not.
+func (c *question) measured(m string) string { return c.scale(m) }
 
 // ordered lists the keys' columns of a table; the answer's own columns may bear
 // the same names.

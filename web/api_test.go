@@ -32,10 +32,10 @@ func sampleTop() *store.Top {
 			{Values: []store.Value{{Column: "src_addr", V: "2001:db8::1", Label: "2001:db8::1"}, {Column: "dst_port", Label: "none"}},
 				Label: "2001:db8::1, none", Sums: store.Sums{Flows: 9, Packets: 9, Bytes: 9_007_199_254_740_993}, Share: 0.09},
 		},
-		Other:  &store.Other{Groups: 1234, Sums: store.Sums{Flows: 50, Packets: 2, Bytes: 3}},
-		Total:  store.Sums{Flows: 100, Packets: 467, Bytes: 9_007_199_254_741_785},
-		Source: "flows", Resolution: "1 ms", Exact: true, SQL: "select 1 < 2", Command: "flowtally top --key src-addr,dst-port",
-		Took: 38*time.Millisecond + 900*time.Microsecond,
+		Other: &store.Other{Groups: 1234, Sums: store.Sums{Flows: 50, Packets: 2, Bytes: 3}},
+		Total: store.Sums{Flows: 100, Packets: 467, Bytes: 9_007_199_254_741_785},
+		Provenance: store.Provenance{Source: "flows", Resolution: "1 ms", Exact: true, SQL: "select 1 < 2", Command: "flowtally top --key src-addr,dst-port",
+			Took: 38*time.Millisecond + 900*time.Microsecond},
 	}
 }
 
@@ -45,9 +45,9 @@ func sampleSeries() *store.Series {
 		Start: []time.Time{hour.In(abroad), hour.Add(time.Minute)},
 		Lines: []store.Line{{Values: []store.Value{{Column: "protocol", V: int64(6), Label: "tcp"}}, Label: "tcp",
 			Flows: []int64{1, 2}, Packets: []int64{3, 4}, Bytes: []int64{5, 6}}},
-		Other:  &store.Line{Label: "other", Flows: []int64{0, 1}, Packets: []int64{0, 1}, Bytes: []int64{0, 1}},
-		Total:  store.Line{Label: "total", Flows: []int64{1, 3}, Packets: []int64{3, 5}, Bytes: []int64{5, 7}},
-		Source: "traffic_1m", Resolution: "60 s", Exact: true, SQL: "select 2", Command: "flowtally series", Took: 12 * time.Millisecond,
+		Other:      &store.Line{Label: "other", Flows: []int64{0, 1}, Packets: []int64{0, 1}, Bytes: []int64{0, 1}},
+		Total:      store.Line{Label: "total", Flows: []int64{1, 3}, Packets: []int64{3, 5}, Bytes: []int64{5, 7}},
+		Provenance: store.Provenance{Source: "traffic_1m", Resolution: "60 s", Exact: true, SQL: "select 2", Command: "flowtally series", Took: 12 * time.Millisecond},
 	}
 }
 

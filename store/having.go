@@ -1,0 +1,224 @@
+package store
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Having is a condition on the sums of a group: flows > 100 and bytes > 1m.
+type Having struct{ root *havingNode }
+
+// havingNode is either an operator over kids or a comparison.
+type havingNode struct {
+	op       string // and, or, not, or a comparator
+	kids     []*havingNode
+	measure  Measure
+	number   uint64
+	unsigned string // the number as it was written
+}
+
+// MaxHaving is how many comparisons a Having may have, and how deep it may be
+// nested.
+const MaxHaving = 50
+
+// ParseHaving reads a condition: comparisons of flows, packets, bytes, pps, bps,
+// bpp and duration (milliseconds, the average of the group's flows) with a
+// number, joined by and, or, not and parentheses. Numbers may end in k, m, g or
+// t: 10³ to 10¹². The empty text is nil. The error is a *QuestionError.
+func ParseHaving(text string) (*Having, error) {
+	p := &havingParser{words: havingWords(text)}
+	if len(p.words) == 0 {
+		return nil, nil
+	}
+	root, err := p.or(0)
+	if err == nil && p.at < len(p.words) {
+		err = p.fail("and or or")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Having{root}, nil
+}
+
+// havingWords cuts a text into words, comparators and parentheses.
+func havingWords(text string) []string {
+	var words []string
+	for i := 0; i < len(text); {
+		c := text[i]
+		end := i + 1
+		switch {
+		case strings.IndexByte(" \t\r\n", c) >= 0:
+			i++
+			continue
+		case strings.IndexByte("<>=!&|", c) >= 0:
+			for end < len(text) && strings.IndexByte("=&|", text[end]) >= 0 {
+				end++
+			}
+		case strings.IndexByte("()", c) < 0:
+			for end < len(text) && strings.IndexByte(" \t\r\n<>=!&|()", text[end]) < 0 {
+				end++
+			}
+		}
+		words = append(words, strings.ToLower(text[i:end]))
+		i = end
+	}
+	return words
+}
+
+type havingParser struct {
+	words []string
+	at    int
+	count int
+}
+
+func (p *havingParser) fail(want string) error {
+	have := "the end"
+	if p.at < len(p.words) {
+		have = strconv.Quote(p.words[p.at])
+	}
+	return &QuestionError{Parameter: "having", Reason: fmt.Sprintf("word %d: want %s, not %s, as in flows > 100 and bytes > 1m", p.at+1, want, have)}
+}
+
+func (p *havingParser) take(words ...string) bool {
+	if p.at < len(p.words) && slices.Contains(words, p.words[p.at]) {
+		p.at++
+		return true
+	}
+	return false
+}
+
+func (p *havingParser) or(depth int) (*havingNode, error) {
+	return p.joined("or", []string{"or", "||", "|"}, func() (*havingNode, error) {
+		return p.joined("and", []string{"and", "&&", "&"}, func() (*havingNode, error) { return p.not(depth) })
+	})
+}
+
+func (p *havingParser) joined(op string, words []string, kid func() (*havingNode, error)) (*havingNode, error) {
+	n, err := kid()
+	if err != nil {
+		return nil, err
+	}
+	kids := []*havingNode{n}
+	for p.take(words...) {
+		if n, err = kid(); err != nil {
+			return nil, err
+		}
+		kids = append(kids, n)
+	}
+	if len(kids) == 1 {
+		return kids[0], nil
+	}
+	return &havingNode{op: op, kids: kids}, nil
+}
+
+func (p *havingParser) not(depth int) (*havingNode, error) {
+	if depth > MaxHaving {
+		return nil, &QuestionError{Parameter: "having", Reason: "it is nested too deep"}
+	}
+	switch {
+	case p.take("not", "!"):
+		n, err := p.not(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		return &havingNode{op: "not", kids: []*havingNode{n}}, nil
+	case p.take("("):
+		n, err := p.or(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		if !p.take(")") {
+			return nil, p.fail("a closing parenthesis")
+		}
+		return n, nil
+	}
+	return p.comparison()
+}
+
+var comparators = map[string]string{
+	"=": "=", "==": "=", "eq": "=", "!=": "<>", "ne": "<>", ">": ">", "gt": ">", "<": "<", "lt": "<", ">=": ">=", "ge": ">=", "<=": "<=", "le": "<=",
+}
+
+func (p *havingParser) comparison() (*havingNode, error) {
+	if p.count++; p.count > MaxHaving {
+		return nil, &QuestionError{Parameter: "having", Reason: fmt.Sprintf("more than %d comparisons", MaxHaving)}
+	}
+	if p.at >= len(p.words) {
+		return nil, p.fail("a measure")
+	}
+	m, err := ParseMeasure(p.words[p.at])
+	if err != nil {
+		return nil, p.fail("flows, packets, bytes, pps, bps, bpp or duration")
+	}
+	p.at++
+	if p.at >= len(p.words) || comparators[p.words[p.at]] == "" {
+		return nil, p.fail("a comparator")
+	}
+	op := comparators[p.words[p.at]]
+	p.at++
+	if p.at >= len(p.words) {
+		return nil, p.fail("a number")
+	}
+	word := p.words[p.at]
+	digits, scale := word, uint64(1)
+	for i, unit := range []string{"k", "m", "g", "t"} {
+		if d, ok := strings.CutSuffix(word, unit); ok {
+			digits, scale = d, []uint64{1e3, 1e6, 1e9, 1e12}[i]
+		}
+	}
+	n, err := strconv.ParseUint(digits, 10, 63)
+	if err != nil || n > math.MaxInt64/scale {
+		return nil, p.fail("a whole number")
+	}
+	p.at++
+	return &havingNode{op: op, measure: m, number: n * scale, unsigned: word}, nil
+}
+
+// String returns the condition in a form that parses to the same.
+func (h *Having) String() string {
+	if h == nil {
+		return ""
+	}
+	return h.root.text(func(n *havingNode) string {
+		op := n.op
+		if op == "<>" {
+			op = "!="
+		}
+		return fmt.Sprintf("%s %s %s", n.measure, op, n.unsigned)
+	})
+}
+
+func (n *havingNode) text(leaf func(*havingNode) string) string {
+	switch n.op {
+	case "not":
+		return "not (" + n.kids[0].text(leaf) + ")"
+	case "and", "or":
+		parts := make([]string, len(n.kids))
+		for i, k := range n.kids {
+			if parts[i] = k.text(leaf); len(k.kids) > 1 {
+				parts[i] = "(" + parts[i] + ")"
+			}
+		}
+		return strings.Join(parts, " "+n.op+" ")
+	}
+	return leaf(n)
+}
+
+// seen reports whether the condition needs to know when a group was seen.
+func (h *Having) seen() bool {
+	return h != nil && h.root.any(func(n *havingNode) bool { return n.measure.seen() })
+}
+
+func (n *havingNode) any(f func(*havingNode) bool) bool {
+	return f(n) || slices.ContainsFunc(n.kids, func(k *havingNode) bool { return k.any(f) })
+}
+
+// sql is the condition over the columns of the groups.
+func (h *Having) sql() string {
+	return h.root.text(func(n *havingNode) string {
+		return fmt.Sprintf("coalesce(%s, 0) %s %d", n.measure.expression(), n.op, n.number)
+	})
+}

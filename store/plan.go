@@ -1,0 +1,445 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"flowtally/filter"
+	"flowtally/flow"
+)
+
+// A plan cuts the range of a question into pieces and says what each is read
+// from, so that together they give every flow once: whole days, hours and minutes
+// of the roll-ups where these are complete, flows for what is finer than a minute
+// at the edges, for batches that the roll-ups do not have yet, and where the
+// roll-ups are gone or cannot tell.
+
+// raw is the source that is not a grain.
+const raw grain = -1
+
+// piece is a part of the range and what it is read from.
+type piece struct {
+	source   grain
+	from, to flow.Time
+	// Of flows: until is where those end that begin before to; since where the
+	// first ends; batches are the only ones, nil is all.
+	since, until flow.Time
+	batches      []int32
+}
+
+// plan is how a question is answered.
+type plan struct {
+	pieces []piece
+	// dims are the dimensions that the roll-ups' rows are of, one for each side of
+	// a flow; none when flows are read.
+	dims []dimension
+	// self says that a flow between equal sides is to be taken off once: the pair
+	// with itself.
+	self bool
+	// cell and value are the filter's terms on what all rows of a roll-up have,
+	// and on the one value that is asked for.
+	cell, value *filter.Filter
+	cut         *Cut
+	// why says why flows are read.
+	why string
+}
+
+func (p *plan) rolled() bool {
+	return slices.ContainsFunc(p.pieces, func(p piece) bool { return p.source != raw })
+}
+
+// rest reports whether the roll-ups that are read have remainders.
+func (p *plan) rest() bool { return p.rolled() && p.dims[0] != dimTotal }
+
+// sources names what is read, the coarsest first.
+func (p *plan) sources() string {
+	var names []string
+	for _, s := range []grain{days, hours, minutes, raw} {
+		if !slices.ContainsFunc(p.pieces, func(p piece) bool { return p.source == s }) {
+			continue
+		}
+		if s == raw {
+			names = append(names, "flows")
+		} else {
+			names = append(names, laws[s].table)
+		}
+	}
+	if len(names) == 0 {
+		return "flows"
+	}
+	return strings.Join(names, "+")
+}
+
+// columnDimension are the dimensions whose values are columns of flows.
+var columnDimension = map[string]dimension{
+	"src_addr": dimSrcAddr, "dst_addr": dimDstAddr, "src_port": dimSrcPort, "dst_port": dimDstPort,
+	"in_if": dimInIf, "out_if": dimOutIf, "src_as": dimSrcAS, "dst_as": dimDstAS,
+}
+
+// cellColumns are the columns that every row of a roll-up has, or whose values
+// follow from such.
+var cellColumns = []string{"exporter", "exporter_id", "exporter_addr", "observation_domain", "protocol", "sampling_rate"}
+
+// dimensionsOf returns the dimensions that tell the question's keys and filter,
+// or why there are none.
+func (c *question) dimensionsOf() (p plan, why string) {
+	switch {
+	case c.whole:
+		return p, "flows are booked whole where they end"
+	case c.seen():
+		return p, "when a group was seen is in the flows alone"
+	}
+	needed := make(map[string]bool)
+	either := ""
+	for _, k := range c.columns {
+		switch {
+		case k.v4 > 0:
+			return p, "networks are not in the roll-ups"
+		case k.eitherSide():
+			either = k.column
+		case k.kind == kindProtocol || k.kind == kindExporter:
+		case columnDimension[k.column] != 0:
+			needed[k.column] = true
+		default:
+			return p, k.column + " is not in the roll-ups"
+		}
+	}
+	var cell, value []string
+	fixed := make(map[string]bool)
+	for _, t := range c.filter.Conjuncts() {
+		all := !slices.ContainsFunc(t.Columns, func(name string) bool { return !slices.Contains(cellColumns, name) })
+		if all {
+			cell = append(cell, "("+t.Text+")")
+			continue
+		}
+		for _, name := range t.Columns {
+			if slices.Contains(cellColumns, name) {
+				continue
+			}
+			if columnDimension[name] == 0 {
+				return p, "the filter asks for " + name + ", which is not in the roll-ups"
+			}
+			needed[name], fixed[name] = true, true
+		}
+		// Of many values, the remainder could hold any part.
+		single := t.Field != "" && !t.Negated && len(t.Words) == 0 && t.Mask == 0 &&
+			(len(t.Ranges) == 1 && t.Ranges[0].From == t.Ranges[0].To && len(t.Prefixes) == 0 ||
+				len(t.Prefixes) == 1 && t.Prefixes[0].IsSingleIP() && len(t.Ranges) == 0)
+		if !single || len(t.Columns) > 1 {
+			return p, "the filter asks for more than one value"
+		}
+		value = append(value, "("+t.Text+")")
+	}
+	if len(fixed) > 0 && len(needed) > len(fixed) {
+		return p, "the filter asks for more than one value"
+	}
+	var err error
+	if p.cell, err = filter.Parse(strings.Join(cell, " and ")); err != nil {
+		return p, "the filter cannot be taken apart"
+	}
+	if p.value, err = filter.Parse(strings.Join(value, " and ")); err != nil {
+		return p, "the filter cannot be taken apart"
+	}
+	if either != "" {
+		switch {
+		case either != "addr":
+			return p, "the roll-ups do not know flows whose two sides are the same " + either
+		case len(needed) > 0:
+			return p, "the roll-ups do not know sides together with others"
+		}
+		p.dims, p.self = []dimension{dimSrcAddr, dimDstAddr}, true
+		return p, ""
+	}
+	switch {
+	case len(needed) == 0:
+		p.dims = []dimension{dimTotal}
+	case len(needed) == 1:
+		for name := range needed {
+			p.dims = []dimension{columnDimension[name]}
+		}
+	case len(needed) == 2 && needed["src_addr"] && needed["dst_addr"]:
+		p.dims = []dimension{dimPair}
+	default:
+		return p, "the roll-ups do not know these together"
+	}
+	return p, ""
+}
+
+// maxUnsummed is how many batches may be read beside the roll-ups; of more,
+// reading all flows is better.
+const maxUnsummed = 2048
+
+// state is what a plan depends on, all of one moment.
+type state struct {
+	reach   [4]Reach // flows, then the grains
+	pending map[grain]map[flow.Time]bool
+	batches []unsummed
+	lastEnd flow.Time // of any flow
+	// there says which grains have anything at all.
+	there bool
+}
+
+// look reads the state of the roll-ups in a range.
+func (c *question) look(ctx context.Context, tx pgx.Tx) (*state, error) {
+	s := &state{pending: map[grain]map[flow.Time]bool{minutes: {}, hours: {}, days: {}}}
+	list, err := reach(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	copy(s.reach[:], list)
+	if s.there = !s.reach[1].First.IsZero() || !s.reach[2].First.IsZero() || !s.reach[3].First.IsZero(); !s.there {
+		return s, nil
+	}
+	rows, err := tx.Query(ctx, "select distinct grain, date_trunc('hour', bucket) from parts.pending where bucket >= $1 and bucket < $2",
+		pgx.QueryExecModeExec, c.from.Floor(flow.Day).Time(), (c.to.Floor(flow.Day) + flow.Day).Time())
+	if err != nil {
+		return nil, fmt.Errorf("roll-ups: %w", err)
+	}
+	var (
+		g    int16
+		hour time.Time
+	)
+	if _, err := pgx.ForEachRow(rows, []any{&g, &hour}, func() error {
+		s.pending[grain(g)][flow.TimeOf(hour)] = true
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("roll-ups: %w", err)
+	}
+	rows, err = tx.Query(ctx, "select id, records, min_end, max_end from batches where summed_at is null order by id limit $1", pgx.QueryExecModeExec, maxUnsummed+1)
+	if err != nil {
+		return nil, fmt.Errorf("batches: %w", err)
+	}
+	var (
+		b           unsummed
+		first, last time.Time
+	)
+	if _, err := pgx.ForEachRow(rows, []any{&b.id, &b.records, &first, &last}, func() error {
+		b.minEnd, b.maxEnd = flow.TimeOf(first), flow.TimeOf(last)
+		s.batches = append(s.batches, b)
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("batches: %w", err)
+	}
+	var end *time.Time
+	if err := tx.QueryRow(ctx, "select max(max_end) from batches", pgx.QueryExecModeExec).Scan(&end); err != nil {
+		return nil, fmt.Errorf("batches: %w", err)
+	}
+	if end != nil {
+		s.lastEnd = flow.TimeOf(*end)
+	}
+	return s, nil
+}
+
+// has reports whether nothing of a source was removed from a time on.
+func (s *state) has(g grain, from flow.Time) bool {
+	cut := s.reach[g+1].CutBefore
+	return cut.IsZero() || !from.Time().Before(cut)
+}
+
+// complete reports whether a bucket has all that is summed.
+func (s *state) complete(g grain, bucket flow.Time) bool {
+	if !s.has(g, bucket) {
+		return false
+	}
+	if g == minutes {
+		return true
+	}
+	for f := minutes; f <= g; f++ {
+		for at := bucket; at < bucket+laws[g].length; at += flow.Hour {
+			if s.pending[f][at] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// plan chooses the pieces. step, when not 0, is the length of buckets that no
+// coarser one may cover.
+func (c *question) plan(ctx context.Context, tx pgx.Tx, step flow.Time) (*plan, error) {
+	p, why := c.dimensionsOf()
+	p.why = why
+	s, err := c.look(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case why != "":
+	case c.raw:
+		p.why = "flows were asked for"
+	case !s.there:
+		p.why = "there are no roll-ups yet"
+	case len(s.batches) > maxUnsummed:
+		p.why = "too much is not in the roll-ups yet"
+	default:
+		c.compose(&p, s, step)
+		if !p.rolled() {
+			p.why = "the range is too short for the roll-ups"
+		}
+	}
+	if !p.rolled() {
+		p.pieces, p.dims, p.self = []piece{{source: raw, from: c.from, to: c.to}}, nil, false
+	}
+	for i := range p.pieces {
+		piece := &p.pieces[i]
+		if piece.source == raw && piece.until == 0 && !c.whole {
+			var until time.Time
+			if err := tx.QueryRow(ctx, "select flows_until($1)", pgx.QueryExecModeExec, piece.to.Time()).Scan(&until); err != nil {
+				return nil, fmt.Errorf("end of the flows: %w", err)
+			}
+			piece.until = flow.TimeOf(until)
+		}
+	}
+	if p.cut == nil {
+		p.cut = s.cutOf(p.pieces)
+	}
+	c.tail(&p, s)
+	return &p, nil
+}
+
+// compose cuts the range into the coarsest pieces that are complete.
+func (c *question) compose(p *plan, s *state, step flow.Time) {
+	from, to := c.from, c.to
+	// Beyond the end of all flows there is nothing that a whole minute could add.
+	if s.lastEnd > 0 && s.lastEnd < to {
+		to = (to + flow.Minute - 1).Floor(flow.Minute)
+	}
+	fits := func(g grain) bool { return step == 0 || step%laws[g].length == 0 }
+	if !fits(minutes) {
+		return
+	}
+	add := func(g grain, to flow.Time) {
+		if n := len(p.pieces); n > 0 && p.pieces[n-1].source == g {
+			p.pieces[n-1].to = to
+		} else {
+			p.pieces = append(p.pieces, piece{source: g, from: from, to: to})
+		}
+		from = to
+	}
+	for from < to {
+		next := raw
+		for _, g := range []grain{days, hours, minutes} {
+			if l := laws[g].length; fits(g) && from%l == 0 && from+l <= to && s.complete(g, from) {
+				next = g
+				break
+			}
+		}
+		if next != raw {
+			add(next, from+laws[next].length)
+			continue
+		}
+		// Up to where the next grain could go on.
+		end := min(to, from.Floor(flow.Minute)+flow.Minute)
+		if !s.has(minutes, from) {
+			end = min(to, from.Floor(flow.Hour)+flow.Hour)
+		}
+		if !s.has(raw, from) && step == 0 {
+			// Flows are gone: a coarser bucket that covers more is better than
+			// nothing, and said.
+			if g := s.coarser(from); g != raw {
+				l := laws[g].length
+				at := from.Floor(l)
+				if n := len(p.pieces); n == 0 || p.pieces[n-1].to <= at {
+					from = at
+					c.widened = max(c.widened, l)
+				}
+				if from == at {
+					if at+l > to {
+						to = at + l
+						c.widened = max(c.widened, l)
+					}
+					add(g, at+l)
+					continue
+				}
+			}
+		}
+		add(raw, end)
+	}
+	if len(p.pieces) > 0 && c.widened > 0 {
+		c.from, c.to = p.pieces[0].from, max(c.to, p.pieces[len(p.pieces)-1].to)
+	}
+}
+
+// coarser returns the finest grain that still has the bucket of a time.
+func (s *state) coarser(at flow.Time) grain {
+	for g := minutes; g < grains; g++ {
+		if s.complete(g, at.Floor(laws[g].length)) {
+			return g
+		}
+	}
+	return raw
+}
+
+// cutOf says whether retention took away some of what is to be read.
+func (s *state) cutOf(pieces []piece) *Cut {
+	var cut *Cut
+	for _, p := range pieces {
+		if s.has(p.source, p.from) {
+			continue
+		}
+		r := s.reach[p.source+1]
+		from := r.CutBefore
+		what := "flows"
+		if p.source != raw {
+			what = laws[p.source].table
+		}
+		cut = &Cut{From: from, Reason: what + " reach back to " + from.UTC().Format("2006-01-02 15:04 UTC") + ", what was before is removed"}
+	}
+	return cut
+}
+
+// tail adds the batches that the roll-ups do not have to each run of pieces that
+// are read from them.
+func (c *question) tail(p *plan, s *state) {
+	var tails []piece
+	for i := 0; i < len(p.pieces); i++ {
+		if p.pieces[i].source == raw {
+			continue
+		}
+		t := piece{source: raw, from: p.pieces[i].from, batches: []int32{}}
+		for ; i < len(p.pieces) && p.pieces[i].source != raw; i++ {
+			t.to = p.pieces[i].to
+		}
+		i--
+		for _, b := range s.batches {
+			if b.maxEnd < t.from {
+				continue
+			}
+			if len(t.batches) == 0 || b.minEnd < t.since {
+				t.since = b.minEnd
+			}
+			t.until = max(t.until, b.maxEnd+1)
+			t.batches = append(t.batches, b.id)
+		}
+		if len(t.batches) > 0 {
+			tails = append(tails, t)
+		}
+	}
+	p.pieces = append(p.pieces, tails...)
+}
+
+// explain says in a line how the question is answered.
+func (p *plan) explain() string {
+	var list []string
+	for _, piece := range p.pieces {
+		name := "flows"
+		if piece.source != raw {
+			name = laws[piece.source].table
+		}
+		text := fmt.Sprintf("%s %s to %s", name, stamp(piece.from), stamp(piece.to))
+		if piece.batches != nil {
+			text += fmt.Sprintf(" (%d batches that are not summed yet)", len(piece.batches))
+		}
+		list = append(list, text)
+	}
+	text := strings.Join(list, "; ")
+	if p.why != "" {
+		text += ": " + p.why
+	}
+	return text
+}
