@@ -50,6 +50,9 @@ const (
 // lookupElement returns the registry's entry of an element; for one of the
 // reverse direction that of its forward twin. The zero element is "not known".
 func lookupElement(pen uint32, id uint16) element {
+	if pen == EnterpriseNumber && int(id) < len(ours) {
+		return ours[id]
+	}
 	if e, ok := asaOwn[id]; ok && pen == 0 {
 		return e
 	}

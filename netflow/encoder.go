@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"flowtally/flow"
 )
@@ -30,7 +31,28 @@ type EncoderConfig struct {
 	// an options record beside the templates in v9 and IPFIX. 0 says nothing, 1
 	// says unsampled.
 	SamplingRate uint32
+	// SamplingRandom says that it is any one of N packets, not the first.
+	SamplingRandom bool
+	// Template is whose templates to send, and Fields what else is in ours; both
+	// are nothing to v5, except that Pflow leaves out there what pflow(4) does.
+	Template Template
+	Fields   Fields
 }
+
+// Template is a choice of templates.
+type Template uint8
+
+const (
+	// Rich is ours: all that a record has.
+	Rich Template = iota
+	// Pflow is that of OpenBSD's pflow(4), exactly, for IPFIX and v5: templates in
+	// a message of their own every 30 s, at most 30 records in a message, IPv4 and
+	// IPv6 in different ones, no flags, no VLAN, no reason, no options.
+	Pflow
+)
+
+// pflowRecords is how many records a message of pflow(4) has at most.
+const pflowRecords = 30
 
 // Encoder makes messages of one Observation Domain to one collector. It is not
 // safe for concurrent use.
@@ -40,6 +62,7 @@ type Encoder struct {
 
 	v4, v6    *exportTemplate
 	templates []byte // the Sets that announce them, and the sampling rate
+	options   []byte // the Sets that announce what options say
 	announced uint32 // Data Records in templates
 
 	sequence uint32
@@ -51,6 +74,15 @@ type Encoder struct {
 func NewEncoder(c EncoderConfig) (*Encoder, error) {
 	if c.MaxMessage == 0 {
 		c.MaxMessage = 1372
+	}
+	if c.Template == Pflow {
+		if c.Version == V9 {
+			return nil, errors.New("netflow: pflow(4) has no v9: 5 or 10 (IPFIX)")
+		}
+		c.TemplateMessages, c.Fields = math.MaxInt, 0
+		if c.TemplateInterval <= 0 {
+			c.TemplateInterval = 30 * flow.Second
+		}
 	}
 	if c.TemplateMessages <= 0 {
 		c.TemplateMessages = 20
@@ -71,10 +103,14 @@ func NewEncoder(c EncoderConfig) (*Encoder, error) {
 		if c.Version == IPFIX {
 			e.dl = &dialectIPFIX
 		}
-		e.v4 = newExportTemplate(e.dl, template4, false)
-		e.v6 = newExportTemplate(e.dl, template6, true)
+		fields4, fields6 := c.Fields.fields(template4), c.Fields.fields(template6)
+		if c.Template == Pflow {
+			fields4, fields6 = pflow4, pflow6
+		}
+		e.v4 = newExportTemplate(e.dl, fields4, false)
+		e.v6 = newExportTemplate(e.dl, fields6, true)
 		e.announce()
-		least = e.dl.header + len(e.templates) + e.setSize(e.v6, 1)
+		least = max(e.dl.header+len(e.templates)+e.setSize(e.v6, 1), e.optionsSize())
 	case 0:
 		return nil, errors.New("netflow: no version was given: 5, 9 or 10 (IPFIX)")
 	default:
@@ -123,7 +159,16 @@ func (e *Encoder) Prepare(dst []flow.Record, r *flow.Record) []flow.Record {
 		p.Start = max(p.Start, p.End-maxAge)
 		p.TCPFlags &= 0xff
 	}
+	if e.c.Template == Pflow {
+		p.TCPFlags, p.VLAN, p.EndReason = 0, 0, 0
+	}
 	if e.c.Version != V5 {
+		if e.c.Fields != 0 && r.Details != nil {
+			p.Details = r.Details
+			if e.c.Fields&FieldDuplicates != 0 && e.dl.enterprise && r.Details.Copies != 0 {
+				p.Marks = flow.MarkDuplicate
+			}
+		}
 		return append(dst, p)
 	}
 	p.VLAN, p.EndReason = 0, 0
@@ -132,6 +177,9 @@ func (e *Encoder) Prepare(dst []flow.Record, r *flow.Record) []flow.Record {
 	}
 	if p.OutIf > 0xffff {
 		p.OutIf = 0
+	}
+	if e.c.Template == Pflow {
+		return split32(dst, &p)
 	}
 	p.SrcAS, p.DstAS = as16(r.SrcAS), as16(r.DstAS)
 	p.SrcMask, p.DstMask = r.SrcMask, r.DstMask
@@ -185,7 +233,8 @@ func (e *Encoder) speaks(r *flow.Record) bool {
 // fit, and returns how many. The records must be what Prepare made; one that
 // the dialect cannot say is passed over. now is the export time; templates go
 // in front when they are due, also when there are no records. Without anything
-// to say, dst is returned as it was.
+// to say, dst is returned as it was. Templates of Pflow are a message of their
+// own, which holds no record.
 //
 // v5 and v9 state times as milliseconds of an uptime clock of 32 bits, which
 // shows now - Boot. Three things follow. In v9, whose header has whole seconds
@@ -218,6 +267,10 @@ func (e *Encoder) appendSets(dst []byte, now flow.Time, recs []flow.Record) (msg
 	if len(recs) == 0 && !due {
 		return dst, 0
 	}
+	pflow := e.c.Template == Pflow
+	if due && pflow {
+		recs = nil
+	}
 
 	size := e.dl.header
 	if due {
@@ -235,6 +288,9 @@ func (e *Encoder) appendSets(dst []byte, now flow.Time, recs []flow.Record) (msg
 			break
 		}
 		t := e.templateOf(r)
+		if pflow && (open != nil && t != open || n == pflowRecords) {
+			break
+		}
 		grown := size + t.size
 		if t != open {
 			grown = e.dl.round(size) + setHeader + t.size
@@ -244,6 +300,9 @@ func (e *Encoder) appendSets(dst []byte, now flow.Time, recs []flow.Record) (msg
 		}
 		size, open = grown, t
 		n++
+	}
+	if n == 0 && !due {
+		return dst, 0
 	}
 
 	base := len(dst)
@@ -274,22 +333,29 @@ func (e *Encoder) appendSets(dst []byte, now flow.Time, recs []flow.Record) (msg
 	if open != nil {
 		dst = e.closeSet(dst, set)
 	}
-	if e.dl.version == IPFIX {
-		binary.BigEndian.PutUint16(dst[base+2:], uint16(len(dst)-base))
-		e.sequence += records
-		if due {
-			e.sequence += e.announced
-		}
-	} else {
-		count := records
-		if due {
-			count += 2 + 2*e.announced // an options template comes with its record
-		}
-		binary.BigEndian.PutUint16(dst[base+2:], uint16(count))
-		e.sequence++
+	templates := uint32(0)
+	if due {
+		// An options template comes with its record.
+		templates, records = 2+e.announced, records+e.announced
 	}
+	e.closeMessage(dst[base:], records, templates)
 	return dst, n
 }
+
+// closeMessage completes the header of a message of so many Data Records and
+// Templates, and counts it.
+func (e *Encoder) closeMessage(msg []byte, records, templates uint32) {
+	if e.dl.version == IPFIX {
+		binary.BigEndian.PutUint16(msg[2:], uint16(len(msg)))
+		e.sequence += records
+		return
+	}
+	binary.BigEndian.PutUint16(msg[2:], uint16(records+templates))
+	e.sequence++
+}
+
+// Renew makes templates due again with the next message.
+func (e *Encoder) Renew() { e.messages = -1 }
 
 // templateOf returns the template for r.
 func (e *Encoder) templateOf(r *flow.Record) *exportTemplate {

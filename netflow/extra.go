@@ -82,6 +82,11 @@ var completeDictionary = sync.OnceFunc(func() {
 		entry.EnterpriseID = reversePEN
 		i.AddDictionaryEntry(entry)
 	}
+	for id, e := range ours {
+		if e.name != "" {
+			i.AddDictionaryEntry(ipfix.DictionaryEntry{Name: e.name, FieldID: uint16(id), EnterpriseID: EnterpriseNumber, Type: e.typ.calmh()})
+		}
+	}
 })
 
 // calmh returns the interpreter's name of a type.

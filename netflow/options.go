@@ -35,10 +35,17 @@ var told = map[uint16]rule{
 	165: {slotTotals + 7, 0, setTotal},
 	135: {slotTotals + 8, 0, setTotal},
 	134: {slotTotals + 9, 0, setTotal},
+	163: {slotTotals + 10, 0, setTotal},
+}
+
+// toldByUs are the rules of our own elements in options.
+var toldByUs = map[uint16]rule{
+	ownCopiesTotal:  {slotTotals + 11, 0, setTotal},
+	ownEvictedTotal: {slotTotals + 12, 0, setTotal},
 }
 
 // totals is how many totals ProcessStats has.
-const totals = 10
+const totals = 13
 
 // stats returns the totals that an options record states.
 func (s *scratch) stats() ProcessStats {
@@ -49,6 +56,7 @@ func (s *scratch) stats() ProcessStats {
 		NotSentFlows: t[3], NotSentPackets: t[4], NotSentOctets: t[5],
 		IgnoredPackets: t[6], IgnoredOctets: t[7],
 		DroppedPackets: t[8], DroppedOctets: t[9],
+		ObservedFlows: t[10], DuplicatePackets: t[11], EvictedFlows: t[12],
 	}
 }
 

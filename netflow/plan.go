@@ -46,6 +46,7 @@ const (
 	setEndUptime
 	setStartDelta
 	setEndDelta
+	setCopies
 	setICMPLast // wants the protocol and the ports to be there
 
 	// What follows goes to the scratch and is resolved by finish, or by those
@@ -412,6 +413,13 @@ func follow(ops []op, b []byte, pos, size int, recs []flow.Record, s *scratch, c
 		case setEndDelta:
 			for i := range recs {
 				recs[i].End = c.delta(load(b, end) & mask)
+				end += size
+			}
+		case setCopies:
+			for i := range recs {
+				if load(b, end)&mask != 0 {
+					recs[i].Marks |= flow.MarkDuplicate
+				}
 				end += size
 			}
 		case setICMPLast:

@@ -15,6 +15,9 @@ const (
 	TotalIgnoredOctets                    // ignoredOctetTotalCount (165)
 	TotalDroppedPackets                   // droppedPacketTotalCount (135)
 	TotalDroppedOctets                    // droppedOctetTotalCount (134)
+	TotalObservedFlows                    // observedFlowTotalCount (163)
+	TotalDuplicates                       // duplicatePacketTotalCount of EnterpriseNumber
+	TotalEvicted                          // evictedFlowTotalCount of EnterpriseNumber
 )
 
 // ProcessStats is one options record in which a Metering or Exporting Process
@@ -35,4 +38,8 @@ type ProcessStats struct {
 	// ones lost for want of resources.
 	IgnoredPackets, IgnoredOctets uint64
 	DroppedPackets, DroppedOctets uint64
+	// ObservedFlows is how many flows there were. DuplicatePackets is how many
+	// packets were recognised as copies of others, EvictedFlows how many flows
+	// ended early for want of room: only our own exporter says these.
+	ObservedFlows, DuplicatePackets, EvictedFlows uint64
 }

@@ -120,6 +120,7 @@ const (
 	slotRevStart
 	slotRevEnd
 	slotSection
+	slotCopies
 	slotInterfaceName // the names, in the order of scratch.texts
 	slotInterfaceDescription
 	slotSamplerName
@@ -290,6 +291,10 @@ func ruleOf(f fieldSpec, options bool) rule {
 		}
 	case f.pen == reversePEN && int(f.id) < len(reverse):
 		r = reverse[f.id]
+	case f.pen == EnterpriseNumber && options:
+		return toldByUs[f.id]
+	case f.pen == EnterpriseNumber && f.id == ownCopies:
+		r = rule{slotCopies, 0, setCopies}
 	}
 	switch r.slot {
 	case slotSrc6, slotDst6, slotNextHop6:
@@ -451,7 +456,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 		// The tunnel around the packet is extra, also where its addresses are of
 		// the other kind and could have been the flow's.
 		outer := tunnel && r.slot.ofHeader() && (o.set == setNothing || dual && (r.slot == slotSrc6 || r.slot == slotDst6))
-		if !options && (outer || o.set == setNothing && bearsMeaning(f, r)) {
+		if !options && (outer || o.set == setCopies || o.set == setNothing && bearsMeaning(f, r)) {
 			extras = append(extras, extraField{spec: i, offset: offset, length: width, pen: f.pen, id: f.id})
 		}
 		offset += width
