@@ -146,11 +146,16 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	h.onStop(db.Close)
+	spool := filepath.Join(c.Dir, "spool")
+	writer := store.NewWriter(db, store.WriterConfig{Logger: c.Logger, Registerer: c.Registerer, Spool: spool})
+	h.onStop(writer.Close)
+	h.start(writer.Run)
+	h.start(store.NewKeeper(db, store.KeeperConfig{Logger: c.Logger, Registerer: c.Registerer}).Run)
 	listening := make(chan []netip.AddrPort, 1)
 	h.start(func(ctx context.Context) error {
 		return collector.Run(ctx, collector.Config{
 			Listen: []string{c.Listen}, Logger: c.Logger, Registerer: c.Registerer,
-			Sink:  store.NewWriter(db, store.WriterConfig{Logger: c.Logger, Registerer: c.Registerer}),
+			Sink: writer, StateDir: spool,
 			Ready: func(a []netip.AddrPort) { listening <- a },
 		})
 	})
