@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"flowtally/filter"
 	"flowtally/flow"
@@ -546,6 +547,25 @@ func literal(v any) string {
 
 func (s *statement) int(n int) string { return s.argument(n, strconv.Itoa(n)) }
 
+// ErrBusy is wrapped by the error of a question that nobody had time for: all
+// connections were busy with others.
+var ErrBusy = errors.New("too many questions at once")
+
+// acquire waits for a connection, for as long as the question may take. The
+// connections are how many questions are answered at once (pool_max_conns).
+func (db *DB) acquire(ctx context.Context, timeout time.Duration) (*pgxpool.Conn, error) {
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c, err := db.pool.Acquire(limited)
+	switch {
+	case err == nil:
+		return c, nil
+	case ctx.Err() == nil && limited.Err() != nil:
+		return nil, fmt.Errorf("store: %w: none ended within %v", ErrBusy, timeout)
+	}
+	return nil, fmt.Errorf("store: ask: %w", err)
+}
+
 // ask runs f in a read-only transaction with one view of the data for all its
 // statements, within the question's time.
 func (db *DB) ask(ctx context.Context, timeout time.Duration, f func(pgx.Tx) error) error {
@@ -556,8 +576,16 @@ func (db *DB) ask(ctx context.Context, timeout time.Duration, f func(pgx.Tx) err
 	// every partition costs more than it saves.
 	begin := fmt.Sprintf("begin isolation level repeatable read read only; set local statement_timeout = %d; set local work_mem = '64MB'; set local enable_sort = off; set local jit = off",
 		max(1, timeout.Milliseconds()))
-	err := pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{BeginQuery: begin}, f)
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "57014" && ctx.Err() == nil {
+	c, err := db.acquire(ctx, timeout)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	// The statements of a question have the time together.
+	limited, cancel := context.WithTimeout(ctx, timeout+time.Second)
+	defer cancel()
+	err = pgx.BeginTxFunc(limited, c, pgx.TxOptions{BeginQuery: begin}, f)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ctx.Err() == nil && (ok && pg.Code == "57014" || err != nil && limited.Err() != nil) {
 		return fmt.Errorf("store: %w: it was stopped after %v, ask for a shorter range", ErrTimeout, timeout)
 	}
 	if _, ok := errors.AsType[*QuestionError](err); ok || err == nil {

@@ -1,0 +1,334 @@
+package store
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"flowtally/flow"
+)
+
+// FlowsQuestion asks for the flows themselves.
+type FlowsQuestion struct {
+	// Question's Keys, By, Having and Step mean nothing here. Limit is how many
+	// flows to list, 0 being DefaultFlows and MaxLimit the most.
+	Question
+	// Sort is flow_start (also when empty), flow_end, packets, bytes or
+	// duration; the latest and largest first unless Ascending.
+	Sort      string
+	Ascending bool
+	// After is the Next of the page before, empty for the first.
+	After string
+	// NoSummary leaves the Summary out, which takes longer than a page.
+	NoSummary bool
+}
+
+// DefaultFlows is how many flows are listed when a question does not say.
+const DefaultFlows = 50
+
+// FlowColumns are the columns that Flows lists, those of the view flows.
+var FlowColumns = []string{
+	"flow_start", "flow_end", "received_at", "exporter", "exporter_id", "exporter_addr", "observation_domain",
+	"src_addr", "dst_addr", "src_port", "dst_port", "protocol", "icmp_type", "icmp_code", "tcp_flags", "tos", "vlan",
+	"packets", "bytes", "packets_scaled", "bytes_scaled", "sampling_rate", "in_if", "out_if", "src_as", "dst_as", "next_hop",
+	"end_reason", "direction", "src_mask", "dst_mask", "nat_src_addr", "nat_dst_addr", "nat_src_port", "nat_dst_port", "extra", "batch", "marks",
+}
+
+// flowSorts are what flows can be sorted by, as numbers that a page can begin
+// after.
+var flowSorts = map[string]string{
+	"flow_start": "flow_start", "flow_end": "flow_end", "packets": "packets", "bytes": "bytes",
+	"duration": "(flow_end - flow_start)",
+}
+
+// Flows is a page of flows.
+type Flows struct {
+	From, To  time.Time
+	Limit     int
+	Sort      string
+	Ascending bool
+	// Columns are FlowColumns; each row has one value for each: nil, int64,
+	// string, time.Time or json.RawMessage.
+	Columns []string
+	Rows    [][]any
+	// Next asks for the next page, empty when this is the last.
+	Next string
+	// Summary is of all flows that match, not of this page alone; nil when it was
+	// left out.
+	Summary *FlowsSummary
+	Provenance
+}
+
+// FlowsSummary is the line that nfdump ends with.
+type FlowsSummary struct {
+	Sums
+	// First and Last are the times of the first and the last packet of the flows
+	// that match; of roll-ups, which do not know, the begin and the end of the
+	// range.
+	First, Last time.Time
+	// BPS and PPS are bits and packets a second between First and Last, BPP
+	// bytes a packet; 0 where that has no meaning.
+	BPS, PPS, BPP float64
+}
+
+func (s *FlowsSummary) rates() {
+	if d := s.Last.Sub(s.First).Seconds(); d > 0 {
+		s.BPS, s.PPS = 8*float64(s.Bytes)/d, float64(s.Packets)/d
+	}
+	if s.Packets > 0 {
+		s.BPP = float64(s.Bytes) / float64(s.Packets)
+	}
+}
+
+// Flows lists the flows of a range that match, and sums them up. A flow of the
+// range is listed whole; the summary is by the law of the question.
+func (db *DB) Flows(ctx context.Context, q FlowsQuestion) (*Flows, error) {
+	q.Keys, q.By, q.Having = nil, ByFlows, nil
+	c, err := q.check()
+	if err != nil {
+		return nil, err
+	}
+	if q.Limit == 0 {
+		c.limit = DefaultFlows
+	}
+	if err := c.checkLimit(MaxLimit); err != nil {
+		return nil, err
+	}
+	if q.Sort == "" {
+		q.Sort = "flow_start"
+	}
+	sort, ok := flowSorts[q.Sort]
+	if !ok {
+		return nil, &QuestionError{Parameter: "sort", Reason: fmt.Sprintf("%q is nothing to sort by: use flow_start, flow_end, packets, bytes or duration", q.Sort)}
+	}
+	after, skip, err := parseCursor(q.After)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.lookUp(ctx); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	f := &Flows{Limit: c.limit, Sort: q.Sort, Ascending: q.Ascending, Columns: FlowColumns, Rows: [][]any{}}
+	err = db.ask(ctx, c.timeout, func(tx pgx.Tx) error {
+		list := *c
+		list.raw = true
+		if err := list.resolve(ctx, tx, 0); err != nil {
+			return err
+		}
+		f.From, f.To = list.from.Time(), list.to.Time()
+		var run, people statement
+		people.literal = true
+		for _, s := range []*statement{&run, &people} {
+			list.flowsSQL(s, sort, q.Ascending, after, skip)
+		}
+		f.Provenance = list.provenance("flows", people.String())
+		f.Command += " --sort " + q.Sort
+		if q.Ascending {
+			f.Command += " --ascending"
+		}
+		if err := list.readFlows(ctx, tx, f, run); err != nil {
+			return err
+		}
+		if q.NoSummary {
+			return nil
+		}
+		return c.summarize(ctx, tx, f)
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.Took = time.Since(began)
+	return f, nil
+}
+
+// parseCursor reads where a page begins: behind so many rows of a value.
+func parseCursor(s string) (value string, skip int, err error) {
+	if s == "" {
+		return "", 0, nil
+	}
+	wrong := &QuestionError{Parameter: "after", Reason: "this is not where a page begins: take it from the page before"}
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		return "", 0, wrong
+	}
+	n, value, ok := strings.Cut(string(b), " ")
+	skip, err = strconv.Atoi(n)
+	if _, bad := strconv.ParseInt(value, 10, 64); !ok || err != nil || skip < 1 || skip > 1_000_000_000 || bad != nil {
+		return "", 0, wrong
+	}
+	return value, skip, nil
+}
+
+// ties put flows that are equal by what they are sorted by in an order that
+// stays from page to page.
+const ties = "flow_start, flow_end, batch, exporter_id, src_addr, dst_addr, src_port, dst_port, protocol, packets, bytes, in_if, out_if"
+
+func (c *question) flowsSQL(s *statement, sort string, ascending bool, after string, skip int) {
+	order, beyond := " desc", "<="
+	if ascending {
+		order, beyond = "", ">="
+	}
+	columns := slices.Clone(FlowColumns)
+	for i, name := range columns {
+		if name == "extra" {
+			columns[i] = "extra::text as extra"
+		}
+	}
+	s.line("select ", strings.Join(columns, ", "))
+	s.line("from flows")
+	c.where(s, "", c.p.pieces[0])
+	if after != "" {
+		n, _ := strconv.ParseInt(after, 10, 64)
+		value := after
+		switch sort {
+		case "flow_start", "flow_end":
+			value = s.time(flow.Time(n))
+		case "(flow_end - flow_start)":
+			value = "interval '" + after + " ms'"
+		}
+		s.line("  and ", sort, " ", beyond, " ", value)
+	}
+	s.line("order by ", sort, order, ", ", ties)
+	offset := ""
+	if skip > 0 {
+		offset = " offset " + s.int(skip)
+	}
+	s.line("limit ", s.int(c.limit), offset)
+}
+
+func (c *question) readFlows(ctx context.Context, tx pgx.Tx, f *Flows, s statement) error {
+	rows, err := tx.Query(ctx, s.String(), append([]any{pgx.QueryExecModeExec}, s.args...)...)
+	if err != nil {
+		return fmt.Errorf("flows: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		values, err := rows.Values()
+		if err != nil {
+			return fmt.Errorf("flows: %w", err)
+		}
+		for i, v := range values {
+			values[i] = shown(v)
+			if text, ok := values[i].(string); ok && f.Columns[i] == "extra" {
+				values[i] = json.RawMessage(text)
+			}
+		}
+		f.Rows = append(f.Rows, values)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("flows: %w", err)
+	}
+	if len(f.Rows) == c.limit {
+		last := f.sortValue(len(f.Rows) - 1)
+		n := 1
+		for n < len(f.Rows) && f.sortValue(len(f.Rows)-1-n) == last {
+			n++
+		}
+		f.Next = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d", n, last))
+	}
+	return nil
+}
+
+// sortValue is what a row is sorted by, as a number.
+func (f *Flows) sortValue(row int) int64 {
+	column := func(name string) any { return f.Rows[row][slices.Index(f.Columns, name)] }
+	at := func(name string) int64 { t, _ := column(name).(time.Time); return int64(flow.TimeOf(t)) }
+	switch f.Sort {
+	case "packets", "bytes":
+		n, _ := column(f.Sort).(int64)
+		return n
+	case "duration":
+		return at("flow_end") - at("flow_start")
+	}
+	return at(f.Sort)
+}
+
+// shown turns what the driver makes of a value into nil, int64, string or
+// time.Time.
+func shown(v any) any {
+	switch v := v.(type) {
+	case int16:
+		return int64(v)
+	case int32:
+		return int64(v)
+	case time.Time:
+		return v.UTC()
+	case netip.Prefix:
+		if v.IsSingleIP() {
+			return v.Addr().String()
+		}
+		return v.String()
+	case netip.Addr:
+		return v.String()
+	}
+	return v
+}
+
+// summarize sums up all flows of the question: from the roll-ups where they can.
+func (c *question) summarize(ctx context.Context, tx pgx.Tx, f *Flows) error {
+	if err := c.resolve(ctx, tx, 0); err != nil {
+		return err
+	}
+	f.Summary = &FlowsSummary{}
+	if c.p.rolled() && !c.p.rest() {
+		of := *c
+		of.keys = []Key{KeyProtocol}
+		of.columns, _ = columnsOf(of.keys)
+		of.limit = 1
+		t, _, err := of.top(ctx, tx)
+		if err != nil {
+			return err
+		}
+		f.Summary.Sums, f.Summary.First, f.Summary.Last = t.Total, t.From, t.To
+		f.Summary.rates()
+		return nil
+	}
+	of := *c
+	of.raw = true
+	if err := of.resolve(ctx, tx, 0); err != nil {
+		return err
+	}
+	var s statement
+	s.line("select ", saturated("flows"), ", ", saturated("packets"), ", ", saturated("bytes"), ", first, last from (")
+	s.line("select min(flow_start) as first, max(flow_end) as last,")
+	of.sums(&s, "  ", of.p.pieces[0])
+	s.line("from flows")
+	of.where(&s, "", of.p.pieces[0])
+	s.line(") sums")
+	var first, last *time.Time
+	u := f.Summary
+	if err := tx.QueryRow(ctx, s.String(), append([]any{pgx.QueryExecModeExec}, s.args...)...).Scan(&u.Flows, &u.Packets, &u.Bytes, &first, &last); err != nil {
+		return fmt.Errorf("summary: %w", err)
+	}
+	if first != nil && last != nil {
+		u.First, u.Last = first.UTC(), last.UTC()
+		if !c.whole {
+			u.First, u.Last = latestOf(u.First, c.from.Time()), earliestOf(u.Last, c.to.Time())
+		}
+	}
+	u.rates()
+	return nil
+}
+
+func latestOf(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earliestOf(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
