@@ -14,10 +14,10 @@ BENCH ?= .
 
 CONSOLE := $(shell find web/ui/src web/ui/public web/ui/index.html web/ui/*.ts web/ui/*.js web/ui/package.json -type f -not -name '* *' 2>/dev/null)
 
-.PHONY: help build binary console run setup test race fuzz bench torture lint generate clean env up down
+.PHONY: help build binary console run setup test race fuzz bench bench-exporter bench-collector bench-store torture lint generate clean env up down
 
 help: ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 run: setup build ## set up, build and show the product: flowtally lab --demo
 	@exec ./flowtally lab --demo
@@ -52,7 +52,7 @@ race: ## Go's tests alone, under the race detector
 lint: ## gofmt, go vet, staticcheck, other systems, shell syntax
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 		if [ -n "$$unformatted" ]; then echo "gofmt: run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
-	go vet ./...
+	go vet ./... && go -C netflow/interop vet ./...
 	go tool -modfile=tools/go.mod staticcheck ./...
 	@for os in openbsd freebsd darwin; do echo "GOOS=$$os go build"; CGO_ENABLED=0 GOOS=$$os go build -o /dev/null ./... ; done
 	@for f in deploy/*.sh .ci/run; do bash -n "$$f"; done
@@ -61,15 +61,27 @@ lint: ## gofmt, go vet, staticcheck, other systems, shell syntax
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@go list ./... | while read -r pkg; do \
 		go test -list '^Fuzz' "$$pkg" </dev/null | { grep '^Fuzz' || true; } | while read -r target; do \
-			echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; \
+			echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$pkg" </dev/null; \
 		done; \
 	done
+	go -C netflow/interop test -run '^$$' -fuzz FuzzAllDecodersAgree -fuzztime $(FUZZTIME) .
 
 bench: ## Go's benchmarks with allocations; BENCH=regexp chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
-torture: ## hours of it: all tests ten times in random order under -race, then five minutes a fuzz target
-	@echo "torture: every Go test ten times, shuffled, under the race detector; then each fuzz target for five minutes"
+bench-exporter: ## the exporter beside softflowd, nfpcapd and pmacctd
+	@deploy/bench-exporter.sh
+
+bench-collector: ## the highest lossless rate into PostgreSQL, beside nfacctd
+	@deploy/bench-collector.sh
+
+bench-store: build ## questions beside nfdump's, on the same 20 million flows
+	@deploy/bench-store.sh
+
+torture: ## hours of it: 200 kills, every cut of every capture, all tests ten times under -race, five minutes a fuzz target
+	@echo "torture: the long tests; every Go test ten times, shuffled, under the race detector; then each fuzz target for five minutes"
+	FLOWTALLY_TORTURE=1 go test -timeout 120m -v -run 'TestKill|Torture' .
+	FLOWTALLY_TORTURE=1 go test -timeout 120m ./...
 	go test -race -count 10 -shuffle on -timeout 120m ./...
 	@$(MAKE) fuzz FUZZTIME=5m
 

@@ -111,6 +111,8 @@ if [ "$want" = test ]; then
 	have tshark || missing+=(tshark)
 	have chromium || have chromium-browser || have google-chrome || missing+=(chromium)
 	have ip || [ -x /usr/sbin/ip ] || missing+=(iproute2)
+	have iptables || [ -x /usr/sbin/iptables ] || missing+=(iptables)
+	have ethtool || [ -x /usr/sbin/ethtool ] || missing+=(ethtool)
 fi
 node_ok || have npm || missing+=(npm)
 [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"

@@ -31,6 +31,10 @@ if ! go test -race -v -timeout 20m "${packages[@]}" 2>&1 |
 	failed+=("go test")
 fi
 
+step "other decoders agree"
+# A module of its own: nothing of theirs comes into the binary.
+go -C netflow/interop test ./... || failed+=("other decoders")
+
 step "console: check, tests, build"
 (cd web/ui && npm run --silent check && npm run --silent test) || failed+=("console")
 
