@@ -168,26 +168,3 @@ func TestNamesOfInterfaces(t *testing.T) {
 		t.Errorf("of another exporter: %+v, %v", list, err)
 	}
 }
-
-func TestTablesAreWhatReadersRead(t *testing.T) {
-	db, _ := asWeb(t)
-	tables, err := db.Tables(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := make(map[string]int)
-	for _, table := range tables {
-		names[table.Name] = len(table.Columns)
-		if table.Comment == "" {
-			t.Errorf("%s has no comment", table.Name)
-		}
-	}
-	for _, name := range []string{"flows", "exporters", "exporter_status", "interfaces", "loss", "traffic_1m", "traffic_1h", "traffic_1d"} {
-		if names[name] == 0 {
-			t.Errorf("%s is not listed: %v", name, names)
-		}
-	}
-	if tables[0].Name != "flows" || names["goose_db_version"] != 0 {
-		t.Errorf("listed are %v", names)
-	}
-}
