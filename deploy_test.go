@@ -26,6 +26,7 @@ type composeService struct {
 	HealthCheck struct {
 		Test []string `yaml:"test"`
 	} `yaml:"healthcheck"`
+	Volumes     []string          `yaml:"volumes"`
 	Environment map[string]string `yaml:"environment"`
 }
 
@@ -79,12 +80,19 @@ func TestComposeKeepsItsPromises(t *testing.T) {
 			}
 		}
 	}
+	// Its root is read-only: without a volume the spool would have no place.
+	if !slices.Contains(file.Services["collector"].Volumes, "spool:/var/lib/flowtally") {
+		t.Errorf("collector: volumes %v, want one for the spool", file.Services["collector"].Volumes)
+	}
 	docker, err := os.ReadFile("deploy/Dockerfile")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(docker), "\nUSER 65532") {
 		t.Error("the image runs as root")
+	}
+	if !strings.Contains(string(docker), "--chown=65532:65532 /state /var/lib/flowtally") {
+		t.Error("the image has no directory for the spool that its user may write to")
 	}
 }
 
