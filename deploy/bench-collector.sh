@@ -166,7 +166,7 @@ stop_child() {
 
 # run RATE SECONDS: one run through flowtally. Sets sent and lost, prints a line.
 run() {
-	local rate=$1 secs=$2 n=$(($1 * $2)) a b c before stored last='' wait=0 t0 t1
+	local rate=$1 n=$(($1 * $2)) a b c before stored last='' wait=0 t0 t1
 	before=$(metric flowtally_collector_stored_records_total)
 	a=$(ticks "$child") b=$(server_ticks)
 	t0=$(date +%s%N)
