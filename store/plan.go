@@ -88,6 +88,8 @@ var cellColumns = []string{"exporter", "exporter_id", "exporter_addr", "observat
 // dimensionsOf returns the dimensions that tell the question's keys and filter,
 // or why there are none.
 func (c *question) dimensionsOf() (p plan, why string) {
+	p.cell, _ = filter.Parse("")
+	p.value = p.cell
 	switch {
 	case c.whole:
 		return p, "flows are booked whole where they end"

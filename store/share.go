@@ -206,7 +206,7 @@ func (c *question) shareSQL(s *statement) {
 			d := *c
 			d.p = &one
 			s.line("  union all")
-			d.rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, "+c.named(c.sides()[0])+", -sum(flows) as flows, 0 as cut", false, "group by 1, 2")
+			d.rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, "+c.named(c.sides()[0])+", -sum(case when remainder then 0 else flows end) as flows, coalesce(sum(case when remainder then cut[1] end), 0) as cut", true, "group by 1, 2")
 		}
 	}
 	s.line("), hosts as (")

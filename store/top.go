@@ -239,11 +239,22 @@ func (c *question) bound(ctx context.Context, tx pgx.Tx, t *Top, groups []*group
 	if c.scaled && c.by.ranked() > 1 {
 		cut += " * coalesce(sampling_rate, 1)"
 	}
-	const place = "bucket, part, exporter_id, sampling_rate, protocol"
+	const place = "bucket, part, exporter_id as of_exporter, sampling_rate as of_rate, protocol as of_protocol"
 	s.line("with places as (")
 	c.rolled(&s, "  ", "select "+place+", dimension, "+cut+" as cut", true)
 	s.line(")")
 	s.line("select 0 as rank, coalesce(sum(cut), 0)::float8 as cut from places")
+	if c.p.self {
+		// What the two sides have twice may be in the remainder of the pairs.
+		one := *c.p
+		one.dims = []dimension{dimPair}
+		d := *c
+		d.p = &one
+		s.line("union all")
+		s.line("select -1, coalesce(sum(cut), 0)::float8 from (")
+		d.rolled(&s, "  ", "select addr, "+cut+" as most", true)
+		s.line(") pairs (addr, cut)")
+	}
 	if len(groups) > 0 {
 		list := make([]string, len(groups))
 		for i, g := range groups {
@@ -261,8 +272,7 @@ func (c *question) bound(ctx context.Context, tx pgx.Tx, t *Top, groups []*group
 			d.rolled(&s, "  ", "select "+place+", dimension, "+c.named(c.sides()[side])+", "+cut+" as cut", false)
 			s.line(") row on ", strings.ReplaceAll(c.joinTop(c.names(), groups), "flow.", "row."))
 			s.line("left join places on places.dimension = row.dimension and places.bucket = row.bucket and coalesce(places.part, 0) = coalesce(row.part, 0)")
-			s.line("  and places.exporter_id = row.exporter_id and coalesce(places.sampling_rate, 0) = coalesce(row.sampling_rate, 0)")
-			s.line("  and coalesce(places.protocol, -1) = coalesce(row.protocol, -1)")
+			s.line("  and places.of_exporter = row.of_exporter and coalesce(places.of_rate, 0) = coalesce(row.of_rate, 0) and places.of_protocol = row.of_protocol")
 			s.line("group by rank")
 		}
 	}
@@ -274,19 +284,23 @@ func (c *question) bound(ctx context.Context, tx pgx.Tx, t *Top, groups []*group
 		rank  int
 		n     float64
 		all   float64
+		twice float64
 		known = make([]float64, len(groups))
 	)
 	if _, err := pgx.ForEachRow(rows, []any{&rank, &n}, func() error {
-		if rank == 0 {
+		switch rank {
+		case -1:
+			twice += n
+		case 0:
 			all += n
-		} else {
+		default:
 			known[rank-1] += n
 		}
 		return nil
 	}); err != nil {
 		return fmt.Errorf("bounds: %w", err)
 	}
-	if all == 0 && rest == (Sums{}) && !slices.ContainsFunc(known, func(n float64) bool { return n != 0 }) {
+	if all == 0 && twice == 0 && rest == (Sums{}) && !slices.ContainsFunc(known, func(n float64) bool { return n != 0 }) {
 		return nil
 	}
 	r := &Remainder{Error: int64(all)}
@@ -295,7 +309,7 @@ func (c *question) bound(ctx context.Context, tx pgx.Tx, t *Top, groups []*group
 	}
 	t.Remainder = r
 	for i := range t.Rows {
-		if t.Rows[i].Error = int64(max(0, all+known[i])); t.Rows[i].Error > 0 {
+		if t.Rows[i].Error = int64(max(0, all+known[i], twice)); t.Rows[i].Error > 0 {
 			t.Exact = false
 		}
 	}
@@ -514,8 +528,12 @@ func (c *question) rolled(s *statement, indent, columns string, remainders bool,
 			case !remainders && dim != dimTotal:
 				s.line(indent, "  and not remainder")
 			}
-			if c.p.self && dim == dimPair {
-				s.line(indent, "  and src_addr = dst_addr")
+			if c.p.self && dim == dimPair && !alone {
+				same := "src_addr is not distinct from dst_addr"
+				if remainders {
+					same = "(remainder or " + same + ")"
+				}
+				s.line(indent, "  and ", same)
 			}
 			c.ofExporters(s, indent)
 			if !c.p.cell.Any() {
@@ -538,7 +556,7 @@ func (c *question) rolledTable(g grain, dim dimension) string {
 	switch name := dimensionNames[dim]; dim {
 	case dimTotal:
 	case dimPair:
-		columns = ", addr as src_addr, addr2 as dst_addr"
+		columns = ", addr, addr as src_addr, addr2 as dst_addr"
 	case dimSrcAddr, dimDstAddr:
 		columns = ", addr as " + name
 	default:

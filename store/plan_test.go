@@ -1,0 +1,283 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"flowtally/filter"
+	"flowtally/flow"
+	"flowtally/store"
+)
+
+func parseFilter(t testing.TB, text string) *filter.Filter {
+	t.Helper()
+	f, err := filter.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+var (
+	planKeys = [][]store.Key{
+		{store.KeySrcAddr}, {store.KeyDstAddr}, {store.KeyAddr}, {store.KeySrcPort}, {store.KeyDstPort}, {store.KeyPort},
+		{store.KeyProtocol}, {store.KeyExporter}, {store.KeyInIf}, {store.KeyOutIf}, {store.KeyInterface}, {store.KeySrcAS}, {store.KeyDstAS},
+		{store.KeySrcAddr, store.KeyDstAddr}, {store.KeyDstAddr, store.KeySrcAddr}, {store.KeySrcAddr, store.KeyProtocol},
+		{store.KeyExporter, store.KeyInIf}, {store.KeyAddr, store.KeyProtocol}, {store.KeySrcAddr, store.KeyDstPort}, {"src-addr/28/120"},
+	}
+	planFilters = []string{
+		"", "", "", "proto tcp", "not proto udp", "proto tcp or proto icmp", "exporter id 1", "exporter id 1 and proto udp",
+		"sampling 100", "src ip 10.0.0.1", "dst ip 192.0.2.3", "src ip 10.0.0.2 and proto tcp", "dst port 53", "src ip 10.0.0.0/28",
+		"ip 10.0.0.1", "src ip 10.0.0.1 and dst ip 192.0.2.1", "bytes > 1000", "in if 1", "not in if 1", "src ip 10.0.0.99",
+		"src ip 10.0.0.1 and not proto tcp", "src as 2",
+	}
+)
+
+// The law of plans: whatever the roll-ups answer, before they are settled and
+// after, with flows that are late and flows that are not summed, is what the
+// flows answer: totals exactly, and groups within the error that is stated.
+func TestPlansAgreeWithFlows(t *testing.T) {
+	ctx := context.Background()
+	for _, c := range []struct {
+		name            string
+		keep, few, most int
+	}{
+		{"nothing is cut", 1000, 1000, 1000},
+		{"cut when settled", 6, 2, 100_000},
+		{"cut before", 6, 2, 8},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(11, uint64(c.keep+c.most)))
+			db, _, conn := open(t)
+			recs := rollupFlows(rnd, 900)
+			for i := range recs {
+				if rnd.IntN(15) == 0 {
+					recs[i].DstAddr = recs[i].SrcAddr
+				}
+			}
+			w := store.NewWriter(db, store.WriterConfig{})
+			k := store.NewKeeper(db, store.KeeperConfig{})
+			now := noon
+			store.SetKeeper(k, c.keep, c.few, c.most, 400, func() time.Time { return now.Time() })
+			sources := make(map[string]int)
+			exact := 0
+			ask := func(stage string, n int) {
+				t.Helper()
+				for range n {
+					q := randomQuestion(t, rnd)
+					got, err := db.Top(ctx, q)
+					if err != nil {
+						t.Fatalf("%s: %+v (%s): %v", stage, q, q.Filter, err)
+					}
+					sources[got.Source]++
+					if got.Source != "flows" && got.Exact {
+						exact++
+					}
+					checkPlan(t, stage, db, q, got)
+					if t.Failed() {
+						return
+					}
+				}
+			}
+			writeAll(t, w, recs[:500], 130)
+			ask("nothing is summed", 5)
+			if err := store.SumOnly(ctx, k); err != nil {
+				t.Fatal(err)
+			}
+			ask("nothing is settled", 25)
+			now = noon + 90*flow.Minute
+			writeAll(t, w, recs[500:700], 50)
+			ask("some are not summed", 25)
+			now = noon + flow.Day + flow.Hour
+			if err := k.Sum(ctx); err != nil {
+				t.Fatal(err)
+			}
+			ask("settled", 40)
+			writeAll(t, w, recs[700:800], 50)
+			ask("late and not summed", 20)
+			if err := store.SumOnly(ctx, k); err != nil {
+				t.Fatal(err)
+			}
+			writeAll(t, w, recs[800:], 50)
+			ask("late and not settled", 25)
+			now += 800 * flow.Day
+			if err := k.Sum(ctx); err != nil {
+				t.Fatal(err)
+			}
+			ask("settled again", 40)
+			_ = conn
+			for _, want := range []string{"traffic_1d", "traffic_1h", "traffic_1m", "flows"} {
+				n := 0
+				for s, times := range sources {
+					if strings.Contains(s, want) {
+						n += times
+					}
+				}
+				if n == 0 {
+					t.Errorf("%s was never read: %v", want, sources)
+				}
+			}
+			if exact == 0 {
+				t.Error("no roll-up was ever exact")
+			}
+			t.Log(sources, "exact", exact)
+		})
+	}
+}
+
+func randomQuestion(t testing.TB, rnd *rand.Rand) store.Question {
+	grid := []flow.Time{1, flow.Second, flow.Minute, flow.Minute, flow.Hour, flow.Hour, flow.Day}[rnd.IntN(7)]
+	from := noon - 8*flow.Hour + flow.Time(rnd.IntN(int(10*flow.Hour)))
+	to := from + 1 + flow.Time(rnd.IntN(1<<(10+rnd.IntN(18))))
+	if rnd.IntN(3) == 0 {
+		from, to, grid = noon-20*flow.Hour, noon+26*flow.Hour, []flow.Time{flow.Day, flow.Hour}[rnd.IntN(2)]
+	}
+	from, to = from.Floor(grid), to.Floor(grid)+grid
+	return store.Question{
+		From: from.Time(), To: to.Time(), Keys: planKeys[rnd.IntN(len(planKeys))], By: []store.Measure{store.ByFlows, store.ByPackets, store.ByBytes}[rnd.IntN(3)],
+		Limit: 1 + rnd.IntN(12), Filter: parseFilter(t, planFilters[rnd.IntN(len(planFilters))]), Scaled: rnd.IntN(4) == 0,
+	}
+}
+
+// checkPlan compares an answer with that of the flows.
+func checkPlan(t *testing.T, stage string, db *store.DB, q store.Question, got *store.Top) {
+	t.Helper()
+	ctx := context.Background()
+	all := q
+	all.Raw, all.Limit = true, store.MaxLimit
+	want, err := db.Top(ctx, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	describe := func() string {
+		return fmt.Sprintf("%s: top %s by %s, %s to %s, limit %d, filter %q, scaled %v, from %s: %s", stage, store.JoinKeys(q.Keys), q.By, q.From, q.To, q.Limit, q.Filter, q.Scaled, got.Source, strings.SplitN(got.SQL, "\n", 2)[0])
+	}
+	if got.Remainder == nil && got.Total != want.Total {
+		t.Errorf("%s: total %+v, want %+v", describe(), got.Total, want.Total)
+	}
+	if q.Filter.Any() && got.Total != want.Total {
+		t.Errorf("%s: total %+v, want %+v", describe(), got.Total, want.Total)
+	}
+	truth := make(map[string]store.TopRow)
+	for _, r := range want.Rows {
+		truth[r.Label] = r
+	}
+	listed := make(map[string]bool)
+	least := int64(0)
+	for i, r := range got.Rows {
+		listed[r.Label] = true
+		least = r.By(q.By)
+		w := truth[r.Label]
+		if d := w.By(q.By) - r.By(q.By); max(d, -d) > r.Error {
+			t.Errorf("%s: %s has %d ± %d, in truth %d", describe(), r.Label, r.By(q.By), r.Error, w.By(q.By))
+		}
+		if got.Exact && (i >= len(want.Rows) || want.Rows[i].By(q.By) != r.By(q.By)) {
+			t.Errorf("%s: number %d is said to be exact: %s %+v", describe(), i+1, r.Label, r.Sums)
+		}
+	}
+	if got.Remainder == nil && len(got.Rows) < q.Limit {
+		for label, r := range truth {
+			if !listed[label] && r.By(q.By) > 0 {
+				t.Errorf("%s: %s is missing, %d", describe(), label, r.By(q.By))
+			}
+		}
+	}
+	bound := least
+	if len(got.Rows) < q.Limit {
+		bound = 0
+	}
+	if got.Remainder != nil {
+		bound += got.Remainder.Error
+	}
+	for label, r := range truth {
+		if !listed[label] && r.By(q.By) > bound {
+			t.Errorf("%s: %s has %d and is not listed, the least that is has %d, remainder %+v", describe(), label, r.By(q.By), least, got.Remainder)
+		}
+	}
+}
+
+// A series adds up to the ranking of its range, from whatever it is read, and
+// earlier periods are what they are when they are asked for.
+func TestSeriesAgreesWithFlows(t *testing.T) {
+	ctx := context.Background()
+	rnd := rand.New(rand.NewPCG(12, 13))
+	db, _, _ := open(t)
+	recs := rollupFlows(rnd, 700)
+	w := store.NewWriter(db, store.WriterConfig{})
+	k := store.NewKeeper(db, store.KeeperConfig{})
+	now := noon + flow.Day + flow.Hour
+	store.SetKeeper(k, 1000, 1000, 1000, 400, func() time.Time { return now.Time() })
+	writeAll(t, w, recs[:600], 130)
+	if err := k.Sum(ctx); err != nil {
+		t.Fatal(err)
+	}
+	writeAll(t, w, recs[600:], 50)
+	sources := make(map[string]int)
+	for range 60 {
+		q := randomQuestion(t, rnd)
+		q.Limit = 1 + rnd.IntN(5)
+		q.Step = []time.Duration{time.Minute, 5 * time.Minute, time.Hour, 3 * time.Hour, 24 * time.Hour, 10 * time.Second}[rnd.IntN(6)]
+		if q.To.Sub(q.From)/q.Step > 1400 {
+			q.Step = 0
+		}
+		if rnd.IntN(3) == 0 {
+			q.Keys = nil
+		}
+		q.LayOver, q.Period = rnd.IntN(3), 7*24*time.Hour
+		if rnd.IntN(2) == 0 {
+			q.Period = 24 * time.Hour
+		}
+		got, err := db.Series(ctx, q)
+		if err != nil {
+			t.Fatalf("%+v: %v", q, err)
+		}
+		sources[got.Source]++
+		rawly := q
+		rawly.Raw = true
+		want, err := db.Series(ctx, rawly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !got.Exact {
+			t.Errorf("nothing is cut, so it should be exact: %s %q", got.SQL, q.Filter)
+		}
+		about := fmt.Sprintf("%s by %s, %s to %s step %v filter %q scaled %v from %s", store.JoinKeys(q.Keys), q.By, q.From, q.To, q.Step, q.Filter, q.Scaled, got.Source)
+		if d := gocmp.Diff(want.Total, got.Total); d != "" {
+			t.Errorf("%s: total (-want +got):\n%s", about, d)
+		}
+		sort := func(s *store.Series) map[string]store.Line {
+			lines := make(map[string]store.Line)
+			for _, l := range s.Lines {
+				lines[l.Label] = l
+			}
+			return lines
+		}
+		a, b := sort(want), sort(got)
+		for label, l := range b {
+			if w, ok := a[label]; ok {
+				if d := gocmp.Diff(w, l); d != "" {
+					t.Errorf("%s: %s (-want +got):\n%s", about, label, d)
+				}
+			}
+		}
+		if q.Limit > 0 && len(got.Previous) != q.LayOver {
+			t.Errorf("%d earlier periods, want %d", len(got.Previous), q.LayOver)
+		}
+		for i, p := range got.Previous {
+			if d := gocmp.Diff(want.Previous[i].Total, p.Total); d != "" {
+				t.Errorf("%s: %v earlier (-want +got):\n%s", about, p.Offset, d)
+			}
+		}
+		if t.Failed() {
+			t.Log(got.SQL)
+			return
+		}
+	}
+	t.Log(sources)
+}
