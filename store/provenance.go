@@ -21,6 +21,8 @@ type Provenance struct {
 	// Remainder is not nil when roll-ups gave the answer which do not tell
 	// their smallest values apart.
 	Remainder *Remainder
+	// Plan says in a line which part of the range was read from what, and why.
+	Plan string
 	// SQL gives the same numbers in psql, Command on the command line.
 	SQL, Command string
 	// Took is how long the database worked.

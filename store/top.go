@@ -204,7 +204,7 @@ func (c *question) top(ctx context.Context, tx pgx.Tx) (*Top, []*group, error) {
 func (c *question) provenance(command, sql string) Provenance {
 	p := Provenance{
 		Filter: c.filter.String(), Scaled: c.scaled, Source: c.p.sources(), Resolution: "1 ms",
-		Exact: c.widened == 0 && c.p.cut == nil, Cut: c.p.cut, SQL: "-- " + c.p.explain() + "\n" + sql,
+		Exact: c.widened == 0 && c.p.cut == nil, Cut: c.p.cut, Plan: c.p.explain(), SQL: "-- " + c.p.explain() + "\n" + sql,
 		Command: "flowtally " + command + c.arguments(),
 	}
 	if !c.p.rolled() {
