@@ -22,18 +22,19 @@ var mayImport = map[string][]string{
 	"netflow":             {"flow"},
 	"filter":              {"flow"},
 	"migrations":          {},
-	"exporter/capture":    {},
-	"exporter/packet":     {"flow"},
-	"exporter/meter":      {"flow", "exporter/packet"},
+	"exporter/tunnel":     {},
+	"exporter/capture":    {"exporter/tunnel"},
+	"exporter/packet":     {"flow", "exporter/tunnel"},
+	"exporter/meter":      {"flow", "exporter/packet", "exporter/tunnel"},
 	"exporter/pcapfilter": {},
-	"exporter":            {"flow", "netflow", "filter", "exporter/pcapfilter", "exporter/capture", "exporter/packet", "exporter/meter"},
+	"exporter":            {"flow", "netflow", "filter", "exporter/pcapfilter", "exporter/tunnel", "exporter/capture", "exporter/packet", "exporter/meter"},
 	"collector":           {"flow", "netflow", "filter"},
 	"store":               {"flow", "filter", "migrations"},
 	"web":                 {"flow", "filter", "migrations", "store"},
 	"lab/postgres":        {},
 	"lab/postgres/pgtest": {"flow", "filter", "migrations", "store", "lab/postgres"},
 	"lab/truth":           {},
-	"lab/traffic":         {"exporter/capture"},
+	"lab/traffic":         {"exporter/capture", "exporter/tunnel"},
 	"lab":                 {"*"},
 	"":                    {"*"},
 }
@@ -81,7 +82,7 @@ func TestImports(t *testing.T) {
 // TestPureRooms: what parses bytes and holds laws has no clock, no sockets and
 // no files of its own; time is an argument.
 func TestPureRooms(t *testing.T) {
-	for _, dir := range []string{"flow", "netflow", "filter", "exporter/packet", "exporter/meter", "exporter/pcapfilter"} {
+	for _, dir := range []string{"flow", "netflow", "filter", "exporter/tunnel", "exporter/packet", "exporter/meter", "exporter/pcapfilter"} {
 		for name, f := range parseDir(t, dir) {
 			for _, imp := range f.Imports {
 				switch path := strings.Trim(imp.Path.Value, `"`); path {

@@ -2,7 +2,6 @@ package capture
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/netip"
@@ -12,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"flowtally/exporter/tunnel"
 
 	"github.com/google/gopacket"
 )
@@ -27,14 +28,6 @@ const (
 	tunnelRoom           = 16      // in front of a datagram, for an Ethernet header of ours
 	tunnelDatagram       = 1 << 16 // octets of a datagram at most
 	etherHeader          = 14
-
-	// LINKTYPE_ numbers of what tunnels carry.
-	linkTypeEthernet = 1
-	linkTypePPP      = 9
-	linkTypeRaw      = 101
-	linkTypeDot11    = 105
-	linkTypePrism    = 119
-	linkTypeAVS      = 163
 )
 
 // TunnelConfig says how mirror tunnels are ended. The zero value is ready to use.
@@ -119,27 +112,9 @@ type TunnelStats struct {
 // any goroutine.
 type TunnelEnd interface{ TunnelStats() TunnelStats }
 
-// inner is what a tunnel's datagram carries.
-type inner struct {
-	kind  string // vxlan, gre, erspan, …
-	word  string // what the tunnel calls its id
-	id    uint32
-	hasID bool
-	link  uint32
-	// at is where the frame begins. Where etherType is not 0 there is no
-	// Ethernet header, but such a type says what follows, and one is put there.
-	at        int
-	etherType uint16
-}
-
-var (
-	errTunnel  = errors.New("not a header of the tunnel")
-	errForeign = errors.New("neither a frame nor an IP packet")
-)
-
 // unwrapper reads the header of a tunnel at the front of a datagram; the error is
-// errTunnel or errForeign.
-type unwrapper func(datagram []byte) (inner, error)
+// tunnel.ErrHeader or tunnel.ErrForeign.
+type unwrapper func(datagram []byte) (tunnel.Header, error)
 
 // ended are mirror tunnels that end here: one or two sockets, whose datagrams are
 // unwrapped.
@@ -171,7 +146,7 @@ type clientKey struct {
 	addr  netip.Addr
 	id    uint32
 	hasID bool
-	kind  string
+	kind  tunnel.Kind
 }
 
 // receiver is the sockets' side, which differs from system to system.
@@ -224,7 +199,7 @@ func newEnded(name string, c TunnelConfig, unwrap unwrapper, open func(c *Tunnel
 	if err != nil {
 		return nil, fmt.Errorf("capture: %s: %w", name, err)
 	}
-	e.link = linkTypeEthernet
+	e.link = tunnel.LinkEthernet
 	e.stats.BufferBytes = e.buffer()
 	return e, nil
 }
@@ -284,7 +259,7 @@ func (e *ended) packet(p *Packet, d *received) bool {
 	}
 	switch err {
 	case nil:
-	case errForeign:
+	case tunnel.ErrForeign:
 		e.stats.Foreign++
 		return false
 	default:
@@ -296,20 +271,24 @@ func (e *ended) packet(p *Packet, d *received) bool {
 		e.stats.Unknown++
 		return false
 	}
-	at := in.at + tunnelRoom
-	if in.etherType != 0 {
+	at, link := tunnelRoom+in.Length, in.Link
+	switch link {
+	case tunnel.LinkIPv4, tunnel.LinkIPv6:
+		link = tunnel.LinkRaw
+	case tunnel.LinkNone: // an Ethernet header goes where the tunnel's was
+		link = tunnel.LinkEthernet
 		at -= etherHeader
 		clear(d.octets[at : at+12])
-		binary.BigEndian.PutUint16(d.octets[at+12:], in.etherType)
+		binary.BigEndian.PutUint16(d.octets[at+12:], in.EtherType)
 	}
 	data := d.octets[at:len(d.octets):len(d.octets)]
-	*p = Packet{Data: data, Time: d.time, Length: uint32(len(data)), Link: in.link, InIf: index}
+	*p = Packet{Data: data, Time: d.time, Length: uint32(len(data)), Link: link, InIf: index}
 	return true
 }
 
 // client returns the ifIndex of who sent a packet; e.mu is held.
-func (e *ended) client(from netip.Addr, in *inner) (index uint32, ok bool) {
-	key := clientKey{from, in.id, in.hasID, in.kind}
+func (e *ended) client(from netip.Addr, in *tunnel.Header) (index uint32, ok bool) {
+	key := clientKey{from, in.ID, in.HasID, in.Kind}
 	if key == e.last {
 		return e.lastIndex, true
 	}
@@ -339,9 +318,9 @@ func (e *ended) client(from netip.Addr, in *inner) (index uint32, ok bool) {
 	e.known[key] = index
 	e.stats.Clients++
 
-	text, id := in.kind+" "+from.String(), ""
-	if in.hasID {
-		id = " " + in.word + " " + strconv.FormatUint(uint64(in.id), 10)
+	text, id := in.Kind.String()+" "+from.String(), ""
+	if in.HasID {
+		id = " " + in.Kind.IDName() + " " + strconv.FormatUint(uint64(in.ID), 10)
 	}
 	i := Interface{Index: index, Name: text + id}
 	if ok {
@@ -388,7 +367,7 @@ func (k *clientKey) index() uint32 {
 	h := fnv.New64a()
 	addr := k.addr.As16()
 	h.Write(addr[:])
-	h.Write(binary.BigEndian.AppendUint32([]byte(k.kind), k.id))
+	h.Write(binary.BigEndian.AppendUint32([]byte(k.kind.String()), k.id))
 	s := h.Sum64()
 	return clientIndex + uint32(s^s>>32)%(othersIndex-clientIndex)
 }

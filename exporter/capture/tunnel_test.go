@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"flowtally/exporter/tunnel"
 )
 
 func octets(t testing.TB, s string) []byte {
@@ -22,87 +24,6 @@ func octets(t testing.TB, s string) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-var unwrapRows = []struct {
-	name   string
-	unwrap unwrapper
-	header string
-	want   inner
-	err    error
-}{
-	{"vxlan", unwrapVXLAN, "08000000 00002a00", inner{kind: "vxlan", word: "vni", id: 42, hasID: true, link: 1, at: 8}, nil},
-	{"vxlan_largest_vni_reserved_octet_set", unwrapVXLAN, "08000000 ffffffff", inner{kind: "vxlan", word: "vni", id: 1<<24 - 1, hasID: true, link: 1, at: 8}, nil},
-	{"vxlan_reserved_bits", unwrapVXLAN, "ff01d1f2 00000b00", inner{kind: "vxlan", word: "vni", id: 11, hasID: true, link: 1, at: 8}, nil},
-	{"vxlan_vni_not_valid", unwrapVXLAN, "00000000 00002a00", inner{}, errTunnel},
-	{"vxlan_cut", unwrapVXLAN, "08000000 00002a", inner{}, errTunnel},
-	{"geneve_frame_behind_options", unwrapGeneve, "02006558 00002a00 01028001 00000000", inner{kind: "geneve", word: "vni", id: 42, hasID: true, link: 1, at: 16}, nil},
-	{"geneve_ip", unwrapGeneve, "00000800 00002a00", inner{kind: "geneve", word: "vni", id: 42, hasID: true, link: 101, at: 8}, nil},
-	{"geneve_control", unwrapGeneve, "00806558 00002a00", inner{}, errForeign},
-	{"geneve_version_1", unwrapGeneve, "40006558 00002a00", inner{}, errTunnel},
-	{"geneve_options_cut", unwrapGeneve, "02006558 00002a00 010280", inner{}, errTunnel},
-	{"tzsp", unwrapTZSP, "01000001 000a01c001", inner{kind: "tzsp", link: 1, at: 9}, nil},
-	{"tzsp_of_802_11", unwrapTZSP, "01000012 01", inner{kind: "tzsp", link: 105, at: 5}, nil},
-	{"tzsp_keepalive", unwrapTZSP, "01040000 01", inner{}, errForeign},
-	{"tzsp_without_end", unwrapTZSP, "01000001 0a04", inner{}, errTunnel},
-	{"tzsp_field_cut", unwrapTZSP, "01000001 0a", inner{}, errTunnel},
-	{"gre_ipv4", unwrapGRE, "00000800 45", inner{kind: "gre", word: "key", link: 101, at: 4}, nil},
-	{"gre_key_0_is_a_key", unwrapGRE, "200086dd 00000000 60", inner{kind: "gre", word: "key", hasID: true, link: 101, at: 8}, nil},
-	{"gre_checksum_key_sequence", unwrapGRE, "b0006558 00000000 0000002a 00000001 02", inner{kind: "gre", word: "key", id: 42, hasID: true, link: 1, at: 16}, nil},
-	{"gre_mpls_gets_a_frame", unwrapGRE, "00008847 00000100", inner{kind: "gre", word: "key", link: 1, at: 4, etherType: 0x8847}, nil},
-	{"gre_of_aruba", unwrapGRE, "00008200 8801", inner{kind: "gre", word: "key", link: 105, at: 4}, nil},
-	{"gre_keepalive", unwrapGRE, "00000000", inner{}, errForeign},
-	{"gre_isis", unwrapGRE, "000000fe 83", inner{}, errForeign},
-	{"gre_source_routes", unwrapGRE, "40000800 00000000 00", inner{}, errForeign},
-	{"gre_version_3", unwrapGRE, "00030800", inner{}, errTunnel},
-	{"gre_key_cut", unwrapGRE, "20000800 0000", inner{}, errTunnel},
-	{"pptp", unwrapGRE, "3081880b 00300009 00000001 00000002 ff", inner{kind: "gre", word: "call", id: 9, hasID: true, link: 9, at: 16}, nil},
-	{"erspan_i", unwrapGRE, "000088be 02", inner{kind: "erspan", word: "key", link: 1, at: 4}, nil},
-	{"erspan_ii", unwrapGRE, "100088be 00000001 10640c07 00000000", inner{kind: "erspan", word: "session", id: 7, hasID: true, link: 1, at: 16}, nil},
-	{"erspan_iii", unwrapGRE, "100022eb 00000001 20640007 00000000 00000000", inner{kind: "erspan", word: "session", id: 7, hasID: true, link: 1, at: 20}, nil},
-	{"erspan_iii_subheader", unwrapGRE, "100022eb 00000001 20640007 00000000 00000001 0000000000000000", inner{kind: "erspan", word: "session", id: 7, hasID: true, link: 1, at: 28}, nil},
-	{"erspan_iii_of_ip", unwrapGRE, "100022eb 00000001 20640007 00000000 00000800", inner{kind: "erspan", word: "session", id: 7, hasID: true, link: 101, at: 20}, nil},
-	{"erspan_version_0", unwrapGRE, "100088be 00000001 00640c07 00000000", inner{}, errTunnel},
-	{"erspan_cut", unwrapGRE, "100088be 00000001 10640c07", inner{}, errTunnel},
-}
-
-func TestUnwrap(t *testing.T) {
-	for _, tt := range unwrapRows {
-		t.Run(tt.name, func(t *testing.T) {
-			b := octets(t, tt.header)
-			got, err := tt.unwrap(b)
-			if err != tt.err {
-				t.Fatalf("error %v, want %v", err, tt.err)
-			}
-			if err == nil && got != tt.want {
-				t.Errorf("got %+v, want %+v", got, tt.want)
-			}
-			for n := range b {
-				if in, err := tt.unwrap(b[:n:n]); err == nil && in.at > n {
-					t.Errorf("cut at %d: the frame begins at %d", n, in.at)
-				}
-			}
-		})
-	}
-}
-
-// Whatever a stranger sends: one of the two errors, or a frame in the datagram.
-func FuzzUnwrap(f *testing.F) {
-	for _, r := range unwrapRows {
-		f.Add(octets(f, r.header))
-	}
-	all := []unwrapper{unwrapVXLAN, unwrapGeneve, unwrapTZSP, unwrapGRE}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		for i, unwrap := range all {
-			in, err := unwrap(b)
-			switch {
-			case err == nil && (in.at > len(b) || in.at < 4 || in.kind == "" || in.link == 0):
-				t.Errorf("unwrapper %d: %+v of %x", i, in, b)
-			case err != nil && err != errTunnel && err != errForeign:
-				t.Errorf("unwrapper %d: %v", i, err)
-			}
-		}
-	})
 }
 
 func TestParseTunnelClient(t *testing.T) {
@@ -235,7 +156,7 @@ func TestTunnelClients(t *testing.T) {
 				}
 			}
 		}
-		if e.LinkType() != linkTypeEthernet {
+		if e.LinkType() != tunnel.LinkEthernet {
 			t.Errorf("link type %d", e.LinkType())
 		}
 		if len(got) != len(want) || len(e.Interfaces()) != len(want) {
@@ -297,7 +218,7 @@ func TestTunnelFrame(t *testing.T) {
 		t.Errorf("got %x, want %x", data, want)
 	}
 	send("127.0.0.1", octets(t, "00000800 00000100 45"))
-	if data, _ := next(t, e); !bytes.Equal(data, []byte{0x45}) || e.LinkType() != linkTypeRaw {
+	if data, _ := next(t, e); !bytes.Equal(data, []byte{0x45}) || e.LinkType() != tunnel.LinkRaw {
 		t.Errorf("got %x of link type %d", data, e.LinkType())
 	}
 }
