@@ -35,6 +35,7 @@ type exporterFlags struct {
 	knownClients bool
 	promiscuous  bool
 	bufferMiB    int
+	noRing       bool
 	fanout       int
 	speed        string
 	shift        bool
@@ -82,6 +83,7 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 	set.BoolVar(&f.knownClients, "known-clients", false, "leave out what mirror tunnels bring from others than each --client")
 	set.BoolVar(&f.promiscuous, "promiscuous", true, "see packets that are not for this machine")
 	set.IntVar(&f.bufferMiB, "capture-buffer", 0, "capture ring, or receive buffer of a tunnel, in MiB, 0 for the default")
+	set.BoolVar(&f.noRing, "capture-no-ring", false, "copy packets of --interface out of a socket, as is done where the kernel refuses a capture ring")
 	set.IntVar(&f.fanout, "fanout", 1, "workers that share the packets of --interface, each with a ring of its own")
 	set.StringVar(&f.speed, "speed", "max", "how fast --read goes: max, or times the capture's own speed, such as 1x or 10x")
 	set.BoolVar(&f.shift, "shift-to-now", false, "move the times of --read so that the first packet is of now")
@@ -126,9 +128,7 @@ func (f *exporterFlags) run(cmd *cobra.Command, stdout io.Writer) error {
 		defer s.Close()
 	}
 	c.Source, c.Fanout = sources[0], sources[1:]
-	if m, ok := capture.As[capture.Moder](c.Source); ok {
-		slog.Info("capturing", "sources", len(sources), "mode", m.Mode().String())
-	}
+	sayMode(c.Source, len(sources))
 	done := f.progress(cmd.ErrOrStderr(), c.Source)
 	sum, err := exporter.Run(ctx, c)
 	done()
@@ -302,7 +302,7 @@ func (f *exporterFlags) open() (sources []capture.Source, err error) {
 		return nil, err
 	}
 	if f.filter != "" {
-		source = exporter.Filtered(source, func(link uint32) ([]bpf.RawInstruction, error) {
+		source = capture.FilteredByLink(source, func(link uint32) ([]bpf.RawInstruction, error) {
 			return pcapfilter.Compile(f.filter, link, 0)
 		})
 	} else if program != nil {
@@ -324,7 +324,7 @@ func (f *exporterFlags) open() (sources []capture.Source, err error) {
 func (f *exporterFlags) openInterface(program []bpf.RawInstruction) ([]capture.Source, error) {
 	c := capture.InterfaceConfig{
 		Promiscuous: f.promiscuous, BufferBytes: f.bufferMiB << 20, IgnoreOutgoing: f.iface == "lo",
-		Filter: program, Logger: slog.Default(),
+		Filter: program, NoRing: f.noRing, Logger: slog.Default(),
 	}
 	// The kernel takes VLAN tags off before its filter sees the packet.
 	inProcess := pcapfilter.MentionsTags(f.filter)
@@ -353,12 +353,27 @@ func (f *exporterFlags) openInterface(program []bpf.RawInstruction) ([]capture.S
 	}
 	if inProcess {
 		for i, s := range sources {
-			sources[i] = exporter.Filtered(s, func(link uint32) ([]bpf.RawInstruction, error) {
+			sources[i] = capture.FilteredByLink(s, func(link uint32) ([]bpf.RawInstruction, error) {
 				return pcapfilter.Compile(f.filter, link, 0)
 			})
 		}
 	}
 	return sources, nil
+}
+
+// sayMode logs how packets are taken off an interface or a socket, and warns where
+// super-packets cannot be told from packets of the wire.
+func sayMode(source capture.Source, sources int) {
+	moder, ok := capture.As[capture.Moder](source)
+	if !ok {
+		return
+	}
+	mode := moder.Mode()
+	slog.Info("capturing", "sources", sources, "mode", mode.String())
+	if _, tunnels := capture.As[capture.TunnelEnd](source); !tunnels && !mode.Segments {
+		slog.Warn("packets that the card or the kernel put together (GRO, LRO, TSO) count as one each: turn that off with 'ethtool -K IF gro off lro off'",
+			"reason", mode.Reason)
+	}
 }
 
 // progress shows on a terminal how far a file is read, until the function it

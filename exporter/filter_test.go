@@ -32,13 +32,13 @@ func TestFiltered(t *testing.T) {
 	for few := 1; few <= len(packets); few++ {
 		src := open()
 		src.few = few
-		recs, s := meterAll(t, Filtered(src, compile), Config{})
+		recs, s := meterAll(t, capture.FilteredByLink(src, compile), Config{})
 		if len(recs) != 1 || recs[0].Packets != 4 || s.Seen != 4 || s.Filtered != 3 || s.Ignored != 0 {
 			t.Errorf("%d at a time: %+v of %+v", few, s, recs)
 		}
 	}
 	cannot := errors.New("cannot")
-	src := Filtered(open(), func(link uint32) ([]bpf.RawInstruction, error) {
+	src := capture.FilteredByLink(open(), func(link uint32) ([]bpf.RawInstruction, error) {
 		if link == 101 {
 			return nil, cannot
 		}
