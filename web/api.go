@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,35 +20,82 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
 
+	"flowtally/flow"
 	"flowtally/store"
 )
 
 // Querier answers the API's questions; *store.DB is one. Every method honours
 // its context: the client's leaving cancels the query.
 type Querier interface {
-	// Top returns the groups with most flows, packets or bytes.
+	// Top returns the groups with most of a measure.
 	Top(ctx context.Context, q store.Question) (*store.Top, error)
 	// Series returns the same sums over time, in at most q.MaxBuckets buckets.
 	Series(ctx context.Context, q store.Question) (*store.Series, error)
-	// Exporters returns every exporter seen so far.
+	// Flows returns a page of the flows themselves.
+	Flows(ctx context.Context, q store.FlowsQuestion) (*store.Flows, error)
+	// Share returns the busiest host's part of all flows, over time.
+	Share(ctx context.Context, q store.Question) (*store.Share, error)
+	// Summary returns totals and rates by class of protocol.
+	Summary(ctx context.Context, q store.Question) (*store.Summary, error)
+	// HeatMap returns the traffic of each hour of each day.
+	HeatMap(ctx context.Context, q store.Question) (*store.HeatMap, error)
+	// Address returns what there is to know of an address.
+	Address(ctx context.Context, addr netip.Addr, q store.Question) (*store.AddressCard, error)
+	// RunSQL runs a stranger's statement, and Schema says what it may ask.
+	RunSQL(ctx context.Context, q store.SQLQuestion) (*store.SQLAnswer, error)
+	Schema(ctx context.Context) ([]store.SchemaTable, error)
+
+	// Exporters returns every exporter seen so far, ExporterStates what is known
+	// of them besides, Diagnosis why nothing is seen of one.
 	Exporters(ctx context.Context) ([]store.ExporterRow, error)
+	ExporterStates(ctx context.Context) (map[flow.ExporterID]store.ExporterState, error)
+	Diagnosis(ctx context.Context, id flow.ExporterID) (*store.Diagnosis, error)
+	Interfaces(ctx context.Context, exporter string) ([]store.Interface, error)
+	// Loss returns the ledger.
+	Loss(ctx context.Context, from, to time.Time, exporter string) (*store.Losses, error)
+
+	// What people say and keep.
+	SetExporter(ctx context.Context, id flow.ExporterID, w store.ExporterWords) error
+	NameInterface(ctx context.Context, id flow.ExporterID, index int64, name string) error
+	Views(ctx context.Context) ([]store.View, error)
+	SaveView(ctx context.Context, v store.View) (*store.View, error)
+	DeleteView(ctx context.Context, id int64) error
 }
 
-// Asked is what every question about a range is asked with. Like Sums it is
+// Ranged is what every question about a range is asked with. Like Sums it is
 // exported for the library's sake.
-type Asked struct {
+type Ranged struct {
 	From     string `query:"from" default:"-6h" example:"-6h" doc:"Start of the range, inside it. RFC 3339, a date, or relative to now: -30m, -6h, -7d, -2w, today, yesterday. Without a zone: UTC."`
 	To       string `query:"to" default:"now" example:"now" doc:"End of the range, outside it. Written like from."`
-	By       string `query:"by" default:"flows" enum:"flows,packets,bytes" doc:"What the groups are ranked by."`
 	Exporter string `query:"exporter" doc:"Only flows of this exporter: its name or address. Empty: of all."`
-	Whole    bool   `query:"whole" doc:"Book each flow whole at its end, as nfdump does, in place of the share that lies inside the range."`
-	Format   string `query:"format" enum:"json,csv" doc:"Form of the answer. Without it the Accept header decides, and JSON is the default."`
+}
+
+// Filtered is what every question about flows is asked with besides.
+type Filtered struct {
+	Ranged
+	Filter string `query:"filter" example:"proto tcp and dst port 443" doc:"Only flows that match this filter (docs/filter.md). Empty: all."`
+	Whole  bool   `query:"whole" doc:"Book each flow whole at its end, as nfdump does, in place of the share that lies inside the range."`
+	Scaled bool   `query:"scaled" doc:"Multiply packets and bytes by the exporter's sampling rate, by 1 where that is not known. Flows are never multiplied."`
+	Raw    bool   `query:"raw" doc:"Read the flows themselves, also where the roll-ups could answer."`
+}
+
+// Formatted chooses the form of an answer.
+type Formatted struct {
+	Format string `query:"format" enum:"json,csv" doc:"Form of the answer. Without it the Accept header decides, and JSON is the default."`
+}
+
+// Asked is what is asked with by who ranks groups.
+type Asked struct {
+	Filtered
+	Formatted
+	By string `query:"by" default:"flows" enum:"flows,packets,bytes,pps,bps,bpp,duration" doc:"What the groups are ranked by: a sum, packets or bits a second, bytes a packet, or the average duration."`
 }
 
 type topInput struct {
 	Asked
-	Key   string `query:"key" default:"src-addr" example:"src-addr,dst-addr" doc:"What flows are grouped by: one key, or several joined by commas."`
-	Limit int    `query:"limit" default:"10" minimum:"1" maximum:"10000" doc:"How many groups are listed; the rest is summed up in other."`
+	Key    string `query:"key" default:"src-addr" example:"src-addr,dst-addr" doc:"What flows are grouped by: one key, or several joined by commas. An address may have the length of its network: src-addr/24, for IPv6 too: src-addr/24/48."`
+	Limit  int    `query:"limit" default:"10" minimum:"1" maximum:"10000" doc:"How many groups are listed; the rest is summed up in other."`
+	Having string `query:"having" example:"flows > 100 and bytes > 1m" doc:"Only groups whose sums meet this condition are listed."`
 }
 
 type seriesInput struct {
@@ -54,6 +103,9 @@ type seriesInput struct {
 	Key   string `query:"key" example:"protocol" doc:"What flows are grouped by: one key, or several joined by commas. Empty: only the total."`
 	Limit int    `query:"limit" default:"8" minimum:"1" maximum:"100" doc:"How many groups get a line; the rest is summed up in other."`
 	Step  string `query:"step" default:"auto" example:"60s" doc:"Width of a bucket: auto, or a duration of whole seconds such as 60s, 5m, 1h, 1d. auto makes at most 300 buckets; a range has at most 1,500."`
+
+	LayOver int    `query:"lay_over" default:"0" minimum:"0" maximum:"8" doc:"How many earlier periods are laid over: previous has one series for each."`
+	Period  string `query:"period" example:"1w" doc:"How far apart the periods are: 1d, 1w or another duration of whole seconds. Empty: the length of the range, rounded up to whole days."`
 }
 
 // Sums are the three measures. It and Provenance are exported because the
@@ -82,7 +134,14 @@ type topRow struct {
 	Values values `json:"values"`
 	Label  string `json:"label" doc:"The group in words."`
 	Sums
-	Share float64 `json:"share" doc:"Part of the total by the measure asked for, 0 to 1."`
+	Share      float64    `json:"share" doc:"Part of the total by the measure asked for, 0 to 1."`
+	Error      int64      `json:"error" doc:"By how much the measure asked for may be too small; 0 when it is exact."`
+	PPS        float64    `json:"pps" doc:"Packets a second between first_seen and last_seen when these are known, else of the range."`
+	BPS        float64    `json:"bps" doc:"Bits a second, likewise."`
+	BPP        float64    `json:"bpp" doc:"Bytes a packet."`
+	DurationMS *float64   `json:"duration_ms" doc:"How long its flows last on average; null unless it was asked for."`
+	FirstSeen  *time.Time `json:"first_seen" doc:"When its first flow began; null unless flows were read for it."`
+	LastSeen   *time.Time `json:"last_seen" doc:"When its last flow ended; null unless flows were read for it."`
 }
 
 type topRest struct {
@@ -92,12 +151,49 @@ type topRest struct {
 
 // Provenance says where an answer comes from and how to get it elsewhere.
 type Provenance struct {
-	Source     string `json:"source" doc:"The relation that was read."`
-	Resolution string `json:"resolution" doc:"The finest time the source tells apart."`
-	Exact      bool   `json:"exact" doc:"Whether every number is exact."`
-	TookMS     int64  `json:"took_ms" doc:"How long the database took, in milliseconds."`
-	SQL        string `json:"sql" doc:"SQL that gives the same answer."`
-	Command    string `json:"command" doc:"Command line that gives the same answer."`
+	Filter     string     `json:"filter" doc:"The filter in its canonical form."`
+	Scaled     bool       `json:"scaled" doc:"Whether packets and bytes were multiplied by the sampling rate."`
+	Sampling   string     `json:"sampling" doc:"What is known of the exporters' sampling: none, known, unknown or mixed; empty where nobody looked."`
+	Source     string     `json:"source" doc:"What was read: flows, traffic_1m, traffic_1h, traffic_1d, several joined by +."`
+	Resolution string     `json:"resolution" doc:"The finest time the source tells apart."`
+	Exact      bool       `json:"exact" doc:"Whether every number is exact."`
+	Cut        *Cut       `json:"cut" doc:"What retention removed of the range; null when nothing."`
+	Remainder  *Remainder `json:"remainder" doc:"What roll-ups know of their smallest values only as a sum; null when nothing is missing."`
+	TookMS     int64      `json:"took_ms" doc:"How long the database took, in milliseconds."`
+	SQL        string     `json:"sql" doc:"SQL that gives the same answer."`
+	Command    string     `json:"command" doc:"Command line that gives the same answer."`
+}
+
+// Cut says that a range begins before what is kept.
+type Cut struct {
+	From   time.Time `json:"from" doc:"Where what is kept begins."`
+	Reason string    `json:"reason"`
+}
+
+// Remainder is how much of an answer roll-ups do not tell apart.
+type Remainder struct {
+	Share float64 `json:"share" doc:"Its part of the total by the measure asked for, 0 to 1."`
+	Error int64   `json:"error" doc:"The most that a group which is not listed may have beyond what it was ranked with."`
+}
+
+// provenanceOf puts a provenance of the store into the API's words.
+func provenanceOf(p store.Provenance) Provenance {
+	a := Provenance{
+		Filter: p.Filter, Scaled: p.Scaled, Sampling: p.Sampling, Source: p.Source, Resolution: p.Resolution, Exact: p.Exact,
+		Cut: cutOf(p.Cut), TookMS: p.Took.Milliseconds(), SQL: p.SQL, Command: p.Command,
+	}
+	if p.Remainder != nil {
+		r := Remainder(*p.Remainder)
+		a.Remainder = &r
+	}
+	return a
+}
+
+func cutOf(c *store.Cut) *Cut {
+	if c == nil {
+		return nil
+	}
+	return &Cut{From: c.From.UTC(), Reason: c.Reason}
 }
 
 // Top is a ranking in the API's words: what the command line prints as JSON too.
@@ -142,35 +238,18 @@ type Series struct {
 	Lines       []line      `json:"lines" nullable:"false"`
 	Other       *sumLine    `json:"other" doc:"What has no line of its own; null when everything has."`
 	Total       sumLine     `json:"total"`
+	Previous    []previous  `json:"previous" nullable:"false" doc:"The earlier periods that were asked for, the latest first."`
 	Provenance
 
 	columns []string
 }
 
-type exporterRow struct {
-	ID                int64     `json:"id"`
-	Name              string    `json:"name" doc:"The name it was given; empty when none was."`
-	Label             string    `json:"label" doc:"Its name, else its address."`
-	Addr              string    `json:"addr"`
-	ObservationDomain int64     `json:"observation_domain"`
-	Version           int64     `json:"version" doc:"NetFlow version last seen: 5, 9 or 10 (IPFIX)."`
-	FirstSeen         time.Time `json:"first_seen"`
-	LastSeen          time.Time `json:"last_seen"`
-	Datagrams         int64     `json:"datagrams"`
-	Records           int64     `json:"records"`
-	Packets           int64     `json:"packets"`
-	Bytes             int64     `json:"bytes"`
-	SamplingRate      *int64    `json:"sampling_rate" doc:"One packet in this many is seen; null when the exporter has not said."`
-	ClockOffsetMS     int64     `json:"clock_offset_ms" doc:"The exporter's clock less ours, in milliseconds."`
-}
-
-type collectorInfo struct {
-	Listen string `json:"listen" doc:"Where the collector takes datagrams; empty when this server was not told."`
-}
-
-type exportersAnswer struct {
-	Exporters []exporterRow `json:"exporters" nullable:"false"`
-	Collector collectorInfo `json:"collector"`
+// previous is an earlier period of a Series, in the same buckets.
+type previous struct {
+	OffsetSeconds int64   `json:"offset_seconds" doc:"How much earlier it is."`
+	Lines         []line  `json:"lines" nullable:"false" doc:"Of the same groups, in the same order."`
+	Total         sumLine `json:"total"`
+	Cut           *Cut    `json:"cut" doc:"What retention removed of it; null when nothing."`
 }
 
 // The headers are empty for JSON, which huma writes by itself.
@@ -184,10 +263,6 @@ type seriesOutput struct {
 	ContentType string `header:"Content-Type" hidden:"true"`
 	Disposition string `header:"Content-Disposition" hidden:"true"`
 	Body        Series
-}
-
-type exportersOutput struct {
-	Body exportersAnswer
 }
 
 // routeAPI mounts the questions and the document that describes them.
@@ -208,43 +283,26 @@ func (s *server) routeAPI(r chi.Router) error {
 	}
 	api := humachi.New(r.With(negotiate, checkQuery), c)
 
-	csv := func() map[string]*huma.Response {
-		return map[string]*huma.Response{"200": {
-			Content: map[string]*huma.MediaType{
-				"application/json": {},
-				mediaCSV:           {Schema: &huma.Schema{Type: huma.TypeString}},
-			},
-		}}
-	}
-	failures := []int{http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusUnprocessableEntity,
-		http.StatusServiceUnavailable, http.StatusGatewayTimeout}
 	huma.Register(api, huma.Operation{
 		OperationID: "top", Method: http.MethodGet, Path: pathTop,
 		Summary:     "Top groups",
 		Description: "The groups with most flows, packets or bytes in a range, what the others sum up to, and the total. As CSV: the listed groups.",
-		Responses:   csv(), Errors: failures,
+		Responses:   alsoCSV(), Errors: failures,
 	}, s.top)
 	huma.Register(api, huma.Operation{
 		OperationID: "series", Method: http.MethodGet, Path: pathSeries,
 		Summary:     "Series over time",
 		Description: "Flows, packets and bytes over time: one line for each of the top groups, one for the others, one for the total. As CSV: one row for each bucket and group; without a key, for each bucket.",
-		Responses:   csv(), Errors: failures,
+		Responses:   alsoCSV(), Errors: failures,
 	}, s.series)
-	huma.Register(api, huma.Operation{
-		OperationID: "exporters", Method: http.MethodGet, Path: pathExporters,
-		Summary:     "Exporters",
-		Description: "Every exporter seen so far, and where the collector listens.",
-		Errors:      failures,
-	}, s.exporters)
-
-	// The library cannot say "an object or null" of a reference.
-	for _, name := range []string{"Top", "Series"} {
-		p := api.OpenAPI().Components.Schemas.Map()[name].Properties
-		p["other"] = &huma.Schema{
-			AnyOf:       []*huma.Schema{{Ref: p["other"].Ref}, {Type: "null"}},
-			Description: p["other"].Description,
-		}
-	}
+	s.routeFlows(api)
+	s.routeFilter(api)
+	s.routeExporters(api)
+	s.routeViews(api)
+	s.routeSQL(api)
+	s.routeNames(api)
+	s.routeLogin(api)
+	describe(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {
 		return fmt.Errorf("web: describe the API: %w", err)
@@ -260,6 +318,38 @@ func (s *server) routeAPI(r chi.Router) error {
 		_, _ = w.Write(s.openAPI)
 	})
 	return nil
+}
+
+// failures are the statuses that any operation may answer with.
+var failures = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusUnprocessableEntity,
+	http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+
+func alsoCSV() map[string]*huma.Response {
+	return map[string]*huma.Response{"200": {
+		Content: map[string]*huma.MediaType{
+			"application/json": {},
+			mediaCSV:           {Schema: &huma.Schema{Type: huma.TypeString}},
+		},
+	}}
+}
+
+// describe says in the document what the library cannot: that a reference may be
+// null, and what a problem carries besides.
+func describe(doc *huma.OpenAPI) {
+	schemas := doc.Components.Schemas
+	for _, schema := range schemas.Map() {
+		for _, name := range []string{"other", "cut", "remainder", "error", "summary", "counters"} {
+			if p := schema.Properties[name]; p != nil && p.Ref != "" {
+				schema.Properties[name] = &huma.Schema{
+					AnyOf:       []*huma.Schema{{Ref: p.Ref}, {Type: "null"}},
+					Description: p.Description,
+				}
+			}
+		}
+	}
+	problem := schemas.Map()["ErrorModel"]
+	problem.Properties["filter"] = schemas.Schema(reflect.TypeFor[FilterFault](), true, "FilterFault")
+	problem.Properties["sql"] = schemas.Schema(reflect.TypeFor[SQLFault](), true, "SQLFault")
 }
 
 // wantsCSV is the context's key for what the Accept header asked for.
@@ -297,15 +387,17 @@ func checkQuery(next http.Handler) http.Handler {
 			return
 		}
 		for name, all := range q {
-			if len(all) > 1 {
+			if len(all) > 1 && r.URL.Path != pathNames {
 				writeProblem(w, r, http.StatusUnprocessableEntity,
 					parameterSentence(strconv.Quote(name), "given more than once; several keys are joined by commas"))
 				return
 			}
-			if v := all[0]; !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
-				writeProblem(w, r, http.StatusUnprocessableEntity,
-					parameterSentence(strconv.Quote(name), "not text: write it in UTF-8, without octets of zero"))
-				return
+			for _, v := range all {
+				if !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
+					writeProblem(w, r, http.StatusUnprocessableEntity,
+						parameterSentence(strconv.Quote(name), "not text: write it in UTF-8, without octets of zero"))
+					return
+				}
 			}
 		}
 		next.ServeHTTP(w, r)
@@ -317,25 +409,11 @@ func checkQuery(next http.Handler) http.Handler {
 var lostPlus = regexp.MustCompile(`^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:\d\d)$`)
 
 // question turns parameters into a question of the store.
-func (s *server) question(in Asked, key string, limit int) (store.Question, error) {
-	// What is written without a zone is UTC: the server's own would surprise
-	// everyone who is elsewhere.
-	now := s.now().UTC()
-	q := store.Question{By: store.Measure(in.By), Limit: limit, Exporter: in.Exporter, Whole: in.Whole, Timeout: s.config.Timeout}
-	for _, p := range []struct {
-		name, value string
-		to          *time.Time
-	}{{"from", in.From, &q.From}, {"to", in.To, &q.To}} {
-		t, err := store.ParseTime(lostPlus.ReplaceAllString(p.value, "$1+$2"), now)
-		if err != nil {
-			return q, parameterProblem(p.name, p.value, reason(err))
-		}
-		*p.to = t
-	}
-	if !q.From.Before(q.To) {
-		return q, parameterProblem("from", in.From, fmt.Sprintf(
-			"the range is empty: it starts at %s and ends at %s; from must be earlier than to",
-			q.From.UTC().Format(time.RFC3339), q.To.UTC().Format(time.RFC3339)))
+func (s *server) question(in Filtered, by, key string, limit int) (store.Question, error) {
+	q := store.Question{By: store.Measure(by), Limit: limit, Exporter: in.Exporter, Whole: in.Whole, Scaled: in.Scaled, Raw: in.Raw, Timeout: s.config.Timeout}
+	var err error
+	if q.From, q.To, err = s.rangeOf(in.Ranged); err != nil {
+		return q, err
 	}
 	if key != "" {
 		keys, err := store.ParseKeys(key)
@@ -344,7 +422,35 @@ func (s *server) question(in Asked, key string, limit int) (store.Question, erro
 		}
 		q.Keys = keys
 	}
+	if in.Filter != "" {
+		if q.Filter, err = parseFilter("filter", in.Filter); err != nil {
+			return q, err
+		}
+	}
 	return q, nil
+}
+
+// rangeOf reads the range of a question.
+func (s *server) rangeOf(in Ranged) (from, to time.Time, err error) {
+	// What is written without a zone is UTC: the server's own would surprise
+	// everyone who is elsewhere.
+	now := s.now().UTC()
+	for _, p := range []struct {
+		name, value string
+		to          *time.Time
+	}{{"from", in.From, &from}, {"to", in.To, &to}} {
+		t, err := store.ParseTime(lostPlus.ReplaceAllString(p.value, "$1+$2"), now)
+		if err != nil {
+			return from, to, parameterProblem(p.name, p.value, reason(err))
+		}
+		*p.to = t
+	}
+	if !from.Before(to) {
+		return from, to, parameterProblem("from", in.From, fmt.Sprintf(
+			"the range is empty: it starts at %s and ends at %s; from must be earlier than to",
+			from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)))
+	}
+	return from, to, nil
 }
 
 // parseStep reads the width of a bucket; 0 leaves it to the store.
@@ -354,12 +460,17 @@ func parseStep(text string) (time.Duration, error) {
 	}
 	const how = "write auto, or whole seconds as 60s, 5m, 1h or 1d"
 	var step time.Duration
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 16)
+	day := 24 * time.Hour
+	days, ok := strings.CutSuffix(text, "d")
+	if weeks, w := strings.CutSuffix(text, "w"); w {
+		days, ok, day = weeks, true, 7*day
+	}
+	if ok {
+		n, err := strconv.ParseUint(days, 10, 13)
 		if err != nil {
 			return 0, fmt.Errorf("%q is not a duration; %s", text, how)
 		}
-		step = time.Duration(n) * 24 * time.Hour
+		step = time.Duration(n) * day
 	} else {
 		var err error
 		if step, err = time.ParseDuration(text); err != nil {
@@ -390,9 +501,12 @@ func ask[T any](ctx context.Context, s *server, name string, question func(conte
 }
 
 func (s *server) top(ctx context.Context, in *topInput) (*topOutput, error) {
-	q, err := s.question(in.Asked, in.Key, in.Limit)
+	q, err := s.question(in.Filtered, in.By, in.Key, in.Limit)
 	if err != nil {
 		return nil, err
+	}
+	if q.Having, err = store.ParseHaving(in.Having); err != nil {
+		return nil, parameterProblem("having", in.Having, reason(err))
 	}
 	t, err := ask(ctx, s, "top", func(ctx context.Context) (*store.Top, error) { return s.config.DB.Top(ctx, q) })
 	if err != nil {
@@ -407,7 +521,7 @@ func (s *server) top(ctx context.Context, in *topInput) (*topOutput, error) {
 
 // csv reports whether the answer is to be CSV: the parameter says so, else the
 // Accept header.
-func (in Asked) csv(ctx context.Context) bool {
+func (in Formatted) csv(ctx context.Context) bool {
 	return in.Format == "csv" || in.Format == "" && ctx.Value(wantsCSV{}) == true
 }
 
@@ -416,11 +530,11 @@ func NewTop(t *store.Top) Top {
 	a := Top{
 		From: t.From.UTC(), To: t.To.UTC(), Key: store.JoinKeys(t.Keys), By: string(t.By), Limit: t.Limit,
 		Rows: make([]topRow, len(t.Rows)), Total: Sums(t.Total),
-		Provenance: Provenance{t.Source, t.Resolution, t.Exact, t.Took.Milliseconds(), t.SQL, t.Command},
+		Provenance: provenanceOf(t.Provenance),
 		columns:    columns(t.Keys),
 	}
 	for i, row := range t.Rows {
-		a.Rows[i] = topRow{Values: valuesOf(row.Values), Label: row.Label, Sums: Sums(row.Sums), Share: row.Share}
+		a.Rows[i] = topRowOf(&row)
 		if i == 0 {
 			a.columns = columnsOf(row.Values)
 		}
@@ -431,10 +545,37 @@ func NewTop(t *store.Top) Top {
 	return a
 }
 
+func topRowOf(row *store.TopRow) topRow {
+	r := topRow{
+		Values: valuesOf(row.Values), Label: row.Label, Sums: Sums(row.Sums), Share: row.Share, Error: row.Error,
+		PPS: row.PPS, BPS: row.BPS, BPP: row.BPP, FirstSeen: moment(row.FirstSeen), LastSeen: moment(row.LastSeen),
+	}
+	if r.FirstSeen != nil {
+		ms := float64(row.Duration) / float64(time.Millisecond)
+		r.DurationMS = &ms
+	}
+	return r
+}
+
+// moment returns t in UTC, nil when it is zero.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
 func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, error) {
-	q, err := s.question(in.Asked, in.Key, in.Limit)
+	q, err := s.question(in.Filtered, in.By, in.Key, in.Limit)
 	if err != nil {
 		return nil, err
+	}
+	q.LayOver = in.LayOver
+	if in.Period != "" {
+		if q.Period, err = parseStep(in.Period); err != nil || q.Period == 0 {
+			return nil, parameterProblem("period", in.Period, fmt.Sprintf("%q is not a duration; write whole seconds as 12h, 1d or 1w", in.Period))
+		}
 	}
 	if q.Step, err = parseStep(in.Step); err != nil {
 		return nil, parameterProblem("step", in.Step, reason(err))
@@ -459,14 +600,15 @@ func NewSeries(t *store.Series) Series {
 		From: t.From.UTC(), To: t.To.UTC(), StepSeconds: int64(t.Step / time.Second),
 		Key: store.JoinKeys(t.Keys), By: string(t.By),
 		Starts: make([]time.Time, len(t.Start)), Lines: make([]line, len(t.Lines)), Total: sumLineOf(&t.Total, "total"),
-		Provenance: Provenance{t.Source, t.Resolution, t.Exact, t.Took.Milliseconds(), t.SQL, t.Command},
+		Previous:   make([]previous, len(t.Previous)),
+		Provenance: provenanceOf(t.Provenance),
 		columns:    columns(t.Keys),
 	}
 	for i, start := range t.Start {
 		a.Starts[i] = start.UTC()
 	}
 	for i, l := range t.Lines {
-		a.Lines[i] = line{Values: valuesOf(l.Values), Label: l.Label, Flows: some(l.Flows), Packets: some(l.Packets), Bytes: some(l.Bytes)}
+		a.Lines[i] = lineOf(&l)
 		if i == 0 {
 			a.columns = columnsOf(l.Values)
 		}
@@ -475,22 +617,18 @@ func NewSeries(t *store.Series) Series {
 		other := sumLineOf(t.Other, "other")
 		a.Other = &other
 	}
+	for i := range t.Previous {
+		p := &t.Previous[i]
+		a.Previous[i] = previous{int64(p.Offset / time.Second), make([]line, len(p.Lines)), sumLineOf(&p.Total, "total"), cutOf(p.Cut)}
+		for j := range p.Lines {
+			a.Previous[i].Lines[j] = lineOf(&p.Lines[j])
+		}
+	}
 	return a
 }
 
-func (s *server) exporters(ctx context.Context, _ *struct{}) (*exportersOutput, error) {
-	rows, err := ask(ctx, s, "exporters", s.config.DB.Exporters)
-	if err != nil {
-		return nil, err
-	}
-	out := &exportersOutput{Body: exportersAnswer{
-		Exporters: make([]exporterRow, len(rows)),
-		Collector: collectorInfo{Listen: s.config.CollectorListen},
-	}}
-	for i := range rows {
-		out.Body.Exporters[i] = exporterRowOf(&rows[i])
-	}
-	return out, nil
+func lineOf(l *store.Line) line {
+	return line{Values: valuesOf(l.Values), Label: l.Label, Flows: some(l.Flows), Packets: some(l.Packets), Bytes: some(l.Bytes)}
 }
 
 // reason is what is wrong with a parameter, without its name.
@@ -505,7 +643,8 @@ func reason(err error) string {
 func columns(keys []store.Key) []string {
 	names := make([]string, len(keys))
 	for i, k := range keys {
-		names[i] = strings.ReplaceAll(string(k), "-", "_")
+		name, _, _ := strings.Cut(string(k), "/")
+		names[i] = strings.ReplaceAll(name, "-", "_")
 	}
 	return names
 }

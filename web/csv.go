@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/csv"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -18,7 +19,7 @@ func csvHeaders(question string, keys []store.Key, from, to time.Time) (contentT
 	const stamp = "20060102T150405Z"
 	name := "flowtally-" + question
 	for _, k := range keys {
-		name += "-" + string(k) // words of ours: nothing to escape
+		name += "-" + strings.ReplaceAll(string(k), "/", "-") // words of ours: nothing else to escape
 	}
 	return mediaCSV + "; charset=utf-8; header=present",
 		fmt.Sprintf("attachment; filename=\"%s-%s-%s.csv\"", name, from.UTC().Format(stamp), to.UTC().Format(stamp))
@@ -41,6 +42,14 @@ func marshalCSV(w io.Writer, v any) error {
 		a.writeCSV(c)
 	case Series:
 		a.writeCSV(c)
+	case Flows:
+		a.writeCSV(c)
+	case Share:
+		a.writeCSV(c)
+	case Summary:
+		a.writeCSV(c)
+	case SQLAnswer:
+		a.writeCSV(c)
 	default:
 		return fmt.Errorf("web: %T has no form in CSV", v)
 	}
@@ -51,12 +60,88 @@ func marshalCSV(w io.Writer, v any) error {
 // The writers keep the first error they meet; marshalCSV asks for it.
 
 func (a *Top) writeCSV(c *csv.Writer) {
-	_ = c.Write(append(append([]string{}, a.columns...), "flows", "packets", "bytes"))
+	// What it is ranked by is a column, also when that is no sum.
+	head := append(append([]string{}, a.columns...), "flows", "packets", "bytes")
+	var rate func(topRow) any
+	switch a.By {
+	case "pps":
+		head, rate = append(head, "pps"), func(r topRow) any { return r.PPS }
+	case "bps":
+		head, rate = append(head, "bps"), func(r topRow) any { return r.BPS }
+	case "bpp":
+		head, rate = append(head, "bpp"), func(r topRow) any { return r.BPP }
+	case "duration":
+		head, rate = append(head, "duration_ms"), func(r topRow) any {
+			if r.DurationMS == nil {
+				return nil
+			}
+			return *r.DurationMS
+		}
+	}
+	_ = c.Write(head)
 	for _, row := range a.Rows {
 		record := cells(nil, a.columns, row.Values)
-		_ = c.Write(append(record, number(row.Flows), number(row.Packets), number(row.Bytes)))
+		record = append(record, number(row.Flows), number(row.Packets), number(row.Bytes))
+		if rate != nil {
+			record = append(record, cell(rate(row)))
+		}
+		_ = c.Write(record)
 	}
 }
+
+func (a *Flows) writeCSV(c *csv.Writer) {
+	_ = c.Write(a.columns)
+	for _, row := range a.Rows {
+		_ = c.Write(cells(nil, a.columns, values(row)))
+	}
+}
+
+func (a *Share) writeCSV(c *csv.Writer) {
+	_ = c.Write([]string{"bucket", "addr", "share", "host_flows", "flows"})
+	for i, start := range a.Starts {
+		_ = c.Write([]string{start.Format(time.RFC3339), a.Host[i], decimal(a.Share[i]), number(a.HostFlows[i]), number(a.Flows[i])})
+	}
+}
+
+func (a *Summary) writeCSV(c *csv.Writer) {
+	_ = c.Write([]string{"class", "flows", "packets", "bytes", "flows_per_s", "pps", "bps"})
+	for _, r := range a.Rows {
+		_ = c.Write([]string{r.Class, number(r.Flows), number(r.Packets), number(r.Bytes), decimal(r.FlowsPerSecond), decimal(r.PPS), decimal(r.BPS)})
+	}
+}
+
+func (a *SQLAnswer) writeCSV(c *csv.Writer) {
+	record := make([]string, len(a.Columns))
+	for i, column := range a.Columns {
+		record[i] = harmless(column.Name)
+	}
+	_ = c.Write(record)
+	for _, row := range a.Rows {
+		for i, v := range row {
+			record[i] = cell(v)
+		}
+		_ = c.Write(record)
+	}
+}
+
+// cell writes one value; absent is empty.
+func cell(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return harmless(v)
+	case time.Time:
+		return v.Format(time.RFC3339Nano)
+	case json.RawMessage:
+		return string(v)
+	case float64:
+		return decimal(v)
+	}
+	return fmt.Sprint(v)
+}
+
+func decimal(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
 func (a *Series) writeCSV(c *csv.Writer) {
 	_ = c.Write(append(append([]string{"bucket"}, a.columns...), "flows", "packets", "bytes"))
@@ -75,14 +160,7 @@ func (a *Series) writeCSV(c *csv.Writer) {
 // cells appends a group's values in the order of its columns; absent is empty.
 func cells(record, columns []string, vs values) []string {
 	for _, name := range columns {
-		switch v := vs[name].(type) {
-		case nil:
-			record = append(record, "")
-		case string:
-			record = append(record, harmless(v))
-		default:
-			record = append(record, fmt.Sprint(v))
-		}
+		record = append(record, cell(vs[name]))
 	}
 	return record
 }

@@ -45,7 +45,8 @@ func TestOpenAPIDocument(t *testing.T) {
 	if !strings.HasPrefix(doc.OpenAPI, "3.1.") {
 		t.Errorf("OpenAPI %q", doc.OpenAPI)
 	}
-	for _, path := range []string{pathTop, pathSeries, pathExporters} {
+	for _, path := range []string{pathTop, pathSeries, pathFlows, pathShare, pathSummary, pathHeatMap, pathAddress, pathExporters, pathExporter, pathDiagnosis,
+		pathInterfaces, pathInterface, pathLoss, pathViews, pathView, pathFilterCheck, pathFilterComplete, pathSQL, pathHunts, pathSchema, pathNames, pathMe} {
 		if doc.Paths[path] == nil {
 			t.Errorf("%s is not described", path)
 		}
@@ -81,6 +82,9 @@ func TestDocumentNamesTheFieldsOfAnswers(t *testing.T) {
 	for name, v := range map[string]any{
 		"Top": Top{}, "TopRow": topRow{}, "TopRest": topRest{}, "Series": Series{},
 		"Line": line{}, "SumLine": sumLine{}, "ExportersAnswer": exportersAnswer{}, "ExporterRow": exporterRow{},
+		"Flows": Flows{}, "FlowsSummary": FlowsSummary{}, "Share": Share{}, "Summary": Summary{}, "SummaryRow": summaryRow{}, "HeatMap": HeatMap{},
+		"Address": Address{}, "Diagnosis": Diagnosis{}, "Ledger": Ledger{}, "InterfaceRow": interfaceRow{}, "View": view{}, "SQLAnswer": SQLAnswer{},
+		"FilterCheckAnswer": filterCheckAnswer{}, "FilterCompleteAnswer": filterCompleteAnswer{}, "Previous": previous{}, "Me": me{},
 	} {
 		text, err := json.Marshal(v)
 		if err != nil {

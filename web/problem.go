@@ -69,6 +69,22 @@ func parameterSentence(name, why string) string {
 	return "Parameter " + name + ": " + strings.TrimSuffix(why, ".") + "."
 }
 
+// inBody moves the places of a problem from the query to the body.
+func inBody(err error) error {
+	p, ok := errors.AsType[*huma.ErrorModel](err)
+	if f, is := errors.AsType[*filterProblem](err); is {
+		p, ok = &f.ErrorModel, true
+	}
+	if ok {
+		for _, e := range p.Errors {
+			if rest, is := strings.CutPrefix(e.Location, "query"); is {
+				e.Location = "body" + rest
+			}
+		}
+	}
+	return err
+}
+
 // explain is a huma transformer: it turns the library's "validation failed"
 // into a sentence that names the first parameter at fault.
 func explain(_ huma.Context, _ string, v any) (any, error) {
@@ -77,7 +93,10 @@ func explain(_ huma.Context, _ string, v any) (any, error) {
 		return v, nil
 	}
 	first := p.Errors[0]
-	name := strings.TrimPrefix(first.Location, "query.")
+	name := first.Location
+	for _, where := range []string{"query.", "body.", "path."} {
+		name = strings.TrimPrefix(name, where)
+	}
 	if first.Message == "unknown query parameter" {
 		p.Detail = fmt.Sprintf("There is no parameter %q here; %s lists those there are.", name, pathOpenAPI)
 	} else {
@@ -95,10 +114,14 @@ func (s *server) storeProblem(ctx context.Context, question string, err error) e
 	if q, ok := errors.AsType[*store.QuestionError](err); ok && ctx.Err() == nil {
 		return parameterProblem(q.Parameter, "", q.Reason)
 	}
+	if p := statementProblem(err); p != nil && ctx.Err() == nil {
+		return p
+	}
 	status, sentence := classify(ctx, err, s.config.Timeout)
 	switch status {
 	case statusClientGone:
 		s.log.Debug("client left before the answer", "question", question)
+	case http.StatusNotFound, http.StatusConflict:
 	default:
 		s.log.Warn("question not answered", "question", question, "status", status, "err", err)
 	}
@@ -120,6 +143,12 @@ func classify(ctx context.Context, err error, limit time.Duration) (int, string)
 	switch {
 	case ctx.Err() != nil:
 		return statusClientGone, "The client closed the connection before the answer."
+	case errors.Is(err, store.ErrNotFound):
+		return http.StatusNotFound, "There is no such thing any more: somebody may have removed it. Load the page again."
+	case errors.Is(err, store.ErrTaken):
+		return http.StatusConflict, "Something else has this name already: choose another."
+	case errors.Is(err, store.ErrBusy):
+		return http.StatusServiceUnavailable, "Too many questions are being answered. Try again in a moment."
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, store.ErrTimeout):
 		return http.StatusGatewayTimeout, fmt.Sprintf(
 			"The database needed more than %s for this question. Ask for a shorter range, a coarser step or fewer keys.", limit)

@@ -65,6 +65,10 @@ type Config struct {
 	// CollectorListen is where the collector takes datagrams; the empty page
 	// shows it to those who are about to point an exporter here.
 	CollectorListen string
+	// NoDNS keeps the names of addresses from being looked up. DNS is the name
+	// server to ask, host or host:port; empty is the system's.
+	NoDNS bool
+	DNS   string
 	// Timeout bounds one question to the database. Zero means DefaultTimeout.
 	Timeout time.Duration
 	// Logger takes what people should know; nil discards it. Requests are
@@ -85,6 +89,10 @@ type server struct {
 	console *console
 	openAPI []byte
 	now     func() time.Time
+
+	names      *names
+	lately     lately
+	statements chan struct{} // people's statements under way
 }
 
 // newServer checks the configuration and prepares what does not change between
@@ -109,7 +117,10 @@ func newServer(c Config, page fs.FS) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("web: cannot listen on %q: write it as address:port, for example %s", c.Listen, DefaultListen)
 	}
-	s := &server{config: c, log: c.Logger, now: time.Now}
+	s := &server{config: c, log: c.Logger, now: time.Now, statements: make(chan struct{}, maxStatements)}
+	if s.names, err = newNames(c.NoDNS, c.DNS); err != nil {
+		return nil, err
+	}
 	if s.hosts, err = newHostList(host, c.AllowHosts); err != nil {
 		return nil, err
 	}
@@ -131,23 +142,49 @@ func (s *server) handler() (http.Handler, error) {
 		forAPI(middleware.Compress(5, "application/json", "application/problem+json", "application/openapi+json", mediaCSV)),
 		middleware.GetHead)
 	r.NotFound(s.notFound)
-	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", "GET, HEAD")
-		writeProblem(w, r, http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s; use GET.", r.URL.Path, r.Method))
-	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) { methodNotAllowed(r, w, req) })
 	r.Get(pathHealth, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
 		fmt.Fprintln(w, "ok")
 	})
-	r.Get("/*", func(w http.ResponseWriter, r *http.Request) {
-		if isAPI(r.URL.Path) {
-			s.notFound(w, r)
-			return
+	r.Get("/*", func(w http.ResponseWriter, req *http.Request) {
+		switch {
+		case !isAPI(req.URL.Path):
+			s.console.ServeHTTP(w, req)
+		case len(allowed(r, req.URL.Path)) > 0:
+			methodNotAllowed(r, w, req)
+		default:
+			s.notFound(w, req)
 		}
-		s.console.ServeHTTP(w, r)
 	})
 	return r, s.routeAPI(r)
+}
+
+// allowed lists the methods that a path takes, none when there is nothing.
+func allowed(r chi.Routes, path string) []string {
+	var list []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		at := chi.NewRouteContext()
+		if !r.Match(at, method, path) || isAPI(path) && at.RoutePattern() == "/*" {
+			continue
+		}
+		list = append(list, method)
+		if method == http.MethodGet {
+			list = append(list, http.MethodHead)
+		}
+	}
+	return list
+}
+
+func methodNotAllowed(router chi.Routes, w http.ResponseWriter, r *http.Request) {
+	methods := allowed(router, r.URL.Path)
+	if len(methods) == 0 { // not GET, and nothing there
+		writeProblem(w, r, http.StatusNotFound, fmt.Sprintf("There is nothing at %s; %s lists what there is.", r.URL.Path, pathOpenAPI))
+		return
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	writeProblem(w, r, http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s; use %s.", r.URL.Path, r.Method, methods[0]))
 }
 
 // forAPI puts a middleware before the API alone, known path or not.

@@ -11,10 +11,12 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"flowtally/flow"
 	"flowtally/store"
 )
 
@@ -24,11 +26,25 @@ type fake struct {
 	top       func(context.Context, store.Question) (*store.Top, error)
 	series    func(context.Context, store.Question) (*store.Series, error)
 	exporters func(context.Context) ([]store.ExporterRow, error)
-	asked     []store.Question
+	flows     func(context.Context, store.FlowsQuestion) (*store.Flows, error)
+	sql       func(context.Context, store.SQLQuestion) (*store.SQLAnswer, error)
+	err       error // of everything else
+
+	mu     sync.Mutex
+	asked  []store.Question
+	states map[flow.ExporterID]store.ExporterState
+	saved  []store.View
+	named  []store.Interface
+}
+
+func (f *fake) keep(q store.Question) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, q)
 }
 
 func (f *fake) Top(ctx context.Context, q store.Question) (*store.Top, error) {
-	f.asked = append(f.asked, q)
+	f.keep(q)
 	if f.top == nil {
 		return &store.Top{From: q.From, To: q.To, Keys: q.Keys, By: q.By, Limit: q.Limit}, nil
 	}
@@ -36,12 +52,49 @@ func (f *fake) Top(ctx context.Context, q store.Question) (*store.Top, error) {
 }
 
 func (f *fake) Series(ctx context.Context, q store.Question) (*store.Series, error) {
-	f.asked = append(f.asked, q)
+	f.keep(q)
 	if f.series == nil {
 		return &store.Series{From: q.From, To: q.To, Keys: q.Keys, By: q.By, Step: q.Step}, nil
 	}
 	return f.series(ctx, q)
 }
+
+func (f *fake) Flows(ctx context.Context, q store.FlowsQuestion) (*store.Flows, error) {
+	f.keep(q.Question)
+	if f.flows == nil {
+		return &store.Flows{From: q.From, To: q.To, Limit: q.Limit, Sort: q.Sort, Ascending: q.Ascending, Columns: store.FlowColumns}, f.err
+	}
+	return f.flows(ctx, q)
+}
+
+func (f *fake) Share(_ context.Context, q store.Question) (*store.Share, error) {
+	f.keep(q)
+	return &store.Share{From: q.From, To: q.To, Step: q.Step}, f.err
+}
+
+func (f *fake) Summary(_ context.Context, q store.Question) (*store.Summary, error) {
+	f.keep(q)
+	return &store.Summary{From: q.From, To: q.To}, f.err
+}
+
+func (f *fake) HeatMap(_ context.Context, q store.Question) (*store.HeatMap, error) {
+	f.keep(q)
+	return &store.HeatMap{From: q.From, To: q.To, By: q.By}, f.err
+}
+
+func (f *fake) Address(_ context.Context, addr netip.Addr, q store.Question) (*store.AddressCard, error) {
+	f.keep(q)
+	return &store.AddressCard{From: q.From, To: q.To, Addr: addr}, f.err
+}
+
+func (f *fake) RunSQL(ctx context.Context, q store.SQLQuestion) (*store.SQLAnswer, error) {
+	if f.sql == nil {
+		return &store.SQLAnswer{}, f.err
+	}
+	return f.sql(ctx, q)
+}
+
+func (f *fake) Schema(context.Context) ([]store.SchemaTable, error) { return nil, f.err }
 
 func (f *fake) Exporters(ctx context.Context) ([]store.ExporterRow, error) {
 	if f.exporters == nil {
@@ -49,6 +102,51 @@ func (f *fake) Exporters(ctx context.Context) ([]store.ExporterRow, error) {
 	}
 	return f.exporters(ctx)
 }
+
+func (f *fake) ExporterStates(context.Context) (map[flow.ExporterID]store.ExporterState, error) {
+	return f.states, nil
+}
+
+func (f *fake) Diagnosis(_ context.Context, id flow.ExporterID) (*store.Diagnosis, error) {
+	return &store.Diagnosis{ID: id, OK: true, Headline: "all is well"}, f.err
+}
+
+func (f *fake) Interfaces(context.Context, string) ([]store.Interface, error) { return f.named, f.err }
+
+func (f *fake) Loss(_ context.Context, from, to time.Time, exporter string) (*store.Losses, error) {
+	return &store.Losses{From: from, To: to, Exporter: exporter}, f.err
+}
+
+func (f *fake) SetExporter(_ context.Context, id flow.ExporterID, w store.ExporterWords) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.states == nil {
+		f.states = make(map[flow.ExporterID]store.ExporterState)
+	}
+	f.states[id] = store.ExporterState{ExporterWords: w}
+	return f.err
+}
+
+func (f *fake) NameInterface(_ context.Context, id flow.ExporterID, index int64, name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.named = append(f.named, store.Interface{ExporterID: id, IfIndex: index, Name: name, Named: true})
+	return f.err
+}
+
+func (f *fake) Views(context.Context) ([]store.View, error) { return f.saved, f.err }
+
+func (f *fake) SaveView(_ context.Context, v store.View) (*store.View, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if v.ID == 0 {
+		v.ID = int64(len(f.saved) + 1)
+		f.saved = append(f.saved, v)
+	}
+	return &v, f.err
+}
+
+func (f *fake) DeleteView(context.Context, int64) error { return f.err }
 
 // testNow is the clock of every test server.
 var testNow = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
