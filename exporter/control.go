@@ -21,6 +21,31 @@ type Control struct {
 	meters []*metering
 	ledger *ledger
 	done   chan struct{} // closed when the meters answer no more
+	renew  chan<- struct{}
+}
+
+// sends notes how to ask sending for templates.
+func (c *Control) sends(renew chan<- struct{}) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.renew = renew
+}
+
+// SendTemplates makes templates, and options where there are any, due at once.
+func (c *Control) SendTemplates() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.meters) == 0 {
+		return ErrNotRunning
+	}
+	select {
+	case c.renew <- struct{}{}:
+	default: // somebody asked already
+	}
+	return nil
 }
 
 func (c *Control) attach(meters []*metering, l *ledger) {

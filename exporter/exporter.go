@@ -57,6 +57,19 @@ type Config struct {
 	// To are the destinations, each "host:port" and resolved once; every one gets
 	// a copy of every message.
 	To []string
+	// Collectors are further destinations, which may differ in version and in the
+	// flows they get.
+	Collectors []Collector
+	// Balance gives each conversation to one of the destinations, by its addresses
+	// and ports, instead of to all.
+	Balance bool
+	// Options sends options records at the start, every minute, when there is a
+	// new interface, and at the end: what the interfaces are called, and what was
+	// seen, ignored, lost, sent and not sent (docs/wire.md).
+	Options bool
+	// Template and Fields say what the templates have.
+	Template netflow.Template
+	Fields   netflow.Fields
 	// Version is the dialect: netflow.V5 (IPv4 only), V9 or IPFIX.
 	Version netflow.Version
 	// Domain is the Observation Domain.
@@ -136,6 +149,8 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 		defer c.Registerer.Unregister(ledger)
 	}
 
+	c.Meter.Details = c.Meter.Details || c.Fields != 0
+	c.Control.sends(s.renew)
 	meters := c.meters()
 	full, empty := make(chan batch, batches+meters), make(chan []flow.Record, batches+meters)
 	for range batches + meters {

@@ -508,7 +508,7 @@ func TestCollectorComesBack(t *testing.T) {
 	if err != nil || string(buf[:n]) != "came" {
 		t.Errorf("received %q, %v", buf[:n], err)
 	}
-	want := deliveryCounts{messages: 1, records: 5, notSent: NotSent{Refused: 3}}
+	want := deliveryCounts{messages: 1, records: 5, octets: 4, notSent: NotSent{Refused: 3}}
 	if d.counts != want {
 		t.Errorf("counted %+v, want %+v", d.counts, want)
 	}

@@ -17,6 +17,10 @@ import (
 //	Seen + Inner = Packets + Ignored + DuplicatesDropped + SampledOut
 //	Flows        = Records − Split + NotSentBy.NotExpressible + NotSentBy.TooLong
 //	Records      = Destination.Records + Destination.NotSent, of each destination
+//
+// Where destinations get different flows, or versions, Records, Messages, Split,
+// NotExpressible and TooLong are sums over them, and a flow that no filter wants
+// is in none.
 type Summary struct {
 	// Seen is how many frames the Source gave; one that the kernel put together
 	// of several counts as these.
@@ -138,6 +142,8 @@ type Destination struct {
 	Messages uint64 `json:"messages"`
 	Records  uint64 `json:"records"`
 	NotSent  uint64 `json:"not_sent"`
+	// Filtered is how many flows its own filter left out.
+	Filtered uint64 `json:"filtered,omitempty"`
 }
 
 // readingCounts are counted by reading, meter.Stats by metering, sendingCounts
@@ -145,6 +151,7 @@ type Destination struct {
 type readingCounts struct {
 	seen             uint64
 	ignored          Ignored
+	ignoredOctets    uint64 // of frames
 	inner            uint64
 	duplicates       uint64
 	dropped          uint64
@@ -157,6 +164,7 @@ type readingCounts struct {
 func (c *readingCounts) add(d *readingCounts) {
 	c.seen += d.seen
 	c.ignored.add(&d.ignored)
+	c.ignoredOctets += d.ignoredOctets
 	c.inner += d.inner
 	c.duplicates += d.duplicates
 	c.dropped += d.dropped
@@ -171,9 +179,18 @@ type sendingCounts struct {
 	notExpressible, tooLong  uint64
 }
 
+func (c *sendingCounts) add(d *sendingCounts) {
+	c.messages += d.messages
+	c.records += d.records
+	c.split += d.split
+	c.notExpressible += d.notExpressible
+	c.tooLong += d.tooLong
+}
+
 type deliveryCounts struct {
 	messages, records uint64
 	notSent           NotSent
+	octets, filtered  uint64
 }
 
 // fail counts so many records as not sent because of err.
@@ -250,7 +267,7 @@ func (l *ledger) sent(c *sendingCounts, to []*destination) {
 	l.to = l.to[:0]
 	for _, d := range to {
 		l.notSent.add(&d.counts.notSent)
-		l.to = append(l.to, Destination{d.name, d.counts.messages, d.counts.records, d.counts.notSent.sum()})
+		l.to = append(l.to, Destination{d.name, d.counts.messages, d.counts.records, d.counts.notSent.sum(), d.counts.filtered})
 	}
 }
 

@@ -176,10 +176,12 @@ func (r *reading) packet(c *capture.Packet) {
 	var p packet.Packet
 	if err := r.decoder.Decode(&p, c.Link, c.Data); err != nil {
 		r.counts.ignored.count(err, segments)
+		r.counts.ignoredOctets += uint64(c.Length)
 		return
 	}
 	if p.Protocol == flow.UDP && r.ours(&p.Key) {
 		r.counts.ignored.OwnExport += uint64(segments)
+		r.counts.ignoredOctets += uint64(c.Length)
 		return
 	}
 	dup := r.copies.Seen(&p, c.Data[p.Offset:], now)

@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"flowtally/filter"
 	"flowtally/flow"
 	"flowtally/netflow"
 
@@ -28,44 +30,69 @@ const (
 	complainEvery = 30 * time.Second
 )
 
-// sending makes messages of records and sends them. It is one goroutine's.
+// sending shares records out to destinations. It is one goroutine's.
 type sending struct {
-	config  netflow.EncoderConfig
-	encoder *netflow.Encoder
-	to      []*destination
-	pace    *pacer
+	to       []*destination
+	live     bool
+	balance  bool
+	divided  bool // the destinations do not all get the same
+	options  *speaking
+	renew    chan struct{} // asks for templates and options
+	reported sendingCounts
 
-	pending []flow.Record // prepared records that wait for a message
-	fill    int           // so many fill a message
-	message []byte
-	at      flow.Time // what the last message was dated
-	counts  sendingCounts
+	boot flow.Time
+	at   flow.Time // what the last messages were dated
+}
+
+// Collector is a destination.
+type Collector struct {
+	// To is "host:port", resolved once.
+	To string
+	// Version is the dialect, 0 that of the Config.
+	Version netflow.Version
+	// Filter says which flows it gets, nil all.
+	Filter *filter.Filter
 }
 
 // newSending checks what of the configuration is sending's, and opens the
 // sockets.
 func newSending(ctx context.Context, c *Config) (*sending, error) {
-	if len(c.To) == 0 {
+	var collectors []Collector
+	for _, to := range c.To {
+		collectors = append(collectors, Collector{To: to})
+	}
+	collectors = append(collectors, c.Collectors...)
+	if len(collectors) == 0 {
 		return nil, errors.New("no destination to send to")
 	}
-	s := &sending{
-		config: netflow.EncoderConfig{Version: c.Version, Domain: c.Domain, MaxMessage: c.MaxMessage, SamplingRate: c.Sample},
-		pace:   newPacer(c.Pace, time.Now, time.Sleep),
-	}
-	if _, err := netflow.NewEncoder(s.config); err != nil {
-		return nil, err
+	s := &sending{live: c.Live, balance: c.Balance, divided: c.Balance && len(collectors) > 1, renew: make(chan struct{}, 1)}
+	if c.Options {
+		s.options = newSpeaking(c)
 	}
 	octets := c.MaxMessage
 	if octets == 0 {
 		octets = 1372
 	}
-	s.fill = octets / leastRecord
-	for _, to := range c.To {
-		d, err := dial(ctx, to, c.Logger)
+	for _, x := range collectors {
+		config := netflow.EncoderConfig{
+			Version: x.Version, Domain: c.Domain, MaxMessage: c.MaxMessage,
+			SamplingRate: c.Sample, SamplingRandom: c.SampleRandom, Template: c.Template, Fields: c.Fields,
+		}
+		if config.Version == 0 {
+			config.Version = c.Version
+		}
+		s.divided = s.divided || x.Filter != nil || config.Version != c.Version
+		_, err := netflow.NewEncoder(config)
+		var d *destination
+		if err == nil {
+			d, err = dial(ctx, x.To, c.Logger)
+		}
 		if err != nil {
 			s.close()
-			return nil, fmt.Errorf("destination %q: %w", to, err)
+			return nil, fmt.Errorf("destination %q: %w", x.To, err)
 		}
+		d.config, d.filter, d.fill = config, x.Filter, octets/leastRecord
+		d.pace = newPacer(c.Pace, time.Now, time.Sleep)
 		s.to = append(s.to, d)
 	}
 	return s, nil
@@ -95,62 +122,180 @@ func (s *sending) streams() []stream {
 
 // run sends what comes over full until that is closed.
 func (s *sending) run(full <-chan batch, empty chan<- []flow.Record, l *ledger) {
-	for b := range full {
-		if s.encoder == nil && len(b.records) > 0 {
-			s.config.Boot = b.boot
-			// The configuration was checked with another boot time.
-			s.encoder, _ = netflow.NewEncoder(s.config)
-		}
-		for i := range b.records {
-			n := len(s.pending)
-			s.pending = s.encoder.Prepare(s.pending, &b.records[i])
-			if made := len(s.pending) - n; made == 0 {
-				s.counts.notExpressible++
-			} else {
-				s.counts.split += uint64(made - 1)
+	var second <-chan time.Time
+	if s.live && s.options != nil {
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		second = t.C
+	}
+	for more := true; more; {
+		var b batch
+		renew := false
+		select {
+		case b, more = <-full:
+			if !more {
+				continue
 			}
+		case now := <-second:
+			b.at = flow.TimeOf(now)
+			b.boot = b.at
+		case <-s.renew:
+			renew = true
 		}
-		empty <- b.records[:0]
 		// Several meters are not equally far.
 		s.at = max(s.at, b.at)
-		s.send(s.at, b.flush)
-		l.sent(&s.counts, s.to)
+		if s.to[0].encoder == nil {
+			if renew || len(b.records) == 0 && s.options == nil {
+				if b.records != nil {
+					empty <- b.records[:0]
+				}
+				continue
+			}
+			s.begin(b.boot)
+		}
+		if renew {
+			for _, d := range s.to {
+				d.encoder.Renew()
+				d.message, _ = d.encoder.Append(d.message[:0], s.at, nil)
+				if len(d.message) > 0 {
+					d.sendMade(0)
+				}
+			}
+		}
+		if s.options != nil {
+			s.options.speak(s, l, renew)
+		}
+		s.share(b.records)
+		if b.records != nil {
+			empty <- b.records[:0]
+		}
+		for _, d := range s.to {
+			d.make(s.at, b.flush)
+		}
+		l.sent(s.sums(), s.to)
 	}
 	for _, d := range s.to {
 		d.settle()
 	}
-	l.sent(&s.counts, s.to)
+	if s.options != nil && s.to[0].encoder != nil {
+		s.options.speak(s, l, true)
+	}
+	l.sent(s.sums(), s.to)
 }
 
-// send sends full messages, dated at, and with flush also the last one.
-func (s *sending) send(at flow.Time, flush bool) {
-	rest := s.pending
-	for len(rest) > s.fill || flush && len(rest) > 0 {
-		date, n := s.together(at, rest)
-		s.message, n = s.encoder.Append(s.message[:0], date, rest[:n])
-		if n == 0 {
+// begin makes the encoders. The configuration was checked with another boot time.
+func (s *sending) begin(boot flow.Time) {
+	for _, d := range s.to {
+		d.config.Boot = boot
+		d.encoder, _ = netflow.NewEncoder(d.config)
+	}
+}
+
+// share hands each record to the destinations that it is for.
+func (s *sending) share(recs []flow.Record) {
+	if !s.divided {
+		for _, d := range s.to {
+			for i := range recs {
+				d.take(&recs[i])
+			}
+		}
+		return
+	}
+	for i := range recs {
+		r := &recs[i]
+		if s.balance {
+			s.to[balanced(&r.Key, len(s.to))].offer(r)
+			continue
+		}
+		for _, d := range s.to {
+			d.offer(r)
+		}
+	}
+}
+
+// balanced returns which of n destinations has a flow: the same for both
+// directions of a conversation, whatever process asks.
+func balanced(k *flow.Key, n int) int {
+	end := func(a *flow.Addr, port uint16) uint64 {
+		h := binary.BigEndian.Uint64(a[:8])*0x9e3779b97f4a7c15 ^ binary.BigEndian.Uint64(a[8:])
+		h = (h ^ h>>32) * 0xd6e8feb86659fd93
+		return (h ^ h>>32 ^ uint64(port)) * 0xd6e8feb86659fd93
+	}
+	h := end(&k.SrcAddr, k.SrcPort) + end(&k.DstAddr, k.DstPort) + uint64(k.Protocol)
+	h = (h ^ h>>32) * 0xd6e8feb86659fd93
+	return int((h >> 32) * uint64(n) >> 32)
+}
+
+// sums returns what was made for each destination, or for all where they get
+// different things.
+func (s *sending) sums() *sendingCounts {
+	s.reported = s.to[0].made
+	if s.divided {
+		for _, d := range s.to[1:] {
+			s.reported.add(&d.made)
+		}
+	}
+	return &s.reported
+}
+
+// offer takes r if d's filter wants it.
+func (d *destination) offer(r *flow.Record) {
+	if d.filter != nil && !d.filter.Match(r, nil) {
+		d.counts.filtered++
+		return
+	}
+	d.take(r)
+}
+
+// take prepares r for the next messages.
+func (d *destination) take(r *flow.Record) {
+	n := len(d.pending)
+	d.pending = d.encoder.Prepare(d.pending, r)
+	if made := len(d.pending) - n; made == 0 {
+		d.made.notExpressible++
+		d.lost.add(r)
+	} else {
+		d.made.split += uint64(made - 1)
+	}
+}
+
+// make makes and sends full messages, dated at, and with flush also the last one.
+func (d *destination) make(at flow.Time, flush bool) {
+	rest := d.pending
+	for len(rest) > d.fill || flush && len(rest) > 0 {
+		date, n := d.together(at, rest)
+		d.message, n = d.encoder.Append(d.message[:0], date, rest[:n])
+		if n == 0 && len(d.message) == 0 {
 			// No record fits into a message that small.
-			s.counts.tooLong++
+			d.made.tooLong++
+			d.lost.add(&rest[0])
 			rest = rest[1:]
 			continue
 		}
-		rest = rest[n:]
-		s.pace.wait(n)
-		s.counts.messages++
-		s.counts.records += uint64(n)
-		for _, d := range s.to {
-			d.send(s.message, n)
+		d.load = load{}
+		for i := range rest[:n] {
+			d.load.add(&rest[i])
 		}
+		rest = rest[n:]
+		d.pace.wait(max(n, 1))
+		d.made.records += uint64(n)
+		d.sendMade(n)
 	}
-	s.pending = s.pending[:copy(s.pending, rest)]
+	d.pending = d.pending[:copy(d.pending, rest)]
+}
+
+// sendMade sends the message that was made, of n records.
+func (d *destination) sendMade(n int) {
+	d.made.messages++
+	d.send(d.message, n)
 }
 
 // together returns how many of the first records can be said in one message, and
 // its export time: at, unless the dialect dates them by an uptime that does not
 // reach back as far. Then the export time is the flow's own end. That happens
 // only in captures whose clock jumped back.
-func (s *sending) together(at flow.Time, recs []flow.Record) (date flow.Time, n int) {
-	if s.config.Version == netflow.IPFIX {
+func (d *destination) together(at flow.Time, recs []flow.Record) (date flow.Time, n int) {
+	if d.config.Version == netflow.IPFIX {
 		return at, len(recs)
 	}
 	far := func(r *flow.Record) bool { return at-r.Start >= relativeReach }
@@ -162,13 +307,33 @@ func (s *sending) together(at flow.Time, recs []flow.Record) (date flow.Time, n 
 	return at, n
 }
 
+// load is what records carry: the packets and octets of their flows.
+type load struct{ packets, octets uint64 }
+
+func (l *load) add(r *flow.Record) {
+	l.packets += r.Packets
+	l.octets += r.Bytes
+}
+
 // destination is one collector: a connected socket, so that ICMP errors are
 // heard of.
 type destination struct {
 	name     string
 	conn     *net.UDPConn
 	log      *slog.Logger
-	last     int // records in the datagram last sent
+	config   netflow.EncoderConfig
+	encoder  *netflow.Encoder // nil until there is something to send
+	filter   *filter.Filter
+	pace     *pacer
+	pending  []flow.Record // prepared records that wait for a message
+	fill     int           // so many fill a message
+	message  []byte
+	made     sendingCounts
+	load     load // of the message that is sent now
+	last     int  // records in the datagram last sent
+	lastLen  int  // and its octets, 0 when it is known not to have arrived
+	lastLoad load
+	lost     load // of all records that did not leave
 	counts   deliveryCounts
 	silentTo time.Time // no complaint until then
 	held     int       // complaints that were not made
@@ -203,22 +368,31 @@ func (d *destination) send(message []byte, records int) {
 	}
 	if err != nil {
 		d.counts.fail(err, records)
-		d.last = 0
+		d.lose(d.load)
+		d.last, d.lastLen, d.load = 0, 0, load{}
 		d.complain(err)
 		return
 	}
-	d.last = records
+	d.last, d.lastLen, d.lastLoad, d.load = records, len(message), d.load, load{}
 	d.counts.messages++
 	d.counts.records += uint64(records)
+	d.counts.octets += uint64(len(message))
+}
+
+func (d *destination) lose(l load) {
+	d.lost.packets += l.packets
+	d.lost.octets += l.octets
 }
 
 // refused counts the datagram last sent as one that nobody received.
 func (d *destination) refused(err error) {
-	if d.last > 0 {
+	if d.lastLen > 0 {
 		d.counts.messages--
 		d.counts.records -= uint64(d.last)
+		d.counts.octets -= uint64(d.lastLen)
 		d.counts.fail(err, d.last)
-		d.last = 0
+		d.lose(d.lastLoad)
+		d.last, d.lastLen = 0, 0
 	}
 	d.complain(err)
 }
