@@ -52,6 +52,7 @@ func TestBadInput(t *testing.T) {
 		return name
 	}
 	text := write("notes.txt", []byte("this is no capture, whatever its name says\n"))
+	t.Setenv("STATE_DIRECTORY", dir) // nothing here is to leave a spool elsewhere
 	empty := write("empty.pcap", nil)
 	typo := write("typo.yaml", []byte("exporter:\n  pase: 5\n"))
 	broken := write("broken.yaml", []byte("exporter: [\n"))
@@ -79,11 +80,11 @@ func TestBadInput(t *testing.T) {
 		{"no_such_interface", []string{"exporter", "--interface", "nosuchif0"}, 1, "nosuchif0"},
 		{"no_database", []string{"collector"}, 2, "DATABASE_URL"},
 		{"wrong_dsn", []string{"collector", "--database", "postgres://[::1"}, 1, "database"},
-		{"database_down", []string{"collector", "--database", down}, 1, closedTCP.Addr().String()},
+		{"database_down", []string{"collector", "--spool", "none", "--database", down}, 1, closedTCP.Addr().String()},
 		{"database_down_for_top", []string{"top", "--database", down}, 1, closedTCP.Addr().String()},
 		{"metrics_port_in_use", []string{"exporter", "--read", text, "--metrics", takenTCP.Addr().String()}, 1, "in use"},
 		{"unknown_key", []string{"top", "--database", down, "--key", "src-adr"}, 2, "src-addr"},
-		{"unknown_measure", []string{"top", "--database", down, "--by", "size"}, 2, "flows, packets or bytes"},
+		{"unknown_measure", []string{"top", "--database", down, "--by", "size"}, 2, "flows, packets, bytes"},
 		{"unknown_time", []string{"top", "--database", down, "--from", "teatime"}, 2, "teatime"},
 		{"unknown_output", []string{"top", "--database", down, "--output", "xml"}, 2, "table, json or csv"},
 		{"from_after_to", []string{"top", "--database", down, "--from", "-1h", "--to", "-2h"}, 2, ""},
