@@ -40,10 +40,17 @@ func formatErrorf(format string, args ...any) error {
 
 // OpenFile opens a capture file, pcap or pcapng, plain or gzip; "-" is standard
 // input. See NewReader for what its errors say.
+//
+// Where standard input is a pipe, nothing is read before the first packet is asked
+// for, and what is wrong with its beginning is an error of that read: whoever
+// writes may have nothing to say for hours, and Close wakes a read, but nothing
+// wakes an OpenFile.
 func OpenFile(name string) (Source, error) {
 	f, label := os.Stdin, "standard input"
 	if name == "-" {
-		f = pollable(f)
+		if f = pollable(f); f != os.Stdin {
+			return &file{label: label + ": ", done: &counter{r: f}, closer: f}, nil
+		}
 	} else {
 		var err error
 		if f, err = os.Open(name); err != nil {
@@ -79,7 +86,7 @@ func NewReader(r io.Reader) (Source, error) { return newFile(r, "") }
 // file is a capture file: one of the two formats behind a common door. It is a
 // Batcher and a Positioner.
 type file struct {
-	format
+	format // nil before the first read of a pipe
 	label  string // in front of every error
 	closer io.Closer
 	closed atomic.Bool
@@ -100,14 +107,21 @@ type format interface {
 
 func newFile(r io.Reader, label string) (*file, error) {
 	f := &file{label: label, done: &counter{r: r}}
-	var err error
-	if f.format, err = newFormat(f.done, fileBuffer); err != nil {
+	if err := f.begin(); err != nil {
 		return nil, fmt.Errorf("capture: %s%w", label, err)
+	}
+	return f, nil
+}
+
+// begin finds out the format.
+func (f *file) begin() (err error) {
+	if f.format, err = newFormat(f.done, fileBuffer); err != nil {
+		return err
 	}
 	if p, ok := f.format.(*pcap); ok {
 		f.link = p.link // is known before the first packet
 	}
-	return f, nil
+	return nil
 }
 
 // counter counts what is read through it.
@@ -250,7 +264,13 @@ func (f *file) ReadBatch(dst []Packet) (int, error) {
 	var n int
 	err := os.ErrClosed
 	if !f.closed.Load() {
-		n, err = f.batch(dst)
+		err = nil
+		if f.format == nil {
+			err = f.begin()
+		}
+		if err == nil {
+			n, err = f.batch(dst)
+		}
 	}
 	if err == nil {
 		f.link = dst[n-1].Link

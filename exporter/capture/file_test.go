@@ -410,15 +410,31 @@ func TestStandardInput(t *testing.T) {
 	defer w.Close()
 	defer func(f *os.File) { os.Stdin = f }(os.Stdin)
 	os.Stdin = r
-	w.Write(join(header(little, micro, 2, 4, 65535, 1), packetRecord(little, second, 0, "one")))
+	// Nobody has written anything yet: opening does not wait, and what waits is
+	// woken.
 	s, err := OpenFile("-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		_, _, err := s.ZeroCopyReadPacketData()
+		done <- err
+	}()
+	time.Sleep(10 * time.Millisecond) // either order must do
+	s.Close()
+	if err := <-done; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("closed before there was anything: %v", err)
+	}
+
+	w.Write(join(header(little, micro, 2, 4, 65535, 1), packetRecord(little, second, 0, "one")))
+	s, err = OpenFile("-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if data, _, err := s.ZeroCopyReadPacketData(); string(data) != "one" {
 		t.Fatalf("%q, %v", data, err)
 	}
-	done := make(chan error)
 	go func() {
 		_, _, err := s.ZeroCopyReadPacketData()
 		done <- err
