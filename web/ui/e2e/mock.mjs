@@ -203,19 +203,194 @@ const rows = (now) => ({
   collector: { listen: ':9995' },
 });
 
+const paths = ['top', 'series', 'flows', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout'];
+
+const about = (q, now, more = {}) => {
+  const [from, to] = [time(q.get('from') ?? '-6h', now), time(q.get('to') ?? 'now', now)];
+  return { from: iso(from), to: iso(to), filter: q.get('filter') ?? '', source: 'flows', resolution: '1 ms', exact: true, sampling: 'none', cut: null, remainder: null, took_ms: 12, sql: 'select 1;', command: 'flowtally top', ...more };
+};
+
+// share gives who took part in most flows, minute by minute: the bursts of 10.1.4.7.
+function share(q, now) {
+  const a = about(q, now);
+  const [from, to] = [Date.parse(a.from), Date.parse(a.to)];
+  const step = steps.find((s) => s >= 60_000 && (to - from) / s <= 300) ?? 86_400_000;
+  const { starts, cells } = table('src-addr', from, to, step);
+  const out = { ...a, step_seconds: step / 1000, starts: starts.map(iso), share: [], host: [], host_flows: [], flows: [], highlights: [] };
+  starts.forEach((t, i) => {
+    const all = cells.reduce((n, c) => n + c.sums[i][0], 0);
+    const best = cells.reduce((b, c) => (c.sums[i][0] > b.sums[i][0] ? c : b));
+    out.flows.push(all);
+    out.host.push(all ? best.g[0] : null);
+    out.host_flows.push(best.sums[i][0]);
+    out.share.push(all ? best.sums[i][0] / all : 0);
+    if (all && best.sums[i][0] / all > 0.6) out.highlights.push({ addr: best.g[0], from: iso(Math.max(t, from)), to: iso(Math.min(t + step, to)), share: best.sums[i][0] / all, flows: best.sums[i][0] });
+  });
+  out.highlights.sort((x, y) => y.share - x.share).splice(5);
+  return out;
+}
+
+function flows(q, now) {
+  const a = about(q, now);
+  const [from, to] = [Date.parse(a.from), Date.parse(a.to)];
+  const limit = Number(q.get('limit') ?? 50);
+  const first = Number(q.get('after') ?? 0);
+  const rows = [];
+  for (let i = first; i < Math.min(240, first + limit); i++) {
+    const [h, p] = [hosts[Math.floor(noise(i, 1) * hosts.length)], hosts[Math.floor(noise(i, 2) * hosts.length)]];
+    const end = to - Math.floor(((to - from) * i) / 240);
+    const icmp = i % 17 === 0;
+    rows.push({
+      flow_start: new Date(end - Math.floor(noise(i, 3) * 20_000)).toISOString(), flow_end: new Date(end).toISOString(), exporter: 'edge-1', exporter_id: 1, src_addr: h[0], dst_addr: p[0],
+      src_port: icmp ? null : 1024 + ((i * 7919) % 60000), dst_port: icmp ? null : [443, 53, 80, 22][i % 4], protocol: icmp ? 1 : i % 4 === 1 ? 17 : 6, icmp_type: icmp ? 8 : null, icmp_code: icmp ? 0 : null,
+      tcp_flags: icmp || i % 4 === 1 ? null : 0x1b, packets: h[3], bytes: h[2], in_if: 3, out_if: null,
+    });
+  }
+  return { ...a, rows, next: first + limit < 240 ? String(first + limit) : null, summary: { flows: 240, packets: 4711, bytes: 815000, avg_bps: 120000, avg_pps: 87, avg_bpp: 640, first: a.from, last: a.to } };
+}
+
+function summary(q, now) {
+  const a = about(q, now);
+  const seconds = (Date.parse(a.to) - Date.parse(a.from)) / 1000;
+  const { cells } = table('protocol', Date.parse(a.from), Date.parse(a.to), 3_600_000);
+  const of = (names) => cells.filter((c) => names.includes(c.g[0])).reduce((t, c) => c.sums.reduce(add, t), [0, 0, 0]);
+  const [tcp, udp, icmp, other] = [of(['tcp']), of(['udp']), of(['icmp', 'ipv6-icmp']), of(['esp'])];
+  const row = (name, s) => ({ class: name, ...named(s), flows_per_s: s[0] / seconds, pps: s[1] / seconds, bps: (s[2] * 8) / seconds });
+  return { ...a, rows: [row('all', [tcp, udp, icmp, other].reduce(add)), row('tcp', tcp), row('udp', udp), row('icmp', icmp), row('other', other)] };
+}
+
+function heatmap(q, now) {
+  const a = about(q, now);
+  const [from, to] = [Date.parse(a.from), Date.parse(a.to)];
+  const days = [];
+  for (let t = Math.floor(from / 86_400_000) * 86_400_000; t < to; t += 86_400_000) days.push(t);
+  const { cells } = table('protocol', from, to, 3_600_000);
+  const start = Math.floor(from / 3_600_000);
+  const at = (t) => cells.reduce((n, c) => n + (c.sums[t / 3_600_000 - start]?.[0] ?? 0), 0);
+  const hours = Array.from({ length: 24 }, (_, h) => h);
+  return { ...a, days: days.map((t) => iso(t).slice(0, 10)), hours, cells: days.map((t) => hours.map((h) => at(t + h * 3_600_000))) };
+}
+
+// A word the filter does not know: enough to see the underline.
+function check(text) {
+  const at = text.search(/\bprto\b/);
+  if (at >= 0) return { ok: false, canonical: '', terms: 0, error: { offset: at, end: at + 4, message: 'unknown word "prto"', suggest: ['proto'] } };
+  return { ok: true, canonical: text.trim(), terms: text.split(/\b(?:and|or)\b/).filter((s) => s.trim()).length, error: null };
+}
+
+function complete(text, offset) {
+  const from = text.slice(0, offset).search(/[\w.]*$/);
+  const word = text.slice(from, offset);
+  const all = [['src', 'direction'], ['dst', 'direction'], ['proto', 'field'], ['port', 'field'], ['bytes', 'field'], ['10.1.4.7', 'address'], ['tcp', 'protocol'], ['<address>', 'placeholder']];
+  return { from, to: offset, options: all.filter(([t]) => t.startsWith(word)).map(([text, kind]) => ({ text, kind, detail: kind })) };
+}
+
+const loss = (q, now) => ({
+  stages: [
+    { name: 'seen', unit: 'packets', count: 18_204_551, losses: [{ cause: 'duplicate', unit: 'packets', count: 12_031, text: 'the same packet twice on a mirror port' }] },
+    { name: 'metered', unit: 'packets', count: 18_192_520, losses: [] },
+    { name: 'sent', unit: 'records', count: 911_000, losses: [{ cause: 'not_sent', unit: 'records', count: 0, text: '' }] },
+    { name: 'received', unit: 'records', count: 910_998, losses: [{ cause: 'lost_on_the_way', unit: 'records', count: 2, text: 'a gap in the sequence numbers' }] },
+    { name: 'decoded', unit: 'records', count: 910_998, losses: [] },
+    { name: 'stored', unit: 'records', count: 910_998, losses: [] },
+  ],
+  minutes: [{ minute: iso(Math.floor(now / 60_000) * 60_000 - 7_200_000), exporter_id: 1, stage: 'received', cause: 'lost_on_the_way', unit: 'records', count: 2 }],
+});
+
+const diagnosis = {
+  checks: [
+    { name: 'datagrams arrive', ok: true, text: 'the last one 0.4 s ago', advice: '' },
+    { name: 'templates known', ok: true, text: '2 templates', advice: '' },
+    { name: 'records decoded', ok: true, text: '401 233 in all', advice: '' },
+    { name: 'rows stored', ok: true, text: 'the last 1.2 s ago', advice: '' },
+    { name: 'times inside the shown range', ok: false, text: 'its records lie 1 h ahead of the range', advice: 'Set the clock of the exporter, or widen the range.' },
+    { name: 'sampling known', ok: null, text: 'it has not said', advice: 'Set the rate below if you know it.' },
+  ],
+  counters: {},
+};
+
 /** serve starts the server on loopback and gives it; port 0 takes a free one. */
 export function serve(port = 0) {
-  const server = createServer((req, res) => {
+  let views = [{ id: 1, name: 'DNS', url: '/explore?filter=port+53', filter: 'port 53', color: '#009a70', sign: '+', pinned: true }];
+  let next = 2;
+  const named = new Map([[1, { name: 'edge-1', color: '#d07c00', note: '', sampling_rate_set: null }]]);
+  const handle = (path, method, q, body, now) => {
+    const list = () => {
+      const r = rows(now);
+      r.exporters = r.exporters.map((e, i) => ({ ...e, color: '', note: '', silent: i === 2, templates: 2, sampling_state: i === 1 ? 'unknown' : 'announced', sampling_rate: i === 1 ? null : 1, health: ['healthy', 'losing', 'silent'][i], lost_last_hour: i === 1 ? 2 : 0, sampling_rate_set: null, ...named.get(e.id) }));
+      return r;
+    };
+    const [head, id, sub] = path.split('/');
+    if (path === 'top' || path === 'series') {
+      const [status, a] = answer(path, q, now);
+      const over = Number(q.get('lay_over') ?? 0);
+      if (status === 200 && over > 0) {
+        const period = -time(q.get('period') === '1d' ? '-1d' : '-1w', 0);
+        a.previous = Array.from({ length: over }, (_, i) => {
+          const moved = new URLSearchParams(q);
+          const shift = (t) => iso(Date.parse(t) - period * (i + 1));
+          moved.set('from', shift(a.from));
+          moved.set('to', shift(a.to));
+          return { offset_seconds: (period / 1000) * (i + 1), total: answer('series', moved, now)[1].total, lines: [], cut: null };
+        });
+      }
+      if (status === 200) Object.assign(a, { filter: q.get('filter') ?? '', sampling: 'none', cut: null, remainder: null });
+      return [status, a];
+    }
+    if (path === 'exporters') return [200, list()];
+    if (head === 'exporters' && sub === 'diagnosis') return [200, diagnosis];
+    if (head === 'exporters' && method === 'PUT') {
+      named.set(Number(id), { name: body.name, color: body.color, note: body.note, sampling_rate_set: body.sampling_rate });
+      return [200, list().exporters.find((e) => e.id === Number(id))];
+    }
+    if (path === 'flows') return [200, flows(q, now)];
+    if (path === 'share') return [200, share(q, now)];
+    if (path === 'summary') return [200, summary(q, now)];
+    if (path === 'heatmap') return [200, heatmap(q, now)];
+    if (path === 'loss') return [200, loss(q, now)];
+    if (path === 'interfaces') return [200, { interfaces: [1, 3].map((n) => ({ exporter_id: 1, exporter: 'edge-1', if_index: n, name: n === 1 ? 'uplink' : '', description: 'ge-0/0/' + n, speed: 1e9, in_bytes: 4e9, out_bytes: 1e9 })) }];
+    if (head === 'interfaces') return [200, {}];
+    if (path === 'filter/check') return [200, check(body.filter ?? '')];
+    if (path === 'filter/complete') return [200, complete(q.get('text') ?? '', Number(q.get('offset') ?? 0))];
+    if (path === 'me') return [200, { user: null, role: 'editor', login: 'none' }];
+    if (path === 'hunts') return [200, { hunts: [{ name: 'Who owned most flows', question: 'Which host took part in most flows of the last hour?', sql: "select date_trunc('minute', flow_start) as minute, count(*) as flows from flows group by 1 order by 1;" }] }];
+    if (path === 'schema') return [200, { tables: [{ table: 'flows', columns: [{ name: 'src_addr', type: 'inet', comment: 'source address' }, { name: 'bytes', type: 'bigint', comment: 'IP bytes' }] }] }];
+    if (path === 'sql') {
+      if (/\b(delete|insert|update|drop)\b/i.test(body.sql)) return [422, { title: 'Unprocessable Entity', status: 422, detail: 'cannot execute DELETE in a read-only transaction' }];
+      return [200, { columns: [{ name: 'minute', type: 'timestamptz' }, { name: 'flows', type: 'int8' }], rows: Array.from({ length: 60 }, (_, i) => [iso(now - (60 - i) * 60_000), Math.round(400 + 300 * noise(i, 9))]), truncated: false, took_ms: 21 }];
+    }
+    if (head === 'address') {
+      const top = (key) => answer('top', new URLSearchParams({ key, limit: '10' }), now)[1].rows;
+      return [200, { ...about(q, now), addr: decodeURIComponent(id), names: ['reports.lab'], private: true, first_seen: iso(now - 864e5), last_seen: iso(now - 4000), in: { flows: 4000, packets: 8000, bytes: 900000 }, out: { flows: 48211, packets: 96000, bytes: 7100000 }, peers: top('dst-addr'), ports: top('dst-port') }];
+    }
+    if (path === 'views' && method === 'POST') {
+      const made = { id: next++, ...body };
+      views = [...views, made];
+      return [200, made];
+    }
+    if (path === 'views') return [200, { views }];
+    if (head === 'views') {
+      views = method === 'DELETE' ? views.filter((x) => x.id !== Number(id)) : views.map((x) => (x.id === Number(id) ? { ...x, ...body } : x));
+      return method === 'DELETE' ? [204, null] : [200, views.find((x) => x.id === Number(id))];
+    }
+    return [404, { title: 'Not Found', status: 404 }];
+  };
+  const server = createServer(async (req, res) => {
     const u = new URL(req.url, 'http://localhost');
     const now = Date.now();
     res.setHeader('content-security-policy', csp);
     res.setHeader('x-content-type-options', 'nosniff');
+    if (u.pathname === '/openapi.json') {
+      res.writeHead(200, { 'content-type': 'application/json' });
+      res.end(JSON.stringify({ paths: Object.fromEntries(paths.map((p) => ['/api/v1/' + p, {}])) }));
+      return;
+    }
     if (u.pathname.startsWith('/api/v1/')) {
-      const path = u.pathname.slice(8);
-      const [status, body] =
-        path === 'exporters' ? [200, rows(now)] : path === 'top' || path === 'series' ? answer(path, u.searchParams, now) : [404, { title: 'Not Found', status: 404 }];
+      let text = '';
+      for await (const part of req) text += part;
+      const [status, body] = handle(u.pathname.slice(8), req.method, u.searchParams, text ? JSON.parse(text) : {}, now);
       res.writeHead(status, { 'content-type': status === 200 ? 'application/json' : 'application/problem+json' });
-      res.end(JSON.stringify(body));
+      res.end(status === 204 ? undefined : JSON.stringify(body));
       return;
     }
     let file = normalize(join(dist, u.pathname));

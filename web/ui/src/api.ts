@@ -18,12 +18,24 @@ export interface Answer {
   took_ms: number;
   sql: string;
   command: string;
+  filter?: string;
+  sampling?: 'none' | 'known' | 'unknown' | 'mixed';
+  /** cut says that retention has removed a part of the range. */
+  cut?: { from: string; reason: string } | null;
+  /** remainder is what roll-ups know of their smallest values only as a sum. */
+  remainder?: { share: number; error: number } | null;
 }
 
 export interface TopRow extends Sums {
   values: Values;
   label: string;
   share: number;
+  duration_ms?: number | null;
+  pps?: number | null;
+  bps?: number | null;
+  bpp?: number | null;
+  first_seen?: string | null;
+  last_seen?: string | null;
 }
 
 export interface Top extends Answer {
@@ -51,6 +63,15 @@ export interface Series extends Answer {
   lines: Line[];
   other: Line | null;
   total: Line;
+  previous?: Previous[] | null;
+}
+
+/** Previous is an earlier period, laid over. */
+export interface Previous {
+  offset_seconds: number;
+  total: Line;
+  lines?: Line[] | null;
+  cut?: Answer['cut'];
 }
 
 export interface Exporter {
@@ -68,11 +89,153 @@ export interface Exporter {
   bytes: number;
   sampling_rate: number | null;
   clock_offset_ms: number | null;
+  color?: string;
+  note?: string;
+  silent?: boolean;
+  templates?: number | null;
+  sampling_state?: 'announced' | 'configured' | 'unknown';
+  sampling_rate_set?: number | null;
+  health?: 'healthy' | 'silent' | 'losing' | 'waiting';
+  lost_last_hour?: number | null;
 }
 
 export interface Exporters {
   exporters: Exporter[];
   collector?: { listen: string } | null;
+}
+
+export interface FlowRow extends Values {
+  flow_start: string;
+  flow_end: string;
+}
+
+export interface Flows extends Answer {
+  rows: FlowRow[];
+  next: string | null;
+  summary?: (Sums & { avg_bps: number; avg_pps: number; avg_bpp: number; first: string | null; last: string | null }) | null;
+}
+
+export interface Highlight {
+  addr: string;
+  from: string;
+  to: string;
+  share: number;
+  flows: number;
+}
+
+/** Share tells, slot by slot, which host took part in most flows, and in which part of all. */
+export interface Share extends Answer {
+  step_seconds?: number;
+  starts: string[];
+  share: number[];
+  host: (string | null)[];
+  host_flows: number[];
+  flows: number[];
+  highlights: Highlight[] | null;
+}
+
+export interface SummaryRow extends Sums {
+  class: string;
+  flows_per_s: number;
+  pps: number;
+  bps: number;
+}
+
+export interface Summary extends Answer {
+  rows: SummaryRow[];
+}
+
+export interface HeatMap extends Answer {
+  days: string[];
+  hours: number[];
+  cells: (number | null)[][];
+}
+
+export interface Peer extends Sums {
+  label: string;
+  values?: Values;
+  addr?: string;
+  port?: number;
+}
+
+export interface Address extends Partial<Answer> {
+  addr: string;
+  names: string[] | null;
+  private: boolean;
+  first_seen: string | null;
+  last_seen: string | null;
+  in: Sums;
+  out: Sums;
+  peers: Peer[] | null;
+  ports: Peer[] | null;
+}
+
+export interface Loss {
+  stages: { name: string; unit: string; count: number | null; losses: { cause: string; unit: string; count: number; text: string }[] | null }[];
+  minutes: { minute: string; exporter_id: number; stage: string; cause: string; unit: string; count: number }[] | null;
+}
+
+export interface Diagnosis {
+  checks: { name: string; ok: boolean | null; text: string; advice: string }[];
+  counters?: Record<string, number | string | null> | null;
+}
+
+export interface Interface {
+  exporter_id: number;
+  exporter: string;
+  if_index: number;
+  name: string;
+  description?: string;
+  speed?: number | null;
+  in_bytes?: number | null;
+  out_bytes?: number | null;
+}
+
+export interface SavedView {
+  id: number;
+  name: string;
+  url: string;
+  filter: string;
+  color: string;
+  sign: '+' | '-' | '';
+  pinned: boolean;
+}
+
+export interface FilterCheck {
+  ok: boolean;
+  canonical: string;
+  terms: number;
+  error: { offset: number; end: number; message: string; suggest: string[] | null } | null;
+}
+
+export interface Completions {
+  from: number;
+  to: number;
+  options: { text: string; kind?: string; detail?: string }[] | null;
+}
+
+export interface SQLResult {
+  columns: { name: string; type: string }[];
+  rows: unknown[][] | null;
+  truncated: boolean;
+  took_ms: number;
+}
+
+export interface Hunt {
+  name: string;
+  question: string;
+  sql: string;
+}
+
+export interface SchemaTable {
+  table: string;
+  columns: { name: string; type: string; comment: string }[] | null;
+}
+
+export interface Me {
+  user: string | null;
+  role: 'viewer' | 'editor';
+  login: 'none' | 'password' | 'proxy';
 }
 
 /** Problem is an answer that is none: what happened, and what to do about it. */
@@ -103,14 +266,26 @@ interface ProblemJSON {
 }
 
 /** get asks the API; it throws a Problem with the server's own sentence, or an AbortError. */
-export async function get<T>(address: string, signal: AbortSignal): Promise<T> {
+export const get = <T>(address: string, signal: AbortSignal): Promise<T> => ask<T>(address, { signal });
+
+/** send changes something, or asks what is too long for a URL. */
+export const send = <T>(method: 'POST' | 'PUT' | 'DELETE', address: string, body?: unknown, signal = new AbortController().signal): Promise<T> =>
+  ask<T>(address, { method, signal, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+
+/** loggedOut is told when the server wants to know who asks. */
+export const loggedOut = { tell: (): void => {} };
+
+async function ask<T>(address: string, init: RequestInit & { signal: AbortSignal }): Promise<T> {
+  const { signal } = init;
   let res: Response;
   try {
-    res = await fetch(address, { signal, headers: { accept: 'application/json' } });
+    res = await fetch(address, { ...init, headers: { accept: 'application/json', ...(init.body ? { 'content-type': 'application/json' } : {}) } });
   } catch (err) {
     if (signal.aborted) throw err;
     throw new Problem('The server does not answer.', 'Is flowtally web still running? The page asks again by itself while it is live.', 0);
   }
+  if (res.status === 204) return null as T;
+  if (res.status === 401) loggedOut.tell();
   if (res.ok) {
     try {
       return (await res.json()) as T;

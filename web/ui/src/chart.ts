@@ -22,6 +22,12 @@ export interface Picture {
   ends: number[];
   series: Drawn[];
   stacked: boolean;
+  /** log draws on powers of ten; what is zero has no place there. */
+  log: boolean;
+  /** most is where the axis ends, when that is known. */
+  most?: number;
+  /** previous are earlier periods, the youngest first, drawn thin over the rest. */
+  previous: number[][];
   utc: boolean;
   palette: Palette;
   margin: { left: number; right: number; top: number; bottom: number };
@@ -78,9 +84,9 @@ export class Chart {
           },
         },
         yAxis: {
-          type: 'value',
-          min: 0,
-          max: some ? null : 1,
+          type: p.log ? 'log' : 'value',
+          min: p.log ? null : 0,
+          max: some ? (p.most ?? null) : 1,
           interval: some ? undefined : 0.5,
           splitNumber: 4,
           axisLine: { show: false },
@@ -88,7 +94,7 @@ export class Chart {
           splitLine: { lineStyle: { color: p.palette.line, width: 1 } },
           axisLabel: { ...label, margin: 8, formatter: p.tick },
         },
-        series: p.stacked ? this.#stack(p) : p.series.map((s) => this.#line(p, s)),
+        series: [...(p.stacked ? this.#stack(p) : p.series.map((s) => this.#line(p, s))), ...p.previous.map((values, i) => this.#earlier(p, values, i))],
       },
       { replaceMerge: ['series'] },
     );
@@ -104,7 +110,20 @@ export class Chart {
       z: lit ? 3 : 2,
       lineStyle: { color: s.colour, width: lit ? 2.5 : 1.5, opacity: p.lit && !lit ? 0.25 : 1 },
       // A slot is a width of time, not an instant: the line goes through its middle.
-      data: p.starts.map((t, i) => [(t + p.ends[i]!) / 2, s.values[i] ?? 0]),
+      data: p.starts.map((t, i) => [(t + p.ends[i]!) / 2, p.log && !s.values[i] ? null : (s.values[i] ?? 0)]),
+    };
+  }
+
+  // The older, the fainter.
+  #earlier(p: Picture, values: number[], age: number): object {
+    return {
+      id: 'previous' + age,
+      type: 'line',
+      silent: true,
+      symbol: 'none',
+      z: 4,
+      lineStyle: { color: p.palette.ink, width: 1.25, type: age === 0 ? 'solid' : [4, 2 + age], opacity: Math.max(0.2, 0.8 - age * 0.085) },
+      data: p.starts.map((t, i) => [(t + p.ends[i]!) / 2, p.log && !values[i] ? null : (values[i] ?? null)]),
     };
   }
 

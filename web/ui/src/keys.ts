@@ -9,20 +9,20 @@ export interface KeyInfo {
   heads: string[];
   /** eitherSide keys count a flow for each of its two ends. */
   eitherSide?: boolean;
-  /** tab keys have a place of their own above the table. */
-  tab?: boolean;
   /** mono values are addresses. */
   mono?: boolean;
 }
 
 export const keys: KeyInfo[] = [
-  { key: 'src-addr', label: 'Source', heads: ['source address'], tab: true, mono: true },
-  { key: 'dst-addr', label: 'Destination', heads: ['destination address'], tab: true, mono: true },
-  { key: 'addr', label: 'Any address', heads: ['address, either side'], eitherSide: true, tab: true, mono: true },
-  { key: 'src-addr,dst-addr', label: 'Conversations', heads: ['source address', 'destination address'], tab: true, mono: true },
-  { key: 'dst-port', label: 'Destination port', heads: ['destination port'], tab: true },
-  { key: 'protocol', label: 'Protocol', heads: ['protocol'], tab: true },
-  { key: 'exporter', label: 'Exporter', heads: ['exporter'], tab: true },
+  { key: 'src-addr', label: 'Source', heads: ['source address'], mono: true },
+  { key: 'dst-addr', label: 'Destination', heads: ['destination address'], mono: true },
+  { key: 'addr', label: 'Any address', heads: ['address, either side'], eitherSide: true, mono: true },
+  { key: 'src-addr,dst-addr', label: 'Address pairs', heads: ['source address', 'destination address'], mono: true },
+  { key: 'src-addr,dst-port', label: 'Source and port', heads: ['source address', 'destination port'], mono: true },
+  { key: 'dst-addr,dst-port', label: 'Destination and port', heads: ['destination address', 'destination port'], mono: true },
+  { key: 'dst-port', label: 'Destination port', heads: ['destination port'] },
+  { key: 'protocol', label: 'Protocol', heads: ['protocol'] },
+  { key: 'exporter', label: 'Exporter', heads: ['exporter'] },
   { key: 'src-port', label: 'Source port', heads: ['source port'] },
   { key: 'port', label: 'Any port', heads: ['port, either side'], eitherSide: true },
   { key: 'in-if', label: 'Input interface', heads: ['input interface'] },
@@ -30,15 +30,38 @@ export const keys: KeyInfo[] = [
   { key: 'interface', label: 'Any interface', heads: ['interface, either side'], eitherSide: true },
   { key: 'src-as', label: 'Source AS', heads: ['source AS'] },
   { key: 'dst-as', label: 'Destination AS', heads: ['destination AS'] },
+  { key: 'src-as,dst-as', label: 'AS pairs', heads: ['source AS', 'destination AS'] },
   { key: 'next-hop', label: 'Next hop', heads: ['next hop'], mono: true },
   { key: 'tos', label: 'Type of service', heads: ['type of service'] },
   { key: 'tcp-flags', label: 'TCP flags', heads: ['TCP flags'] },
   { key: 'vlan', label: 'VLAN', heads: ['VLAN'] },
 ];
 
-/** tabs have a place of their own above the table, others stand in its menu. */
-export const tabs = keys.filter((k) => k.tab);
-export const others = keys.filter((k) => !k.tab);
+/** Tab is one of the answers under the graph. The first five are one table, by different keys. */
+export interface Tab {
+  id: string;
+  label: string;
+  /** keys are what the tab's table can be counted by; none for the tabs that are no such table. */
+  keys: string[];
+}
+
+export const tabs: Tab[] = [
+  { id: 'talkers', label: 'Top talkers', keys: ['src-addr', 'dst-addr', 'addr'] },
+  { id: 'conversations', label: 'Conversations', keys: ['src-addr,dst-addr', 'src-addr,dst-port', 'dst-addr,dst-port'] },
+  { id: 'ports', label: 'Ports', keys: ['dst-port', 'src-port', 'port'] },
+  { id: 'interfaces', label: 'Interfaces', keys: ['in-if', 'out-if', 'interface'] },
+  { id: 'as', label: 'AS', keys: ['src-as', 'dst-as', 'src-as,dst-as'] },
+  { id: 'flows', label: 'Flows', keys: [] },
+  { id: 'sankey', label: 'Sankey', keys: [] },
+  { id: 'heatmap', label: 'Heat map', keys: [] },
+  { id: 'summary', label: 'Protocols', keys: [] },
+];
+
+/** others are keys without a tab: they stand in the table's menu. */
+export const others = keys.filter((k) => !tabs.some((t) => t.keys.includes(k.key)));
+
+/** tabOf names the tab that a key belongs to, the first for keys without one. */
+export const tabOf = (key: string): Tab => tabs.find((t) => t.keys.includes(key)) ?? tabs[0]!;
 
 /** stacks are the keys a graph can be stacked by: not those that count a flow twice, whose stack would be too high. */
 export const stacks = keys.filter((k) => !k.eitherSide);
@@ -62,9 +85,12 @@ export const column = (part: string): string => part.replaceAll('-', '_');
 
 export type Metric = 'flows' | 'packets' | 'bits';
 export type Measure = 'flows' | 'packets' | 'bytes';
+/** Order is what a table can be ranked by: a sum, or a rate of the group while it was seen. */
+export type Order = Measure | 'pps' | 'bps' | 'bpp';
 
 export const metrics: Metric[] = ['flows', 'packets', 'bits'];
 export const measures: Measure[] = ['flows', 'packets', 'bytes'];
+export const orders: Order[] = ['flows', 'packets', 'bytes', 'pps', 'bps', 'bpp'];
 
 /** measureOf is what the API counts for a metric. */
 export const measureOf = (m: Metric): Measure => (m === 'bits' ? 'bytes' : m);

@@ -1,11 +1,11 @@
 // The page's state: the view that the URL holds, the clock, and the zone.
 
 import { fixed, resolveRange, type Fixed, type Range, type Zone, endsNow } from './range';
-import { read, write, type View } from './view';
+import { address, read, type View } from './view';
 import { remember, remembered } from './remembered';
 
 class Page {
-  view: View = $state.raw(read(location.search));
+  view: View = $state.raw(read(location.search, location.pathname));
   /** now ticks every second. */
   now = $state(Date.now());
   zone: Zone = $state(remembered('zone', ['local', 'utc'], 'local'));
@@ -20,19 +20,45 @@ class Page {
     this.following || !endsNow(this.view) ? { from: this.view.from, to: this.view.to } : fixed(this.#paused),
   );
 
+  /** common is what every question is asked with. */
+  readonly common = $derived({ ...this.asked, filter: this.view.filter, exporter: this.view.exporter });
+  /** narrowed is common, of the pinned slot alone when there is one. */
+  readonly narrowed = $derived({ ...this.common, ...(this.view.pin ?? {}) });
+
   constructor() {
-    addEventListener('popstate', () => this.#set(read(location.search)));
+    addEventListener('popstate', () => this.#set(read(location.search, location.pathname)));
     setInterval(() => (this.now = Date.now()), 1000);
   }
 
   /** go changes the view and the URL. A range that changes lets go of the pinned slot. */
   go(change: Partial<View>): void {
-    const moved = change.from !== undefined || change.to !== undefined;
+    const moved = (change.from !== undefined && change.from !== this.view.from) || (change.to !== undefined && change.to !== this.view.to);
     const next: View = { ...this.view, ...(moved ? { pin: null, live: true } : {}), ...change };
-    const search = write(next);
-    if (search === write(this.view)) return;
-    history.pushState(null, '', location.pathname + search);
+    const where = address(next);
+    if (where === address(this.view)) return;
+    history.pushState(null, '', where);
     this.#set(next);
+  }
+
+  /** open goes to a URL of this page, such as that of a saved view. */
+  open(where: string): void {
+    const u = new URL(where, location.origin);
+    if (u.origin !== location.origin) return;
+    history.pushState(null, '', u.pathname + u.search);
+    this.#set(read(u.search, u.pathname));
+  }
+
+  /** follow lets a click on a link of this page change the view, unless it asks for a new tab. */
+  follow(e: MouseEvent & { currentTarget: HTMLAnchorElement }): void {
+    if (e.defaultPrevented || e.button !== 0 || e.ctrlKey || e.metaKey || e.shiftKey || e.altKey) return;
+    e.preventDefault();
+    this.open(e.currentTarget.getAttribute('href')!);
+    scrollTo(0, 0);
+  }
+
+  /** link is the address of this view with a change, for an anchor. */
+  link(change: Partial<View>): string {
+    return address({ ...this.view, ...change });
   }
 
   /** fixed is the range in milliseconds as it would be asked now. */

@@ -1,102 +1,175 @@
 // The view is the URL: whoever gets the link sees the same page, and back and
-// forward work. Only what differs from the first page is written.
+// forward work. Only what differs from the page's first look is written. Paths and
+// names are a promise: what was written once is read for ever.
 
-import { measures, metrics, type Measure, type Metric } from './keys';
+import { measures, metrics, orders, tabs, type Metric, type Order } from './keys';
 import { valid, type Range } from './range';
 
+export type Name = 'overview' | 'explore' | 'exporters' | 'sql' | 'saved';
+export const names: Name[] = ['overview', 'explore', 'exporters', 'sql', 'saved'];
+export const titles: Record<Name, string> = { overview: 'Overview', explore: 'Explore', exporters: 'Exporters', sql: 'SQL', saved: 'Saved' };
+
+/** flowSorts are what the list of flows can be sorted by, in the API's words. */
+export const flowSorts = ['flow_start', 'flow_end', 'packets', 'bytes', 'duration'] as const;
+export type FlowSort = (typeof flowSorts)[number];
+
 export interface View extends Range {
+  name: Name;
   /** live is whether a range that ends now follows the clock. */
   live: boolean;
+  filter: string;
+  exporter: string;
   metric: Metric;
   /** unit tells whether flows and packets are drawn per second or per slot. */
   unit: 'rate' | 'sum';
   /** stack is the key the graph is split by; empty draws the total. */
   stack: string;
   top: number;
-  style: 'stacked' | 'lines';
+  style: 'stacked' | 'lines' | 'percent';
+  scale: 'lin' | 'log';
+  /** over is how many periods before are laid over the graph, period how long one is. */
+  over: number;
+  period: '1d' | '1w';
+  /** tab is what stands under the graph when that is not the table by key. */
+  tab: '' | 'flows' | 'sankey' | 'heatmap' | 'summary';
   /** key, by and limit are the question of the table. */
   key: string;
-  by: Measure;
+  by: Order;
   limit: number;
-  exporter: string;
+  /** sort and order are those of the list of flows. */
+  sort: FlowSort;
+  order: 'desc' | 'asc';
   /** pin is the slot of the graph that the table answers alone. */
   pin: Range | null;
+  /** of is the exporter whose page is shown, by its number; 0 for none. */
+  of: number;
+  /** sql is the text of the SQL page, when it came from a link. */
+  sql: string;
 }
 
 export const first: View = {
+  name: 'explore',
   from: '-6h',
   to: 'now',
   live: true,
+  filter: '',
+  exporter: '',
   metric: 'flows',
   unit: 'rate',
   stack: 'protocol',
   top: 8,
   style: 'stacked',
+  scale: 'lin',
+  over: 0,
+  period: '1w',
+  tab: '',
   key: 'src-addr',
   by: 'flows',
   limit: 10,
-  exporter: '',
+  sort: 'flow_start',
+  order: 'desc',
   pin: null,
+  of: 0,
+  sql: '',
 };
 
 export const tops = [4, 8, 12, 20];
-export const limits = [10, 20, 50, 100];
+export const limits = [10, 20, 50, 100, 200, 500];
+export const mostOver = 8;
 
 /** stackNone is how the URL says that the graph is not split. */
 const stackNone = 'none';
 
-/** read gives the view of a URL's query; what it does not understand is the first page's. */
-export function read(search: string, now = Date.now()): View {
+/** from gives where a page's range begins when its URL does not say: the overview is of a day. */
+const firstFrom = (n: Name): string => (n === 'overview' ? '-24h' : first.from);
+
+/** read gives the view of a URL; what it does not understand is the first page's. */
+export function read(search: string, path = '/explore', now = Date.now()): View {
   const q = new URLSearchParams(search);
   const text = (name: string, otherwise: string): string => q.get(name)?.trim() || otherwise;
   const oneOf = <T extends string>(name: string, all: readonly T[], otherwise: T): T => {
     const v = q.get(name) as T | null;
     return v !== null && all.includes(v) ? v : otherwise;
   };
-  const number = (name: string, most: number, otherwise: number): number => {
-    const v = Number(q.get(name) ?? '');
-    return Number.isInteger(v) && v >= 1 && v <= most ? v : otherwise;
+  const number = (name: string, most: number, otherwise: number, least = 1): number => {
+    const v = q.get(name) ? Number(q.get(name)) : NaN;
+    return Number.isInteger(v) && v >= least && v <= most ? v : otherwise;
   };
-  let range: Range = { from: text('from', first.from), to: text('to', first.to) };
-  if (!valid(range, now)) range = { from: first.from, to: first.to };
+  const word = path.split('/')[1] as Name;
+  // The bare address is the overview; with a question it is Explore, as in the first release.
+  const name = names.includes(word) ? word : q.size ? 'explore' : 'overview';
+  const begin = firstFrom(name);
+  let range: Range = { from: text('from', begin), to: text('to', first.to) };
+  if (!valid(range, now)) range = { from: begin, to: first.to };
   const [a, b] = (q.get('pin') ?? '').split('/');
   const pin = a && b && valid({ from: a, to: b }, now) ? { from: a, to: b } : null;
   const stack = text('stack', first.stack);
   return {
     ...range,
+    name,
     live: q.get('live') !== 'off',
+    filter: text('filter', ''),
+    exporter: text('exporter', ''),
     metric: oneOf('metric', metrics, first.metric),
     unit: oneOf('unit', ['rate', 'sum'], first.unit),
     stack: stack === stackNone ? '' : stack,
     top: number('top', 50, first.top),
-    style: oneOf('style', ['stacked', 'lines'], first.style),
+    style: oneOf('style', ['stacked', 'lines', 'percent'], first.style),
+    scale: oneOf('scale', ['lin', 'log'], first.scale),
+    over: number('over', mostOver, first.over, 0),
+    period: oneOf('period', ['1d', '1w'], first.period),
+    tab: oneOf('tab', ['flows', 'sankey', 'heatmap', 'summary'], '') as View['tab'],
     key: text('key', first.key),
-    by: oneOf('by', measures, first.by),
+    by: oneOf('by', orders, first.by),
     limit: number('limit', 1000, first.limit),
-    exporter: text('exporter', ''),
+    sort: oneOf('sort', flowSorts, first.sort),
+    order: oneOf('order', ['desc', 'asc'], first.order),
     pin,
+    of: number('of', 2 ** 31, 0),
+    sql: q.get('sql') ?? '',
   };
 }
 
-/** write gives the URL's query of a view, "" for the first page. */
+/** write gives the URL's query of a view, "" for a page's first look. */
 export function write(v: View): string {
   const q: [string, string][] = [];
   const put = (name: keyof View, value = String(v[name])): void => {
     if (v[name] !== first[name]) q.push([name, value]);
   };
-  if (v.from !== first.from || v.to !== first.to) q.push(['from', v.from], ['to', v.to]);
+  if (v.from !== firstFrom(v.name) || v.to !== first.to) q.push(['from', v.from], ['to', v.to]);
   put('live', 'off');
+  put('filter');
   put('exporter');
   put('metric');
   put('unit');
   put('stack', v.stack || stackNone);
   put('top');
   put('style');
+  put('scale');
+  put('over');
+  put('period');
+  put('tab');
   put('key');
   put('by');
   put('limit');
+  put('sort');
+  put('order');
   if (v.pin) q.push(['pin', `${v.pin.from}/${v.pin.to}`]);
+  if (v.name === 'exporters') put('of');
+  if (v.name === 'sql') put('sql');
   // Colons, commas and slashes may stand in a query as they are, and a person can read them.
-  const code = (s: string): string => encodeURIComponent(s).replace(/%(3A|2C|2F)/gi, decodeURIComponent);
+  const code = (s: string): string => encodeURIComponent(s).replace(/%(3A|2C|2F)/gi, decodeURIComponent).replace(/%20/g, '+');
   return q.length ? '?' + q.map(([k, x]) => `${k}=${code(x)}`).join('&') : '';
 }
+
+/** address gives the path and query of a view. */
+export function address(v: View): string {
+  const search = write(v);
+  return (v.name === 'overview' && !search ? '/' : '/' + v.name) + search;
+}
+
+/** tabId names the tab that a view shows. */
+export const tabId = (v: View): string => v.tab || (tabs.find((t) => t.keys.includes(v.key)) ?? tabs[0]!).id;
+
+/** measured is the sum that a table's order stands for, for the share and the graph beside it. */
+export const measured = (by: Order) => measures.find((m) => m === by) ?? (by === 'pps' ? 'packets' : 'bytes');

@@ -1,0 +1,144 @@
+// The filter is text, and stays text: what is clicked together here is what a
+// person could have typed. This file takes a text apart where its outermost
+// "and" are, and puts parts together; what the words mean only the server knows.
+
+/** conjuncts splits a filter at its outermost "and". A text that is no such list is one part. */
+export function conjuncts(text: string): string[] {
+  const parts: string[] = [];
+  let depth = 0;
+  let from = 0;
+  for (const t of tokens(text)) {
+    if ('([{'.includes(t.text)) depth++;
+    else if (')]}'.includes(t.text)) depth--;
+    else if (depth === 0) {
+      const word = t.text.toLowerCase();
+      if (word === 'or' || word === '||') return whole(text);
+      if (word === 'and' || word === '&&') {
+        parts.push(text.slice(from, t.at).trim());
+        from = t.at + t.text.length;
+      }
+    }
+  }
+  parts.push(text.slice(from).trim());
+  return parts.every(Boolean) ? parts : whole(text);
+}
+
+const whole = (text: string): string[] => (text.trim() ? [text.trim()] : []);
+
+interface Token {
+  text: string;
+  at: number;
+}
+
+// tokens gives quoted texts whole, brackets alone, and other words.
+function tokens(text: string): Token[] {
+  const found: Token[] = [];
+  const token = /"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|#[^\n]*|[()[\]{}]|&&|\|\||[^\s()[\]{}"'#&|]+|./g;
+  for (const m of text.matchAll(token)) if (!/^\s|^#/.test(m[0])) found.push({ text: m[0], at: m.index });
+  return found;
+}
+
+const isDisjunction = (part: string): boolean => {
+  let depth = 0;
+  for (const t of tokens(part)) {
+    if (t.text === '(') depth++;
+    else if (t.text === ')') depth--;
+    else if (depth === 0 && /^(or|\|\|)$/i.test(t.text)) return true;
+  }
+  return false;
+};
+
+/** plain drops a comment at the end: what is put behind it would be a part of it. */
+const plain = (text: string): string => {
+  const list = /(?:"[^"]*"|'[^']*'|[^#"'])*/.exec(text);
+  return (list?.[0] ?? text).trim();
+};
+
+/** join puts parts together so that all of them must hold. */
+export const join = (parts: string[]): string => {
+  const some = parts.map(plain).filter(Boolean);
+  return some.map((p) => (some.length > 1 && isDisjunction(p) ? `(${p})` : p)).join(' and ');
+};
+
+/** add narrows a filter by one more condition, and drops its opposite. */
+export function add(text: string, part: string): string {
+  const opposite = invert(part);
+  const rest = conjuncts(text).filter((p) => p !== part && p !== opposite);
+  return join([...rest, part]);
+}
+
+/** invert denies a part, or takes its denial away. */
+export function invert(part: string): string {
+  // "not a or b" denies a alone: it is a disjunction as a whole.
+  if (isDisjunction(part) || conjuncts(part).length > 1) return `not (${part})`;
+  const m = /^(?:not\s+|!\s*)(.*)$/is.exec(part);
+  return m ? unwrap(m[1]!.trim()) : `not ${part}`;
+}
+
+function unwrap(part: string): string {
+  if (!part.startsWith('(') || !part.endsWith(')')) return part;
+  let depth = 0;
+  const list = tokens(part);
+  for (const [i, t] of list.entries()) {
+    if (t.text === '(') depth++;
+    if (t.text === ')' && --depth === 0 && i < list.length - 1) return part;
+  }
+  return part.slice(1, -1).trim();
+}
+
+/** swap exchanges source and destination, in and out. */
+export function swap(text: string): string {
+  const other: Record<string, string> = { src: 'dst', dst: 'src', in: 'out', out: 'in' };
+  const list = tokens(text);
+  let made = '';
+  let from = 0;
+  for (const [i, t] of list.entries()) {
+    const o = other[t.text.toLowerCase()];
+    // "port in [22 23]" is no direction.
+    if (!o || (t.text.toLowerCase() === 'in' && list[i + 1]?.text === '[')) continue;
+    made += text.slice(from, t.at) + o;
+    from = t.at + t.text.length;
+  }
+  return made + text.slice(from);
+}
+
+/** swapKey exchanges source and destination in a key. */
+export const swapKey = (key: string): string =>
+  key
+    .split(',')
+    .map((k) => k.replace(/^(src|dst|in|out)-/, (_, d: string) => ({ src: 'dst-', dst: 'src-', in: 'out-', out: 'in-' })[d]!))
+    .join(',');
+
+const quote = (s: string): string => (/^[\w.:-]+$/.test(s) ? s : `"${s.replaceAll('"', '')}"`);
+
+const words: Record<string, string> = {
+  src_addr: 'src ip',
+  dst_addr: 'dst ip',
+  addr: 'ip',
+  src_port: 'src port',
+  dst_port: 'dst port',
+  port: 'port',
+  protocol: 'proto',
+  in_if: 'in if',
+  out_if: 'out if',
+  interface: 'if',
+  src_as: 'src as',
+  dst_as: 'dst as',
+  next_hop: 'next ip',
+  tos: 'tos',
+  vlan: 'vlan',
+  exporter: 'exporter',
+  icmp_type: 'icmp type',
+  icmp_code: 'icmp code',
+};
+
+/** term says in the filter's words that a column has a value; "" where there are no words for it. */
+export function term(column: string, value: string | number | null | undefined): string {
+  if (column === 'tcp_flags') return value === null || value === undefined || value === '' ? '' : `flags =${value}`;
+  const w = words[column];
+  if (!w) return '';
+  if (value === null || value === undefined || value === '') {
+    return /addr|next_hop|exporter/.test(column) ? '' : `not ${w} >= 0`;
+  }
+  return `${w} ${typeof value === 'number' ? value : quote(String(value))}`;
+}

@@ -1,0 +1,26 @@
+import type { Exporter } from './api';
+import { ago, count } from './format';
+
+export interface Health {
+  kind: 'healthy' | 'silent' | 'losing' | 'waiting';
+  text: string;
+}
+
+/** health says how an exporter fares: in the server's judgement, else by when it was last heard. */
+export function health(e: Exporter, now: number): Health {
+  const age = e.last_seen ? (now - Date.parse(e.last_seen)) / 1000 : Infinity;
+  const kind = e.health ?? (age === Infinity ? 'waiting' : age > 60 ? 'silent' : 'healthy');
+  switch (kind) {
+    case 'losing':
+      return { kind, text: e.lost_last_hour ? `losing: ${count(e.lost_last_hour)} in an hour` : 'losing' };
+    case 'silent':
+      return { kind, text: Number.isFinite(age) ? `silent for ${ago(age)}` : 'silent' };
+    case 'waiting':
+      return { kind, text: 'waiting for the first records' };
+    default:
+      return { kind, text: 'healthy' };
+  }
+}
+
+/** versionText names an export protocol. */
+export const versionText = (v: number): string => (v === 10 ? 'IPFIX' : v ? `v${v}` : '–');

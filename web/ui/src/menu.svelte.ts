@@ -1,0 +1,32 @@
+// The menu of a value: which value was clicked, and where.
+
+export interface Clicked {
+  column: string;
+  value: string | number | null;
+  label: string;
+  x: number;
+  y: number;
+  from: HTMLElement;
+}
+
+class Menu {
+  at: Clicked | null = $state.raw(null);
+  /** card is the address whose card is open, or "". */
+  card = $state('');
+
+  open(e: MouseEvent & { currentTarget: HTMLElement }, column: string, value: string | number | null, label: string): void {
+    const box = e.currentTarget.getBoundingClientRect();
+    this.at = { column, value, label, x: box.left + scrollX, y: box.bottom + scrollY, from: e.currentTarget };
+  }
+
+  close(): void {
+    const from = this.at?.from;
+    this.at = null;
+    from?.focus();
+  }
+}
+
+export const menu = new Menu();
+
+/** isAddress says whether a column holds addresses of hosts. */
+export const isAddress = (column: string): boolean => /^(src_addr|dst_addr|addr|next_hop|nat_src_addr|nat_dst_addr)$/.test(column);
