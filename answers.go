@@ -141,6 +141,7 @@ func topCommand(stdout io.Writer) *cobra.Command {
 	var q question
 	cmd := &cobra.Command{
 		Use:   "top [FILTER]",
+		Args:  cobra.ArbitraryArgs,
 		Short: "Rank who or what had most flows, packets or bytes in a range",
 		Example: `  flowtally top --key src-addr --by flows --from -1h
   flowtally top --key src-addr,dst-addr --by bytes --from yesterday --to today --limit 20 proto tcp and port https
@@ -185,6 +186,7 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "series [FILTER]",
+		Args:  cobra.ArbitraryArgs,
 		Short: "Flows, packets and bytes over time, in all or by a key",
 		Example: `  flowtally series --from -24h --step 1h
   flowtally series --key protocol --by bytes --from -6h --output csv not port ssh
@@ -254,6 +256,7 @@ func flowsCommand(stdout io.Writer) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "flows [FILTER]",
+		Args:  cobra.ArbitraryArgs,
 		Short: "List the flows of a range, and sum them up",
 		Example: `  flowtally flows --from -10m host 10.1.4.7 and port ssh
   flowtally flows --from today --sort bytes --limit 100 --output csv

@@ -357,13 +357,28 @@ func (c *question) topSQL(s *statement) {
 	if c.seen() {
 		more = ", min(first_seen) as first_seen, max(last_seen) as last_seen, sum(duration_ms) as duration_ms, sum(touched) as touched"
 	}
+	rolled := len(c.p.pieces) > 1 || c.p.rolled()
 	switch {
-	case len(c.p.pieces) > 1 || c.p.rolled():
+	case rolled:
+		// Rows of roll-ups are grouped once, together with what is read of flows;
+		// the remainder is a group of its own.
 		read = "pieces"
+		rest := ""
+		if c.p.rest() {
+			rest = ", rest"
+		}
+		s.line("with pieces as (")
+		s.line("  select ", names, rest, ", sum(flows) as flows, sum(packets) as packets, sum(bytes) as bytes", more)
+		if len(sides) == 2 {
+			s.line("    , sum(flows) filter (where side = 1) as once_flows, sum(packets) filter (where side = 1) as once_packets, sum(bytes) filter (where side = 1) as once_bytes")
+		}
+		s.line("  from (")
 	case len(sides) == 2:
 		read = "sides"
+		fallthrough
+	default:
+		s.line("with ", read, " as (")
 	}
-	s.line("with ", read, " as (")
 	begun := false
 	for _, p := range c.p.pieces {
 		for i := range sides {
@@ -378,13 +393,20 @@ func (c *question) topSQL(s *statement) {
 			c.readSelf(s, p)
 		}
 	}
-	if read != "groups" {
+	switch {
+	case rolled:
+		rest, not := "", ""
+		if c.p.rest() {
+			rest, not = ", rest", " where not rest"
+		}
+		s.line("  ) piece")
+		s.line("  group by ", names, rest)
+		s.line("), groups as (")
+		s.line("  select * from pieces", not)
+	case read != "groups":
 		s.line("), groups as (")
 		s.line("  select ", names, ", sum(flows) as flows, sum(packets) as packets, sum(bytes) as bytes", more)
 		s.line("  from ", read)
-		if c.p.rest() {
-			s.line("  where not rest")
-		}
 		s.line("  group by ", names)
 	}
 	s.line("), top as (")
@@ -418,9 +440,14 @@ func (c *question) topSQL(s *statement) {
 		s.line("    (select count(*) from groups) - (select count(*) from top)", moreNulls, " from ", of)
 	}
 	s.line("  union all")
-	s.line("  select 'total', ", nulls, ", sum(flows), sum(packets), sum(bytes), null", moreNulls, " from ", read)
-	if len(sides) == 2 {
-		s.line("  where side = 1")
+	switch {
+	case rolled && len(sides) == 2:
+		s.line("  select 'total', ", nulls, ", sum(once_flows), sum(once_packets), sum(once_bytes), null", moreNulls, " from pieces")
+	default:
+		s.line("  select 'total', ", nulls, ", sum(flows), sum(packets), sum(bytes), null", moreNulls, " from ", read)
+		if len(sides) == 2 {
+			s.line("  where side = 1")
+		}
 	}
 	if c.p.rest() {
 		s.line("  union all")
@@ -458,13 +485,11 @@ func (c *question) read(s *statement, p piece, side int) {
 		}
 		d := *c
 		d.p = &one
-		group := append([]string{}, sides[side]...)
 		rest := ""
 		if c.p.rest() {
 			rest = "remainder as rest, "
-			group = append(group, "remainder")
 		}
-		d.rolled(s, "  ", "select "+label+rest+c.named(sides[side])+", "+c.rolledSums(), c.p.value.Any() && c.p.rest(), "group by "+strings.Join(group, ", "))
+		d.rolled(s, "  ", "select "+label+rest+c.named(sides[side])+", "+c.rolledValues(), c.p.value.Any() && c.p.rest())
 		return
 	}
 	rest := ""
@@ -472,7 +497,11 @@ func (c *question) read(s *statement, p piece, side int) {
 		rest = "false as rest, "
 	}
 	s.line("  select ", label, rest, c.named(sides[side]), ",")
-	c.sums(s, "    ", p)
+	if c.p.rolled() && !c.scaled {
+		c.bigSums(s, "    ", p)
+	} else {
+		c.sums(s, "    ", p)
+	}
 	s.line("  from flows")
 	c.where(s, "  ", p)
 	if side > 0 {
@@ -488,12 +517,19 @@ func (c *question) readSelf(s *statement, p piece) {
 	one.pieces, one.dims, one.self = []piece{p}, []dimension{dimPair}, true
 	d := *c
 	d.p = &one
-	sums := "-sum(flows) as flows, -sum(packets) as packets, -sum(bytes) as bytes"
+	values := "-flows as flows, -packets as packets, -bytes as bytes"
 	if c.scaled {
-		sums = "-sum(flows) as flows, -sum(packets * coalesce(sampling_rate, 1)::numeric) as packets, -sum(bytes * coalesce(sampling_rate, 1)::numeric) as bytes"
+		values = "-flows as flows, -packets * coalesce(sampling_rate, 1)::numeric as packets, -bytes * coalesce(sampling_rate, 1)::numeric as bytes"
 	}
-	side := c.sides()[0]
-	d.rolled(s, "  ", "select 3 as side, false as rest, "+c.named(side)+", "+sums, false, "group by "+strings.Join(side, ", "))
+	d.rolled(s, "  ", "select 3 as side, false as rest, "+c.named(c.sides()[0])+", "+values, false)
+}
+
+// rolledValues are the measures of a row of a roll-up.
+func (c *question) rolledValues() string {
+	if c.scaled {
+		return "flows, packets * coalesce(sampling_rate, 1)::numeric as packets, bytes * coalesce(sampling_rate, 1)::numeric as bytes"
+	}
+	return "flows, packets, bytes"
 }
 
 // rolledSums are the measures of a roll-up's rows.
@@ -599,6 +635,15 @@ func (c *question) sums(s *statement, indent string, p piece) {
 		}
 		s.line(indent, first, " as first_seen, ", last, " as last_seen, sum(flow_ms(flow_end) - flow_ms(flow_start)) as duration_ms, count(*) as touched")
 	}
+}
+
+// bigSums are sums of the type that a roll-up's rows have, so that these are not
+// made into another row by row.
+func (c *question) bigSums(s *statement, indent string, p piece) {
+	from, to := s.time(p.from), s.time(p.to)
+	s.line(indent, "count(*) filter (where flow_start >= ", from, ") as flows,")
+	s.line(indent, saturated("sum(flow_share(packets, flow_start, flow_end, "+from+", "+to+"))"), " as packets,")
+	s.line(indent, saturated("sum(flow_share(bytes, flow_start, flow_end, "+from+", "+to+"))"), " as bytes")
 }
 
 // scale multiplies a sum by the sampling rate, when the question wants that.
