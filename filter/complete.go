@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -69,15 +70,19 @@ func Complete(text string, offset int) []Completion {
 
 	c := completer{word: strings.ToLower(word), start: start, end: end}
 	p := parser{text: text[:start]}
-	root, err := p.parse()
+	parsed, err := p.parse()
 	switch {
-	case err == nil && root == nil:
-		c.words(starters())
+	case err == nil && parsed == nil:
+		c.words(root, starters())
 	case err == nil:
-		c.words([]string{"and", "or"})
+		c.words(root, []string{"and", "or"})
 	default:
 		for _, w := range err.want {
-			c.words(w.words)
+			at := w.after
+			if at == nil {
+				at = root
+			}
+			c.words(at, w.words)
 			if w.field != nil {
 				c.values(w.field, w.first)
 			}
@@ -98,20 +103,57 @@ func (c *completer) add(text, kind, detail string) {
 	}
 }
 
-// words adds words of the language.
-func (c *completer) words(words []string) {
-	for _, w := range words {
+// usual are the words that people mean most often, the likeliest first: they
+// stand before the others that begin alike.
+var usual = []string{
+	"src", "dst", "ip", "port", "proto", "net", "host", "exporter", "in", "out", "if", "as", "bytes", "packets", "flags", "not",
+	"tcp", "udp", "icmp", "icmp6", "https", "http", "domain", "ssh", "smtp", "microsoft-ds", "ms-wbt-server", "ntp", "snmp", "ldap", "imaps", "postgresql",
+	"any", "ipv4", "ipv6", "vlan", "duration", "bps", "pps",
+}
+
+// usualFirst returns the words with the usual ones in front, the others in their
+// order.
+func usualFirst(words []string) []string {
+	rank := func(w string) int {
+		if i := slices.Index(usual, w); i >= 0 {
+			return i
+		}
+		return len(usual)
+	}
+	words = slices.Clone(words)
+	slices.SortStableFunc(words, func(a, b string) int { return rank(a) - rank(b) })
+	return words
+}
+
+// refused reports whether all that begins with the word is refused.
+func (t *trie) refused() bool {
+	if t.f != nil && t.f.refuse == "" {
+		return false
+	}
+	for _, k := range t.kids {
+		if !k.refused() {
+			return false
+		}
+	}
+	return true
+}
+
+// words adds words of the language that may follow those of at.
+func (c *completer) words(at *trie, words []string) {
+	for _, w := range usualFirst(words) {
 		switch w {
 		case "and", "or", "not", "(", ")", "]", "[":
 			c.add(w, "keyword", "")
 			continue
 		}
 		detail := ""
-		if t := lookup(w); t != nil && t.f != nil {
-			if t.f.refuse != "" {
+		if t := at.kids[w]; t != nil {
+			if t.refused() {
 				continue
 			}
-			detail = t.f.what
+			if t.f != nil {
+				detail = t.f.what
+			}
 		}
 		c.add(w, "field", detail)
 	}
@@ -133,7 +175,7 @@ func (c *completer) values(f *field, first bool) {
 	}
 	c.out = append(c.out, Completion{Start: c.start, End: c.end, Kind: f.kindName(), Detail: f.wants()})
 	if f.known != nil {
-		for _, n := range f.known() {
+		for _, n := range usualFirst(f.known()) {
 			c.add(n, "value", "")
 		}
 	}

@@ -129,7 +129,6 @@ func hexDigit(c byte) byte {
 // shapes are the hexadecimal values by the regular expression that takes them
 // apart in SQL.
 var shapes = map[string]hexShape{
-	"^([0-9a-f]{4})$":                {digits: 4, lengths: []int{4}},
 	"^([0-9a-f]{8})([0-9a-f]{16})?$": {digits: 8, lengths: []int{8, 24}},
 	"^([0-9a-f]{5})[0-9a-f]$":        {digits: 5, lengths: []int{6}},
 	"^([0-9a-f]{5})[13579bdf]$":      {digits: 5, lengths: []int{6}, odd: true},

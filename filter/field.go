@@ -477,20 +477,23 @@ func buildTable() []*field {
 	add(extraNumber("nat event", "what a translator did (IANA natEvent)", math.MaxUint8, "natEvent").withNames(map[string]uint64{"add": 1, "create": 1, "delete": 2}))
 	add(extraNumber("asa event", "what a firewall did (IANA firewallEvent)", math.MaxUint8, "firewallEvent").
 		withNames(map[string]uint64{"ignore": 0, "create": 1, "delete": 2, "teardown": 2, "deny": 3, "denied": 3, "alert": 4, "update": 5}))
-	add(extraHex("asa xevent", "the firewall's extended event", math.MaxUint16, "^([0-9a-f]{4})$", "element_33002").or("asa event denied"))
+	add(extraNumber("asa xevent", "the firewall's extended event", math.MaxUint16, "asaExtendedEvent").or("asa event denied"))
 	pair("acl", "access list of either side (the first of its three numbers)",
-		extraHex("ingress acl", "access list where the flow came in", math.MaxUint32, "^([0-9a-f]{8})([0-9a-f]{16})?$", "element_33000"),
-		extraHex("egress acl", "access list where the flow went out", math.MaxUint32, "^([0-9a-f]{8})([0-9a-f]{16})?$", "element_33001"))
+		extraHex("ingress acl", "access list where the flow came in", math.MaxUint32, "^([0-9a-f]{8})([0-9a-f]{16})?$", "asaIngressAcl"),
+		extraHex("egress acl", "access list where the flow went out", math.MaxUint32, "^([0-9a-f]{8})([0-9a-f]{16})?$", "asaEgressAcl"))
 	pair("vrf", "routing instance of either side",
 		extraNumber("ingress vrf", "routing instance where the flow came in", math.MaxUint32, "ingressVRFID"),
 		extraNumber("egress vrf", "routing instance where the flow went out", math.MaxUint32, "egressVRFID"))
 	pair("tun ip", "outer address of either side of a tunnel",
-		extraAddr("src tun ip", "outer source address of a tunnel", "sourceIPv4Address", "sourceIPv6Address").or("src tun host"),
-		extraAddr("dst tun ip", "outer destination address of a tunnel", "destinationIPv4Address", "destinationIPv6Address").or("dst tun host"),
+		extraAddr("src tun ip", "outer source address of a tunnel", "outerSourceIPv4Address", "outerSourceIPv6Address", "sourceIPv4Address", "sourceIPv6Address").or("src tun host"),
+		extraAddr("dst tun ip", "outer destination address of a tunnel", "outerDestinationIPv4Address", "outerDestinationIPv6Address", "destinationIPv4Address", "destinationIPv6Address").or("dst tun host"),
 		"tun host")
-	tunnel := extraNumber("tun proto", "protocol around the tunnel's packets", math.MaxUint8, "protocolIdentifier")
+	tunnel := extraNumber("tun proto", "protocol of a tunnel's outer header", math.MaxUint8, "tunnelProtocolIdentifier", "protocolIdentifier")
 	tunnel.names, tunnel.nameOf, tunnel.known = proto.names, proto.nameOf, proto.known
 	add(tunnel)
+	add(port(extraNumber("tun port", "destination port of a tunnel's outer header", math.MaxUint16, "tunnelTransportPort")))
+	add(extraNumber("tun id", "number of a tunnel: VNI, key, session", math.MaxUint32, "tunnelIdentifier").or("tun vni"))
+	add(extraNumber("duplicates", "packets of the flow that were copies of others", maxExtraNumber, "duplicatePacketDeltaCount").big())
 	add(extraText("application", kindText, "name of the application (applicationName)", "applicationName"))
 
 	add(number("sampling", "sampling_rate", "N of 1:N packet sampling", math.MaxInt32, func(r *flow.Record) (uint64, bool) {

@@ -1,10 +1,12 @@
 package filter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +60,8 @@ var (
 		NextHop: addr("192.0.2.254"), Marks: flow.MarkTimeRepaired | flow.MarkDuplicate,
 		Key: flow.Key{IPVersion: 4, Protocol: flow.TCP, SrcAddr: addr("10.1.2.3"), DstAddr: addr("198.51.100.7"),
 			SrcPort: 40_000, DstPort: 443, InIf: 3, OutIf: 4, VLAN: 10, TOS: 0x20},
+		Extra: []byte(`{"outerSourceIPv4Address":"198.51.100.1","outerDestinationIPv4Address":"198.51.100.2",` +
+			`"tunnelProtocolIdentifier":17,"tunnelTransportPort":4789,"tunnelIdentifier":42,"duplicatePacketDeltaCount":3}`),
 	}
 	ping = flow.Record{
 		Start: at("2026-11-21T10:00:00Z"), End: at("2026-11-21T10:00:00Z"), Received: at("2026-11-21T10:00:01Z"),
@@ -70,7 +74,7 @@ var (
 		Key: flow.Key{IPVersion: 6, Protocol: flow.UDP, SrcAddr: addr("2001:db8::5"), DstAddr: addr("2001:db8:1::53"), SrcPort: 5353, DstPort: 53},
 		Extra: []byte(`{"minimumTTL":60,"maximumTTL":60,"sourceMacAddress":"00:00:5e:00:53:01","postVlanId":20,` +
 			`"postNATSourceIPv4Address":"203.0.113.9","postNAPTSourceTransportPort":61000,"mplsTopLabelStackSection":"0012a1",` +
-			`"mplsLabelStackSection2":"0012ba","ingressVRFID":5,"element_33000":"000000ff00000000deadbeef","element_33002":"03e9",` +
+			`"mplsLabelStackSection2":"0012ba","ingressVRFID":5,"asaIngressAcl":"000000ff00000000deadbeef","asaExtendedEvent":1001,` +
 			`"firewallEvent":3,"natEvent":1,"applicationName":"dns","forwardingStatus":129,"ethernetType":34525,` +
 			`"bgpNextHopIPv6Address":"2001:db8::b","bgpPrevAdjacentAsNumber":64496,"postPacketDeltaCount":2,"observationPointId":77,` +
 			`"sourceIPv4Address":"192.0.2.100","protocolIdentifier":4,"deltaFlowCount":6,"postIpClassOfService":184}`),
@@ -260,6 +264,11 @@ func TestMatch(t *testing.T) {
 		{"egress acl 255", ""},
 		{"tun ip 192.0.2.100", "six"},
 		{"tun proto ipv4", "six"},
+		{"tun ip 198.51.100.0/24", "web"},
+		{"src tun ip 198.51.100.1 and dst tun ip 198.51.100.2", "web"},
+		{"tun proto udp and tun port 4789 and tun id 42", "web"},
+		{"tun vni 43", ""},
+		{"duplicates > 0", "web"},
 		{`application "dns"`, "six"},
 
 		{"sampling 100", "web"},
@@ -475,7 +484,17 @@ func TestConjuncts(t *testing.T) {
 // TestComplete: what may follow, at each place of a text.
 func TestComplete(t *testing.T) {
 	for _, c := range []struct{ text, want, not string }{
-		{"|", "proto src port not (", "and geo"},
+		{"|", "proto src port not (", "and geo client server"},
+		{"s|", "src sampling", "server ssl"},
+		{"src |", "ip port", "geo payload"},
+		{"src ip 10.|", "<address>", "in !="},
+		{"port ht|", "https http <port>", "ssh"},
+		{"port in [80, ht|", "https http", "and"},
+		{"not |", "src proto (", "and"},
+		{"not p|", "port proto", "src"},
+		{"any and not (|", "src proto", ")"},
+		{"any or (src p|", "port", "ip"},
+		{"tun |", "ip proto port id", "src"},
 		{"pr|", "proto prev protocol", "port and"},
 		{"src |", "ip port as mac", "proto and"},
 		{"src p|", "port", "ip"},
@@ -524,6 +543,48 @@ func TestComplete(t *testing.T) {
 				t.Errorf("%q: %q in %q", c.text, w, got)
 			}
 		}
+	}
+}
+
+// TestCompleteUsualFirst: what people mean most often stands at the top.
+func TestCompleteUsualFirst(t *testing.T) {
+	for text, want := range map[string]string{"": "src", "s": "src", "src ": "ip", "p": "port", "proto ": "tcp", "port h": "https", "port in [h": "https", "not (any and e": "exporter"} {
+		var got []string
+		for _, o := range Complete(text, len(text)) {
+			if o.Text != "" && o.Kind != "operator" && o.Kind != "keyword" {
+				got = append(got, o.Text)
+			}
+		}
+		if len(got) == 0 || got[0] != want {
+			t.Errorf("%q: %q, want %s first", text, got, want)
+		}
+	}
+}
+
+// TestElementsAreTheDecoders: what the language looks for in the extras are names
+// that the decoder writes there.
+func TestElementsAreTheDecoders(t *testing.T) {
+	var source []byte
+	for _, name := range []string{"elements_gen.go", "element.go", "encoderfields.go"} {
+		b, err := os.ReadFile("../netflow/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, b...)
+	}
+	element := regexp.MustCompile(`extra ->> '([^']*)'`)
+	seen := 0
+	for _, f := range table {
+		for _, side := range f.either() {
+			for _, m := range element.FindAllStringSubmatch(side.column, -1) {
+				if seen++; !bytes.Contains(source, []byte(`{"`+m[1]+`", `)) {
+					t.Errorf("%s: the decoder writes no %q", f.name, m[1])
+				}
+			}
+		}
+	}
+	if seen < 50 {
+		t.Errorf("only %d elements", seen)
 	}
 }
 

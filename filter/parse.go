@@ -26,6 +26,7 @@ type parser struct {
 // kind.
 type expect struct {
 	words []string
+	after *trie  // the words that these follow, nil at the beginning of a condition
 	field *field // when a value of it could stand here
 	first bool   // and a comparator before it
 }
@@ -288,7 +289,7 @@ func (p *parser) field() (*field, *Error) {
 	said := p.text[t.at:p.tokens[p.pos-1].end]
 	u := p.peek()
 	if u.kind == tokEnd {
-		return nil, p.missing("the rest of "+said, expect{words: words})
+		return nil, p.missing("the rest of "+said, expect{words: words, after: node})
 	}
 	return nil, p.fail(u, fmt.Sprintf("%q does not go with %q", p.text[u.at:u.end], said), near(u.text, words)...)
 }
@@ -333,7 +334,7 @@ func (p *parser) value(pr *prim, exact, alone bool) *Error {
 	if t.kind != tokWord && t.kind != tokQuoted {
 		want := expect{field: f}
 		if p.after != nil && p.pos == p.afterPos {
-			want.first, want.words = true, p.after.words()
+			want.first, want.words, want.after = true, p.after.words(), p.after
 		}
 		return p.missing(f.wants(), want)
 	}
