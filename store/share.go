@@ -28,7 +28,8 @@ type Share struct {
 	HostFlows []int64
 	Flows     []int64
 	// Highlights are the times in which one host had at least half of all flows,
-	// the largest share first.
+	// and these were at least one in a hundred of the range's; the largest share
+	// first.
 	Highlights []Highlight
 	Provenance
 }
@@ -44,8 +45,9 @@ type Highlight struct {
 }
 
 const (
-	// highlighted is from which share on a host is pointed out.
-	highlighted = 0.5
+	// highlighted is from which share on a host is pointed out, when it has at
+	// least noticed of all flows of the range.
+	highlighted, noticed = 0.5, 0.01
 	// maxHighlights is how many are.
 	maxHighlights = 10
 	// shareBuckets is how many buckets an automatic step makes at most: a day is
@@ -148,6 +150,10 @@ func (c *question) share(ctx context.Context, tx pgx.Tx) (*Share, error) {
 
 // highlight finds the runs in which one host had most.
 func (r *Share) highlight() {
+	var everything int64
+	for _, n := range r.Flows {
+		everything += n
+	}
 	for i := 0; i < len(r.Start); {
 		if r.Share[i] < highlighted {
 			i++
@@ -161,7 +167,9 @@ func (r *Share) highlight() {
 		}
 		h.Share = float64(h.Flows) / float64(all)
 		h.From, h.To = latestOf(h.From, r.From), earliestOf(h.To, r.To)
-		r.Highlights = append(r.Highlights, h)
+		if float64(h.Flows) >= noticed*float64(everything) {
+			r.Highlights = append(r.Highlights, h)
+		}
 	}
 	slices.SortStableFunc(r.Highlights, func(a, b Highlight) int { return cmp.Compare(b.Share, a.Share) })
 	r.Highlights = r.Highlights[:min(len(r.Highlights), maxHighlights)]

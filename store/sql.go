@@ -273,7 +273,8 @@ order by c.relname <> 'flows', c.relname, a.attnum`, RoleReader)
 	return list, err
 }
 
-// Hunt is a worked question in SQL.
+// Hunt is a worked question in SQL: its name, and what is said of it, which is its
+// name when nothing is.
 type Hunt struct {
 	Name, Question, SQL string
 }
@@ -287,7 +288,11 @@ var huntForm = regexp.MustCompile("(?s)## ([^\n]+)\n\n(.*?)\n*```sql\n(.*?)```")
 func Hunts() []Hunt {
 	var list []Hunt
 	for _, m := range huntForm.FindAllStringSubmatch(huntsText, -1) {
-		list = append(list, Hunt{Name: m[1], Question: strings.Join(strings.Fields(m[2]), " "), SQL: strings.TrimSpace(m[3])})
+		h := Hunt{Name: m[1], Question: strings.Join(strings.Fields(m[2]), " "), SQL: strings.TrimSpace(m[3])}
+		if h.Question == "" {
+			h.Question = h.Name
+		}
+		list = append(list, h)
 	}
 	return list
 }
