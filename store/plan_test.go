@@ -90,27 +90,27 @@ func TestPlansAgreeWithFlows(t *testing.T) {
 			if err := store.SumOnly(ctx, k); err != nil {
 				t.Fatal(err)
 			}
-			ask("nothing is settled", 25)
+			ask("nothing is settled", 12)
 			now = noon + 90*flow.Minute
 			writeAll(t, w, recs[500:700], 50)
-			ask("some are not summed", 25)
+			ask("some are not summed", 12)
 			now = noon + flow.Day + flow.Hour
 			if err := k.Sum(ctx); err != nil {
 				t.Fatal(err)
 			}
-			ask("settled", 40)
+			ask("settled", 25)
 			writeAll(t, w, recs[700:800], 50)
-			ask("late and not summed", 20)
+			ask("late and not summed", 10)
 			if err := store.SumOnly(ctx, k); err != nil {
 				t.Fatal(err)
 			}
 			writeAll(t, w, recs[800:], 50)
-			ask("late and not settled", 25)
+			ask("late and not settled", 12)
 			now += 800 * flow.Day
 			if err := k.Sum(ctx); err != nil {
 				t.Fatal(err)
 			}
-			ask("settled again", 40)
+			ask("settled again", 25)
 			_ = conn
 			for _, want := range []string{"traffic_1d", "traffic_1h", "traffic_1m", "flows"} {
 				n := 0
@@ -219,7 +219,7 @@ func TestSeriesAgreesWithFlows(t *testing.T) {
 	}
 	writeAll(t, w, recs[600:], 50)
 	sources := make(map[string]int)
-	for range 60 {
+	for range 40 {
 		q := randomQuestion(t, rnd)
 		q.Limit = 1 + rnd.IntN(5)
 		q.Step = []time.Duration{time.Minute, 5 * time.Minute, time.Hour, 3 * time.Hour, 24 * time.Hour, 10 * time.Second}[rnd.IntN(6)]

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -201,6 +202,7 @@ func (c *question) series(ctx context.Context, tx pgx.Tx) (*Series, error) {
 	var (
 		groups []*group
 		ranked *Top
+		open   *Remainder
 	)
 	if len(c.keys) > 0 {
 		var err error
@@ -214,7 +216,9 @@ func (c *question) series(ctx context.Context, tx pgx.Tx) (*Series, error) {
 		return nil, err
 	}
 	if ranked == nil {
-		if vague, err := c.vagueTotal(ctx, tx); err != nil {
+		var vague bool
+		var err error
+		if vague, open, err = c.vagueTotal(ctx, tx); err != nil {
 			return nil, err
 		} else if vague {
 			c.raw = true
@@ -241,26 +245,28 @@ func (c *question) series(ctx context.Context, tx pgx.Tx) (*Series, error) {
 		r.Remainder = ranked.Remainder
 	}
 	if c.p.rest() {
-		r.Exact = r.Exact && r.Remainder == nil
+		r.Exact = r.Exact && r.Remainder == nil && open == nil
+		r.Remainder = cmp.Or(r.Remainder, open)
 	}
 	return r, nil
 }
 
-// vagueTotal reports whether the roll-ups cannot tell the total well enough: of a
-// single value alone, of which their remainders may have a part.
-func (c *question) vagueTotal(ctx context.Context, tx pgx.Tx) (bool, error) {
+// vagueTotal reports whether the roll-ups cannot tell the total well enough, and
+// what they leave open: of a single value alone, of which their remainders may
+// have a part. It asks about the same buckets as the series.
+func (c *question) vagueTotal(ctx context.Context, tx pgx.Tx) (bool, *Remainder, error) {
 	if !c.p.rest() {
-		return false, nil
+		return false, nil, nil
 	}
 	of := *c
 	of.keys = []Key{KeyProtocol}
 	of.columns, _ = columnsOf(of.keys)
-	of.limit, of.step = MaxLimit, 0
-	t, _, err := of.rank(ctx, tx)
+	of.limit = MaxLimit
+	t, _, err := of.top(ctx, tx)
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
-	return !of.p.rest() || t.Remainder != nil, nil
+	return t.Remainder != nil && float64(t.Remainder.Error) > vague*float64(t.Total.By(c.by)), t.Remainder, nil
 }
 
 // previous adds the period that lies so much before.

@@ -303,6 +303,18 @@ func (c *question) bound(ctx context.Context, tx pgx.Tx, t *Top, groups []*group
 	if all == 0 && twice == 0 && rest == (Sums{}) && !slices.ContainsFunc(known, func(n float64) bool { return n != 0 }) {
 		return nil
 	}
+	// Of a single value, each place where it has a row is known, whoever it is
+	// grouped with.
+	if !c.p.value.Any() {
+		open := all
+		for _, n := range known {
+			open += n
+		}
+		if all = max(0, open); all == 0 {
+			return nil
+		}
+		clear(known)
+	}
 	r := &Remainder{Error: int64(all)}
 	if total := t.Total.By(c.by); total > 0 {
 		r.Share = min(1, float64(rest.By(c.by))/float64(total))
