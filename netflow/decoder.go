@@ -128,7 +128,11 @@ type work struct {
 
 	clocks clocks
 	opts   *options
-	proto  flow.Record // what every record of the message begins as
+	// changed is the domain of which this message says something new, and is
+	// locked; news is what is known of it with that.
+	changed *domain
+	news    *options
+	proto   flow.Record // what every record of the message begins as
 	// found are the templates that served this message last: where records of
 	// two kinds alternate, each Set would look for its own.
 	found [2]*template
@@ -222,6 +226,7 @@ func (w *work) sets(end int) {
 	m := w.m
 	w.clocks.export = m.ExportTime
 	w.setOptions(w.d.store.optionsOf(m.Exporter.Addr, domainKey{m.Exporter.Domain, m.Version}))
+	defer w.publish()
 	r := reader{b: w.b, pos: w.dl.header, end: end}
 	for r.remaining() > 0 {
 		at := r.pos
@@ -594,8 +599,6 @@ func (w *work) fields(t *template, r *reader, x []flow.Record, s *scratch, spans
 // optionRecords reads up to room records of an Options Template and takes over
 // what they announce.
 func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error) {
-	var changed *domain
-	var next *options // of changed
 	const sampling = resolveRate | resolveSelector | resolveInit
 	learn := t.resolve&sampling != 0 || t.init
 	for r.remaining() >= t.size {
@@ -619,25 +622,39 @@ func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error
 		if t.resolve&resolveTold != 0 {
 			w.describe(&s, &ignored[0])
 		}
-		if !learn {
-			continue
+		if learn && !w.opts.knows(t, &s) {
+			learn = w.learn(t, &s, r.pos)
 		}
-		if next == nil {
-			dom := w.d.store.domain(w.m.Exporter.Addr, domainKey{w.m.Exporter.Domain, w.m.Version})
-			if dom == nil {
-				w.skipped(&w.m.OverLimit, 0, t.key.id, r.pos, errDomains)
-				learn = false
-				continue
-			}
-			dom.mu.Lock()
-			defer dom.mu.Unlock()
-			next, changed = dom.options.Load().clone(), dom
-		}
-		next.learn(t, &s, w.d.store.limits.Selectors)
 	}
-	if changed != nil {
-		changed.options.Store(next)
-		w.setOptions(next)
+	if w.news != nil {
+		w.setOptions(w.news)
 	}
 	return n, why
+}
+
+// learn takes over what an options record announces, into a copy of what is
+// known that publish makes known to others. It reports false when there is no
+// room for the domain.
+func (w *work) learn(t *template, s *scratch, at int) bool {
+	if w.news == nil {
+		dom := w.d.store.domain(w.m.Exporter.Addr, domainKey{w.m.Exporter.Domain, w.m.Version})
+		if dom == nil {
+			w.skipped(&w.m.OverLimit, 0, t.key.id, at, errDomains)
+			return false
+		}
+		// Once a message, however many Sets of options it has: what is copied
+		// is of the size of all that the domain has announced.
+		dom.mu.Lock()
+		w.changed, w.news = dom, dom.options.Load().clone()
+	}
+	w.news.learn(t, s, w.d.store.limits.Selectors)
+	return true
+}
+
+// publish makes what the message announced known to others.
+func (w *work) publish() {
+	if w.changed != nil {
+		w.changed.options.Store(w.news)
+		w.changed.mu.Unlock()
+	}
 }

@@ -247,6 +247,19 @@ func appendMember(out []byte, f *extraField, name string, value any) []byte {
 	return append(out, v...)
 }
 
+// withMember returns the object that has the members of both, either of which may
+// be nil. The second is shared by records, and stays as it is.
+func withMember(object, member []byte) []byte {
+	switch {
+	case len(object) == 0:
+		return member
+	case len(member) == 0:
+		return object
+	}
+	out := append(object[:len(object)-1], ',')
+	return append(out, member[1:]...)
+}
+
 // interpret names and interprets the fields. A panic of the library costs the
 // names, nothing else.
 func (p *extraPlan) interpret(fields [][]byte) (named []ipfix.InterpretedField) {

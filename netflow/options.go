@@ -1,6 +1,7 @@
 package netflow
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"strings"
@@ -188,7 +189,7 @@ func (o *options) learn(t *template, s *scratch, limit int) {
 		o.init = s.init
 	}
 	rate := s.samplingRate(t.resolve&resolveSpace != 0)
-	name := text(s.texts[slotSamplerName-slotInterfaceName])
+	name := s.samplerName()
 	switch {
 	case s.scopeInterface != 0:
 		// What is true of one interface is not the domain's.
@@ -201,7 +202,7 @@ func (o *options) learn(t *template, s *scratch, limit int) {
 		o.interfaces[uint32(s.scopeInterface)] = rate
 	case t.resolve&resolveSelector != 0:
 		x, ok := o.selectors[s.selector]
-		if rate == 0 && name == "" || !ok && len(o.selectors) >= limit {
+		if rate == 0 && name == nil || !ok && len(o.selectors) >= limit {
 			return
 		}
 		if o.selectors == nil {
@@ -210,13 +211,42 @@ func (o *options) learn(t *template, s *scratch, limit int) {
 		if rate != 0 {
 			x.rate = rate
 		}
-		if name != "" {
-			x.extra, _ = json.Marshal(map[string]string{"samplerName": short(name)})
+		if name != nil {
+			x.extra = name
 		}
 		o.selectors[s.selector] = x
 	case rate != 0:
 		o.rate = rate
 	}
+}
+
+// knows reports whether learn would change nothing: what is announced again and
+// again need not be copied to be learned.
+func (o *options) knows(t *template, s *scratch) bool {
+	if o == nil || s.init > 0 && s.init != o.init {
+		return false
+	}
+	rate := s.samplingRate(t.resolve&resolveSpace != 0)
+	switch {
+	case s.scopeInterface != 0:
+		return rate == 0 || o.interfaces[uint32(s.scopeInterface)] == rate
+	case t.resolve&resolveSelector != 0:
+		x, ok := o.selectors[s.selector]
+		name := s.samplerName()
+		return ok && (rate == 0 || rate == x.rate) && (name == nil || bytes.Equal(name, x.extra)) || rate == 0 && name == nil
+	}
+	return rate == 0 || rate == o.rate
+}
+
+// samplerName returns the name of a sampler as its records have it in their
+// extras, nil when there is none.
+func (s *scratch) samplerName() []byte {
+	name := short(text(s.texts[slotSamplerName-slotInterfaceName]))
+	if name == "" {
+		return nil
+	}
+	b, _ := json.Marshal(map[string]string{"samplerName": name})
+	return b
 }
 
 // interfaceRate gives a record the rate of its interface, where options said

@@ -98,6 +98,9 @@ func TestNamesFromOptionsStandBesideTheirIdentifiers(t *testing.T) {
 		{"sampler", V9, [][]byte{sampler, set(t, 257, `00000000 03`+padded("edge", 8)+`000003e8`),
 			set(t, 0, `0100 0002 0001 0004 0030 0001`), set(t, 256, `0000002a 03`)},
 			`{"samplerName":"edge"}`, 1000},
+		{"sampler_beside_other_extras", V9, [][]byte{sampler, set(t, 257, `00000000 03`+padded("edge", 8)+`000003e8`),
+			set(t, 0, `0100 0003 0001 0004 0030 0001 0059 0001`), set(t, 256, `0000002a 03 40`)},
+			`{"forwardingStatus":64,"samplerName":"edge"}`, 1000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := NewDecoder(Limits{})
@@ -205,5 +208,50 @@ func TestEventsOfARealFirewall(t *testing.T) {
 		if !strings.Contains(string(r.Extra), want) {
 			t.Errorf("%s is not in %s", want, r.Extra)
 		}
+	}
+}
+
+// TestOptionsCostTheirOctets: a message of many Sets of options that each change
+// something costs no more copies of what is known than one that changes one
+// thing, and what changes nothing costs none.
+func TestOptionsCostTheirOctets(t *testing.T) {
+	d := NewDecoder(Limits{})
+	var m Message
+	decode := func(msg []byte) {
+		if _, err := d.Decode(nil, &m, somebody, noon, msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	decode(message(V9, set(t, 1, `0101 0004 0004 0002 0004 0022 0004`)))
+	var all strings.Builder
+	for i := range 512 {
+		fmt.Fprintf(&all, "%08x %08x ", i+1, 100)
+	}
+	decode(message(V9, set(t, 257, all.String())))
+	changing := func(sets int) (x [2][]byte) {
+		for i := range x {
+			var of [][]byte
+			for k := range sets {
+				of = append(of, set(t, 257, fmt.Sprintf("00000001 %08x", 2*k+i+1)))
+			}
+			x[i] = message(V9, of...)
+		}
+		return x
+	}
+	allocations := func(msgs [2][]byte) float64 {
+		i := 0
+		return testing.AllocsPerRun(100, func() { decode(msgs[i%2]); i++ })
+	}
+	one, many := allocations(changing(1)), allocations(changing(100))
+	if many > 2*one {
+		t.Errorf("%v allocations for a change, %v for a hundred in a message", one, many)
+	}
+	same := message(V9, set(t, 257, all.String()))
+	decode(same)
+	if n := allocations([2][]byte{same, same}); n != 0 {
+		t.Errorf("%v allocations for what is known", n)
+	}
+	if got := d.store.optionsOf(m.Exporter.Addr, domainKey{7, V9}).interfaces; len(got) != 512 || got[1] != 100 {
+		t.Errorf("%d interfaces, the first has %d", len(got), got[1])
 	}
 }

@@ -559,6 +559,9 @@ func (c *clocks) sinceInit(v uint32) flow.Time {
 	return since(c.export, uint32(c.export-c.init), v)
 }
 
+// maxRate is the largest N of 1:N: that of a column of 32 bits with a sign.
+const maxRate = 1<<31 - 1
+
 // samplingRate returns the N of 1:N that the sampling elements of a record
 // state, 0 when they state none. A sampler that takes size of population or
 // interval of interval+space has N rounded down; an interval alone is N, as
@@ -573,5 +576,5 @@ func (s *scratch) samplingRate(space bool) uint32 {
 	case s.interval > 0:
 		n = s.interval
 	}
-	return uint32(min(n, 1<<31-1))
+	return uint32(min(n, maxRate))
 }

@@ -231,15 +231,18 @@ func (d *Decoder) loadOptions(x *saved) {
 		return
 	}
 	limit := d.store.limits.Selectors
-	o := &options{rate: x.Sampling.Rate, init: x.Sampling.Init}
+	o := &options{rate: min(x.Sampling.Rate, maxRate), init: x.Sampling.Init}
 	if n := len(x.Sampling.Interfaces); n > 0 && n <= 4*limit {
 		o.interfaces = x.Sampling.Interfaces
+		for i, rate := range o.interfaces {
+			o.interfaces[i] = min(rate, maxRate)
+		}
 	}
 	for _, sel := range x.Sampling.Selectors[:min(limit, len(x.Sampling.Selectors))] {
 		if o.selectors == nil {
 			o.selectors = make(map[uint64]selector)
 		}
-		y := selector{rate: sel.Rate}
+		y := selector{rate: min(sel.Rate, maxRate)}
 		if name := short(text([]byte(sel.Name))); name != "" {
 			y.extra, _ = json.Marshal(map[string]string{"samplerName": name})
 		}

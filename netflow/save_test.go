@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -96,6 +97,45 @@ func TestLoadTakesNothingOnTrust(t *testing.T) {
 		if most := d.store.limits.ExporterTemplates; d.store.templates > most {
 			t.Errorf("%s: %d templates are kept, at most %d", c.name, d.store.templates, most)
 		}
+	}
+}
+
+// TestLoadedRatesFitTheirColumn: what a file says of sampling is bounded as what
+// the wire says.
+func TestLoadedRatesFitTheirColumn(t *testing.T) {
+	var file bytes.Buffer
+	if err := learned(t).Save(&file); err != nil {
+		t.Fatal(err)
+	}
+	d := NewDecoder(Limits{})
+	text := regexp.MustCompile(`"rate":[0-9]+`).ReplaceAllString(file.String(), `"rate":4294967295`)
+	text = regexp.MustCompile(`"interfaces":\{[^}]*\}`).ReplaceAllString(text, `"interfaces":{"5":4294967295}`)
+	if _, err := d.Load(strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, e := range d.store.exporters {
+		for _, dom := range e.domains {
+			o := dom.options.Load()
+			rates := []uint32{o.rate}
+			for _, x := range o.selectors {
+				rates = append(rates, x.rate)
+			}
+			for _, rate := range o.interfaces {
+				rates = append(rates, rate)
+			}
+			for _, rate := range rates {
+				if rate != 0 {
+					seen++
+				}
+				if rate > maxRate {
+					t.Errorf("a rate of %d", rate)
+				}
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no rate was loaded")
 	}
 }
 

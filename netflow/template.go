@@ -531,9 +531,7 @@ func (t *template) finish(r, rev *flow.Record, s *scratch, c *clocks, opts *opti
 			if x.rate != 0 {
 				r.SamplingRate = x.rate
 			}
-			if r.Extra == nil {
-				r.Extra = x.extra
-			}
+			r.Extra = withMember(r.Extra, x.extra)
 		}
 	}
 	if t.resolve&resolveRate != 0 {
