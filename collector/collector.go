@@ -48,6 +48,8 @@ type Sink interface {
 // Recaller is a Sink that remembers where sessions stood with the last batch that
 // it made durable. Run asks it once, before it listens.
 type Recaller interface {
+	// Sequences returns one for each session. With an error it returns what it
+	// knows all the same; the other sessions are Blind then.
 	Sequences(ctx context.Context) ([]flow.Sequence, error)
 }
 
@@ -250,6 +252,7 @@ type handed struct {
 	recs      []flow.Record
 	extras    bool // some records have extras
 	sequences []flow.Sequence
+	loss      []flow.Loss
 }
 
 // process is a running collector.
@@ -302,12 +305,10 @@ func (p *process) recall(ctx context.Context) error {
 	}
 	list, err := r.Sequences(ctx)
 	if err != nil {
-		// What the last run missed will not be known. That is no reason to miss more.
-		p.Logger.Warn("where the exporters' sequence numbers stood is not known, so that what was lost since the last run is not either", "error", err)
-		return ctx.Err()
+		p.Logger.Warn("where the exporters' sequence numbers stood cannot be asked now; what was lost since the last run is booked when the database is back", "known", len(list), "error", err)
 	}
-	p.ledger.recall(list)
-	return nil
+	p.ledger.recall(list, err == nil)
+	return ctx.Err()
 }
 
 // batch returns an empty batch, a used one when there is one.
@@ -336,34 +337,32 @@ func (p *process) hand(h handed) {
 	select {
 	case p.queue <- h:
 	default:
-		p.lost(h.recs, causeQueueFull)
+		p.lost(&h, causeQueueFull)
 		p.recycle(h)
 	}
 }
 
-// lost books the records of a batch that will not be stored.
-func (p *process) lost(b []flow.Record, cause string) {
-	if len(b) == 0 {
-		return
-	}
-	p.metrics.dropped.WithLabelValues(cause).Add(float64(len(b)))
-	p.ledger.lostRecords(b, cause)
+// lost books a batch that will not be stored.
+func (p *process) lost(h *handed, cause string) {
+	p.metrics.dropped.WithLabelValues(cause).Add(float64(len(h.recs)))
+	p.ledger.notStored(h, cause)
 }
 
 // write hands batches to the sink until the queue is closed and empty.
 func (p *process) write(ctx context.Context) {
 	for h := range p.queue {
 		start := time.Now()
-		err := p.Sink.Write(ctx, flow.Batch{Records: h.recs, Sequences: h.sequences, Pressed: len(p.queue) > cap(p.queue)/2})
+		err := p.Sink.Write(ctx, flow.Batch{Records: h.recs, Sequences: h.sequences, Loss: h.loss, Pressed: len(p.queue) > cap(p.queue)/2})
 		switch {
 		case err == nil:
 			p.metrics.stored.Add(float64(len(h.recs)))
+			p.metrics.booked(h.loss)
 			p.metrics.writeSeconds.Observe(time.Since(start).Seconds())
 		case ctx.Err() != nil:
-			p.lost(h.recs, causeStopped)
+			p.lost(&h, causeStopped)
 			p.Logger.Error("records not stored before the stop", "records", len(h.recs), "error", err)
 		default:
-			p.lost(h.recs, causeRefused)
+			p.lost(&h, causeRefused)
 			p.Logger.Error("records refused by the store", "records", len(h.recs), "error", err)
 		}
 		p.recycle(h)

@@ -46,7 +46,18 @@ func (s *memory) Write(ctx context.Context, b flow.Batch) error {
 	}
 	s.writes++
 	s.recs = append(s.recs, b.Records...)
+	s.book(b.Loss)
 	return nil
+}
+
+// book adds to the ledger; the caller holds the lock.
+func (s *memory) book(loss []flow.Loss) {
+	if s.loss == nil {
+		s.loss = map[string]uint64{}
+	}
+	for _, x := range loss {
+		s.loss[x.Stage+"/"+x.Cause+"/"+x.Unit] += x.Count
+	}
 }
 
 func (s *memory) Report(_ context.Context, r flow.Report) error {
@@ -57,14 +68,12 @@ func (s *memory) Report(_ context.Context, r flow.Report) error {
 		return errors.New("away")
 	}
 	if s.status == nil {
-		s.status, s.loss = map[flow.Exporter]flow.ExporterStatus{}, map[string]uint64{}
+		s.status = map[flow.Exporter]flow.ExporterStatus{}
 	}
 	for _, x := range r.Status {
 		s.status[x.Exporter] = x
 	}
-	for _, x := range r.Loss {
-		s.loss[x.Stage+"/"+x.Cause+"/"+x.Unit] += x.Count
-	}
+	s.book(r.Loss)
 	return nil
 }
 

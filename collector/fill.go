@@ -27,14 +27,29 @@ func (p *process) open(f *filler, dec *netflow.Decoder) {
 
 // full reports whether the batch has to go.
 func (f *filler) full(records int) bool {
-	return len(f.batch) >= records || f.extras >= records*recordOctets
+	return len(f.batch) >= records || f.extras >= records*recordOctets || f.source.waits.Load() >= maxNoted
+}
+
+// waits reports whether there is something to hand on: records, or what sessions
+// have to say without any, such as where they stand.
+func (f *filler) waits() bool { return len(f.batch) > 0 || f.source.waits.Load() > 0 }
+
+// takeBatch returns the batch, with what is to be said with it, and opens another. ok
+// is false when there is nothing to hand on.
+func (p *process) takeBatch(f *filler) (h handed, ok bool) {
+	sequences, loss := p.ledger.account(&f.source)
+	if len(f.batch) == 0 && len(sequences) == 0 && len(loss) == 0 {
+		return handed{}, false
+	}
+	h = handed{f.batch, f.extras > 0, sequences, loss}
+	f.batch, f.extras = p.batch(), 0
+	return h, true
 }
 
 // pass hands the batch on and takes another.
 func (p *process) pass(f *filler) {
-	if len(f.batch) > 0 {
-		p.hand(handed{f.batch, f.extras > 0, p.ledger.sequences(&f.source)})
-		f.batch, f.extras = p.batch(), 0
+	if h, ok := p.takeBatch(f); ok {
+		p.hand(h)
 	}
 }
 

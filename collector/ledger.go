@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"flowtally/flow"
@@ -79,10 +81,14 @@ type ledger struct {
 	local    func(flow.Addr) bool
 	sampling func(flow.Exporter) netflow.Sampling
 
-	mu         sync.Mutex
-	exporters  map[flow.Exporter]*exporterState
-	sessions   int
-	recalled   map[sessionKey]flow.Sequence
+	mu        sync.Mutex
+	exporters map[flow.Exporter]*exporterState
+	sessions  int
+	recalled  map[sessionKey]flow.Sequence
+	// epoch is this run's; blind says that it does not know all that recalled
+	// should hold.
+	epoch      int64
+	blind      bool
 	loss       map[lossKey]uint64
 	interfaces map[interfaceKey]flow.Interface
 }
@@ -115,15 +121,22 @@ type session struct {
 	port     uint16
 	version  netflow.Version
 	last     flow.Time
-	whole    bool     // it was followed from its first message
-	gone     bool     // it gave way, and must be looked up again
-	noted    bool     // its numbers go with the batch in hand
-	root     *session // the session whose numbers it shares, nil when its own
-	shared   int      // messages that followed another session's numbers
-	records  uint64
-	lost     uint64 // by its numbers
-	counted  bool   // nothing was left undecoded since the totals' base
-	totals   []totals
+	whole    bool    // it was followed from its first message
+	gone     bool    // it gave way, and must be looked up again
+	src      *source // who read its last message
+	noted    bool    // its numbers go with the batch in hand
+	handed   uint32  // where it stood with the last batch
+	base     uint32  // where it began, when blind
+	epoch    int64
+	blind    bool
+	// unsaid is what was lost of it since the last batch, for the next.
+	unsaid  []flow.Loss
+	root    *session // the session whose numbers it shares, nil when its own
+	shared  int      // messages that followed another session's numbers
+	records uint64
+	lost    uint64 // by its numbers
+	counted bool   // nothing was left undecoded since the totals' base
+	totals  []totals
 }
 
 // totals are what a process of an exporter said last, and the base from which
@@ -146,7 +159,7 @@ type lossKey struct {
 
 func newLedger(maxExporters int) *ledger {
 	return &ledger{
-		max: maxExporters, exporters: map[flow.Exporter]*exporterState{}, loss: map[lossKey]uint64{},
+		epoch: rand.Int64()>>1 + 1, max: maxExporters, exporters: map[flow.Exporter]*exporterState{}, loss: map[lossKey]uint64{},
 		recalled: map[sessionKey]flow.Sequence{}, interfaces: map[interfaceKey]flow.Interface{},
 	}
 }
@@ -154,7 +167,46 @@ func newLedger(maxExporters int) *ledger {
 // source is what a reading goroutine remembers between datagrams.
 type source struct {
 	last  *session   // nearly always the next one's
-	noted []*session // sessions with messages since the last batch
+	noted []*session // sessions with something to say since the last batch
+	// waits is how many.
+	waits atomic.Int32
+}
+
+// maxNoted is how many sessions have something to say with one batch. When there
+// are more, it goes at once.
+const maxNoted = 8192
+
+// note has the next batch of its source speak of a session; the caller holds the
+// ledger's lock.
+func (s *session) note() {
+	if s.noted || s.src == nil {
+		return
+	}
+	s.noted = true
+	s.src.noted = append(s.src.noted, s)
+	s.src.waits.Store(int32(len(s.src.noted)))
+}
+
+// maxUnsaid bounds what one session has to say: of a further minute it is said to
+// belong to the last one.
+const maxUnsaid = 32
+
+// add books a loss of a session, for its next batch; the caller holds the lock.
+func (s *session) add(now flow.Time, stage, cause, unit string, n uint64) {
+	if n == 0 {
+		return
+	}
+	l := flow.Loss{Minute: now.Floor(flow.Minute), Exporter: s.exporter.id, Stage: stage, Cause: cause, Unit: unit, Count: n}
+	s.note()
+	full := len(s.unsaid) >= maxUnsaid
+	for i := range s.unsaid {
+		o := &s.unsaid[i]
+		if (o.Minute == l.Minute || full) && o.Stage == stage && o.Cause == cause && o.Unit == unit {
+			o.Count += n
+			return
+		}
+	}
+	s.unsaid = append(s.unsaid, l)
 }
 
 // receipt is one datagram as the ledger sees it.
@@ -220,13 +272,13 @@ func (l *ledger) datagram(src *source, r *receipt) (drop string) {
 	if m.Version <= 7 {
 		unit = unitRecord
 	}
-	l.add(now, e.id, stageDecode, causeNoTemplate, unit, uint64(m.NoTemplate))
-	l.add(now, e.id, stageDecode, causeMalformed, unit, uint64(m.Malformed))
-	l.add(now, e.id, stageDecode, causeOverLimit, unit, uint64(m.OverLimit))
+	s.src = src
+	s.add(now, stageDecode, causeNoTemplate, unit, uint64(m.NoTemplate))
+	s.add(now, stageDecode, causeMalformed, unit, uint64(m.Malformed))
+	s.add(now, stageDecode, causeOverLimit, unit, uint64(m.OverLimit))
 	l.number(s, r)
-	if !s.noted {
-		s.noted = true
-		src.noted = append(src.noted, s)
+	if s.records > 0 { // else a stranger's templates would have the store write
+		s.note()
 	}
 	for i := range m.Interfaces {
 		x := m.Interfaces[i]
@@ -237,7 +289,7 @@ func (l *ledger) datagram(src *source, r *receipt) (drop string) {
 	}
 	if l.rate > 0 && !e.allows(l.rate, now, r.records) {
 		e.RateLimited += r.records
-		l.add(now, e.id, stageDecode, causeRateLimit, unitRecord, r.records)
+		s.add(now, stageDecode, causeRateLimit, unitRecord, r.records)
 		return causeRateLimit
 	}
 	if r.records > 0 {
@@ -308,7 +360,7 @@ func (l *ledger) session(src *source, r *receipt) *session {
 			return s
 		}
 	}
-	s := &session{exporter: e, port: r.port, version: m.Version, last: r.now, counted: true}
+	s := &session{exporter: e, port: r.port, version: m.Version, last: r.now, counted: true, epoch: l.epoch, blind: l.blind, handed: m.Sequence, base: m.Sequence}
 	s.datagrams = m.Version == netflow.V9
 	if n := len(e.sessions); n >= maxPorts || n > 0 && l.sessions >= maxSessions {
 		oldest := slices.MinFunc(e.sessions, func(a, b *session) int { return cmp.Compare(a.last, b.last) })
@@ -317,7 +369,8 @@ func (l *ledger) session(src *source, r *receipt) *session {
 	}
 	k := sessionKey{m.Exporter, r.port, uint16(m.Version)}
 	if q, ok := l.recalled[k]; ok {
-		s.recall(q.Next, q.At)
+		s.recall(&q)
+		s.handed, s.epoch, s.base, s.blind = q.Next, q.Epoch, q.Base, q.Blind
 		delete(l.recalled, k)
 	} else if m.Sequence <= 1 {
 		s.whole = true
@@ -331,6 +384,10 @@ func (l *ledger) session(src *source, r *receipt) *session {
 // end books what a session is still missing, and forgets it.
 func (l *ledger) end(s *session, now flow.Time) {
 	l.missing(s, now, s.flush())
+	for _, x := range s.unsaid {
+		l.book(keyOf(&x), x.Count)
+	}
+	s.unsaid = nil
 	s.gone = true
 	l.sessions--
 	for _, o := range s.exporter.sessions {
@@ -374,7 +431,11 @@ func (l *ledger) number(s *session, r *receipt) {
 		a := arrival{seq: m.Sequence, n: uint32(m.DataRecords), exact: exact, boot: r.boot, now: r.now}
 		t := l.owner(s, a)
 		v := t.observe(a)
-		l.missing(s, r.now, v.lost)
+		l.missing(t, r.now, v.lost)
+		if t != s {
+			t.last = max(t.last, r.now)
+			t.note()
+		}
 		e.Duplicates += v.duplicates
 		if v.restarts > 0 {
 			e.Restarts++
@@ -424,7 +485,7 @@ func (l *ledger) missing(s *session, now flow.Time, n uint64) {
 		e.MissingRecords += n
 	}
 	e.changed = true
-	l.add(now, e.id, stageWay, causeMissing, unit, n)
+	s.add(now, stageWay, causeMissing, unit, n)
 }
 
 // stats books what an exporter says of itself. Its totals begin with the first
@@ -496,41 +557,113 @@ func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
 	*t = keep
 }
 
-// sequences returns where the sessions stand that sent something since the last
-// call for this source.
-func (l *ledger) sequences(src *source) []flow.Sequence {
-	if len(src.noted) == 0 {
-		return nil
+// account returns where the sessions stand that have something to say since the
+// last call for this source, and what was lost of them up to there.
+func (l *ledger) account(src *source) (list []flow.Sequence, loss []flow.Loss) {
+	if src.waits.Load() == 0 {
+		return nil, nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list := make([]flow.Sequence, 0, len(src.noted))
+	src.waits.Store(0)
+	list = make([]flow.Sequence, 0, len(src.noted))
 	for _, s := range src.noted {
 		s.noted = false
-		if s.main != nil && !s.gone && s.root == nil {
+		if s.gone {
+			continue
+		}
+		loss = append(loss, s.unsaid...)
+		s.unsaid = s.unsaid[:0]
+		if s.main != nil && s.root == nil {
 			list = append(list, s.stands())
+			s.handed = s.main.next
 		}
 	}
 	clear(src.noted)
 	src.noted = src.noted[:0]
-	return list
+	return list, loss
 }
 
 // stands says where the session stands.
 func (s *session) stands() flow.Sequence {
-	return flow.Sequence{Exporter: s.exporter.Exporter, Port: s.port, Version: uint16(s.version), Next: s.main.next, At: s.last}
+	return flow.Sequence{
+		Exporter: s.exporter.Exporter, Port: s.port, Version: uint16(s.version), Next: s.main.next, At: s.last,
+		From: s.handed, Holes: s.holes(), Epoch: s.epoch, Base: s.base, Blind: s.blind,
+	}
+}
+
+// notStored books a batch that will not be stored: its records for the cause, and
+// what it had to say for the next batch, or report, to say.
+func (l *ledger) notStored(h *handed, cause string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range h.sequences {
+		q := &h.sequences[i]
+		if s := l.find(q); s != nil {
+			s.handed = q.From
+			s.note()
+		}
+	}
+	for i := range h.loss {
+		l.giveTo(h, &h.loss[i])
+	}
+	for recs := h.recs; len(recs) > 0; {
+		// Records of one exporter and time stand together.
+		n := 1
+		for n < len(recs) && recs[n].Received == recs[0].Received && recs[n].Exporter == recs[0].Exporter {
+			n++
+		}
+		l.giveTo(h, &flow.Loss{Minute: recs[0].Received.Floor(flow.Minute), Exporter: recs[0].Exporter, Stage: stageStore, Cause: cause, Unit: unitRecord, Count: uint64(n)})
+		recs = recs[n:]
+	}
+}
+
+// giveTo books a loss with a session of its exporter that was in the batch, so
+// that it is told together with the numbers that it explains.
+func (l *ledger) giveTo(h *handed, x *flow.Loss) {
+	for i := range h.sequences {
+		if q := &h.sequences[i]; q.Exporter.ID() == x.Exporter {
+			if s := l.find(q); s != nil {
+				s.add(x.Minute, x.Stage, x.Cause, x.Unit, x.Count)
+				return
+			}
+		}
+	}
+	l.book(keyOf(x), x.Count)
+}
+
+// find returns the session that q speaks of, nil when it gave way.
+func (l *ledger) find(q *flow.Sequence) *session {
+	if e := l.exporters[q.Exporter]; e != nil {
+		for _, s := range e.sessions {
+			if s.port == q.Port && uint16(s.version) == q.Version {
+				return s
+			}
+		}
+	}
+	return nil
+}
+
+func keyOf(x *flow.Loss) lossKey {
+	return lossKey{x.Minute, x.Exporter, x.Stage, x.Cause, x.Unit}
 }
 
 // recall takes over where sessions stood when an earlier run of the collector
-// ended.
-func (l *ledger) recall(list []flow.Sequence) {
+// ended. all says that the list is whole: what is not in it began since.
+func (l *ledger) recall(list []flow.Sequence, all bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, q := range list {
+	l.blind = !all
+	for i := range list {
+		q := &list[i]
 		if len(l.recalled) >= maxLosses {
+			l.blind = true
 			return
 		}
-		l.recalled[sessionKey{q.Exporter, q.Port, q.Version}] = q
+		if all {
+			q.Blind = false
+		}
+		l.recalled[sessionKey{q.Exporter, q.Port, q.Version}] = *q
 	}
 }
 
@@ -574,21 +707,6 @@ func (l *ledger) givenUp(now flow.Time, list []netflow.GivenUp) {
 	}
 }
 
-// lostRecords books decoded records that will not be stored.
-func (l *ledger) lostRecords(recs []flow.Record, cause string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for len(recs) > 0 {
-		// Records of one exporter and time stand together.
-		n := 1
-		for n < len(recs) && recs[n].Received == recs[0].Received && recs[n].Exporter == recs[0].Exporter {
-			n++
-		}
-		l.add(recs[0].Received, recs[0].Exporter, stageStore, cause, unitRecord, uint64(n))
-		recs = recs[n:]
-	}
-}
-
 // take returns what changed since the last call. final says that nothing more
 // will come, so that what is awaited is missing.
 func (l *ledger) take(now flow.Time, final bool) (r flow.Report) {
@@ -599,6 +717,10 @@ func (l *ledger) take(now flow.Time, final bool) (r flow.Report) {
 			switch {
 			case final:
 				l.missing(s, now, s.flush())
+				for i := range s.unsaid {
+					l.book(keyOf(&s.unsaid[i]), s.unsaid[i].Count)
+				}
+				s.unsaid = nil
 				if s.noted && s.main != nil && s.root == nil {
 					r.Sequences = append(r.Sequences, s.stands())
 				}

@@ -29,7 +29,7 @@ func TestLedgerIsBounded(t *testing.T) {
 	l := newLedger(10)
 	const n = 3 * maxLosses
 	for i := range n {
-		l.lostRecords([]flow.Record{{Received: flow.Minute, Exporter: flow.ExporterID(i + 1)}}, causeRefused)
+		l.notStored(&handed{recs: []flow.Record{{Received: flow.Minute, Exporter: flow.ExporterID(i + 1)}}}, causeRefused)
 		if i%maxLosses == maxLosses/2 {
 			l.giveBack(l.take(1, false))
 		}

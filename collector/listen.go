@@ -136,7 +136,7 @@ func (p *process) read(ctx context.Context, l *listener) {
 			continue
 		}
 		switch {
-		case len(l.batch) > 0 && due.IsZero():
+		case due.IsZero() && l.waits():
 			due = now.Add(p.BatchAge)
 		case !due.IsZero() && !now.Before(due):
 			flush()

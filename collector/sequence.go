@@ -21,10 +21,6 @@ const (
 	// maxHoles bounds the ranges of numbers that may be awaited at once. Beyond,
 	// the oldest counts as missing.
 	maxHoles = 64
-	// A jump ahead is believed up to jumpBase and jumpRate numbers for each
-	// millisecond of silence: more nobody can have sent.
-	jumpBase = 1 << 20
-	jumpRate = 10_000
 	// bootSlack is how far the times of start in two messages of one run of an
 	// exporter may be apart: v9 states the export time in whole seconds.
 	bootSlack = 10 * flow.Second
@@ -80,11 +76,9 @@ func begin(a arrival) *track {
 // it is behind, and whether it can have been sent in the time that passed.
 func (t *track) ahead(a arrival) (d int64, believable bool) {
 	d = int64(int32(a.seq - t.next))
-	if d < 0 {
-		// A session at more than 2^31 numbers in one pause is what this excludes.
-		return d, false
-	}
-	return d, d <= jumpBase+jumpRate*max(int64(a.now-t.last), 0)
+	// A session at more than 2^31 numbers in one pause is what this excludes.
+	_, believable = flow.Gap(t.next, a.seq, a.now-t.last)
+	return d, believable
 }
 
 // take lets a message belong to the track when it can: it goes on where the
@@ -218,10 +212,25 @@ type verdict struct {
 	restarts int
 }
 
-// recall sets the base that an earlier run of the collector left.
-func (s *numbering) recall(next uint32, at flow.Time) {
-	s.main = &track{next: next, last: at, messages: 1}
+// recall sets the base that an earlier run of the collector left, and the holes
+// before it, for which nothing will come any more.
+func (s *numbering) recall(q *flow.Sequence) {
+	s.main = &track{next: q.Next, last: q.At, messages: 1}
+	for _, h := range q.Holes[max(0, len(q.Holes)-maxHoles):] {
+		s.main.holes = append(s.main.holes, hole{h.From, h.To, longAgo})
+	}
 	s.recalled = true
+}
+
+// longAgo is before anything that lateTime could hold up.
+const longAgo flow.Time = math.MinInt64 / 4
+
+// holes returns what was passed over and is still awaited.
+func (s *numbering) holes() (list []flow.Hole) {
+	for _, h := range s.main.holes {
+		list = append(list, flow.Hole{From: h.from, To: h.to})
+	}
+	return list
 }
 
 // observe takes the numbers of one message: a.n counts its records whatever the
@@ -258,6 +267,11 @@ func (s *numbering) observe(a arrival) (v verdict) {
 	}
 	if ok, lost := s.main.take(a); ok {
 		v.lost = lost
+		if s.recalled && (!s.datagrams || s.sure) {
+			// What was sent while nobody listened, or lost with the last run, does
+			// not come late. What a v9 exporter counts has to show first.
+			v.lost += s.main.flush()
+		}
 		s.recalled = false
 		if s.rival != nil {
 			v.duplicates = uint64(s.rival.messages)
@@ -268,6 +282,7 @@ func (s *numbering) observe(a arrival) (v verdict) {
 	if s.recalled {
 		// It began again while nobody listened.
 		s.recalled = false
+		v.lost += s.main.flush()
 		s.main = begin(a)
 		v.restarts = 1
 		return v

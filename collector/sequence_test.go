@@ -168,12 +168,12 @@ func seqOf(from uint32, n int) (msgs []arrival) {
 func TestRecalledSequence(t *testing.T) {
 	const now = 1_800_000_000_000
 	var s numbering
-	s.recall(1000, now-flow.Hour)
-	if v := feed(&s, now, arrival{seq: 1500, n: 10, exact: true}); v.restarts != 0 || s.flush() != 500 {
+	s.recall(&flow.Sequence{Next: 1000, At: now - flow.Hour})
+	if v := feed(&s, now, arrival{seq: 1500, n: 10, exact: true}); v.restarts != 0 || v.lost != 500 || s.flush() != 0 {
 		t.Errorf("a gap of 500 is not seen: %+v", v)
 	}
 	s = numbering{}
-	s.recall(1000, now-flow.Hour)
+	s.recall(&flow.Sequence{Next: 1000, At: now - flow.Hour})
 	v := feed(&s, now, arrival{seq: 0, n: 10, exact: true}, arrival{seq: 30, n: 10, exact: true})
 	if lost := s.flush(); v.restarts != 1 || lost != 20 {
 		t.Errorf("%+v, %d lost, want a new beginning and 20", v, lost)

@@ -238,7 +238,7 @@ func (p *process) take(f *streamFiller, dec *netflow.Decoder, from netip.AddrPor
 	switch {
 	case f.full(p.BatchRecords):
 		p.passPatiently(f)
-	case len(f.batch) > 0 && f.due.IsZero():
+	case f.due.IsZero() && f.waits():
 		f.due = time.Now().Add(p.BatchAge)
 	}
 	return ok
@@ -247,9 +247,8 @@ func (p *process) take(f *streamFiller, dec *netflow.Decoder, from netip.AddrPor
 // passPatiently hands the shared batch on; the caller holds the lock.
 func (p *process) passPatiently(f *streamFiller) {
 	f.due = time.Time{}
-	if len(f.batch) > 0 {
-		p.queue <- handed{f.batch, f.extras > 0, p.ledger.sequences(&f.source)}
-		f.batch, f.extras = p.batch(), 0
+	if h, ok := p.takeBatch(&f.filler); ok {
+		p.queue <- h
 	}
 }
 
@@ -266,7 +265,10 @@ func (p *process) age(f *streamFiller, stop <-chan struct{}) {
 			return
 		case now := <-tick.C:
 			f.mu.Lock()
-			if !f.due.IsZero() && now.After(f.due) {
+			switch {
+			case f.due.IsZero() && f.waits():
+				f.due = now.Add(p.BatchAge) // a gap that is certain now
+			case !f.due.IsZero() && now.After(f.due):
 				p.passPatiently(f)
 			}
 			f.mu.Unlock()

@@ -88,7 +88,7 @@ var lossWords = map[[2]string][2]string{
 	{"store", "refused"}:             {"records that the database refused for what is in them", "the collector's log has the reason"},
 	{"store", "stopped"}:             {"records that could not be stored before the collector had to stop", "give the collector a --spool"},
 	{"store", "quarantined"}:         {"records that the database refused, kept in the spool's quarantine", "the collector's log has the reason"},
-	{"store", "spool full"}:          {"records that gave way to newer ones in a full spool", "give the spool more room, or the database more time"},
+	{"store", "spool_full"}:          {"records that gave way to newer ones in a full spool", "give the spool more room, or the database more time"},
 }
 
 // total puts a cause into words.

@@ -90,14 +90,15 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 	if err := putStatus(ctx, tx, status); err != nil {
 		return "", fmt.Errorf("exporter_status: %w", err)
 	}
-	if err := addLoss(ctx, tx, r.Loss); err != nil {
+	gaps, err := putSequences(ctx, tx, r.Sequences)
+	if err != nil {
+		return "", fmt.Errorf("sequence: %w", err)
+	}
+	if err := addLoss(ctx, tx, slices.Concat(r.Loss, gaps)); err != nil {
 		return "", fmt.Errorf("loss: %w", err)
 	}
 	if err := putInterfaces(ctx, tx, r.Interfaces); err != nil {
 		return "", fmt.Errorf("interfaces: %w", err)
-	}
-	if err := putSequences(ctx, tx, r.Sequences); err != nil {
-		return "", fmt.Errorf("sequence: %w", err)
 	}
 	if err := tx.QueryRow(ctx, "select coalesce(pg_current_xact_id_if_assigned()::text, '')").Scan(&xid); err != nil {
 		return "", err

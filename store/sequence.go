@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -48,11 +51,12 @@ func newest(sequences []flow.Sequence) []flow.Sequence {
 	return out
 }
 
-// putSequences stores where sessions stand, unless what is stored is newer. In
-// one order, two writers lock the same rows in the same order.
-func putSequences(ctx context.Context, tx pgx.Tx, sequences []flow.Sequence) error {
+// putSequences stores where sessions stand, unless what is stored is newer, and
+// returns what has to be booked with it: the gap before a session that was begun
+// blindly. In one order, two writers lock the same rows in the same order.
+func putSequences(ctx context.Context, tx pgx.Tx, sequences []flow.Sequence) (gaps []flow.Loss, err error) {
 	if len(sequences) == 0 {
-		return nil
+		return nil, nil
 	}
 	var (
 		sorted         = newest(sequences)
@@ -60,49 +64,163 @@ func putSequences(ctx context.Context, tx pgx.Tx, sequences []flow.Sequence) err
 		domains, nexts = make([]int64, len(sorted)), make([]int64, len(sorted))
 		ports, version = make([]int32, len(sorted)), make([]int32, len(sorted))
 		ats            = make([]time.Time, len(sorted))
+		holes, epochs  = make([]string, len(sorted)), make([]int64, len(sorted))
 	)
-	for i, q := range sorted {
+	for i := range sorted {
+		q := &sorted[i]
+		if q.Blind {
+			if gaps, err = blindGaps(ctx, tx, q, gaps); err != nil {
+				return nil, err
+			}
+		}
 		addrs[i], domains[i], ports[i], version[i] = q.Addr.Netip(), int64(q.Domain), int32(q.Port), int32(q.Version)
-		nexts[i], ats[i] = int64(q.Next), q.At.Time()
+		nexts[i], ats[i], holes[i], epochs[i] = int64(q.Next), q.At.Time(), holeText(q.Holes), q.Epoch
 	}
-	_, err := tx.Exec(ctx, `insert into parts.sequence as s (addr, observation_domain, port, version, next, at)
-		select * from unnest($1::inet[], $2::bigint[], $3::int[], $4::int[], $5::bigint[], $6::timestamptz[])
-		on conflict (addr, port, observation_domain, version) do update set next = excluded.next, at = excluded.at where s.at <= excluded.at`,
-		addrs, domains, ports, version, nexts, ats)
-	return err
+	_, err = tx.Exec(ctx, `insert into parts.sequence as s (addr, observation_domain, port, version, next, at, holes, epoch)
+		select addr, observation_domain, port, version, next, at, holes::bigint[], epoch
+		from unnest($1::inet[], $2::bigint[], $3::int[], $4::int[], $5::bigint[], $6::timestamptz[], $7::text[], $8::bigint[])
+			as n (addr, observation_domain, port, version, next, at, holes, epoch)
+		on conflict (addr, port, observation_domain, version) do update
+		set next = excluded.next, at = excluded.at, holes = excluded.holes, epoch = excluded.epoch
+		where s.at < excluded.at or s.at = excluded.at and (excluded.next - s.next) & 4294967295 < 2147483648`,
+		addrs, domains, ports, version, nexts, ats, holes, epochs)
+	return gaps, err
+}
+
+// blindGaps adds what is missing between where an earlier run left the session,
+// as we know, and where this one began, which did not.
+func blindGaps(ctx context.Context, tx pgx.Tx, q *flow.Sequence, gaps []flow.Loss) ([]flow.Loss, error) {
+	var (
+		next, epoch int64
+		at          time.Time
+		holes       []int64
+	)
+	err := tx.QueryRow(ctx, `select next, at, holes, epoch from parts.sequence
+		where addr = $1 and port = $2 and observation_domain = $3 and version = $4 for update`,
+		q.Addr.Netip(), int32(q.Port), int64(q.Domain), int32(q.Version)).Scan(&next, &at, &holes, &epoch)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && (epoch == q.Epoch || flow.TimeOf(at) > q.At) {
+		return gaps, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	n := uint64(0)
+	for _, h := range holesOf(holes) {
+		n += h.Len()
+	}
+	if h, ok := flow.Gap(uint32(next), q.Base, q.At-flow.TimeOf(at)); ok {
+		n += h.Len()
+	}
+	if n > 0 {
+		gaps = append(gaps, missing(q, n))
+	}
+	return gaps, nil
+}
+
+// missing books numbers of a session as lost on the way.
+func missing(q *flow.Sequence, n uint64) flow.Loss {
+	unit := "record"
+	if q.Version == 9 {
+		unit = "datagram"
+	}
+	return flow.Loss{Minute: q.At.Floor(flow.Minute), Exporter: q.Exporter.ID(), Stage: "way", Cause: "missing", Unit: unit, Count: n}
+}
+
+// holeText writes holes as an array of PostgreSQL, holesOf reads them.
+func holeText(holes []flow.Hole) string {
+	b := []byte{'{'}
+	for i, h := range holes {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(h.From), 10)
+		b = append(b, ',')
+		b = strconv.AppendUint(b, uint64(h.To), 10)
+	}
+	return string(append(b, '}'))
+}
+
+func holesOf(list []int64) (holes []flow.Hole) {
+	for ; len(list) >= 2; list = list[2:] {
+		holes = append(holes, flow.Hole{From: uint32(list[0]), To: uint32(list[1])})
+	}
+	return holes
+}
+
+// follow returns where a session stands after a batch that says q, which is
+// durable, when it stood at s before. Where q does not begin where s ended, a batch
+// between them was lost: what it added is missing, and so is whatever it made of
+// the holes that were open before it.
+func follow(s, q flow.Sequence) flow.Sequence {
+	if q.At < s.At || q.At == s.At && int32(q.Next-s.Next) < 0 {
+		return s // said before, and stored since
+	}
+	if q.Epoch != s.Epoch {
+		return q
+	}
+	gap, ok := flow.Gap(s.Next, q.From, q.At-s.At)
+	if !ok {
+		return q
+	}
+	known := q.Holes
+	q.Holes = nil
+	for _, h := range s.Holes {
+		if !slices.Contains(known, h) {
+			q.Holes = append(q.Holes, h)
+		}
+	}
+	q.Holes = append(append(q.Holes, gap), known...)
+	return q
 }
 
 // Sequences returns where each export session stood with the last of its batches
 // that is durable, in the database or in the spool. Sessions that were silent for
 // a week are forgotten. With an error, what the spool knows is returned.
 func (w *Writer) Sequences(ctx context.Context) ([]flow.Sequence, error) {
-	var all []flow.Sequence
+	all, err := w.storedSequences(ctx)
+	stands := make(map[session]flow.Sequence, len(all))
+	for _, q := range all {
+		stands[sessionOf(&q)] = q
+	}
 	if w.spool != nil {
-		all = w.spool.sequences()
+		spooled := w.spool.sequences()
+		slices.SortStableFunc(spooled, func(a, b flow.Sequence) int { return cmp.Compare(a.At, b.At) })
+		for _, q := range spooled {
+			if s, ok := stands[sessionOf(&q)]; ok {
+				q = follow(s, q)
+			}
+			stands[sessionOf(&q)] = q
+		}
 	}
+	return newest(slices.Collect(maps.Values(stands))), err
+}
+
+// storedSequences returns what the database knows.
+func (w *Writer) storedSequences(ctx context.Context) (all []flow.Sequence, err error) {
 	if _, err := w.db.pool.Exec(ctx, "delete from parts.sequence where at < $1", time.Now().Add(-sequenceAge)); err != nil {
-		return newest(all), fmt.Errorf("store: sequences: %w", err)
+		return nil, fmt.Errorf("store: sequences: %w", err)
 	}
-	rows, err := w.db.pool.Query(ctx, "select addr, observation_domain, port, version, next, at from parts.sequence")
+	rows, err := w.db.pool.Query(ctx, "select addr, observation_domain, port, version, next, at, holes, epoch from parts.sequence")
 	if err != nil {
-		return newest(all), fmt.Errorf("store: sequences: %w", err)
+		return nil, fmt.Errorf("store: sequences: %w", err)
 	}
 	var (
-		addr          netip.Addr
-		domain, next  int64
-		port, version int32
-		at            time.Time
+		addr                netip.Addr
+		domain, next, epoch int64
+		port, version       int32
+		at                  time.Time
+		holes               []int64
 	)
-	if _, err := pgx.ForEachRow(rows, []any{&addr, &domain, &port, &version, &next, &at}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&addr, &domain, &port, &version, &next, &at, &holes, &epoch}, func() error {
 		all = append(all, flow.Sequence{
 			Exporter: flow.Exporter{Addr: flow.AddrFrom(addr), Domain: uint32(domain)},
-			Port:     uint16(port), Version: uint16(version), Next: uint32(next), At: flow.TimeOf(at),
+			Port:     uint16(port), Version: uint16(version), From: uint32(next), Next: uint32(next), Holes: holesOf(holes), Epoch: epoch, At: flow.TimeOf(at),
 		})
 		return nil
 	}); err != nil {
-		return newest(all), fmt.Errorf("store: sequences: %w", err)
+		return nil, fmt.Errorf("store: sequences: %w", err)
 	}
-	return newest(all), nil
+	return all, nil
 }
 
 // sequences returns what the files that wait say.

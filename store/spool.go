@@ -127,11 +127,12 @@ type spool struct {
 type spoolFile struct {
 	number int64
 	octets int64
-	header spoolHeader // without what is only needed to store it
-	busy   bool        // being replayed
-	gone   bool        // removed
-	empty  bool        // holds no rows: what is left of a batch that gave way
-	failed int         // how often the database refused it for reasons of its own
+	header spoolHeader     // without what is only needed to store it
+	busy   bool            // being replayed
+	gone   bool            // removed
+	empty  bool            // holds no rows: what is left of a batch that gave way
+	turn   <-chan struct{} // closed when the batches before it are durable; nil of a former run
+	failed int             // how often the database refused it for reasons of its own
 }
 
 // name returns the file's name.
@@ -175,6 +176,12 @@ type spoolSequence struct {
 	Version uint16    `json:"version"`
 	Next    uint32    `json:"next"`
 	At      flow.Time `json:"at"`
+
+	From  uint32      `json:"from"`
+	Holes []flow.Hole `json:"holes,omitempty"`
+	Epoch int64       `json:"epoch,omitempty"`
+	Base  uint32      `json:"base,omitempty"`
+	Blind bool        `json:"blind,omitempty"`
 }
 
 // openSpool takes a directory into use: it makes it, locks it, and looks at what
@@ -286,7 +293,7 @@ func (s *spool) waiting() (files int, octets int64, age time.Duration) {
 
 // put writes a batch; it is durable when put returns nil. Where there is no room
 // the oldest batches give way.
-func (s *spool) put(b *batch) error {
+func (s *spool) put(b *batch, turn <-chan struct{}) error {
 	h, err := b.header()
 	if err != nil {
 		return err
@@ -296,6 +303,7 @@ func (s *spool) put(b *batch) error {
 		if err != nil {
 			return err
 		}
+		e.turn = turn
 		err = s.write(filepath.Join(s.dir, e.name()), h, b)
 		if err == nil {
 			s.insert(e)
@@ -391,14 +399,18 @@ func (s *spool) giveWay() bool {
 	s.m.droppedRecords.Add(float64(e.header.Records))
 	s.log.Error("the spool is full: its oldest batch is lost", "file", e.name(), "records", e.header.Records,
 		"received", e.header.ReceivedFrom.Time().Format(time.RFC3339), "directory", s.dir, "octets", s.limit)
+	path := filepath.Join(s.dir, e.name())
+	loss := e.header.lost("spool_full")
+	if whole, err := readSpoolHeader(path); err == nil {
+		loss = append(loss, whole.Loss...) // what it had to tell besides
+	}
 	account := &batch{
-		key: e.header.Key ^ math.MinInt64, columns: always, loss: e.header.lost("spool full"),
+		key: e.header.Key ^ math.MinInt64, columns: always, loss: loss,
 		receivedFrom: e.header.ReceivedFrom, receivedTo: e.header.ReceivedTo, minEnd: e.header.MinEnd, maxEnd: e.header.MaxEnd,
 		// What is booked as lost here must not show as a gap as well.
 		sequences: e.header.sequences(),
 	}
 	h, err := account.header()
-	path := filepath.Join(s.dir, e.name())
 	if err == nil {
 		// A disk that is full has to give the room first.
 		if err = s.write(path, h, account); err != nil && noSpace(err) {
@@ -426,7 +438,8 @@ func (s *spool) giveWay() bool {
 // sequences returns where sessions stood.
 func (h *spoolHeader) sequences() (all []flow.Sequence) {
 	for _, q := range h.Sequences {
-		all = append(all, flow.Sequence{Exporter: flow.Exporter{Addr: q.Addr, Domain: q.Domain}, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At})
+		all = append(all, flow.Sequence{Exporter: flow.Exporter{Addr: q.Addr, Domain: q.Domain}, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At,
+			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind})
 	}
 	return all
 }
@@ -447,12 +460,33 @@ func (s *spool) next(after int64) *spoolFile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.entries {
-		if e.number > after && !e.busy {
+		if e.number > after && !e.busy && e.due() {
 			e.busy = true
 			return e
 		}
 	}
 	return nil
+}
+
+// due reports whether the batches before it are durable: what it says of sequence
+// numbers says that they are.
+func (e *spoolFile) due() bool {
+	if e.turn == nil {
+		return true
+	}
+	select {
+	case <-e.turn:
+		return true
+	default:
+		return false
+	}
+}
+
+// early reports whether a file waits for its turn.
+func (s *spool) early() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.entries, func(e *spoolFile) bool { return !e.due() })
 }
 
 // release gives a file back that was not stored.
@@ -665,7 +699,8 @@ func (b *batch) header() (*spoolHeader, error) {
 		h.Parts = append(h.Parts, spoolPart{Hour: p.hour, MinStart: p.minStart, Rows: p.rows, Octets: len(p.body())})
 	}
 	for _, q := range b.sequences {
-		h.Sequences = append(h.Sequences, spoolSequence{Addr: q.Addr, Domain: q.Domain, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At})
+		h.Sequences = append(h.Sequences, spoolSequence{Addr: q.Addr, Domain: q.Domain, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At,
+			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind})
 	}
 	return h, nil
 }

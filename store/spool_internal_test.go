@@ -24,7 +24,7 @@ func fileOf(tb testing.TB, id int32, recs []flow.Record) []byte {
 		tb.Fatal(err)
 	}
 	defer s.close()
-	if err := s.put(b); err != nil {
+	if err := s.put(b, nil); err != nil {
 		tb.Fatal(err)
 	}
 	data, err := os.ReadFile(filepath.Join(s.dir, s.entries[0].name()))
@@ -90,7 +90,7 @@ func TestSpoolAssign(t *testing.T) {
 	defer s.close()
 	b := newBatch()
 	b.encode(0, rows, 1)
-	if err := s.put(b); err != nil {
+	if err := s.put(b, nil); err != nil {
 		t.Fatal(err)
 	}
 	e := s.next(0)

@@ -121,6 +121,9 @@ func (w *Writer) drain(ctx context.Context, b *batch) (failed error) {
 		}
 		w.away.Store(false)
 	}
+	if failed == nil && w.spool.early() {
+		return errTurn
+	}
 	return failed
 }
 

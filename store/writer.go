@@ -46,6 +46,8 @@ var (
 	errCollision = errors.New("another batch has the same identifier")
 	// errGone: a partition was removed while we wrote to it.
 	errGone = errors.New("a partition is gone")
+	// errTurn: a batch before this one is not durable yet.
+	errTurn = errors.New("a batch received earlier is not stored yet")
 )
 
 const (
@@ -170,7 +172,7 @@ func (w *Writer) Close() {
 // tries again until the context ends; the error is then the context's. Without a
 // spool a refused row takes its batch with it, and the error is ErrRefused.
 func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
-	if len(received.Records) == 0 {
+	if len(received.Records) == 0 && len(received.Sequences) == 0 && len(received.Loss) == 0 {
 		return nil
 	}
 	turn, done := w.turns.take()
@@ -179,8 +181,9 @@ func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
 	defer w.batches.Put(b)
 	b.encode(w.leased(), received.Records, flow.TimeOf(time.Now()))
 	b.sequences = append(b.sequences, received.Sequences...)
+	b.loss = append(b.loss, received.Loss...)
 	if w.spool != nil && w.running.Load() && (w.away.Load() || received.Pressed && w.direct.Load() > 0) {
-		if w.put(b) == nil {
+		if w.put(b, turn) == nil {
 			return nil
 		}
 	}
@@ -216,6 +219,8 @@ func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
 				how = searching
 				continue
 			}
+		case errors.Is(err, errTurn):
+			passing, quick = true, quickTries
 		case w.mend(err, b):
 			passing = true
 		case w.spool == nil && ctx.Err() != nil:
@@ -232,7 +237,7 @@ func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
 			if isAway(err) {
 				w.away.Store(true)
 			}
-			if w.put(b) == nil {
+			if w.put(b, turn) == nil {
 				return nil
 			}
 		}
@@ -244,9 +249,10 @@ func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
 	}
 }
 
-// put writes the batch to the spool.
-func (w *Writer) put(b *batch) error {
-	err := w.spool.put(b)
+// put writes the batch to the spool; it is stored from there when those before it
+// are durable.
+func (w *Writer) put(b *batch, turn <-chan struct{}) error {
+	err := w.spool.put(b, turn)
 	if err != nil {
 		w.metrics.spoolErrors.Inc()
 		w.log.Error("a batch could not be spooled", "records", b.records, "error", err)
@@ -276,7 +282,7 @@ func (w *Writer) mend(err error, b *batch) bool {
 // now, as opposed to this batch: nobody answered, or not in time, or the server
 // ends, starts, stands by, or has no room.
 func isAway(err error) bool {
-	if errors.Is(err, errCollision) || errors.Is(err, errGone) || errors.Is(err, errRows) || errors.Is(err, errStored) {
+	if errors.Is(err, errCollision) || errors.Is(err, errGone) || errors.Is(err, errRows) || errors.Is(err, errStored) || errors.Is(err, errTurn) {
 		return false
 	}
 	c := code(err)
@@ -406,21 +412,27 @@ func (w *Writer) store(ctx context.Context, conn *pgx.Conn, b *batch, turn <-cha
 	// that are stored with one say that all before it is stored, too.
 	if turn != nil {
 		late := time.NewTimer(turnTimeout)
+		reached := false
 		select {
 		case <-turn:
+			reached = true
 		case <-late.C:
 		case <-ctx.Done():
 		}
 		late.Stop()
+		if !reached && w.spool != nil {
+			return errTurn // in the spool it may wait
+		}
 	}
 	if err := w.settle(ctx, tx, b); err != nil {
 		return err
 	}
-	if err := addLoss(ctx, tx, loss); err != nil {
-		return fmt.Errorf("loss: %w", err)
-	}
-	if err := putSequences(ctx, tx, b.sequences); err != nil {
+	gaps, err := putSequences(ctx, tx, b.sequences)
+	if err != nil {
 		return fmt.Errorf("sequence: %w", err)
+	}
+	if err := addLoss(ctx, tx, slices.Concat(loss, gaps)); err != nil {
+		return fmt.Errorf("loss: %w", err)
 	}
 	if w.beforeCommit != nil {
 		w.beforeCommit(conn)
