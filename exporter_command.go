@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"flowtally/exporter/meter"
 	"flowtally/exporter/packet"
 	"flowtally/exporter/pcapfilter"
+	"flowtally/filter"
 	"flowtally/flow"
 	"flowtally/lab/traffic"
 	"flowtally/netflow"
@@ -52,9 +55,16 @@ type exporterFlags struct {
 	timeouts             []string
 
 	to        []string
+	balance   bool
 	version   int
+	template  string
+	fields    []string
+	options   bool
 	domain    uint32
+	domainSet bool
 	pace, mtu int
+
+	control, status string
 
 	asJSON  bool
 	metrics string
@@ -68,8 +78,27 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 		Example: `  flowtally exporter --read trace.pcap --to 127.0.0.1:9995
   tcpdump -w - | flowtally exporter --read - --to 127.0.0.1:9995 --version 9
   flowtally exporter --interface eth1 --fanout 4 --to 192.0.2.10:9995 --metrics 127.0.0.1:9101
-  flowtally exporter --listen-vxlan :4789 --client 10.0.0.5/42=web --to 192.0.2.10:9995`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd, stdout) },
+  flowtally exporter --listen-vxlan :4789 --client 10.0.0.5/42=web --to 192.0.2.10:9995
+  flowtally exporter --interface eth1 --to 192.0.2.10:9995 --to '192.0.2.11:9995,version=9,filter=dst port 53'
+  flowtally exporter --interface eth1 --control /run/flowtally.sock
+  flowtally exporter --status /run/flowtally.sock dump-flows`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if f.status != "" && len(args) <= 1 {
+				return nil
+			}
+			return noArguments(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.status != "" {
+				command := "statistics"
+				if len(args) > 0 {
+					command = args[0]
+				}
+				return exporter.AskStatus(cmd.Context(), f.status, command, stdout)
+			}
+			f.domainSet = cmd.Flags().Changed("domain")
+			return f.run(cmd, stdout)
+		},
 	}
 	set := cmd.Flags()
 	set.StringVar(&f.read, "read", "", "read packets from a pcap or pcapng file, - for standard input")
@@ -100,14 +129,88 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 	set.DurationVar(&f.idle, "idle-timeout", 60*time.Second, "a flow without packets for so long has ended")
 	set.DurationVar(&f.linger, "linger", 5*time.Second, "how long after FIN or RST a flow takes further packets")
 	set.StringArrayVar(&f.timeouts, "timeout", nil, "NAME=DURATION with softflowd's names tcp, tcp.rst, tcp.fin, udp, icmp, general, maxlife; 'softflowd' alone takes its values; repeat it")
-	set.StringArrayVar(&f.to, "to", []string{"127.0.0.1:9995"}, "collector to send to; repeat it to send to several")
+	set.StringArrayVar(&f.to, "to", []string{"127.0.0.1:9995"}, "HOST:PORT[,version=5|9|10][,filter=FILTER] of a collector, and which flows it gets in flowtally's filter language; repeat it to send to several")
+	set.BoolVar(&f.balance, "balance", false, "share the conversations out to the collectors instead of sending all to each")
 	set.IntVar(&f.version, "version", 10, "export format: 5 (IPv4 only), 9 or 10 (IPFIX)")
-	set.Uint32Var(&f.domain, "domain", 0, "observation domain (v5: engine type and id)")
+	set.StringVar(&f.template, "template", "flowtally", "templates to send: flowtally, or pflow for exactly those of OpenBSD's pflow(4)")
+	set.StringArrayVar(&f.fields, "fields", nil, "what else to say of flows in v9 and IPFIX: mac, vlan, mpls, ttl, length, tunnel, duplicates or all; repeat it")
+	set.BoolVar(&f.options, "options", true, "tell collectors the names of interfaces, and what was seen, ignored, lost and not sent, in options records of v9 and IPFIX")
+	set.Uint32Var(&f.domain, "domain", 0, "observation domain (v5: engine type and id); 42 with --template pflow")
 	set.IntVar(&f.pace, "pace", 100_000, "records sent a second at most, 0 for no limit")
 	set.IntVar(&f.mtu, "mtu", 1400, "largest IP packet to send")
 	set.BoolVar(&f.asJSON, "json", false, "print one JSON summary on the last line of standard output")
+	set.StringVar(&f.control, "control", "", "answer at this UNIX socket while running")
+	set.StringVar(&f.status, "status", "", "ask the exporter that answers at this UNIX socket: statistics (the default), dump-flows, expire-all, send-templates, timeouts, shutdown, help")
 	metricsFlag(cmd, &f.metrics)
 	return cmd
+}
+
+// collector returns what an element of --to means.
+func (f *exporterFlags) collector(text string) (c exporter.Collector, err error) {
+	c.To, text, _ = strings.Cut(text, ",")
+	for text != "" {
+		name, value, _ := strings.Cut(text, "=")
+		switch name {
+		case "version":
+			value, text, _ = strings.Cut(value, ",")
+			switch value {
+			case "5", "9", "10":
+				n, _ := strconv.Atoi(value)
+				c.Version = netflow.Version(n)
+			default:
+				return c, fmt.Errorf("version %q: want 5, 9 or 10 (IPFIX)", value)
+			}
+		case "filter": // the rest, commas and all
+			if c.Filter, err = filter.Parse(value); err != nil {
+				return c, fmt.Errorf("filter: %w", err)
+			}
+			text = ""
+		default:
+			return c, fmt.Errorf("%q: want HOST:PORT[,version=5|9|10][,filter=FILTER]", name)
+		}
+	}
+	return c, nil
+}
+
+// exporting sets in c what is of the wire.
+func (f *exporterFlags) exporting(c *exporter.Config) (err error) {
+	for _, to := range f.to {
+		x, err := f.collector(to)
+		if err != nil {
+			return fmt.Errorf("--to %q: %w", to, err)
+		}
+		if f.balance && x.Filter != nil {
+			return fmt.Errorf("--to %q: a filter, and --balance: want one of them", to)
+		}
+		c.Collectors = append(c.Collectors, x)
+	}
+	c.Version, c.Domain, c.Balance, c.Options = netflow.Version(f.version), f.domain, f.balance, f.options
+	if c.Fields, err = netflow.ParseFields(f.fields...); err != nil {
+		return fmt.Errorf("--fields: %w", err)
+	}
+	if c.Fields != 0 && c.Version == netflow.V5 {
+		return errors.New("--fields: NetFlow v5 has no room for more; want --version 9 or 10")
+	}
+	switch f.template {
+	case "flowtally", "":
+	case "pflow":
+		if c.Version == netflow.V9 {
+			return errors.New("--template pflow: pflow(4) has no v9; want --version 5 or 10")
+		}
+		if c.Fields != 0 {
+			return errors.New("--template pflow has no room for --fields")
+		}
+		c.Template = netflow.Pflow
+		if !f.domainSet {
+			c.Domain = 42
+			if c.Version == netflow.V5 {
+				c.Domain = 42<<8 | 42
+			}
+		}
+	default:
+		return fmt.Errorf("--template %q: want flowtally or pflow", f.template)
+	}
+	return nil
 }
 
 // run is the command.
@@ -129,6 +232,16 @@ func (f *exporterFlags) run(cmd *cobra.Command, stdout io.Writer) error {
 	}
 	c.Source, c.Fanout = sources[0], sources[1:]
 	sayMode(c.Source, len(sources))
+	if f.control != "" {
+		var cancel func()
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		c.Control = new(exporter.Control)
+		status := &exporter.Status{Path: f.control, Control: c.Control, Meter: c.Meter, Shutdown: cancel}
+		if err := status.Listen(ctx); err != nil {
+			return err
+		}
+	}
 	done := f.progress(cmd.ErrOrStderr(), c.Source)
 	sum, err := exporter.Run(ctx, c)
 	done()
@@ -212,7 +325,10 @@ func (f *exporterFlags) config() (c exporter.Config, err error) {
 			workers = 2
 		}
 	}
-	c.To, c.Version, c.Domain, c.InIf = f.to, netflow.Version(f.version), f.domain, f.ifIndex
+	if err := f.exporting(&c); err != nil {
+		return c, err
+	}
+	c.InIf = f.ifIndex
 	c.Workers = workers
 	c.Sample, c.SampleRandom = f.sample, f.sampleMode == "random"
 	c.Pace, c.MaxMessage = f.pace, f.mtu-28

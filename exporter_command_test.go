@@ -34,6 +34,15 @@ func TestExporterFlags(t *testing.T) {
 		{"fanout_of_a_file", "--interface", []string{"--read", "x", "--fanout", "2"}},
 		{"negative_workers", "--workers", []string{"--read", "x", "--workers", "-1"}},
 		{"two_tunnels", "--listen-gre", []string{"--listen-vxlan", ":0", "--listen-gre", "::1"}},
+		{"unknown_field", "tunnel, duplicates or all", []string{"--read", "x", "--fields", "vni"}},
+		{"fields_of_v5", "9 or 10", []string{"--read", "x", "--fields", "mac", "--version", "5"}},
+		{"unknown_template", "flowtally or pflow", []string{"--read", "x", "--template", "nprobe"}},
+		{"pflow_of_v9", "5 or 10", []string{"--read", "x", "--template", "pflow", "--version", "9"}},
+		{"unknown_part_of_to", "HOST:PORT[", []string{"--read", "x", "--to", "127.0.0.1:1,speed=9"}},
+		{"unknown_version_of_to", "5, 9 or 10", []string{"--read", "x", "--to", "127.0.0.1:1,version=7"}},
+		{"filter_of_to_points_at_the_word", "prot", []string{"--read", "x", "--to", "127.0.0.1:1,filter=prot tcp"}},
+		{"filter_and_balance", "--balance", []string{"--read", "x", "--balance", "--to", "127.0.0.1:1,filter=proto tcp"}},
+		{"word_without_status", "dump-flows", []string{"--read", "x", "dump-flows"}},
 		{"client_without_name", "ADDRESS[/ID]=NAME", []string{"--listen-vxlan", "127.0.0.1:0", "--client", "10.0.0.1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -73,7 +75,14 @@ func setFlag(fs *pflag.FlagSet, f *pflag.Flag, v any) error {
 			return fmt.Errorf("takes one value, not a list")
 		}
 		for _, x := range v {
-			if err := fs.Set(f.Name, fmt.Sprint(x)); err != nil {
+			text := fmt.Sprint(x)
+			if m, ok := x.(map[string]any); ok {
+				var err error
+				if text, err = parts(m); err != nil {
+					return err
+				}
+			}
+			if err := fs.Set(f.Name, text); err != nil {
 				return err
 			}
 		}
@@ -91,6 +100,27 @@ func setFlag(fs *pflag.FlagSet, f *pflag.Flag, v any) error {
 		}
 	}
 	return fs.Set(f.Name, fmt.Sprint(v))
+}
+
+// parts writes a mapping as the command line has it, ADDRESS,name=value,…: for
+// destinations, {address: …, version: …, filter: …}. The filter comes last,
+// because there may be commas in it.
+func parts(m map[string]any) (string, error) {
+	address, ok := m["address"]
+	if !ok {
+		return "", fmt.Errorf("a mapping needs an address")
+	}
+	text := fmt.Sprint(address)
+	names := slices.Sorted(maps.Keys(m))
+	slices.SortStableFunc(names, func(a, b string) int {
+		return cmp.Compare(strings.Count(a, "filter"), strings.Count(b, "filter"))
+	})
+	for _, name := range names {
+		if name != "address" {
+			text += fmt.Sprintf(",%s=%v", name, m[name])
+		}
+	}
+	return text, nil
 }
 
 // readSection returns the settings of cmd in the YAML file.
