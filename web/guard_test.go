@@ -137,7 +137,9 @@ func TestRefusalsAreCounted(t *testing.T) {
 # TYPE flowtally_web_refused_total counter
 flowtally_web_refused_total{reason="content_type"} 0
 flowtally_web_refused_total{reason="host"} 1
+flowtally_web_refused_total{reason="login"} 0
 flowtally_web_refused_total{reason="origin"} 0
+flowtally_web_refused_total{reason="role"} 0
 flowtally_web_refused_total{reason="site"} 1
 # HELP flowtally_web_requests_total HTTP requests answered, by route and class of status.
 # TYPE flowtally_web_requests_total counter

@@ -2,15 +2,76 @@ package web
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"sync"
 	"syscall"
+	"time"
 )
 
-// listen opens the address the page is served on. Beyond loopback it wants to
-// be told so: there is no login yet, and flow data says who talks to whom.
+// addrPort is where a listener of ours listens.
+func addrPort(l net.Listener) netip.AddrPort { return l.Addr().(*net.TCPAddr).AddrPort() }
+
+// certificate is a certificate from files, read anew when they change: those
+// that are renewed every few weeks are so without anybody who starts us again.
+type certificate struct {
+	cert, key string
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	changed time.Time
+	looked  time.Time
+}
+
+// loadCertificate reads a certificate, nil when there is none.
+func loadCertificate(cert, key string) (*certificate, error) {
+	if cert == "" && key == "" {
+		return nil, nil
+	}
+	if cert == "" || key == "" {
+		return nil, errors.New("web: TLS takes both a certificate and its key: --tls-cert and --tls-key")
+	}
+	c := &certificate{cert: cert, key: key}
+	if err := c.load(); err != nil {
+		return nil, fmt.Errorf("web: TLS: %w", err)
+	}
+	return c, nil
+}
+
+func (c *certificate) load() error {
+	info, err := os.Stat(c.cert)
+	if err != nil {
+		return err
+	}
+	if c.current != nil && info.ModTime().Equal(c.changed) {
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	if err != nil {
+		return err
+	}
+	c.current, c.changed = &pair, info.ModTime()
+	return nil
+}
+
+// get is tls.Config's GetCertificate. A file that cannot be read leaves the last
+// certificate in use.
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); now.Sub(c.looked) > 10*time.Second {
+		c.looked = now
+		_ = c.load() // half written, perhaps: the next look finds it whole
+	}
+	return c.current, nil
+}
+
+// listen opens the address the page is served on. Beyond loopback it wants a
+// login, or to be told: flow data says who talks to whom.
 func listen(ctx context.Context, addr string, insecure bool) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -23,7 +84,7 @@ func listen(ctx context.Context, addr string, insecure bool) (net.Listener, erro
 		}
 		if !inside {
 			return nil, fmt.Errorf("web: refuse to listen on %s: there is no login, so whoever reaches it could read who talks to whom; "+
-				"listen on 127.0.0.1:%s and put a proxy with a login in front, or add --insecure when everyone who can connect may see it", addr, port)
+				"give users with --auth, name a proxy that logs people in with --trust-proxy, listen on 127.0.0.1:%s, or add --insecure when everyone who can connect may see it", addr, port)
 		}
 	}
 	var c net.ListenConfig

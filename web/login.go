@@ -2,12 +2,25 @@ package web
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
 	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 )
 
-const pathMe = "/api/v1/me"
+const (
+	pathMe     = "/api/v1/me"
+	pathLogin  = "/api/v1/login"
+	pathLogout = "/api/v1/logout"
+)
 
 // The roles of people.
 const (
@@ -18,27 +31,253 @@ const (
 	RoleEditor = "editor"
 )
 
+// Defaults of Config.
+const (
+	// DefaultSessionIdle is after what time without a request a session ends.
+	DefaultSessionIdle = 8 * time.Hour
+	// DefaultSessionLife is after what time it ends in any case.
+	DefaultSessionLife = 7 * 24 * time.Hour
+)
+
+const (
+	// maxSessions is how many sessions there are at most, and maxSessionsOfUser
+	// how many of one user; the one that was idle longest gives way.
+	maxSessions, maxSessionsOfUser = 2_000, 20
+	// maxVerifying is how many passwords are compared at once: each takes 64 MiB.
+	maxVerifying = 2
+)
+
 // identity is who asks.
 type identity struct {
 	user string // "" when nobody logs in here
 	role string
+	via  string // none, password or proxy
 }
 
 type identityKey struct{}
 
-// who returns who asks; without a login that is everybody, and an editor.
+// who returns who asks; the zero identity is nobody.
 func who(ctx context.Context) identity {
-	if i, ok := ctx.Value(identityKey{}).(identity); ok {
-		return i
-	}
-	return identity{role: RoleEditor}
+	i, _ := ctx.Value(identityKey{}).(identity)
+	return i
 }
+
+// session is one login.
+type session struct {
+	user        string
+	hash        string // of the password then: another ends the session
+	made, asked time.Time
+}
+
+// logins knows who is who: by session, by the word of a proxy, or everybody is
+// one when nobody has to log in.
+type logins struct {
+	users      *Users
+	proxies    []netip.Prefix
+	userHeader string
+	roleHeader string
+	idle, life time.Duration
+
+	mu        sync.Mutex
+	sessions  map[[sha256.Size]byte]*session // by the hash of their secret
+	verifying chan struct{}
+	byAddr    throttle
+	byUser    throttle
+}
+
+func newLogins(c *Config) *logins {
+	l := &logins{
+		users: c.Users, proxies: c.TrustProxy, userHeader: c.ProxyUserHeader, roleHeader: c.ProxyRoleHeader,
+		idle: c.SessionIdle, life: c.SessionLife,
+		sessions: make(map[[sha256.Size]byte]*session), verifying: make(chan struct{}, maxVerifying),
+		// Somebody who mistypes has ten tries; somebody who guesses has ten a
+		// minute from an address, and two a minute for a user from anywhere.
+		byAddr: throttle{burst: 10, interval: 6 * time.Second},
+		byUser: throttle{burst: 20, interval: 30 * time.Second},
+	}
+	if l.userHeader == "" {
+		l.userHeader = DefaultProxyUserHeader
+	}
+	if l.idle <= 0 {
+		l.idle = DefaultSessionIdle
+	}
+	if l.life <= 0 {
+		l.life = DefaultSessionLife
+	}
+	return l
+}
+
+// required reports whether somebody has to log in here.
+func (l *logins) required() bool { return l.users != nil || len(l.proxies) > 0 }
+
+// peer is the address a request comes from, the zero address when that is none.
+func peer(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap().WithZone("")
+}
+
+// proxied reports whether a request comes from the named proxy.
+func (l *logins) proxied(r *http.Request) bool {
+	a := peer(r)
+	return slices.ContainsFunc(l.proxies, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// identify returns who sent a request.
+func (l *logins) identify(r *http.Request, secure bool, now time.Time) (identity, bool) {
+	if !l.required() {
+		return identity{role: RoleEditor, via: "none"}, true
+	}
+	if l.proxied(r) {
+		// Several values are what a client sent beside what the proxy did.
+		if names := r.Header.Values(l.userHeader); len(names) == 1 && userName.MatchString(names[0]) {
+			i := identity{user: names[0], role: RoleEditor, via: "proxy"}
+			if l.roleHeader != "" {
+				i.role = RoleViewer
+				if roles := r.Header.Values(l.roleHeader); len(roles) == 1 && roles[0] == RoleEditor {
+					i.role = RoleEditor
+				}
+			}
+			return i, true
+		}
+	}
+	if l.users == nil {
+		return identity{via: "proxy"}, false
+	}
+	if c, err := r.Cookie(cookieName(secure)); err == nil {
+		if u, ok := l.resume(c.Value, now); ok {
+			return identity{user: u.name, role: u.role, via: "password"}, true
+		}
+	}
+	return identity{via: "password"}, false
+}
+
+// resume returns whose a session is.
+func (l *logins) resume(secret string, now time.Time) (*user, bool) {
+	id := sha256.Sum256([]byte(secret))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.sessions[id]
+	if s == nil {
+		return nil, false
+	}
+	u, ok := l.users.get(s.user)
+	if !ok || u.hash != s.hash || now.Sub(s.asked) > l.idle || now.Sub(s.made) > l.life {
+		delete(l.sessions, id)
+		return nil, false
+	}
+	s.asked = now
+	return u, true
+}
+
+// begin makes a session and returns its secret, which is kept nowhere.
+func (l *logins) begin(u *user, now time.Time) string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	secret := base64.RawURLEncoding.EncodeToString(b[:])
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, s := range l.sessions {
+		if now.Sub(s.asked) > l.idle || now.Sub(s.made) > l.life {
+			delete(l.sessions, id)
+		}
+	}
+	l.makeRoom(maxSessionsOfUser, func(s *session) bool { return s.user == u.name })
+	l.makeRoom(maxSessions, func(*session) bool { return true })
+	l.sessions[sha256.Sum256([]byte(secret))] = &session{u.name, u.hash, now, now}
+	return secret
+}
+
+// makeRoom lets the session that was idle longest go while there are so many.
+func (l *logins) makeRoom(most int, of func(*session) bool) {
+	for {
+		var oldest [sha256.Size]byte
+		n := 0
+		for id, s := range l.sessions {
+			if of(s) {
+				if n == 0 || s.asked.Before(l.sessions[oldest].asked) {
+					oldest = id
+				}
+				n++
+			}
+		}
+		if n < most {
+			return
+		}
+		delete(l.sessions, oldest)
+	}
+}
+
+func (l *logins) end(secret string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.sessions, sha256.Sum256([]byte(secret)))
+}
+
+// place is what tries are counted by: an address, of IPv6 its network, for who
+// has one has 2^64 of them.
+func place(a netip.Addr) string {
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	return a.String()
+}
+
+// cookieName is the cookie's name; the prefix, which browsers know, keeps other
+// hosts of the domain and plain HTTP from setting it.
+func cookieName(secure bool) string {
+	if secure {
+		return "__Host-flowtally"
+	}
+	return "flowtally"
+}
+
+// secure reports whether a request came over TLS: to us, or, when we are told,
+// to what is in front of us.
+func (s *server) secure(r *http.Request) bool {
+	return r.TLS != nil || s.config.SecureCookies || s.logins.proxied(r) && r.Header.Get("X-Forwarded-Proto") == "https"
+}
+
+// requireLogin lets those through who are known, and everybody to what shows
+// that they are not: the page, the API's description, login itself.
+func (s *server) requireLogin(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.logins.users != nil {
+			if err := s.logins.users.refresh(s.now()); err != nil {
+				s.log.Warn("the file of users cannot be read; those read last still hold", "err", err)
+			}
+		}
+		i, ok := s.logins.identify(r, s.secure(r), s.now())
+		ctx := context.WithValue(r.Context(), identityKey{}, i)
+		ctx = context.WithValue(ctx, requestKey{}, r)
+		switch {
+		case ok, r.URL.Path == pathOpenAPI, r.URL.Path == pathMe, r.URL.Path == pathLogin, r.URL.Path == pathLogout:
+			next.ServeHTTP(w, r.WithContext(ctx))
+		default:
+			w.Header().Set("WWW-Authenticate", "Session realm=\"flowtally\"")
+			sentence := "Log in first."
+			if s.logins.users == nil {
+				sentence = "Come through the proxy that logs you in: this request did not."
+			}
+			s.refuse(w, r, "login", http.StatusUnauthorized, sentence)
+		}
+	})
+}
+
+// requestKey is the context's key for the request, whose address and cookies
+// login needs.
+type requestKey struct{}
 
 // mayEdit refuses those who may only look.
 func (s *server) mayEdit(ctx context.Context) error {
 	if who(ctx).role == RoleEditor {
 		return nil
 	}
+	s.metrics.refused.WithLabelValues("role").Inc()
 	return &huma.ErrorModel{Title: statusTitle(http.StatusForbidden), Status: http.StatusForbidden,
 		Detail: "You may look at everything here and change nothing: that takes the role of an editor."}
 }
@@ -51,13 +290,124 @@ type me struct {
 
 type meOutput struct{ Body me }
 
+func meOf(i identity) me {
+	m := me{Role: i.role, Login: i.via}
+	if i.user != "" {
+		m.User = &i.user
+	}
+	if m.Role == "" {
+		m.Role = RoleViewer
+	}
+	return m
+}
+
 func (s *server) me(ctx context.Context, _ *struct{}) (*meOutput, error) {
-	return &meOutput{me{Role: who(ctx).role, Login: "none"}}, nil
+	return &meOutput{meOf(who(ctx))}, nil
+}
+
+type loginInput struct {
+	Body struct {
+		User     string `json:"user" maxLength:"64"`
+		Password string `json:"password" maxLength:"1024"`
+	}
+}
+
+type loginOutput struct {
+	SetCookie http.Cookie `header:"Set-Cookie"`
+	Body      me
+}
+
+// cookie is the session's; an empty secret takes it away.
+func (s *server) cookie(r *http.Request, secret string) http.Cookie {
+	c := http.Cookie{
+		Name: cookieName(s.secure(r)), Value: secret, Path: "/", MaxAge: int(s.logins.life / time.Second),
+		HttpOnly: true, Secure: s.secure(r), SameSite: http.SameSiteStrictMode,
+	}
+	if secret == "" {
+		c.MaxAge = -1
+	}
+	return c
+}
+
+func (s *server) login(ctx context.Context, in *loginInput) (*loginOutput, error) {
+	l, now := s.logins, s.now()
+	r, _ := ctx.Value(requestKey{}).(*http.Request)
+	if l.users == nil || r == nil {
+		return nil, &huma.ErrorModel{Title: statusTitle(http.StatusNotFound), Status: http.StatusNotFound, Detail: "Nobody logs in with a password here."}
+	}
+	from := place(peer(r))
+	for _, t := range []struct {
+		by  *throttle
+		key string
+	}{{&l.byAddr, from}, {&l.byUser, in.Body.User}} {
+		if wait := t.by.take(t.key, now); wait > 0 {
+			s.metrics.logins.WithLabelValues("throttled").Inc()
+			seconds := int64(wait/time.Second) + 1
+			return nil, huma.ErrorWithHeaders(&huma.ErrorModel{Title: statusTitle(http.StatusTooManyRequests), Status: http.StatusTooManyRequests,
+				Detail: fmt.Sprintf("Too many tries to log in. Try again in %d seconds.", seconds)},
+				http.Header{"Retry-After": {strconv.FormatInt(seconds, 10)}})
+		}
+	}
+	select {
+	case l.verifying <- struct{}{}:
+	case <-ctx.Done():
+		return nil, s.storeProblem(ctx, "login", ctx.Err())
+	}
+	u, known := l.users.get(in.Body.User)
+	right := u.verify(in.Body.Password) && known
+	<-l.verifying
+	if !right {
+		s.metrics.logins.WithLabelValues("wrong").Inc()
+		s.log.Warn("login refused", "user", in.Body.User, "remote", r.RemoteAddr)
+		return nil, &huma.ErrorModel{Title: statusTitle(http.StatusUnauthorized), Status: http.StatusUnauthorized,
+			Detail: "This user and this password do not go together."}
+	}
+	l.byAddr.give(from)
+	l.byUser.give(in.Body.User)
+	s.metrics.logins.WithLabelValues("right").Inc()
+	s.log.Info("login", "user", u.name, "role", u.role, "remote", r.RemoteAddr)
+	// What the browser had is nobody's any more: a session is never taken over.
+	if old, err := r.Cookie(cookieName(s.secure(r))); err == nil {
+		l.end(old.Value)
+	}
+	return &loginOutput{s.cookie(r, l.begin(u, now)), meOf(identity{u.name, u.role, "password"})}, nil
+}
+
+type logoutOutput struct {
+	SetCookie http.Cookie `header:"Set-Cookie"`
+}
+
+func (s *server) logout(ctx context.Context, _ *struct{}) (*logoutOutput, error) {
+	r, _ := ctx.Value(requestKey{}).(*http.Request)
+	if r == nil {
+		r = &http.Request{}
+	}
+	if c, err := r.Cookie(cookieName(s.secure(r))); err == nil {
+		s.logins.end(c.Value)
+	}
+	return &logoutOutput{s.cookie(r, "")}, nil
+}
+
+// warnOfPlainPasswords says when passwords would go over the net unhidden.
+func (s *server) warnOfPlainPasswords(a netip.AddrPort) {
+	if s.logins.users != nil && s.config.TLSCert == "" && !s.config.SecureCookies && !a.Addr().Unmap().IsLoopback() {
+		s.log.Warn("web: passwords and flows go over the net in the clear: give --tls-cert and --tls-key, or put a proxy with TLS in front and add --secure-cookies")
+	}
 }
 
 func (s *server) routeLogin(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "me", Method: http.MethodGet, Path: pathMe,
-		Summary: "Who am I?", Description: "Who is asking, what he may do, and how people log in here.", Errors: failures,
+		Summary: "Who am I?", Description: "Who is asking, what he may do, and how people log in here. Answers also who is not logged in.", Errors: failures,
 	}, s.me)
+	huma.Register(api, huma.Operation{
+		OperationID: "login", Method: http.MethodPost, Path: pathLogin,
+		Summary:     "Log in",
+		Description: "Begins a session, kept in a cookie that scripts cannot read. Tries are limited, by address and by user.",
+		Errors:      append([]int{http.StatusNotFound, http.StatusTooManyRequests}, failures...),
+	}, s.login)
+	huma.Register(api, huma.Operation{
+		OperationID: "logout", Method: http.MethodPost, Path: pathLogout, DefaultStatus: http.StatusNoContent,
+		Summary: "Log out", Description: "Ends the session.", Errors: failures,
+	}, s.logout)
 }

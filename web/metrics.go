@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5/middleware"
@@ -15,6 +16,7 @@ type metrics struct {
 	requests *prometheus.CounterVec   // route, class of status
 	seconds  *prometheus.HistogramVec // route, API only
 	refused  *prometheus.CounterVec   // reason
+	logins   *prometheus.CounterVec   // result
 	inFlight prometheus.Gauge
 }
 
@@ -33,15 +35,22 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "flowtally_web_refused_total",
 			Help: "HTTP requests refused before they were looked at, by reason.",
 		}, []string{"reason"}),
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "flowtally_web_logins_total",
+			Help: "Tries to log in with a password, by result.",
+		}, []string{"result"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "flowtally_web_requests_in_flight",
 			Help: "HTTP requests being answered now.",
 		}),
 	}
-	for _, reason := range []string{"host", "site", "origin", "content_type"} {
+	for _, reason := range []string{"host", "site", "origin", "content_type", "login", "role"} {
 		m.refused.WithLabelValues(reason)
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.refused, m.inFlight} {
+	for _, result := range []string{"right", "wrong", "throttled"} {
+		m.logins.WithLabelValues(result)
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.refused, m.logins, m.inFlight} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -49,19 +58,25 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
+// routes are the words of paths without parameters.
+var routes = map[string]string{
+	pathTop: "top", pathSeries: "series", pathFlows: "flows", pathShare: "share", pathSummary: "summary", pathHeatMap: "heatmap",
+	pathExporters: "exporters", pathInterfaces: "interfaces", pathLoss: "loss", pathViews: "views",
+	pathFilterCheck: "filter_check", pathFilterComplete: "filter_complete", pathSQL: "sql", pathHunts: "hunts", pathSchema: "schema",
+	pathNames: "names", pathMe: "me", pathLogin: "login", pathLogout: "logout", pathOpenAPI: "openapi", pathHealth: "healthz",
+}
+
 // route returns the fixed word under which a path is counted.
 func route(path string) string {
-	switch path {
-	case pathTop:
-		return "top"
-	case pathSeries:
-		return "series"
-	case pathExporters:
-		return "exporters"
-	case pathOpenAPI:
-		return "openapi"
-	case pathHealth:
-		return "healthz"
+	if word, ok := routes[path]; ok {
+		return word
+	}
+	for prefix, word := range map[string]string{
+		pathExporters + "/": "exporter", pathInterfaces + "/": "interface", pathViews + "/": "view", "/api/v1/address/": "address",
+	} {
+		if strings.HasPrefix(path, prefix) {
+			return word
+		}
 	}
 	if isAPI(path) {
 		return "unknown"
@@ -85,7 +100,8 @@ func (s *server) observe(next http.Handler) http.Handler {
 		name, took := route(r.URL.Path), time.Since(began)
 		s.metrics.requests.WithLabelValues(name, strconv.Itoa(status/100)+"xx").Inc()
 		switch name {
-		case "top", "series", "exporters":
+		case "page", "unknown", "openapi", "healthz":
+		default:
 			s.metrics.seconds.WithLabelValues(name).Observe(took.Seconds())
 		}
 		s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "query", r.URL.RawQuery,

@@ -2,15 +2,17 @@
 // people ask it, and says in every answer how to ask the same in SQL and on the
 // command line.
 //
-// There is no login yet. What keeps other people and other sites out is where
-// it listens (loopback, unless told otherwise), the Host header (DNS
-// rebinding), Sec-Fetch-Site and Origin (cross-site requests), the content type
-// of bodies (forms) and a Content-Security-Policy that lets the page talk to
-// this server alone.
+// On loopback nobody has to log in. Beyond it people do, with a password
+// (Users) or by the word of a proxy in front. What keeps other sites out is the
+// Host header (DNS rebinding), Sec-Fetch-Site and Origin (cross-site requests),
+// the content type of bodies (forms), cookies that other sites' requests do not
+// carry, and a Content-Security-Policy that lets the page talk to this server
+// alone.
 package web
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,6 +46,9 @@ func isAPI(path string) bool {
 const (
 	DefaultListen  = "127.0.0.1:8080"
 	DefaultTimeout = 30 * time.Second
+
+	// DefaultProxyUserHeader is where a proxy says who is asking.
+	DefaultProxyUserHeader = "X-Remote-User"
 )
 
 // shutdownGrace is how long answers under way may take once Run is to end.
@@ -62,6 +67,23 @@ type Config struct {
 	AllowHosts []string
 	// Insecure permits listening beyond loopback although there is no login.
 	Insecure bool
+	// Users are those who may log in with a password; nil: nobody has to.
+	Users *Users
+	// TrustProxy are the addresses of a proxy that logs people in and says who
+	// they are, in the header ProxyUserHeader (empty: DefaultProxyUserHeader).
+	// ProxyRoleHeader, when set, says whether one is an editor; else all are.
+	// Requests from elsewhere that have these headers are nobody's.
+	TrustProxy                       []netip.Prefix
+	ProxyUserHeader, ProxyRoleHeader string
+	// SecureCookies says that people come by TLS although this server does not
+	// see it: cookies are then for TLS only.
+	SecureCookies bool
+	// SessionIdle is after what time without a request a session ends,
+	// SessionLife after what time in any case; zero are the defaults.
+	SessionIdle, SessionLife time.Duration
+	// TLSCert and TLSKey are files of a certificate and its key in PEM; empty is
+	// plain HTTP. They are read anew when they change.
+	TLSCert, TLSKey string
 	// CollectorListen is where the collector takes datagrams; the empty page
 	// shows it to those who are about to point an exporter here.
 	CollectorListen string
@@ -90,6 +112,7 @@ type server struct {
 	openAPI []byte
 	now     func() time.Time
 
+	logins     *logins
 	names      *names
 	lately     lately
 	statements chan struct{} // people's statements under way
@@ -118,6 +141,7 @@ func newServer(c Config, page fs.FS) (*server, error) {
 		return nil, fmt.Errorf("web: cannot listen on %q: write it as address:port, for example %s", c.Listen, DefaultListen)
 	}
 	s := &server{config: c, log: c.Logger, now: time.Now, statements: make(chan struct{}, maxStatements)}
+	s.logins = newLogins(&s.config)
 	if s.names, err = newNames(c.NoDNS, c.DNS); err != nil {
 		return nil, err
 	}
@@ -138,7 +162,7 @@ func newServer(c Config, page fs.FS) (*server, error) {
 func (s *server) handler() (http.Handler, error) {
 	r := chi.NewRouter()
 	r.Use(s.observe, s.recoverPanics, secureHeaders, s.requireHost,
-		forAPI(s.requireSameOrigin), forAPI(s.requireJSON), forAPI(noStore), forAPI(weighEncodings),
+		forAPI(s.requireSameOrigin), forAPI(s.requireJSON), forAPI(s.requireLogin), forAPI(noStore), forAPI(weighEncodings),
 		forAPI(middleware.Compress(5, "application/json", "application/problem+json", "application/openapi+json", mediaCSV)),
 		middleware.GetHead)
 	r.NotFound(s.notFound)
@@ -228,7 +252,11 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	l, err := listen(ctx, s.config.Listen, c.Insecure)
+	certificate, err := loadCertificate(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return err
+	}
+	l, err := listen(ctx, s.config.Listen, c.Insecure || s.logins.required())
 	if err != nil {
 		return err
 	}
@@ -246,10 +274,19 @@ func Run(ctx context.Context, c Config) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	addr := addrPort(l)
+	if certificate != nil {
+		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.get}
+	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }()
-
-	addr := l.Addr().(*net.TCPAddr).AddrPort()
+	go func() {
+		if certificate != nil {
+			failed <- srv.ServeTLS(l, "", "")
+			return
+		}
+		failed <- srv.Serve(l)
+	}()
+	s.warnOfPlainPasswords(addr)
 	s.log.Info("web: serving", "address", addr.String(), "console", s.console.index != nil)
 	if c.Ready != nil {
 		c.Ready(addr)
