@@ -12,8 +12,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
@@ -75,7 +77,11 @@ func (v viewer) show(from netip.AddrPort, at flow.Time, datagram []byte) error {
 
 // printInspected prints a message for people.
 func printInspected(w io.Writer, x *netflow.Inspected) {
-	fmt.Fprintf(w, "%s from %s, domain %d, sequence %d, exported %s, %d octets\n", x.Version, x.From, x.Domain, x.Sequence, x.Exported, x.Octets)
+	exported := x.Exported
+	if exported == "" {
+		exported = "(not said)"
+	}
+	fmt.Fprintf(w, "%s from %s, domain %d, sequence %d, exported %s, %d octets\n", x.Version, x.From, x.Domain, x.Sequence, exported, x.Octets)
 	for _, set := range x.Sets {
 		fmt.Fprintf(w, "  set %d: %s, %d octets\n", set.ID, set.Kind, set.Octets)
 		for _, t := range set.Templates {
@@ -95,13 +101,23 @@ func printInspected(w io.Writer, x *netflow.Inspected) {
 		for i, r := range set.Records {
 			fmt.Fprintf(w, "    record %d\n", i+1)
 			for _, f := range r {
-				fmt.Fprintf(w, "      %-36s %v\n", f.Name, f.Value)
+				fmt.Fprintf(w, "      %-36s %v\n", f.Name, printable(f.Value))
 			}
 		}
 	}
 	for _, e := range x.Errors {
 		fmt.Fprintln(w, "  ! "+e)
 	}
+}
+
+// printable returns a value that a terminal shows and does not obey: text comes
+// from whoever sends.
+func printable(value any) any {
+	s, ok := value.(string)
+	if ok && strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return value
 }
 
 // file shows the messages of a file.
@@ -120,6 +136,9 @@ func (v viewer) file(name string) error {
 		}
 		defer source.Close()
 		return v.capture(name, source)
+	}
+	if len(magic) < 2 || !isExport(magic) {
+		return fmt.Errorf("inspect: %s: neither a capture nor messages of NetFlow or IPFIX", name)
 	}
 	const most = 1 << 30
 	b, err := io.ReadAll(io.LimitReader(br, most))
@@ -147,11 +166,24 @@ func isCapture(magic []byte) bool {
 	return false
 }
 
+// isExport reports whether b, of two octets at least, begins like a message.
+func isExport(b []byte) bool {
+	switch netflow.Version(binary.BigEndian.Uint16(b)) {
+	case netflow.V1, netflow.V5, netflow.V7, netflow.V9, netflow.IPFIX:
+		return true
+	}
+	return false
+}
+
 // capture shows the messages in the UDP packets of a capture.
 func (v viewer) capture(name string, source capture.Source) error {
+	some := false
 	for {
 		data, info, err := source.ZeroCopyReadPacketData()
 		if errors.Is(err, io.EOF) {
+			if !some {
+				return fmt.Errorf("inspect: %s: no UDP packet in this capture begins like NetFlow or IPFIX", name)
+			}
 			return nil
 		}
 		if err != nil {
@@ -162,11 +194,10 @@ func (v viewer) capture(name string, source capture.Source) error {
 		if !ok || p.NetworkLayer() == nil || len(udp.Payload) < 2 {
 			continue
 		}
-		switch netflow.Version(binary.BigEndian.Uint16(udp.Payload)) {
-		case netflow.V1, netflow.V5, netflow.V7, netflow.V9, netflow.IPFIX:
-		default:
+		if !isExport(udp.Payload) {
 			continue
 		}
+		some = true
 		a, _ := netip.AddrFromSlice(p.NetworkLayer().NetworkFlow().Src().Raw())
 		if err := v.show(netip.AddrPortFrom(a, uint16(udp.SrcPort)), flow.TimeOf(info.Timestamp), udp.Payload); err != nil {
 			return err
@@ -193,7 +224,8 @@ func (v viewer) listen(ctx context.Context, addr string, stderr io.Writer) error
 		if err != nil {
 			return fmt.Errorf("inspect: %w", err)
 		}
-		if err := v.show(from.(*net.UDPAddr).AddrPort(), flow.TimeOf(time.Now()), buf[:n]); err != nil {
+		a := from.(*net.UDPAddr).AddrPort()
+		if err := v.show(netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), flow.TimeOf(time.Now()), buf[:n]); err != nil {
 			return err
 		}
 		if err := v.out.Flush(); err != nil {

@@ -39,6 +39,42 @@ func TestInspectReadsMessagesBackToBack(t *testing.T) {
 	}
 }
 
+// TestInspectObeysNobody: text in a record is shown, escape sequences and all,
+// and not sent to the terminal.
+func TestInspectObeysNobody(t *testing.T) {
+	b := []byte{0, 10, 0, 0, 0x65, 0x53, 0xf1, 0, 0, 0, 0, 1, 0, 0, 0, 7}
+	b = append(b, 0, 2, 0, 12, 1, 0, 0, 1, 0, 82, 0, 8)
+	b = append(b, 1, 0, 0, 12)
+	b = append(b, "\x1b[2Jeth0"[:8]...)
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+	name := filepath.Join(t.TempDir(), "export.ipfix")
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	if status := run(t.Context(), []string{"inspect", "--read", name}, &stdout, &stderr); status != 0 {
+		t.Fatalf("status %d: %s", status, &stderr)
+	}
+	if s := stdout.String(); strings.Contains(s, "\x1b") || !strings.Contains(s, `"\x1b[2Jeth0"`) {
+		t.Errorf("%q", s)
+	}
+}
+
+// TestInspectSaysWhenThereIsNothing: a file without a message is no success.
+func TestInspectSaysWhenThereIsNothing(t *testing.T) {
+	empty := "\xd4\xc3\xb2\xa1\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00\x01\x00\x00\x00"
+	for content, want := range map[string]string{"": "neither a capture", "{}\n": "neither a capture", empty: "begins like NetFlow"} {
+		name := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var stdout, stderr bytes.Buffer
+		if status := run(t.Context(), []string{"inspect", "--read", name}, &stdout, &stderr); status == 0 || !strings.Contains(stderr.String(), want) || stdout.Len() > 0 {
+			t.Errorf("%q: status %d, %s%s", content, status, &stdout, &stderr)
+		}
+	}
+}
+
 // shared is a buffer that one goroutine writes and another reads.
 type shared struct {
 	mu sync.Mutex
