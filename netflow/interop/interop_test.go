@@ -70,6 +70,17 @@ var columns = []column{
 	{210, []uint16{1, 3}, ignored, false, true},
 }
 
+// enterprise are elements of others than IANA, in IPFIX only: their numbers are
+// those of elements above, so that who forgets the bit is found out.
+var enterprise = []column{
+	{1, []uint16{65535, 1, 4}, ignored, false, true},
+	{8, []uint16{4, 7}, ignored, false, true},
+	{210, []uint16{2, 65535}, ignored, false, true},
+}
+
+// penOf is whose they are.
+const penOf = 4660
+
 // choice gives the fuzzer's octets one by one, zeros when there are no more.
 type choice struct{ b []byte }
 
@@ -86,32 +97,37 @@ func (c *choice) next(n int) int {
 type field struct {
 	*column
 	length uint16
+	pen    uint32
 }
 
-// generate returns a template with at least one octet of fixed length and a data
-// set of its records. Left out is what the others are known to do wrong: records
-// of no fixed octets (goflow2 does not end), padding that could be a record,
-// padding in template sets (calmh/ipfix loses the message).
-func generate(version int, c *choice) (msg []byte, fields []field, records [][][]byte) {
-	used := map[uint16]bool{}
-	fixed := 0
-	for range 1 + c.next(20) {
-		k := &columns[c.next(len(columns))]
-		if used[k.id] && !k.repeated {
-			continue
+// specifiers appends the Field Specifiers of a template.
+func specifiers(b []byte, fields []field) []byte {
+	for _, f := range fields {
+		id := f.id
+		if f.pen != 0 {
+			id |= 0x8000
 		}
-		used[k.id] = true
-		f := field{k, k.lengths[c.next(len(k.lengths))]}
-		if f.length != 65535 {
-			fixed += int(f.length)
+		b = binary.BigEndian.AppendUint16(b, id)
+		b = binary.BigEndian.AppendUint16(b, f.length)
+		if f.pen != 0 {
+			b = binary.BigEndian.AppendUint32(b, f.pen)
 		}
-		fields = append(fields, f)
 	}
-	if fixed == 0 {
-		fields, fixed = append(fields, field{&columns[19], 1}), 1
-	}
-	var data []byte
-	for range c.next(30) {
+	return b
+}
+
+// set returns a Set.
+func set(id int, content []byte) []byte {
+	b := binary.BigEndian.AppendUint16(nil, uint16(id))
+	b = binary.BigEndian.AppendUint16(b, uint16(4+len(content)))
+	return append(b, content...)
+}
+
+// values appends the octets of n records to data, and returns them field by
+// field.
+func values(data []byte, fields []field, n int, c *choice) ([]byte, [][][]byte) {
+	var records [][][]byte
+	for range n {
 		var record [][]byte
 		for _, f := range fields {
 			n := int(f.length)
@@ -132,33 +148,106 @@ func generate(version int, c *choice) (msg []byte, fields []field, records [][][
 		}
 		records = append(records, record)
 	}
-	data = append(data, make([]byte, c.next(min(fixed, 4)))...)
+	return data, records
+}
 
-	set := uint16(2)
-	msg = []byte{0, 10, 0, 0}
+// message is what was generated.
+type message struct {
+	msg     []byte
+	fields  []field // of the template
+	records [][][]byte
+	options [][][]byte // records of options, scopes first
+}
+
+// generate returns a template with at least one octet of fixed length and a data
+// set of its records. Left out is what the others are known to do wrong: records
+// of no fixed octets (goflow2 does not end), padding that could be a record,
+// padding in template sets (calmh/ipfix loses the message).
+func generate(version int, c *choice) (g message) {
+	used := map[uint16]bool{}
+	fixed := 0
+	pick := func() field {
+		if version == 10 && c.next(4) == 3 {
+			k := &enterprise[c.next(len(enterprise))]
+			return field{k, k.lengths[c.next(len(k.lengths))], penOf}
+		}
+		k := &columns[c.next(len(columns))]
+		return field{k, k.lengths[c.next(len(k.lengths))], 0}
+	}
+	for range 1 + c.next(20) {
+		f := pick()
+		if f.pen == 0 && used[f.id] && !f.repeated {
+			continue
+		}
+		used[f.id] = used[f.id] || f.pen == 0
+		if f.length != 65535 {
+			fixed += int(f.length)
+		}
+		g.fields = append(g.fields, f)
+	}
+	if fixed == 0 {
+		g.fields, fixed = append(g.fields, field{&columns[19], 1, 0}), 1
+	}
+	var data []byte
+	data, g.records = values(nil, g.fields, c.next(30), c)
+	data = append(data, make([]byte, c.next(min(fixed, 4)))...)
+	records := len(g.records)
+
+	// Options: scopes of fixed length, then fields.
+	var options []byte
+	if c.next(2) == 1 {
+		scope := column{149, []uint16{4}, ignored, true, false}
+		if version == 9 {
+			scope.id = uint16(1 + c.next(5))
+		}
+		all := []field{{&scope, 4, 0}}
+		for range c.next(6) {
+			all = append(all, pick())
+		}
+		var content []byte
+		content, g.options = values(nil, all, c.next(8), c)
+		head := binary.BigEndian.AppendUint16(nil, 300)
+		kind := 3
+		if version == 9 {
+			kind = 1
+			head = binary.BigEndian.AppendUint16(head, 4)
+			head = binary.BigEndian.AppendUint16(head, uint16(4*(len(all)-1)))
+		} else {
+			head = binary.BigEndian.AppendUint16(head, uint16(len(all)))
+			head = binary.BigEndian.AppendUint16(head, 1)
+		}
+		options = set(kind, specifiers(head, all))
+		if len(g.options) > 0 {
+			options = append(options, set(300, content)...)
+		}
+		records += 1 + len(g.options)
+	}
+
+	kind := 2
+	g.msg = []byte{0, 10, 0, 0}
 	if version == 9 {
-		set = 0
-		msg = []byte{0, 9, 0, byte(len(records) + 1), 0, 0, 0, 100}
+		kind = 0
+		g.msg = []byte{0, 9, 0, byte(records + 1), 0, 0, 0, 100}
 	}
-	msg = binary.BigEndian.AppendUint32(msg, uint32(now/1000))
-	msg = append(msg, 0, 0, 0, 1, 0, 0, 0, 7)
-	msg = binary.BigEndian.AppendUint16(msg, set)
-	msg = binary.BigEndian.AppendUint16(msg, uint16(8+4*len(fields)))
-	msg = binary.BigEndian.AppendUint16(msg, 256)
-	msg = binary.BigEndian.AppendUint16(msg, uint16(len(fields)))
-	for _, f := range fields {
-		msg = binary.BigEndian.AppendUint16(msg, f.id)
-		msg = binary.BigEndian.AppendUint16(msg, f.length)
+	g.msg = binary.BigEndian.AppendUint32(g.msg, uint32(now/1000))
+	g.msg = append(g.msg, 0, 0, 0, 1, 0, 0, 0, 7)
+	head := binary.BigEndian.AppendUint16(nil, 256)
+	head = binary.BigEndian.AppendUint16(head, uint16(len(g.fields)))
+	first := c.next(2) == 0
+	if first {
+		g.msg = append(g.msg, options...)
 	}
-	if len(records) > 0 {
-		msg = binary.BigEndian.AppendUint16(msg, 256)
-		msg = binary.BigEndian.AppendUint16(msg, uint16(4+len(data)))
-		msg = append(msg, data...)
+	g.msg = append(g.msg, set(kind, specifiers(head, g.fields))...)
+	if len(g.records) > 0 {
+		g.msg = append(g.msg, set(256, data)...)
+	}
+	if !first {
+		g.msg = append(g.msg, options...)
 	}
 	if version == 10 {
-		binary.BigEndian.PutUint16(msg[2:], uint16(len(msg)))
+		binary.BigEndian.PutUint16(g.msg[2:], uint16(len(g.msg)))
 	}
-	return msg, fields, records
+	return g
 }
 
 // compare holds the records of another decoder, octets by field, against those
@@ -185,24 +274,29 @@ func compare(t *testing.T, who string, got [][][]byte, want [][][]byte) {
 func FuzzAllDecodersAgree(f *testing.F) {
 	f.Add(false, []byte("\x05\x00\x00\x07\x00\x08\x00\x02\x00\x10\x01\x05abcdefghijklmnopqrstuvwxyz0123456789"))
 	f.Add(true, []byte("\x0c\x00\x01\x01\x01\x02\x00\x0f\x00\x03\x00\x09\x02\x0aABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"))
+	f.Add(false, []byte("\x04\x03\x00\x01\x00\x00\x03\x01\x01\x08\x00\x02\x00\x05abcdefghijklmnopqrstuvwxyz\x01\x03\x03\x02\x01\x05klmnopqrstuvw"))
 	f.Fuzz(func(t *testing.T, nine bool, b []byte) {
 		version := 10
 		if nine {
 			version = 9
 		}
-		msg, fields, want := generate(version, &choice{b})
+		g := generate(version, &choice{b})
+		msg, fields, want := g.msg, g.fields, g.records
 		if len(msg) > 65000 {
 			t.Skip("longer than a datagram")
 		}
 
 		var m netflow.Message
 		recs, err := netflow.NewDecoder(netflow.Limits{}).Decode(nil, &m, from, now, msg)
-		if err != nil || len(recs) != len(want) || m.DataRecords != len(want) {
+		if err != nil || len(recs) != len(want) || m.OptionRecords != len(g.options) || m.DataRecords != len(want)+len(g.options) {
 			t.Fatalf("flowtally: %d records, want %d: %v (%+v)\n% x", len(recs), len(want), err, m, msg)
 		}
 		for i := range recs {
 			for k, f := range fields {
 				got, comparable := f.of(&recs[i])
+				if f.pen != 0 {
+					continue
+				}
 				if !comparable {
 					continue
 				}
@@ -227,19 +321,27 @@ func FuzzAllDecodersAgree(f *testing.F) {
 		if err := goflow.DecodeMessageVersion(bytes.NewBuffer(msg), goflow.CreateTemplateSystem(), &v9, &v10); err != nil {
 			t.Fatalf("goflow2: %v", err)
 		}
-		var theirs [][][]byte
+		octets := func(fields []goflow.DataField) (out [][]byte) {
+			for _, v := range fields {
+				out = append(out, v.Value.([]byte))
+			}
+			return out
+		}
+		var theirs, theirOptions [][][]byte
 		for _, set := range append(v9.FlowSets, v10.FlowSets...) {
-			if s, ok := set.(goflow.DataFlowSet); ok {
+			switch s := set.(type) {
+			case goflow.DataFlowSet:
 				for _, r := range s.Records {
-					var values [][]byte
-					for _, v := range r.Values {
-						values = append(values, v.Value.([]byte))
-					}
-					theirs = append(theirs, values)
+					theirs = append(theirs, octets(r.Values))
+				}
+			case goflow.OptionsDataFlowSet:
+				for _, r := range s.Records {
+					theirOptions = append(theirOptions, append(octets(r.ScopesValues), octets(r.OptionsValues)...))
 				}
 			}
 		}
 		compare(t, "goflow2", theirs, want)
+		compare(t, "goflow2's options", theirOptions, g.options)
 
 		if version == 10 {
 			parsed, err := ipfix.NewSession().ParseBuffer(msg)
