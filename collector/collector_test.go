@@ -94,6 +94,7 @@ func start(t *testing.T, c Config) (netip.AddrPort, func()) {
 		c.Listen = []string{"127.0.0.1:0"}
 	}
 	c.Logger = slog.New(slog.DiscardHandler)
+	balance := audited(t, &c)
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, c) }()
 	stop := sync.OnceFunc(func() {
@@ -101,6 +102,7 @@ func start(t *testing.T, c Config) (netip.AddrPort, func()) {
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
+		balance()
 	})
 	t.Cleanup(stop)
 	select {
