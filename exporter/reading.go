@@ -51,6 +51,8 @@ type reading struct {
 	hash      meter.Hash
 	own       []stream
 	sampler   sampler
+	asked     bool // the sampler, for this frame
+	selected  bool
 
 	copies     meter.Duplicates
 	inner      meter.Duplicates // of packets inside others, where both count
@@ -179,37 +181,50 @@ func (r *reading) packet(c *capture.Packet) {
 		r.counts.ignoredOctets += uint64(c.Length)
 		return
 	}
-	if p.Protocol == flow.UDP && r.ours(&p.Key) {
-		r.counts.ignored.OwnExport += uint64(segments)
-		r.counts.ignoredOctets += uint64(c.Length)
-		return
+	p.InIf = r.inIf
+	if r.described {
+		p.InIf = c.InIf
 	}
-	dup := r.copies.Seen(&p, c.Data[p.Offset:], now)
-	r.observe(&p, c, now, dup)
+	r.asked = false
+	dup := r.observe(&p, c, &r.copies, now, false)
 	if r.both && r.decoder.Inner(&p) {
 		r.counts.inner += uint64(segments)
-		dup = r.inner.Seen(&p, c.Data[p.Offset:], now) || dup
-		r.observe(&p, c, now, dup)
+		r.observe(&p, c, &r.inner, now, dup)
 	}
 }
 
-// observe lays the packet p, one of c's, into the block of its meter.
-func (r *reading) observe(p *packet.Packet, c *capture.Packet, now flow.Time, dup bool) {
+// observe lays the packet p, one of c's, into the block of its meter, and reports
+// whether it is a copy, which it is in any case in a frame that is a copy.
+func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Duplicates, now flow.Time, dup bool) bool {
 	segments := max(1, c.Segments)
+	key := &p.Key
+	// Fragments get their ports first, so that those of our own messages are
+	// known, and those whose first one sampling does not select have them, too.
+	unknown := p.IsFragment() && !r.fragments.Lend(key, p, r.clock)
+	if p.Protocol == flow.UDP && r.ours(key) {
+		r.counts.ignored.OwnExport += uint64(segments)
+		r.counts.ignoredOctets += uint64(c.Length)
+		return dup
+	}
+	dup = seen.Seen(p, c.Data[p.Offset:], now) || dup
 	if dup {
 		r.counts.duplicates += uint64(segments)
 		if r.dropCopies {
 			r.counts.dropped += uint64(segments)
-			return
+			return dup
 		}
 	}
-	if !r.sampler.selects() {
-		r.counts.sampledOut += uint64(segments)
-		return
+	// One decision for a frame, whatever it has inside: every second packet would
+	// be none but the outer ones.
+	if !r.asked {
+		r.asked, r.selected = true, r.sampler.selects()
 	}
-	p.InIf = r.inIf
-	if r.described {
-		p.InIf = c.InIf
+	if !r.selected {
+		r.counts.sampledOut += uint64(segments)
+		return dup
+	}
+	if unknown {
+		r.counts.fragmentsUnknown++
 	}
 	octets := p.Length
 	if segments > 1 {
@@ -220,12 +235,7 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, now flow.Time, du
 			octets += (segments - 1) * (c.Headers - p.Offset)
 		}
 	}
-	key := &p.Key
-	if p.IsFragment() && !r.fragments.Lend(key, p, r.clock) {
-		r.counts.fragmentsUnknown++
-	}
-
-	hash := r.hash.Of(key)
+	hash := r.hash.Of(key) ^ p.Overlay
 	l := &r.meters[0]
 	if len(r.meters) > 1 {
 		// The meters' tables use the lower bits.
@@ -234,7 +244,7 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, now flow.Time, du
 	n := len(l.block.packets)
 	l.block.packets = l.block.packets[:n+1]
 	o := &l.block.packets[n]
-	o.Key, o.Hash = *key, hash
+	o.Key, o.Overlay, o.Hash = *key, p.Overlay, hash
 	o.Octets, o.Packets, o.TCPFlags, o.Copy = octets, segments, p.TCPFlags, dup
 	o.At, o.Clock = now, r.clock
 	if p.Details != nil {
@@ -246,6 +256,7 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, now flow.Time, du
 	if n+1 == blockPackets {
 		r.hand(l)
 	}
+	return dup
 }
 
 // ours reports whether key is one of our own export streams.

@@ -3,8 +3,8 @@ package exporter
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 
@@ -18,24 +18,7 @@ import (
 // and returns the records in an order of their own.
 func records(t *testing.T, src capture.Source, c Config, workers int) ([]flow.Record, *ledger) {
 	t.Helper()
-	c.Source, c.Workers = src, workers
-	full, empty := make(chan batch, batches), make(chan []flow.Record, batches)
-	for range workers + 1 {
-		empty <- make([]flow.Record, 0, batchRecords)
-	}
-	l := &ledger{}
-	done := make(chan struct{})
-	var recs []flow.Record
-	go func() {
-		defer close(done)
-		for b := range full {
-			recs = append(recs, b.records...)
-			empty <- b.records[:0]
-		}
-	}()
-	_ = c.meter(context.Background(), nil, full, empty, l)
-	close(full)
-	<-done
+	recs, l := recordsOf(t, src, c, workers, nil)
 	slices.SortFunc(recs, cmpRecords)
 	return recs, l
 }
@@ -56,7 +39,7 @@ func cmpRecords(a, b flow.Record) int {
 // TestWorkers: the records of a capture are the same whatever the number of
 // meters: those of one, in any order.
 func TestWorkers(t *testing.T) {
-	captures := 0
+	captures, torture := 0, os.Getenv("FLOWTALLY_TORTURE") != ""
 	for _, row := range truth.Table(t, "TRUTH.tsv") {
 		open := func() capture.Source {
 			src, err := capture.OpenFile(truth.Data(t, row["path"]))
@@ -74,7 +57,11 @@ func TestWorkers(t *testing.T) {
 		most := int(min(3*row.Uint(t, "frames")+100, 1<<16)) // none is evicted
 		c := Config{Meter: meter.Config{MaxFlows: most}, DropDuplicates: captures%2 == 0}
 		want, one := records(t, src, c, 1)
-		for _, workers := range []int{2, 3} {
+		several := []int{2 + captures%2}
+		if torture {
+			several = []int{2, 3, 4, 7}
+		}
+		for _, workers := range several {
 			got, l := records(t, open(), c, workers)
 			if !slices.EqualFunc(got, want, func(a, b flow.Record) bool { return cmpRecords(a, b) == 0 }) {
 				t.Errorf("%s: %d records of %d meters are not the %d of one", row["path"], len(got), workers, len(want))

@@ -86,7 +86,7 @@ func NewReader(r io.Reader) (Source, error) { return newFile(r, "") }
 // file is a capture file: one of the two formats behind a common door. It is a
 // Batcher and a Positioner.
 type file struct {
-	format // nil before the first read of a pipe
+	format        // nil before the first read of a pipe
 	label  string // in front of every error
 	closer io.Closer
 	closed atomic.Bool

@@ -183,12 +183,12 @@ func BenchmarkLookup(b *testing.B) {
 	p := New(Config{MaxFlows: benchFlows})
 	m := make(map[flow.Key]uint32, benchFlows)
 	for i := range pkts {
-		m[pkts[i].Key] = p.cache.insert(p.hash.Of(&pkts[i].Key), &pkts[i].Key)
+		m[pkts[i].Key] = p.cache.insert(p.hash.Of(&pkts[i].Key), &pkts[i].Key, 0)
 	}
 	b.Run("table", func(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			k := &pkts[i%benchFlows].Key
-			if p.cache.find(p.hash.Of(k), k) == none {
+			if p.cache.find(p.hash.Of(k), k, 0) == none {
 				b.Fatal("not found")
 			}
 		}

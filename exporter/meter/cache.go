@@ -22,10 +22,11 @@ type entry struct {
 	first, last flow.Time // least and greatest timestamp
 	born, seen  flow.Time // the clock at the first and the last packet
 	copies      uint32    // packets that were copies of another
+	overlay     uint32    // belongs to the key
 	flags       flow.TCPFlags
 	slot        uint16 // of the wheel, or inHeap
 	state       state
-	_           [15]uint8
+	_           [11]uint8
 }
 
 // begin makes e a flow without packets that begins now.
@@ -128,15 +129,16 @@ var (
 
 func (c *cache) full() bool { return c.live == len(c.entries) }
 
-// find returns the flow with the given key, or none.
-func (c *cache) find(hash uint32, key *flow.Key) uint32 {
+// find returns the flow with the given key and overlay, or none.
+func (c *cache) find(hash uint32, key *flow.Key, overlay uint32) uint32 {
 	for at := hash & c.mask; ; at = (at + 1) & c.mask {
 		word := c.table[at]
 		if word == 0 {
 			return none
 		}
 		if uint32(word>>32) == hash {
-			if i := uint32(word) - 1; c.entries[i].key == *key {
+			i := uint32(word) - 1
+			if e := &c.entries[i]; e.key == *key && e.overlay == overlay {
 				return i
 			}
 		}
@@ -145,7 +147,7 @@ func (c *cache) find(hash uint32, key *flow.Key) uint32 {
 
 // insert takes an entry for key, which must not be there yet, and returns it;
 // the cache must not be full.
-func (c *cache) insert(hash uint32, key *flow.Key) uint32 {
+func (c *cache) insert(hash uint32, key *flow.Key, overlay uint32) uint32 {
 	i := c.free
 	if i != none {
 		c.free = c.links[i].next
@@ -154,7 +156,7 @@ func (c *cache) insert(hash uint32, key *flow.Key) uint32 {
 		c.used++
 	}
 	e := &c.entries[i]
-	e.key, e.hash = *key, hash
+	e.key, e.overlay, e.hash = *key, overlay, hash
 	at := hash & c.mask
 	for c.table[at] != 0 {
 		at = (at + 1) & c.mask

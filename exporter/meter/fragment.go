@@ -25,6 +25,7 @@ type datagram struct {
 	src, dst flow.Addr
 	id       uint32
 	inIf     uint32
+	overlay  uint32
 	vlan     uint16
 	version  uint8
 	protocol flow.Protocol
@@ -57,7 +58,7 @@ func (f *Fragments) Lend(key *flow.Key, pkt *packet.Packet, clock flow.Time) boo
 	}
 	d := datagram{
 		src: pkt.SrcAddr, dst: pkt.DstAddr, id: pkt.FragID,
-		inIf: key.InIf, vlan: pkt.VLAN, version: pkt.IPVersion, protocol: pkt.Protocol,
+		inIf: key.InIf, overlay: pkt.Overlay, vlan: pkt.VLAN, version: pkt.IPVersion, protocol: pkt.Protocol,
 	}
 	if d.version == 6 {
 		d.protocol = 0

@@ -323,7 +323,7 @@ func TestTable(t *testing.T) {
 			// Hashes that meet in few places, also across the table's end.
 			hash := hashes[port] - 20
 			key := pkt(port, 0).Key
-			i := c.find(hash, &key)
+			i := c.find(hash, &key, 0)
 			if want, ok := in[port]; ok != (i != none) || ok && i != want {
 				t.Fatalf("flow %d found at %d, is at %d, %v", port, i, want, ok)
 			}
@@ -331,7 +331,7 @@ func TestTable(t *testing.T) {
 				c.remove(i)
 				delete(in, port)
 			} else if !c.full() {
-				in[port] = c.insert(hash, &key)
+				in[port] = c.insert(hash, &key, 0)
 			}
 			if c.live != len(in) {
 				t.Fatalf("%d live, want %d", c.live, len(in))

@@ -210,13 +210,13 @@ func (p *Process) Dump(dst []flow.Record, from, n int) (recs []flow.Record, next
 func (p *Process) Observe(dst []flow.Record, pkt *packet.Packet, now flow.Time) []flow.Record {
 	now = max(0, min(now, MaxTime))
 	clock := max(p.clock, now)
-	o := Observation{Key: pkt.Key, Octets: pkt.Length, Packets: 1, TCPFlags: pkt.TCPFlags, At: now, Clock: clock}
+	o := Observation{Key: pkt.Key, Overlay: pkt.Overlay, Octets: pkt.Length, Packets: 1, TCPFlags: pkt.TCPFlags, At: now, Clock: clock}
 	if pkt.IsFragment() {
 		if !p.frags.Lend(&o.Key, pkt, clock) {
 			p.stats.FragmentsUnknown++
 		}
 	}
-	o.Hash = p.hash.Of(&o.Key)
+	o.Hash = p.hash.Of(&o.Key) ^ o.Overlay
 	var d *flow.Details
 	if pkt.Details != nil {
 		own := *pkt.Details
@@ -263,9 +263,9 @@ func (p *Process) Count(dst []flow.Record, obs []Observation, details []flow.Det
 func (p *Process) count(dst []flow.Record, o *Observation, d *flow.Details) []flow.Record {
 	now := o.At
 	p.setClock(o.Clock)
-	i := p.cache.find(o.Hash, &o.Key)
+	i := p.cache.find(o.Hash, &o.Key, o.Overlay)
 	if i == none {
-		dst, i = p.start(dst, o.Hash, &o.Key, now)
+		dst, i = p.start(dst, o)
 	} else {
 		e := &p.cache.entries[i]
 		if reason := p.ends(e, o.TCPFlags, now); reason != 0 {
@@ -445,9 +445,9 @@ func (p *Process) ends(e *entry, flags flow.TCPFlags, now flow.Time) flow.EndRea
 	return 0
 }
 
-// start makes room when there is none, and puts a flow that begins now into
+// start makes room when there is none, and puts a flow that begins with o into
 // the cache.
-func (p *Process) start(dst []flow.Record, hash uint32, key *flow.Key, now flow.Time) ([]flow.Record, uint32) {
+func (p *Process) start(dst []flow.Record, o *Observation) ([]flow.Record, uint32) {
 	if p.cache.full() {
 		i := p.earliest(MaxTime + flow.MaxDuration)
 		e := &p.cache.entries[i]
@@ -458,10 +458,10 @@ func (p *Process) start(dst []flow.Record, hash uint32, key *flow.Key, now flow.
 		dst = p.appendRecord(dst, i, reason)
 		p.drop(i)
 	}
-	i := p.cache.insert(hash, key)
+	i := p.cache.insert(o.Hash, &o.Key, o.Overlay)
 	e := &p.cache.entries[i]
-	e.state = openState(key.Protocol)
-	e.begin(now, p.clock)
+	e.state = openState(o.Key.Protocol)
+	e.begin(o.At, p.clock)
 	p.wheel.file(&p.cache, i, p.due(e))
 	return dst, i
 }

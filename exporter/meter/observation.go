@@ -6,9 +6,11 @@ import "flowtally/flow"
 // makes Observations of them, so that the reading and the counting may be two
 // goroutines' work, and the counting several's.
 type Observation struct {
-	// Key is the flow's, Hash what Config.Hash makes of it.
-	Key  flow.Key
-	Hash uint32
+	// Key is the flow's, and with it Overlay (packet.Packet); Hash is what
+	// Config.Hash makes of the Key, xor Overlay.
+	Key     flow.Key
+	Overlay uint32
+	Hash    uint32
 	// Octets are those of the IP packet as its header states them, of all
 	// Packets together; Packets is 1, or how many segments a super-packet stands
 	// for.

@@ -70,6 +70,14 @@ type Packet struct {
 	FragOffset    uint16
 	MoreFragments bool
 
+	// Overlay tells the tunnels apart that inner packets came in, by the addresses
+	// of their ends, their kind and their VNI, key or TEID, one in another
+	// included: equal addresses in two of them are two hosts, so packets belong to
+	// one flow only if Key and Overlay are equal. It is 0 outside a tunnel, and
+	// else a hash, seeded at random when the program starts: two tunnels have the
+	// same once in four thousand million times, and nobody can choose it.
+	Overlay uint32
+
 	// Details is what else the frame says: the tunnel the packet came in, MAC
 	// addresses, second VLAN, MPLS labels. It is nil unless the Decoder's Config
 	// asks for it, the Decoder's own, and valid until its next call. The fields

@@ -3,6 +3,7 @@ package packet
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 
 	"flowtally/exporter/tunnel"
 	"flowtally/flow"
@@ -167,11 +168,28 @@ func (d *Decoder) enter(p *Packet) bool {
 	// Slices are cut at the end by length, never by capacity.
 	q.Offset += uint32(cap(d.whole) - cap(c.rest))
 	q.InIf, q.OutIf = p.InIf, p.OutIf
+	q.Overlay = overlay(p, number, c.id)
 	d.details.OuterSrc, d.details.OuterDst = p.SrcAddr, p.DstAddr
 	d.details.Tunnel, d.details.TunnelID = number, c.id
 	q.Details = p.Details
 	*p = q
 	return true
+}
+
+// overlaySeed is the seed of every Packet.Overlay, so that those of several
+// Decoders compare.
+var overlaySeed = maphash.MakeSeed()
+
+// overlay returns Packet.Overlay of what p carries in such a tunnel.
+func overlay(p *Packet, number, id uint32) uint32 {
+	var b [44]byte
+	copy(b[:], p.SrcAddr[:])
+	copy(b[16:], p.DstAddr[:])
+	binary.NativeEndian.PutUint32(b[32:], number)
+	binary.NativeEndian.PutUint32(b[36:], id)
+	binary.NativeEndian.PutUint32(b[40:], p.Overlay)
+	h := maphash.Bytes(overlaySeed, b[:])
+	return max(1, uint32(h^h>>32))
 }
 
 // Inner replaces p, which Decode just gave, with the innermost packet inside it,

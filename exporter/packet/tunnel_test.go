@@ -148,6 +148,9 @@ func TestTunnels(t *testing.T) {
 			if tt.tagged {
 				want.VLAN = 100
 			}
+			if want.Overlay = i.Overlay; i.Overlay == 0 {
+				t.Error("no overlay")
+			}
 			equal("inner", want, &i)
 			d := *i.Details
 			if d.OuterSrc != flow.Addr4([4]byte{10, 0, 0, 1}) && d.OuterSrc != (flow.Addr{0x20, 1, 0x0d, 0xb8, 0, 1, 15: 1}) {
