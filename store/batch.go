@@ -34,6 +34,10 @@ type batch struct {
 	receivedFrom, receivedTo           flow.Time
 	minEnd, maxEnd                     flow.Time
 
+	// parcel is what is handed on to the roll-ups once the batch is stored, nil when
+	// nobody wants it or it is not what is stored.
+	parcel *parcel
+
 	// sequences and loss are stored together with the rows.
 	sequences []flow.Sequence
 	loss      []flow.Loss
@@ -70,11 +74,17 @@ func (b *batch) reset() {
 
 // encode makes the rows of recs, under the given id, which may be 0. Records
 // without a time of receipt are received now. recs is not changed.
-func (b *batch) encode(id int32, recs []flow.Record, now flow.Time) {
+//
+// The parcel, when it is not nil, is filled with what the roll-ups want.
+func (b *batch) encode(id int32, recs []flow.Record, now flow.Time, parcel *parcel) {
 	b.reset()
+	b.parcel = parcel
+	var f rawFlow
 	b.id, b.key = id, rand.Int64()
 	b.setColumns(columnsNeeded(recs))
 	b.records = len(recs)
+	// Without records there is still what the batch says besides.
+	b.receivedFrom, b.receivedTo, b.minEnd, b.maxEnd = now, now, now, now
 	for i := range recs {
 		r := &recs[i]
 		if !possible(r) {
@@ -94,6 +104,9 @@ func (b *batch) encode(id int32, recs []flow.Record, now flow.Time) {
 		}
 		p.rows++
 		p.minStart = min(p.minStart, r.Start)
+		if parcel != nil {
+			parcel.addRecord(&f, r)
+		}
 		b.packets = add(b.packets, r.Packets)
 		b.bytes = add(b.bytes, r.Bytes)
 		if i == 0 {
@@ -104,6 +117,9 @@ func (b *batch) encode(id int32, recs []flow.Record, now flow.Time) {
 		b.minEnd, b.maxEnd = min(b.minEnd, r.End), max(b.maxEnd, r.End)
 	}
 	b.close()
+	if parcel != nil {
+		parcel.close()
+	}
 }
 
 // setColumns says which columns the rows have.
@@ -187,6 +203,7 @@ func (b *batch) number(id int32) error {
 // move gives the rows that end in one of the hours their time of receipt
 // instead, since there is no room for these hours.
 func (b *batch) move(hours []flow.Time) error {
+	b.parcel = nil
 	old := slices.Clone(b.parts)
 	b.parts, b.last = b.parts[:0], nil
 	clear(b.hours)

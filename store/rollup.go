@@ -147,26 +147,9 @@ type rawFlow struct {
 	cell       cell
 	family     valueForm // value4, value6 or valueNull
 	src, dst   flow.Addr
-	numbers    [6]int64 // src_port … dst_as; below 0: not said
+	numbers    [6]uint32 // src_port and dst_port plus 1, in_if to dst_as; 0: not said
 	batch      int32
 	page       uint32 // where in the table it is
-}
-
-// addFlow adds a flow, or the part of it that sums holds, to every dimension.
-func (s *summary) addFlow(f *rawFlow, sums *measured) {
-	c := s.cellIndex(f.cell)
-	s.add(&value{cell: c, dim: dimTotal}, sums)
-	s.add(&value{cell: c, dim: dimSrcAddr, kind: f.family, a: f.src}, sums)
-	s.add(&value{cell: c, dim: dimDstAddr, kind: f.family, a: f.dst}, sums)
-	s.add(&value{cell: c, dim: dimPair, kind: f.family, a: f.src, b: f.dst}, sums)
-	for i, n := range f.numbers {
-		v := value{cell: c, dim: dimSrcPort + dimension(i)}
-		if n >= 0 {
-			v.kind = valueNumber
-			binary.BigEndian.PutUint64(v.a[8:], uint64(n))
-		}
-		s.add(&v, sums)
-	}
 }
 
 // merge adds the other summary of the same bucket to s. The other is not changed.

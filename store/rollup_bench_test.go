@@ -71,6 +71,9 @@ func BenchmarkKeeper(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
+				if os.Getenv("FLOWTALLY_BENCH_READ") == "" {
+					store.HandOn(db)
+				}
 				w := store.NewWriter(db, store.WriterConfig{})
 				next := blast(noon.Floor(flow.Hour), c.rate)
 				recs := make([]flow.Record, 16384)

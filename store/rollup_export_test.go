@@ -19,6 +19,17 @@ func SetKeeper(k *Keeper, keep, few, most, records int, now func() time.Time) {
 // FailAt has f called between the steps of a Keeper's work.
 func FailAt(k *Keeper, f func(at string) error) { k.fault = f }
 
+// HandOn has the Writers of a database hand on what they store, as while a Keeper
+// runs.
+func HandOn(db *DB) { db.fresh.wanted.Add(1) }
+
+// Fresh is how many batches, and rows of them, were handed on and not summed.
+func Fresh(db *DB) (batches, rows int) {
+	db.fresh.mu.Lock()
+	defer db.fresh.mu.Unlock()
+	return len(db.fresh.of), db.fresh.rows
+}
+
 // SumOnly sums all batches and settles nothing.
 func SumOnly(ctx context.Context, k *Keeper) error {
 	_, err := k.sumUntil(ctx, time.Now().Add(time.Hour))

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -10,21 +11,34 @@ import (
 	"flowtally/flow"
 )
 
+// randomFlow is a flow of one minute.
+func randomFlow(rnd *rand.Rand) rawFlow {
+	f := rawFlow{cell: cell{int32(rnd.Uint32()) % 3, rnd.Int32N(2), int16(rnd.IntN(3))}, family: valueForm(rnd.IntN(3))}
+	f.sums = measured{1, rnd.Uint64N(1000), rnd.Uint64N(1 << 40)}
+	if f.family == value4 {
+		f.src, f.dst = flow.Addr4([4]byte{3: byte(rnd.IntN(9))}), flow.Addr4([4]byte{3: byte(rnd.IntN(9))})
+	}
+	if f.family == value6 {
+		f.src, f.dst = flow.Addr{0: 32, 15: byte(rnd.IntN(9))}, flow.Addr{0: 32, 15: byte(rnd.IntN(9))}
+	}
+	for i := range f.numbers {
+		f.numbers[i] = rnd.Uint32N(20)
+	}
+	return f
+}
+
 // randomSummary has values of every kind, and some slack and remainders.
 func randomSummary(rnd *rand.Rand, flows int) *summary {
-	s := newSummary()
+	p := newParcel()
 	for range flows {
-		f := rawFlow{cell: cell{int32(rnd.Uint32()) % 3, rnd.Int32N(2), int16(rnd.IntN(3))}, family: valueForm(rnd.IntN(3))}
-		f.sums = measured{1, rnd.Uint64N(1000), rnd.Uint64()}
-		if f.family != valueNull {
-			f.src, f.dst = flow.Addr4([4]byte{3: byte(rnd.IntN(9))}), flow.Addr4([4]byte{3: byte(rnd.IntN(9))})
-		}
-		for i := range f.numbers {
-			f.numbers[i] = rnd.Int64N(20) - 1
-		}
-		s.addFlow(&f, &f.sums)
+		f := randomFlow(rnd)
+		p.add(&f)
 	}
-	return s
+	p.close()
+	if s := sumParcels([]*parcel{p}, math.MaxInt, 1)[0]; s != nil {
+		return s
+	}
+	return newSummary()
 }
 
 // What is put aside is what is read again; octets that are no summary are refused
@@ -114,12 +128,99 @@ func TestNthLargest(t *testing.T) {
 	}
 }
 
+// addFlow adds a flow to every dimension, as the law has it.
+func addFlow(s *summary, f *rawFlow) {
+	c := s.cellIndex(f.cell)
+	s.add(&value{cell: c, dim: dimTotal}, &f.sums)
+	s.add(&value{cell: c, dim: dimSrcAddr, kind: f.family, a: f.src}, &f.sums)
+	s.add(&value{cell: c, dim: dimDstAddr, kind: f.family, a: f.dst}, &f.sums)
+	s.add(&value{cell: c, dim: dimPair, kind: f.family, a: f.src, b: f.dst}, &f.sums)
+	for i, n := range f.numbers {
+		v := value{cell: c, dim: dimSrcPort + dimension(i)}
+		if n > 0 {
+			v.kind = valueNumber
+			if i < 2 {
+				n--
+			}
+			binary.BigEndian.PutUint32(v.a[12:], n)
+		}
+		s.add(&v, &f.sums)
+	}
+}
+
+// The sums of parcels are those of their flows, one by one, cut as a summary is;
+// however the flows are parcelled, and how often they come.
+func TestSumParcels(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for _, c := range []struct{ flows, keep, few int }{{0, 5, 2}, {1, 5, 2}, {300, 1000, 12}, {500, 5, 2}, {500, 3, 0}, {3000, 40, 12}, {3000, 40, 3}} {
+		want := map[flow.Time]*summary{}
+		var parcels []*parcel
+		p := newParcel()
+		for i := range c.flows {
+			f := randomFlow(rnd)
+			f.start = flow.Minute * flow.Time(rnd.IntN(3))
+			f.end = f.start + flow.Time(rnd.IntN(30_000))
+			if want[f.start] == nil {
+				want[f.start] = newSummary()
+			}
+			addFlow(want[f.start], &f)
+			p.add(&f)
+			if i == c.flows-1 || rnd.IntN(100) == 0 {
+				p.close()
+				parcels = append(parcels, p)
+				p = newParcel()
+			}
+		}
+		got := sumParcels(parcels, c.keep, c.few)
+		if len(got) != len(want) {
+			t.Fatalf("%v: %d minutes, want %d", c, len(got), len(want))
+		}
+		for at, w := range want {
+			w.compact(c.keep, c.few)
+			g := got[at]
+			if len(g.entries) != len(w.entries) || len(g.rest) != len(w.rest) {
+				t.Fatalf("%v: %d values and %d remainders, want %d and %d", c, len(g.entries), len(g.rest), len(w.entries), len(w.rest))
+			}
+			for i := range g.entries {
+				e := g.entries[i]
+				e.cell = w.cellIndex(g.cells[e.cell])
+				before := w.entries
+				if at := w.add(&e.value, &measured{}); int(at) >= len(before) || before[at].sums != e.sums {
+					t.Fatalf("%v: %+v is not what it should be", c, e)
+				}
+			}
+			for p, r := range g.rest {
+				if at := (place{w.cellIndex(g.cells[p.cell]), p.dim}); w.rest[at] != r {
+					t.Fatalf("%v: remainder %+v, want %+v", c, r, w.rest[at])
+				}
+			}
+		}
+	}
+}
+
+// A size is never smaller than that of a smaller value, and small values have
+// their own.
+func TestSizeOf(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(7, 8))
+	for range 100_000 {
+		a, b := rnd.Uint64()>>rnd.IntN(64), rnd.Uint64()>>rnd.IntN(64)
+		if a > b {
+			a, b = b, a
+		}
+		if sizeOf(a) > sizeOf(b) || sizeOf(b) >= sizes || a < 128 && (sizeOf(a) != int(a) || a != b && sizeOf(a) == sizeOf(b)) {
+			t.Fatalf("%d has size %d, %d has %d", a, sizeOf(a), b, sizeOf(b))
+		}
+	}
+}
+
 // Sums stop at the largest bigint.
 func TestSummarySaturates(t *testing.T) {
-	s := newSummary()
+	p := newParcel()
 	f := rawFlow{sums: measured{1, math.MaxInt64, math.MaxInt64}}
-	s.addFlow(&f, &f.sums)
-	s.addFlow(&f, &f.sums)
+	p.add(&f)
+	p.add(&f)
+	p.close()
+	s := sumParcels([]*parcel{p}, 10, 1)[0]
 	for _, e := range s.entries {
 		if e.sums != (measured{2, math.MaxInt64, math.MaxInt64}) {
 			t.Fatalf("%v", e.sums)
@@ -130,12 +231,44 @@ func TestSummarySaturates(t *testing.T) {
 	}
 }
 
-// Adding a flow whose values are known allocates nothing.
-func TestAddFlowDoesNotAllocate(t *testing.T) {
-	s := newSummary()
-	f := rawFlow{sums: measured{1, 2, 3}, family: value4, numbers: [6]int64{1, 2, 3, 4, -1, 6}}
-	s.addFlow(&f, &f.sums)
-	if n := testing.AllocsPerRun(100, func() { s.addFlow(&f, &f.sums) }); n != 0 {
+// What is made of the records that are stored is what is made of the rows.
+func TestParcelOfRecords(t *testing.T) {
+	p := newParcel()
+	for round := range 2 { // the second with the room of the first
+		p.reset()
+		f := rawFlow{}
+		recs := []flow.Record{{Start: 5, End: flow.Hour, Packets: 70, Bytes: math.MaxUint64, SamplingRate: math.MaxUint32}, {Start: 1, End: 2, Packets: 1}}
+		for i := range recs {
+			p.addRecord(&f, &recs[i])
+		}
+		p.close()
+		if p.rows() != 61 || p.records != 2 || len(p.places) != 61 {
+			t.Errorf("round %d: %d rows, %d records, %d places", round, p.rows(), p.records, len(p.places))
+		}
+		var octets uint64
+		for _, n := range p.bytes {
+			octets += n
+		}
+		if octets != math.MaxInt64 || p.places[0].cell.rate != math.MaxInt32 {
+			t.Errorf("round %d: %d octets, rate %d", round, octets, p.places[0].cell.rate)
+		}
+	}
+}
+
+// Adding records to a parcel that has room allocates nothing.
+func TestParcelDoesNotAllocate(t *testing.T) {
+	p := newParcel()
+	var f rawFlow
+	r := flow.Record{Start: 1, End: 2 * flow.Minute, Packets: 3}
+	r.IPVersion = 6
+	add := func() {
+		p.reset()
+		for range 10 {
+			p.addRecord(&f, &r)
+		}
+	}
+	add()
+	if n := testing.AllocsPerRun(100, add); n > 2 { // the hour, and where it is kept
 		t.Errorf("%v allocations", n)
 	}
 }

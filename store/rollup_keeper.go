@@ -19,8 +19,8 @@ const (
 	// keeperLock is the advisory lock of the Keeper whose turn it is.
 	keeperLock = 0x666c6f77_0002
 	// sumRecords is how many records are summed at once: enough that a value's
-	// many flows become one row, few enough for memory, about 300 octets each.
-	sumRecords = 250_000
+	// many flows become one row, few enough for memory, about 200 octets each.
+	sumRecords = 1_000_000
 	// settleAfter is how long after its end a bucket is settled: flows that last
 	// five minutes, and come late by a few more, find it open.
 	settleAfter = 10 * flow.Minute
@@ -134,6 +134,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 			}
 		})
 	}
+	k.db.fresh.wanted.Add(1)
+	defer k.db.fresh.wanted.Add(-1)
 	turns("summing the roll-ups", k.c.Every, k.Sum)
 	turns("housekeeping", max(k.c.Every, 10*time.Second), k.Tidy)
 	group.Wait()
@@ -196,6 +198,7 @@ type unsummed struct {
 	id             int32
 	records        int
 	minEnd, maxEnd flow.Time
+	parcel         *parcel // nil: it has to be read
 }
 
 // sum sums the next batches, as many as make k.records records, in one
@@ -205,19 +208,41 @@ func (k *Keeper) sum(ctx context.Context) (more bool, err error) {
 	var (
 		batches []unsummed
 		t       *tally
+		pages   map[flow.Time]uint32
 		began   = time.Now()
 	)
 	_, err = k.step(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		batches, err = nextBatches(ctx, tx, k.records)
+		var all bool
+		batches, all, err = k.nextBatches(ctx, tx)
 		if err != nil || len(batches) == 0 {
 			return err
 		}
-		list, err := hoursOf(ctx, tx, batches)
-		if err != nil {
-			return err
+		var missing []unsummed
+		for _, b := range batches {
+			if b.parcel == nil {
+				missing = append(missing, b)
+			}
 		}
-		if t, err = k.read(ctx, tx, batches, list); err != nil {
-			return err
+		t = k.newTally()
+		if len(missing) > 0 {
+			list, err := hoursOf(ctx, tx, missing)
+			if err != nil {
+				return err
+			}
+			if t, err = k.read(ctx, tx, missing, list); err != nil {
+				return err
+			}
+		}
+		for _, b := range batches {
+			if b.parcel != nil {
+				t.take(b.parcel)
+			}
+		}
+		t.finish()
+		if all && len(missing) < len(batches) {
+			if pages, err = ends(ctx, tx, t); err != nil {
+				return err
+			}
 		}
 		if err := k.fails("read"); err != nil {
 			return err
@@ -241,6 +266,15 @@ func (k *Keeper) sum(ctx context.Context) (more bool, err error) {
 		more = true
 		return k.fails("mark")
 	})
+	for _, b := range batches {
+		switch {
+		case b.parcel == nil:
+		case err != nil:
+			k.db.fresh.put(b.parcel) // for the next time
+		default:
+			k.db.fresh.spare.Put(b.parcel)
+		}
+	}
 	if err != nil {
 		return false, fmt.Errorf("store: sum: %w", err)
 	}
@@ -250,10 +284,16 @@ func (k *Keeper) sum(ctx context.Context) (more bool, err error) {
 	records := 0
 	for _, b := range batches {
 		records += b.records
+		if b.parcel != nil {
+			k.metrics.handed.Add(float64(b.records))
+		}
 	}
 	for hour, h := range t.hours {
-		k.pages[hour] = h.nextPage()
+		if h.lastPage > 0 {
+			k.pages[hour] = h.nextPage()
+		}
 	}
+	maps.Copy(k.pages, pages)
 	k.metrics.batches.Add(float64(len(batches)))
 	k.metrics.records.Add(float64(t.records))
 	k.metrics.missing.Add(float64(max(0, records-t.records)))
@@ -261,30 +301,71 @@ func (k *Keeper) sum(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
-// nextBatches returns batches that are not summed, the oldest first: as many as
-// have about that many records, one at least.
-func nextBatches(ctx context.Context, tx pgx.Tx, records int) ([]unsummed, error) {
-	rows, err := tx.Query(ctx, "select id, records, min_end, max_end from public.batches where summed_at is null order by id limit 4096")
+// ends returns where the tables of a tally's hours end, or somewhat before: the
+// rows of later batches are behind.
+func ends(ctx context.Context, tx pgx.Tx, t *tally) (map[flow.Time]uint32, error) {
+	pages := make(map[flow.Time]uint32)
+	var hours []time.Time
+	for hour := range t.hours {
+		hours = append(hours, hour.Time())
+	}
+	rows, err := tx.Query(ctx, "select hour, coalesce(pg_relation_size(to_regclass('parts.' || name)) / 8192, 0) from parts.partition where hour = any($1) and sealed_at is null", hours)
 	if err != nil {
 		return nil, err
 	}
+	var hour time.Time
+	var size int64
+	_, err = pgx.ForEachRow(rows, []any{&hour, &size}, func() error {
+		h := hourTally{lastPage: uint32(size)}
+		if page := h.nextPage(); page > 0 {
+			pages[flow.TimeOf(hour)] = page
+		}
+		return nil
+	})
+	return pages, err
+}
+
+// readCosts is how many records that were handed on take as long to sum as one
+// that has to be read.
+const readCosts = 4
+
+// nextBatches returns batches that are not summed, the oldest first: as many as
+// have about k.records records, one at least; fewer when they have to be read. all
+// is true when these are all there are.
+func (k *Keeper) nextBatches(ctx context.Context, tx pgx.Tx) (list []unsummed, all bool, err error) {
+	const most = 4096
+	rows, err := tx.Query(ctx, "select id, records, min_end, max_end, key from public.batches where summed_at is null order by id limit $1", most)
+	if err != nil {
+		return nil, false, err
+	}
 	var (
-		list     []unsummed
 		b        unsummed
+		key      *int64
 		min, max time.Time
-		sum      int
+		sum, n   int
 	)
-	_, err = pgx.ForEachRow(rows, []any{&b.id, &b.records, &min, &max}, func() error {
-		if len(list) > 0 && sum+b.records > records {
-			sum = records // no smaller one either: their order is kept
+	_, err = pgx.ForEachRow(rows, []any{&b.id, &b.records, &min, &max, &key}, func() error {
+		n++
+		if sum >= k.records {
 			return nil
 		}
-		sum += b.records
+		weight := readCosts * b.records
+		if b.parcel = k.db.fresh.take(b.id, key, b.records); b.parcel != nil {
+			weight = b.parcel.weight()
+		}
+		if len(list) > 0 && sum+weight > k.records {
+			sum = k.records // no smaller one either: their order is kept
+			if b.parcel != nil {
+				k.db.fresh.put(b.parcel)
+			}
+			return nil
+		}
+		sum += weight
 		b.minEnd, b.maxEnd = flow.TimeOf(min), flow.TimeOf(max)
 		list = append(list, b)
 		return nil
 	})
-	return list, err
+	return list, n == len(list) && n < most, err
 }
 
 // part of parts.flows that batches have rows in.
@@ -325,18 +406,19 @@ func hoursOf(ctx context.Context, tx pgx.Tx, batches []unsummed) ([]rawHour, err
 	return list, err
 }
 
-// tally is what was read of some batches: their sums by minute, and what they
-// have in each hour.
+// tally is what is known of some batches: their sums by minute, and what they have
+// in each hour.
 type tally struct {
+	law     grainLaw
 	buckets map[flow.Time]*summary
 	hours   map[flow.Time]*hourTally
-	found   map[int32]int // records by batch
+	found   map[int32]int // records by batch, of those that were read
 	records int
-	// from and to bound the buckets, for a rebuild; 0 is no bound.
-	from, to flow.Time
 
-	last       *summary
-	lastBucket flow.Time
+	// own takes the rows that are read, parcels those that were handed on; they are
+	// summed when they are many, and at the end.
+	own     *parcel
+	parcels []*parcel
 }
 
 type hourTally struct {
@@ -349,45 +431,74 @@ type hourTally struct {
 // batch was very long under way; whoever reads from there counts what it finds.
 func (h *hourTally) nextPage() uint32 { return max(h.lastPage, pagesBack) - pagesBack }
 
-func newTally() *tally {
-	return &tally{buckets: make(map[flow.Time]*summary), hours: make(map[flow.Time]*hourTally), found: make(map[int32]int)}
+func (k *Keeper) newTally() *tally {
+	return &tally{
+		law: k.laws[minutes], buckets: make(map[flow.Time]*summary), hours: make(map[flow.Time]*hourTally),
+		found: make(map[int32]int), own: newParcel(),
+	}
 }
 
-func (t *tally) bucket(at flow.Time) *summary {
-	if t.last != nil && t.lastBucket == at {
-		return t.last
+// tallyRows is how many rows are summed at once.
+const tallyRows = 1 << 20
+
+// take adds the flows of a parcel.
+func (t *tally) take(p *parcel) {
+	t.parcels = append(t.parcels, p)
+	rows := 0
+	for _, p := range t.parcels {
+		rows += p.rows()
 	}
-	s := t.buckets[at]
-	if s == nil {
-		s = newSummary()
-		t.buckets[at] = s
+	if rows >= tallyRows {
+		t.flush()
 	}
-	t.last, t.lastBucket = s, at
-	return s
 }
 
-// reader returns where the rows of an hour are copied to.
-func (t *tally) reader(hour flow.Time) *rawReader {
-	h := t.hours[hour]
-	if h == nil {
-		h = &hourTally{}
-		t.hours[hour] = h
+// reader returns where rows are copied to.
+func (t *tally) reader() *rawReader {
+	return &rawReader{each: func(r *rawFlow) {
+		t.found[r.batch]++
+		t.own.add(r)
+		if t.own.rows() >= tallyRows {
+			t.flush()
+		}
+	}}
+}
+
+func (t *tally) finish() { t.flush() }
+
+// flush sums what is there.
+func (t *tally) flush() {
+	if t.own.records > 0 {
+		t.own.close()
+		t.parcels = append(t.parcels, t.own)
 	}
-	var f *rawFlow
-	each := func(bucket flow.Time, part *measured) {
-		if t.to == 0 || bucket >= t.from && bucket < t.to {
-			t.bucket(bucket).addFlow(f, part)
+	for _, p := range t.parcels {
+		t.records += p.records
+		for hour, h := range p.hours {
+			mine := t.hours[hour]
+			if mine == nil {
+				mine = &hourTally{}
+				t.hours[hour] = mine
+			}
+			mine.records += h.records
+			mine.lastReceived = max(mine.lastReceived, h.lastReceived)
+			mine.lastPage = max(mine.lastPage, h.lastPage)
 		}
 	}
-	return &rawReader{each: func(r *rawFlow) {
-		f = r
-		t.records++
-		t.found[r.batch]++
-		h.records++
-		h.lastReceived = max(h.lastReceived, r.received)
-		h.lastPage = max(h.lastPage, r.page)
-		r.split(flow.Minute, each)
-	}}
+	for bucket, s := range sumParcels(t.parcels, t.law.most, t.law.few) {
+		if mine := t.buckets[bucket]; mine == nil {
+			t.buckets[bucket] = s
+		} else {
+			mine.merge(s)
+			if mine.count() > 2*t.law.most {
+				mine.compact(t.law.most, t.law.few)
+			}
+		}
+	}
+	from, to := t.own.from, t.own.to
+	t.own.reset()
+	t.own.from, t.own.to = from, to
+	t.parcels = t.parcels[:0]
 }
 
 // read reads the rows of the batches. Where it knows, from the last time, which
@@ -399,7 +510,7 @@ func (k *Keeper) read(ctx context.Context, tx pgx.Tx, batches []unsummed, list [
 		return nil, err
 	}
 	for _, trust := range []bool{!citus, false} {
-		t := newTally()
+		t := k.newTally()
 		trusted := false
 		for _, h := range list {
 			where := fmt.Sprintf("batch between %d and %d and batch = any('{%s}')", slices.Min(h.batches), slices.Max(h.batches), idList(h.batches))
@@ -407,7 +518,7 @@ func (k *Keeper) read(ctx context.Context, tx pgx.Tx, batches []unsummed, list [
 				where += fmt.Sprintf(" and ctid >= '(%d,0)'", page)
 				trusted = true
 			}
-			if err := copyOut(ctx, tx, t.reader(h.hour), partitionName(h.hour), where, !citus); err != nil {
+			if err := copyOut(ctx, tx, t.reader(), partitionName(h.hour), where, !citus); err != nil {
 				return nil, err
 			}
 		}
@@ -443,7 +554,8 @@ func (t *tally) store(ctx context.Context, tx pgx.Tx) error {
 	for _, hour := range slices.Sorted(maps.Keys(t.hours)) {
 		h := t.hours[hour]
 		if h.records > 0 {
-			batch.Queue(`insert into parts.hour (hour, records, last_received) values ($1, $2, $3)
+			batch.Queue(`insert into parts.hour (hour, records, last_received) select $1, $2, $3
+				where exists (select from parts.partition where hour = $1)
 				on conflict (hour) do update set records = parts.hour.records + excluded.records,
 				last_received = greatest(parts.hour.last_received, excluded.last_received)`, hour.Time(), h.records, h.lastReceived.Time())
 		}

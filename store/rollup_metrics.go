@@ -4,9 +4,9 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // keeperMetrics are what a Keeper counts.
 type keeperMetrics struct {
-	batches, records, missing, seconds, settled prometheus.Counter
-	sealed, removed, waits, failures            prometheus.Counter
-	behind, size                                prometheus.Gauge
+	batches, records, handed, missing, seconds, settled prometheus.Counter
+	sealed, removed, waits, failures                    prometheus.Counter
+	behind, size                                        prometheus.Gauge
 }
 
 func newKeeperMetrics(r prometheus.Registerer) *keeperMetrics {
@@ -19,6 +19,7 @@ func newKeeperMetrics(r prometheus.Registerer) *keeperMetrics {
 	m := &keeperMetrics{
 		batches:  counter("summed_batches_total", "Batches summed into the roll-ups."),
 		records:  counter("summed_records_total", "Records summed into the roll-ups."),
+		handed:   counter("handed_records_total", "Of these, records that the writer of the same process handed on, so that they were not read back."),
 		missing:  counter("missing_records_total", "Records of batches that could not be summed, because their partition was removed before."),
 		seconds:  counter("sum_seconds_total", "Time spent summing."),
 		settled:  counter("settled_buckets_total", "Buckets of roll-ups settled."),
@@ -30,7 +31,7 @@ func newKeeperMetrics(r prometheus.Registerer) *keeperMetrics {
 		size:     gauge("database_bytes", "Size of the database."),
 	}
 	if r != nil {
-		r.MustRegister(m.batches, m.records, m.missing, m.seconds, m.settled, m.sealed, m.removed, m.waits, m.failures, m.behind, m.size)
+		r.MustRegister(m.batches, m.records, m.handed, m.missing, m.seconds, m.settled, m.sealed, m.removed, m.waits, m.failures, m.behind, m.size)
 	}
 	return m
 }

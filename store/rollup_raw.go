@@ -118,13 +118,12 @@ func (r *rawReader) row(b []byte) (int, error) {
 		}
 	}
 	for i := range f.numbers {
-		switch v := fields[12+i]; len(v) {
-		case 4:
-			f.numbers[i] = int64(int32(binary.BigEndian.Uint32(v)))
-		case 8:
-			f.numbers[i] = int64(binary.BigEndian.Uint64(v))
-		default:
-			f.numbers[i] = -1
+		f.numbers[i] = 0
+		if v := fields[12+i]; len(v) >= 4 {
+			f.numbers[i] = binary.BigEndian.Uint32(v[len(v)-4:])
+			if i < 2 {
+				f.numbers[i]++
+			}
 		}
 	}
 	r.each(f)
@@ -145,29 +144,6 @@ func rawAddr(b []byte) (a flow.Addr, form valueForm, ok bool) {
 		return flow.Addr(b[4:]), value6, true
 	}
 	return a, 0, false
-}
-
-// split calls each for every bucket of the given length that the flow has a part
-// in. The parts add up to the flow; it is counted where it starts.
-func (f *rawFlow) split(length flow.Time, each func(bucket flow.Time, part *measured)) {
-	first := f.start.Floor(length)
-	if f.end <= f.start || f.end <= first+length {
-		each(first, &f.sums)
-		return
-	}
-	for bucket := first; bucket < f.end; bucket += length {
-		part := measured{
-			0,
-			flow.Share(f.sums[1], f.start, f.end, bucket, bucket+length),
-			flow.Share(f.sums[2], f.start, f.end, bucket, bucket+length),
-		}
-		if bucket == first {
-			part[0] = f.sums[0]
-		}
-		if part != (measured{}) {
-			each(bucket, &part)
-		}
-	}
 }
 
 // idList writes identifiers for SQL.

@@ -10,8 +10,8 @@ import (
 	"flowtally/flow"
 )
 
-// rebuildPages is how much of a table is read at once, about 250,000 rows.
-const rebuildPages = 4096
+// rebuildPages is how much of a table is read at once, about a million rows.
+const rebuildPages = 16384
 
 // Rebuild sums the flows of whole days (UTC) anew: those that [from, to) touches.
 // It is for roll-ups that were lost, damaged, or made by a program that erred.
@@ -107,33 +107,30 @@ func (k *Keeper) rebuild(ctx context.Context, conn *pgx.Conn, day flow.Time) (fl
 		if err := k.fails("emptied"); err != nil {
 			return err
 		}
-		t := newTally()
+		t := k.newTally()
+		t.own.from, t.own.to = from, to
 		var number int32 // below zero: no batch has it
 		flush := func() error {
+			t.finish()
+			flows += int64(t.records)
+			t.records = 0
 			if len(t.buckets) == 0 {
 				return nil
 			}
 			number--
-			err := k.putAside(ctx, tx, t.buckets, number)
-			t = newTally()
-			return err
+			return k.putAside(ctx, tx, t.buckets, number)
 		}
 		for _, p := range list {
 			for page := int64(0); page < p.Pages; page += rebuildPages {
-				t.from, t.to = from, to
 				where := fmt.Sprintf("flow_start < '%s' and flow_end >= '%s' and batch <> all('{%s}')", to, from, idList(later))
 				if !citus {
 					where += fmt.Sprintf(" and ctid >= '(%d,0)' and ctid < '(%d,0)'", page, page+rebuildPages)
 				}
-				if err := copyOut(ctx, tx, t.reader(0), p.Name, where, !citus); err != nil {
+				if err := copyOut(ctx, tx, t.reader(), p.Name, where, !citus); err != nil {
 					return err
 				}
-				flows += int64(t.records)
-				t.records = 0
-				if len(t.buckets) > 0 {
-					if err := flush(); err != nil {
-						return err
-					}
+				if err := flush(); err != nil {
+					return err
 				}
 			}
 		}

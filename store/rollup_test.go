@@ -335,8 +335,11 @@ func TestRollupLaw(t *testing.T) {
 		{"late flows", 5, 2, 100_000, false, true},
 		{"late flows and nothing cut", 1000, 1000, 1000, true, true},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		test := func(t *testing.T, handed bool) {
 			db, _, conn := open(t)
+			if handed {
+				store.HandOn(db)
+			}
 			recs := rollupFlows(rand.New(rand.NewPCG(5, 6)), 350)
 			w := store.NewWriter(db, store.WriterConfig{})
 			k := store.NewKeeper(db, store.KeeperConfig{})
@@ -377,7 +380,12 @@ func TestRollupLaw(t *testing.T) {
 			if n := get[int](t, conn, "select count(*) from parts.pending"); n != 0 {
 				t.Errorf("%d sums still wait", n)
 			}
-		})
+			if n, rows := store.Fresh(db); n != 0 || rows != 0 {
+				t.Errorf("%d batches of %d rows are kept in memory", n, rows)
+			}
+		}
+		t.Run(c.name+", read", func(t *testing.T) { test(t, false) })
+		t.Run(c.name+", handed on", func(t *testing.T) { test(t, true) })
 	}
 }
 
@@ -386,6 +394,7 @@ func TestRollupLaw(t *testing.T) {
 func TestKeeperThatDies(t *testing.T) {
 	ctx := context.Background()
 	db, _, conn := open(t)
+	store.HandOn(db)
 	recs := rollupFlows(rand.New(rand.NewPCG(7, 8)), 600)
 	w := store.NewWriter(db, store.WriterConfig{})
 	died := errors.New("died")
@@ -445,6 +454,7 @@ func TestKeeperThatDies(t *testing.T) {
 func TestTwoKeepers(t *testing.T) {
 	ctx := context.Background()
 	db, _, conn := open(t)
+	store.HandOn(db)
 	recs := rollupFlows(rand.New(rand.NewPCG(9, 10)), 1200)
 	w := store.NewWriter(db, store.WriterConfig{})
 	var group sync.WaitGroup

@@ -16,7 +16,7 @@ import (
 func fileOf(tb testing.TB, id int32, recs []flow.Record) []byte {
 	tb.Helper()
 	b := newBatch()
-	b.encode(id, recs, 1)
+	b.encode(id, recs, 1, nil)
 	b.sequences = append(b.sequences, flow.Sequence{Exporter: flow.Exporter{Addr: flow.Addr{1}, Domain: 2}, Port: 3, Version: 9, Next: 4, At: 5})
 	b.loss = append(b.loss, flow.Loss{Minute: 60_000, Exporter: 7, Stage: "store", Cause: "refused", Unit: "record", Count: 1})
 	s, err := openSpool(tb.TempDir(), 0, slog.New(slog.DiscardHandler), newMetrics(nil, nil))
@@ -42,7 +42,7 @@ func TestSpoolFileRoundTrip(t *testing.T) {
 		if err := readSpool(bytes.NewReader(data), got); err != nil {
 			t.Fatal(err)
 		}
-		want.encode(id, rows, 1)
+		want.encode(id, rows, 1, nil)
 		if got.id != id || len(got.parts) != len(want.parts) || got.statement != want.statement {
 			t.Fatalf("batch %d of %d parts with %s", got.id, len(got.parts), got.statement)
 		}
@@ -57,7 +57,7 @@ func TestSpoolFileRoundTrip(t *testing.T) {
 			t.Fatal(got.id, err)
 		}
 		key := want.key
-		want.encode(77, rows, 1)
+		want.encode(77, rows, 1, nil)
 		if want.key == key {
 			t.Error("two batches have one key")
 		}
@@ -89,7 +89,7 @@ func TestSpoolAssign(t *testing.T) {
 	}
 	defer s.close()
 	b := newBatch()
-	b.encode(0, rows, 1)
+	b.encode(0, rows, 1, nil)
 	if err := s.put(b, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestMove(t *testing.T) {
 		recs[i].Received = hour + 5*flow.Hour + 2000
 	}
 	b := newBatch()
-	b.encode(3, recs, 1)
+	b.encode(3, recs, 1, nil)
 	if err := b.move([]flow.Time{hour, hour + 2*flow.Hour}); err != nil {
 		t.Fatal(err)
 	}

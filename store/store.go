@@ -90,6 +90,8 @@ type DB struct {
 	// unchecked is set by OpenAway until the schema was compared with ours.
 	unchecked atomic.Bool
 	config    *pgconn.Config
+	// fresh is what Writers hand on to Keepers.
+	fresh fresh
 }
 
 // Open connects to a database and checks that its schema is the one this binary

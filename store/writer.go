@@ -179,7 +179,7 @@ func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
 	defer done()
 	b := w.batches.Get().(*batch)
 	defer w.batches.Put(b)
-	b.encode(w.leased(), received.Records, flow.TimeOf(time.Now()))
+	b.encode(w.leased(), received.Records, flow.TimeOf(time.Now()), w.db.fresh.get())
 	b.sequences = append(b.sequences, received.Sequences...)
 	b.loss = append(b.loss, received.Loss...)
 	if w.spool != nil && w.running.Load() && (w.away.Load() || received.Pressed && w.direct.Load() > 0) {
@@ -256,8 +256,22 @@ func (w *Writer) put(b *batch, turn <-chan struct{}) error {
 	if err != nil {
 		w.metrics.spoolErrors.Inc()
 		w.log.Error("a batch could not be spooled", "records", b.records, "error", err)
+	} else {
+		w.handOn(b)
 	}
 	return err
+}
+
+// handOn gives the Keeper of this process what it needs of a batch that is about to
+// be stored, under its identifier and key: if another batch is stored in the end,
+// or none, nobody will ask.
+func (w *Writer) handOn(b *batch) {
+	if b.parcel == nil || b.id == 0 {
+		return
+	}
+	b.parcel.id, b.parcel.key = b.id, b.key
+	w.db.fresh.put(b.parcel)
+	b.parcel = nil
 }
 
 // mend sets right what was wrong with what we know, and reports whether the
@@ -434,6 +448,10 @@ func (w *Writer) store(ctx context.Context, conn *pgx.Conn, b *batch, turn <-cha
 	if err := addLoss(ctx, tx, slices.Concat(loss, gaps)); err != nil {
 		return fmt.Errorf("loss: %w", err)
 	}
+	if found.rows > 0 {
+		b.parcel = nil
+	}
+	w.handOn(b)
 	if w.beforeCommit != nil {
 		w.beforeCommit(conn)
 	}
