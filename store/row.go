@@ -24,7 +24,7 @@ var rowColumns = []struct {
 	{"packets", pgtype.Int8OID}, {"bytes", pgtype.Int8OID},
 	{"exporter_id", pgtype.Int4OID}, {"batch", pgtype.Int4OID},
 	{"marks", pgtype.Int2OID}, {"protocol", pgtype.Int2OID}, {"tos", pgtype.Int2OID},
-	{"in_if", pgtype.Int8OID}, {"out_if", pgtype.Int8OID}, {"src_as", pgtype.Int8OID}, {"dst_as", pgtype.Int8OID},
+	{"in_if", pgtype.Int4OID}, {"out_if", pgtype.Int4OID}, {"src_as", pgtype.Int4OID}, {"dst_as", pgtype.Int4OID},
 	{"sampling_rate", pgtype.Int4OID}, {"src_port", pgtype.Int4OID}, {"dst_port", pgtype.Int4OID}, {"vlan", pgtype.Int4OID},
 	{"tcp_flags", pgtype.Int2OID}, {"end_reason", pgtype.Int2OID},
 	{"icmp_type", pgtype.Int2OID}, {"icmp_code", pgtype.Int2OID}, {"direction", pgtype.Int2OID},
@@ -181,9 +181,9 @@ const (
 	copyTrailer = "\377\377"
 
 	// fixedRow is the most octets a row has without extra: the field count, a
-	// length for each field, nine times 8, six times 4, ten times 2, three IPv6
+	// length for each field, five times 8, ten times 4, ten times 2, three IPv6
 	// addresses, the version of jsonb.
-	fixedRow = 2 + 29*4 + 9*8 + 6*4 + 10*2 + 3*20 + 1
+	fixedRow = 2 + 29*4 + 5*8 + 10*4 + 10*2 + 3*20 + 1
 
 	// Where the fields that every row has are: each value after its length.
 	atStart, atEnd, atReceived, atPackets, atBytes = 6, 18, 30, 42, 54
@@ -252,16 +252,16 @@ func appendRow(dst []byte, r *flow.Record, batch int32, c columns) (_ []byte, cl
 	putInt2(p[atTOS-4:], uint16(r.TOS))
 
 	if c&columnInIf != 0 {
-		b = appendInt8NotZero(b, r.InIf)
+		b = appendInt4NotZero(b, r.InIf)
 	}
 	if c&columnOutIf != 0 {
-		b = appendInt8NotZero(b, r.OutIf)
+		b = appendInt4NotZero(b, r.OutIf)
 	}
 	if c&columnSrcAS != 0 {
-		b = appendInt8NotZero(b, r.SrcAS)
+		b = appendInt4NotZero(b, r.SrcAS)
 	}
 	if c&columnDstAS != 0 {
-		b = appendInt8NotZero(b, r.DstAS)
+		b = appendInt4NotZero(b, r.DstAS)
 	}
 	if c&columnRate != 0 {
 		b = appendInt4NotZero(b, rate)
@@ -390,13 +390,6 @@ func appendNull(b []byte) []byte { return binary.BigEndian.AppendUint32(b, math.
 
 func appendInt8(b []byte, v uint64) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b, 8), v)
-}
-
-func appendInt8NotZero(b []byte, v uint32) []byte {
-	if v == 0 {
-		return appendNull(b)
-	}
-	return appendInt8(b, uint64(v))
 }
 
 func appendInt4(b []byte, v uint32) []byte {
