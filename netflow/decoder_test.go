@@ -556,6 +556,14 @@ func TestExtras(t *testing.T) {
 			}
 		})
 	}
+	t.Run("palo_alto_numbers_in_v9", func(t *testing.T) {
+		d := NewDecoder(Limits{})
+		var m Message
+		recs, err := d.Decode(nil, &m, somebody, noon, message(V9, set(t, 0, `0100 0002 dd7d 0008 dd7e 0008`), set(t, 256, padded("ssl", 8)+padded("a\\b", 8))))
+		if want := `{"paloAltoAppID":"ssl","paloAltoUserID":"a\\b"}`; err != nil || string(recs[0].Extra) != want {
+			t.Errorf("%s %v, want %s", recs[0].Extra, err, want)
+		}
+	})
 	t.Run("asa_numbers_in_v9", func(t *testing.T) {
 		d := NewDecoder(Limits{})
 		var m Message
@@ -851,4 +859,20 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal("the same octets decode differently")
 		}
 	})
+}
+
+// TestEgressCountersServeWhereThereAreNoOthers: metering at the egress may count
+// what left and nothing else; beside the usual counters that is an extra.
+func TestEgressCountersServeWhereThereAreNoOthers(t *testing.T) {
+	for _, v := range []Version{V9, IPFIX} {
+		d := NewDecoder(Limits{})
+		var m Message
+		recs, err := d.Decode(nil, &m, somebody, noon, message(v,
+			set(t, templateSet(v), `0100 0002 0017 0004 0018 0004`), set(t, 256, `0000002a 00000002`),
+			set(t, templateSet(v), `0101 0004 0017 0004 0018 0004 0001 0004 0002 0004`), set(t, 257, `00000001 00000001 0000002b 00000003`)))
+		if err != nil || len(recs) != 2 || recs[0].Bytes != 42 || recs[0].Packets != 2 || recs[0].Extra != nil || recs[1].Bytes != 43 || recs[1].Packets != 3 ||
+			string(recs[1].Extra) != `{"postOctetDeltaCount":1,"postPacketDeltaCount":1}` {
+			t.Errorf("%v: %+v %v", v, recs, err)
+		}
+	}
 }

@@ -53,7 +53,7 @@ func lookupElement(pen uint32, id uint16) element {
 	if pen == EnterpriseNumber && int(id) < len(ours) {
 		return ours[id]
 	}
-	if e, ok := asaOwn[id]; ok && pen == 0 {
+	if e, ok := vendors[id]; ok && pen == 0 {
 		return e
 	}
 	if pen != 0 && pen != reversePEN || int(id) >= len(ianaElements) {
@@ -62,10 +62,13 @@ func lookupElement(pen uint32, id uint16) element {
 	return ianaElements[id]
 }
 
-// asaOwn are elements of Cisco's ASA in v9 that IANA has none for. Their numbers
-// cannot stand in an IPFIX message, where bit 15 says something else.
-var asaOwn = map[uint16]element{
+// vendors are elements of v9 that IANA has none for: of Cisco's ASA and of
+// PAN-OS. Their numbers cannot stand in an IPFIX message, where bit 15 says
+// something else.
+var vendors = map[uint16]element{
 	33000: {"asaIngressAcl", typeOctets, 12},
 	33001: {"asaEgressAcl", typeOctets, 12},
 	33002: {"asaExtendedEvent", typeUnsigned16, 2},
+	56701: {"paloAltoAppID", typeString, 32},
+	56702: {"paloAltoUserID", typeString, 64},
 }

@@ -69,7 +69,7 @@ func bearsMeaning(f fieldSpec, r rule) bool {
 // shared by the whole process, today's registry: once, before the first use.
 var completeDictionary = sync.OnceFunc(func() {
 	i := ipfix.NewInterpreter(ipfix.NewSession())
-	for id, e := range asaOwn {
+	for id, e := range vendors {
 		i.AddDictionaryEntry(ipfix.DictionaryEntry{Name: e.name, FieldID: id, Type: e.typ.calmh()})
 	}
 	for id, e := range ianaElements {

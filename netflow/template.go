@@ -159,9 +159,11 @@ var forward = [...]rule{
 	1:   {slotBytes, 0, setBytes},     // octetDeltaCount
 	85:  {slotBytes, 1, setBytes},     // octetTotalCount
 	231: {slotBytes, 2, setBytes},     // initiatorOctets
+	23:  {slotBytes, 3, setBytes},     // postOctetDeltaCount, of egress metering
 	2:   {slotPackets, 0, setPackets}, // packetDeltaCount
 	86:  {slotPackets, 1, setPackets}, // packetTotalCount
 	298: {slotPackets, 2, setPackets}, // initiatorPackets
+	24:  {slotPackets, 3, setPackets}, // postPacketDeltaCount
 	4:   {slotProtocol, 0, setProtocol},
 	193: {slotProtocol, 1, setProtocol}, // nextHeaderIPv6
 	5:   {slotTOS, 0, setTOS},
