@@ -2,9 +2,11 @@ package netflow
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
+	"strings"
 	"testing"
 
 	"flowtally/flow"
@@ -113,6 +115,46 @@ func TestNothingThatStrangersSendOutgrowsTheFormula(t *testing.T) {
 	}
 	if s.templates > l.Templates || s.octets > l.TemplateOctets || s.domains > l.Domains || s.nameOctets > l.NameOctets {
 		t.Error("a limit was passed")
+	}
+	runtime.KeepAlive(d)
+}
+
+// TestADomainCostsWhatTheFormulaSays: as many samplers as there may be, with
+// names that are longest in JSON, and as many interfaces.
+func TestADomainCostsWhatTheFormulaSays(t *testing.T) {
+	var samplers, interfaces strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&samplers, "00000000 %08x 00000064 %s", i+1, strings.Repeat("01", 32))
+	}
+	for i := range 600 {
+		fmt.Fprintf(&interfaces, "%08x 00000064", i+1)
+	}
+	msg := message(IPFIX,
+		set(t, 3, `0100 0004 0001 0095 0004 0030 0004 0022 0004 0054 0020`), set(t, 256, samplers.String()),
+		set(t, 3, `0101 0002 0001 000a 0004 0022 0004`), set(t, 257, interfaces.String()))
+	const domains = 64
+	d := NewDecoder(Limits{})
+	var m Message
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range domains {
+		binary.BigEndian.PutUint32(msg[12:], uint32(i))
+		if _, err := d.Decode(nil, &m, somebody, noon, msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m = Message{}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := (int(after.HeapAlloc) - int(before.HeapAlloc)) / domains
+	t.Logf("%d octets a domain", each)
+	if each > 64<<10 {
+		t.Errorf("%d octets a domain", each)
+	}
+	o := d.store.optionsOf(flow.AddrFrom(somebody.Addr()), domainKey{1, IPFIX})
+	if o == nil || len(o.selectors) != 128 || len(o.interfaces) != 512 {
+		t.Errorf("%+v", o)
 	}
 	runtime.KeepAlive(d)
 }
