@@ -5,6 +5,7 @@ import (
 	"sync"
 	"syscall"
 
+	"flowtally/exporter/capture"
 	"flowtally/exporter/meter"
 	"flowtally/exporter/packet"
 	"flowtally/flow"
@@ -58,6 +59,8 @@ type Summary struct {
 	Filtered uint64 `json:"filtered"`
 	// KernelDrops is how many packets the kernel had no room for.
 	KernelDrops uint64 `json:"kernel_drops"`
+	// Tunnels is what came by mirror tunnels that end here; nil where none do.
+	Tunnels *Tunnels `json:"tunnels,omitempty"`
 	// NotSent is how many records did not leave, summed over destinations,
 	// NotSentBy why.
 	NotSent   uint64  `json:"not_sent"`
@@ -100,6 +103,31 @@ func (i *Ignored) add(j *Ignored) {
 	i.Malformed += j.Malformed
 	i.LinkType += j.LinkType
 	i.OwnExport += j.OwnExport
+}
+
+// Tunnels counts the datagrams of mirror tunnels that end here; see
+// capture.TunnelStats. Unknown, Malformed and Foreign are among Summary.Filtered.
+type Tunnels struct {
+	Datagrams uint64 `json:"datagrams"`
+	// Clients is how many clients are told apart, Others how many datagrams came
+	// from those beyond the most.
+	Clients   uint64 `json:"clients"`
+	Others    uint64 `json:"others"`
+	Unknown   uint64 `json:"unknown"`
+	Malformed uint64 `json:"malformed"`
+	Foreign   uint64 `json:"foreign"`
+	// Cut is how many were longer than the buffer that receives them.
+	Cut uint64 `json:"cut"`
+}
+
+func (t *Tunnels) add(s *capture.TunnelStats) {
+	t.Datagrams += s.Packets
+	t.Clients += s.Clients
+	t.Others += s.Others
+	t.Unknown += s.Unknown
+	t.Malformed += s.Malformed
+	t.Foreign += s.Foreign
+	t.Cut += s.Cut
 }
 
 // NotSent counts records that did not leave, by cause.
@@ -159,6 +187,7 @@ type readingCounts struct {
 	fragmentsUnknown uint64
 	filtered         uint64
 	kernelDrops      uint64
+	tunnels          *Tunnels // never written to once it is here
 }
 
 func (c *readingCounts) add(d *readingCounts) {
@@ -172,6 +201,9 @@ func (c *readingCounts) add(d *readingCounts) {
 	c.fragmentsUnknown += d.fragmentsUnknown
 	c.filtered += d.filtered
 	c.kernelDrops += d.kernelDrops
+	if d.tunnels != nil {
+		c.tunnels = d.tunnels // there is one such source at most
+	}
 }
 
 type sendingCounts struct {
@@ -285,6 +317,7 @@ func (l *ledger) summary() Summary {
 		FragmentsUnknown: r.fragmentsUnknown,
 		Filtered:         r.filtered,
 		KernelDrops:      r.kernelDrops,
+		Tunnels:          r.tunnels,
 		NotSent:          l.notSent.sum(), NotSentBy: l.notSent,
 		Destinations: append([]Destination(nil), l.to...),
 	}
@@ -301,6 +334,11 @@ var (
 	descSampledOut  = describe("sampled_out_total", "Packets that sampling did not select.")
 	descFiltered    = describe("filtered_packets_total", "Frames that a filter in this process left out.")
 	descKernelDrops = describe("kernel_drops_total", "Packets the kernel had no room for.")
+	descDatagrams   = describe("tunnel_datagrams_total", "Datagrams of mirror tunnels that end here.")
+	descClients     = describe("tunnel_clients", "Clients of mirror tunnels that are told apart.")
+	descOthers      = describe("tunnel_others_total", "Datagrams of clients beyond the most that are told apart.")
+	descLeftOut     = describe("tunnel_left_out_total", "Datagrams of mirror tunnels that gave no packet, by cause.", "cause")
+	descCut         = describe("tunnel_cut_total", "Datagrams of mirror tunnels that were longer than the buffer.")
 	descLive        = describe("live_flows", "Flows in the cache.")
 	descFlows       = describe("flows_total", "Flow records made, by the reason they ended.", "reason")
 	descFragments   = describe("fragments_unknown_total", "Fragments without ports because their first was not seen before them.")
@@ -338,6 +376,15 @@ func (l *ledger) Collect(ch chan<- prometheus.Metric) {
 	counter(descDuplicates, r.duplicates)
 	counter(descDropped, r.dropped)
 	counter(descKernelDrops, r.kernelDrops)
+	if t := r.tunnels; t != nil {
+		counter(descDatagrams, t.Datagrams)
+		ch <- prometheus.MustNewConstMetric(descClients, prometheus.GaugeValue, float64(t.Clients))
+		counter(descOthers, t.Others)
+		counter(descLeftOut, t.Unknown, "unknown_client")
+		counter(descLeftOut, t.Malformed, "malformed")
+		counter(descLeftOut, t.Foreign, "foreign")
+		counter(descCut, t.Cut)
+	}
 	ch <- prometheus.MustNewConstMetric(descLive, prometheus.GaugeValue, float64(m.Live))
 	for _, e := range []struct {
 		reason flow.EndReason

@@ -40,7 +40,8 @@ type block struct {
 // the meter that has its flow. It is one goroutine's.
 type reading struct {
 	source    capture.Batcher
-	described bool // the Source's interfaces have numbers of their own
+	tunnels   capture.TunnelEnd // nil unless the Source is one
+	described bool              // the Source's interfaces have numbers of their own
 	inIf      uint32
 	live      bool
 	batched   bool // the Source gives as many packets as are there
@@ -101,8 +102,9 @@ func newLane(m *metering, here, details bool) lane {
 func newReading(c *Config, source capture.Source, own []stream, hash meter.Hash, meters []lane, l *ledger) *reading {
 	_, described := capture.As[capture.Describer](source)
 	_, batched := source.(capture.Batcher)
+	tunnels, _ := capture.As[capture.TunnelEnd](source)
 	r := &reading{
-		source: capture.Batch(source), described: described, batched: batched, inIf: c.InIf, live: c.Live, both: c.Tunnels == packet.Both, started: time.Now(),
+		source: capture.Batch(source), tunnels: tunnels, described: described, batched: batched, inIf: c.InIf, live: c.Live, both: c.Tunnels == packet.Both, started: time.Now(),
 		decoder: packet.Config{Tunnels: c.Tunnels, Details: c.Meter.Details}.Decoder(), hash: hash, sampler: newSampler(c.Sample, c.SampleRandom),
 		dropCopies: c.DropDuplicates, meters: meters, every: fileBlock, ledger: l, number: l.reader(),
 	}
@@ -279,6 +281,11 @@ func (r *reading) goOver() {
 	stats := r.source.Stats()
 	r.counts.kernelDrops = max(r.counts.kernelDrops, stats.Drops)
 	r.counts.filtered = max(r.counts.filtered, stats.Filtered)
+	if r.tunnels != nil {
+		t, stats := new(Tunnels), r.tunnels.TunnelStats()
+		t.add(&stats)
+		r.counts.tunnels = t
+	}
 	r.ledger.read(r.number, &r.counts)
 }
 

@@ -15,6 +15,9 @@ import (
 	"flowtally/exporter/packet"
 	"flowtally/flow"
 	"flowtally/netflow"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/bpf"
 )
 
 // list is a Batcher that gives packets, a few at a time, and then ends.
@@ -219,6 +222,50 @@ func TestDetails(t *testing.T) {
 	}
 	if len(recs) != 1 || s.Duplicates != 1 || recs[0].Marks != flow.MarkDuplicate || recs[0].Details == nil || *recs[0].Details != want {
 		t.Errorf("%+v %+v, want %+v", recs, recs[0].Details, want)
+	}
+}
+
+// ending is a list of what came by tunnels.
+type ending struct{ *list }
+
+func (ending) TunnelStats() capture.TunnelStats {
+	return capture.TunnelStats{Packets: 9, Clients: 2, Others: 1, Unknown: 3, Malformed: 2, Foreign: 1, Cut: 4}
+}
+
+// TestTunnelsCounted: what a source that ends tunnels counts is in the summary and
+// the metrics, also behind a filter; of others nothing is said.
+func TestTunnelsCounted(t *testing.T) {
+	src := newList(capture.Packet{Data: ethernet("10.0.0.1", "10.0.0.2", 1, 53, 1)})
+	all, err := capture.Filtered(ending{src}, []bpf.RawInstruction{{Op: 6, K: 1 << 16}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, l := records(t, all, Config{Meter: small}, 1)
+	want := Tunnels{Datagrams: 9, Clients: 2, Others: 1, Unknown: 3, Malformed: 2, Foreign: 1, Cut: 4}
+	if got := l.summary().Tunnels; got == nil || *got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(l)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			sums[f.GetName()] += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	for name, want := range map[string]float64{
+		"datagrams_total": 9, "clients": 2, "others_total": 1, "left_out_total": 6, "cut_total": 4,
+	} {
+		if got := sums["flowtally_exporter_tunnel_"+name]; got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	if _, l := records(t, newList(), Config{Meter: small}, 1); l.summary().Tunnels != nil {
+		t.Error("a source without tunnels has some")
 	}
 }
 
