@@ -160,7 +160,7 @@ func (u *Users) get(name string) (_ *user, ok bool) {
 }
 
 // throttle lets so many tries through, and then one each interval, of each key;
-// at most maxThrottled keys are kept, the oldest go first.
+// at most maxThrottled keys are kept.
 type throttle struct {
 	burst    float64
 	interval time.Duration
@@ -186,7 +186,7 @@ func (t *throttle) take(key string, now time.Time) (wait time.Duration) {
 	b := t.keys[key]
 	if b == nil {
 		if len(t.keys) >= maxThrottled {
-			t.forget(now)
+			t.forget()
 		}
 		b = &bucket{t.burst, now}
 		t.keys[key] = b
@@ -209,18 +209,18 @@ func (t *throttle) give(key string) {
 	}
 }
 
-// forget makes room: what is full again is as good as new, and if that is none,
-// the oldest goes.
-func (t *throttle) forget(now time.Time) {
+// forget makes room: of a handful of keys, the one asked for least lately goes. A
+// look at all of them for each stranger would be work that strangers can make.
+func (t *throttle) forget() {
 	var oldest string
+	n := 0
 	for key, b := range t.keys {
-		if b.tokens+now.Sub(b.at).Seconds()/t.interval.Seconds() >= t.burst {
-			delete(t.keys, key)
-		} else if oldest == "" || b.at.Before(t.keys[oldest].at) {
+		if n == 0 || b.at.Before(t.keys[oldest].at) {
 			oldest = key
 		}
+		if n++; n == 16 {
+			break
+		}
 	}
-	if len(t.keys) >= maxThrottled {
-		delete(t.keys, oldest)
-	}
+	delete(t.keys, oldest)
 }
