@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,6 +65,8 @@ type exporterFlags struct {
 	domain    uint32
 	domainSet bool
 	pace, mtu int
+
+	tlsCA, tlsCert, tlsKey string
 
 	control, status string
 
@@ -129,7 +133,10 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 	set.DurationVar(&f.idle, "idle-timeout", 60*time.Second, "a flow without packets for so long has ended")
 	set.DurationVar(&f.linger, "linger", 5*time.Second, "how long after FIN or RST a flow takes further packets")
 	set.StringArrayVar(&f.timeouts, "timeout", nil, "NAME=DURATION with softflowd's names tcp, tcp.rst, tcp.fin, udp, icmp, general, maxlife; 'softflowd' alone takes its values; repeat it")
-	set.StringArrayVar(&f.to, "to", []string{"127.0.0.1:9995"}, "HOST:PORT[,version=5|9|10][,filter=FILTER] of a collector, and which flows it gets in flowtally's filter language; repeat it to send to several")
+	set.StringArrayVar(&f.to, "to", []string{"127.0.0.1:9995"}, "HOST:PORT[,version=5|9|10][,filter=FILTER] of a collector, in front tcp:// or tls:// for IPFIX over these, and which flows it gets in flowtally's filter language; repeat it to send to several")
+	set.StringVar(&f.tlsCA, "tls-ca", "", "PEM file with the authorities to trust for tls:// collectors, instead of the system's")
+	set.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with a certificate to show to tls:// collectors")
+	set.StringVar(&f.tlsKey, "tls-key", "", "PEM file with its key")
 	set.BoolVar(&f.balance, "balance", false, "share the conversations out to the collectors instead of sending all to each")
 	set.IntVar(&f.version, "version", 10, "export format: 5 (IPv4 only), 9 or 10 (IPFIX)")
 	set.StringVar(&f.template, "template", "flowtally", "templates to send: flowtally, or pflow for exactly those of OpenBSD's pflow(4)")
@@ -172,6 +179,32 @@ func (f *exporterFlags) collector(text string) (c exporter.Collector, err error)
 	return c, nil
 }
 
+// tls returns whom to trust, and what to show, over TLS; nil is the default.
+func (f *exporterFlags) tls() (*tls.Config, error) {
+	if f.tlsCA == "" && f.tlsCert == "" && f.tlsKey == "" {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.tlsCA != "" {
+		text, err := os.ReadFile(f.tlsCA)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("--tls-ca %s: no certificate in it", f.tlsCA)
+		}
+	}
+	if f.tlsCert != "" || f.tlsKey != "" {
+		pair, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-cert and --tls-key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
 // exporting sets in c what is of the wire.
 func (f *exporterFlags) exporting(c *exporter.Config) (err error) {
 	for _, to := range f.to {
@@ -183,6 +216,9 @@ func (f *exporterFlags) exporting(c *exporter.Config) (err error) {
 			return fmt.Errorf("--to %q: a filter, and --balance: want one of them", to)
 		}
 		c.Collectors = append(c.Collectors, x)
+	}
+	if c.TLS, err = f.tls(); err != nil {
+		return err
 	}
 	c.Version, c.Domain, c.Balance, c.Options = netflow.Version(f.version), f.domain, f.balance, f.options
 	if c.Fields, err = netflow.ParseFields(f.fields...); err != nil {

@@ -42,6 +42,8 @@ func TestExporterFlags(t *testing.T) {
 		{"unknown_version_of_to", "5, 9 or 10", []string{"--read", "x", "--to", "127.0.0.1:1,version=7"}},
 		{"filter_of_to_points_at_the_word", "prot", []string{"--read", "x", "--to", "127.0.0.1:1,filter=prot tcp"}},
 		{"filter_and_balance", "--balance", []string{"--read", "x", "--balance", "--to", "127.0.0.1:1,filter=proto tcp"}},
+		{"no_authorities", "--tls-ca", []string{"--read", "x", "--tls-ca", "/nowhere"}},
+		{"certificate_without_key", "--tls-key", []string{"--read", "x", "--tls-cert", "/nowhere"}},
 		{"word_without_status", "dump-flows", []string{"--read", "x", "dump-flows"}},
 		{"client_without_name", "ADDRESS[/ID]=NAME", []string{"--listen-vxlan", "127.0.0.1:0", "--client", "10.0.0.1"}},
 	} {

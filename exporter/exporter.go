@@ -26,6 +26,7 @@ package exporter
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,12 +55,15 @@ type Config struct {
 	// is one; the flow cache is divided among them. The records do not depend on
 	// it while no flow is evicted.
 	Workers int
-	// To are the destinations, each "host:port" and resolved once; every one gets
-	// a copy of every message.
+	// To are the destinations, each "host:port", resolved once and sent to over
+	// UDP, or "tcp://host:port" or "tls://host:port" for IPFIX; every one gets a
+	// copy of every flow.
 	To []string
 	// Collectors are further destinations, which may differ in version and in the
 	// flows they get.
 	Collectors []Collector
+	// TLS is for destinations over TLS; nil trusts the system's authorities.
+	TLS *tls.Config
 	// Balance gives each conversation to one of the destinations, by its addresses
 	// and ports, instead of to all.
 	Balance bool

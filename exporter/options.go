@@ -62,6 +62,9 @@ func (p *speaking) speak(s *sending, l *ledger, force bool) {
 	}
 	p.begun, p.spoke = true, now
 	for _, d := range s.to {
+		if !d.connected() {
+			continue
+		}
 		stats := l.process(d)
 		totals, rest := &stats, all
 		for {
@@ -72,7 +75,7 @@ func (p *speaking) speak(s *sending, l *ledger, force bool) {
 			}
 			d.pace.wait(1)
 			d.sendMade(0)
-			if rest = rest[n:]; len(rest) == 0 || n == 0 && totals == nil {
+			if rest = rest[n:]; d.conn == nil || len(rest) == 0 || n == 0 && totals == nil {
 				break
 			}
 			totals = nil

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -85,7 +87,11 @@ func newSending(ctx context.Context, c *Config) (*sending, error) {
 		_, err := netflow.NewEncoder(config)
 		var d *destination
 		if err == nil {
-			d, err = dial(ctx, x.To, c.Logger)
+			if strings.Contains(x.To, "://") {
+				d, err = dialStream(ctx, x.To, c, config.Version)
+			} else {
+				d, err = dial(ctx, x.To, c.Logger)
+			}
 		}
 		if err != nil {
 			s.close()
@@ -100,7 +106,7 @@ func newSending(ctx context.Context, c *Config) (*sending, error) {
 
 func (s *sending) close() {
 	for _, d := range s.to {
-		d.conn.Close()
+		d.close()
 	}
 }
 
@@ -114,6 +120,9 @@ type stream struct {
 func (s *sending) streams() []stream {
 	var own []stream
 	for _, d := range s.to {
+		if d.stream != nil {
+			continue
+		}
 		from, to := d.conn.LocalAddr().(*net.UDPAddr).AddrPort(), d.conn.RemoteAddr().(*net.UDPAddr).AddrPort()
 		own = append(own, stream{flow.AddrFrom(from.Addr()), flow.AddrFrom(to.Addr()), from.Port(), to.Port()})
 	}
@@ -123,7 +132,7 @@ func (s *sending) streams() []stream {
 // run sends what comes over full until that is closed.
 func (s *sending) run(full <-chan batch, empty chan<- []flow.Record, l *ledger) {
 	var second <-chan time.Time
-	if s.live && s.options != nil {
+	if s.live && (s.options != nil || slices.ContainsFunc(s.to, func(d *destination) bool { return d.stream != nil })) {
 		t := time.NewTicker(time.Second)
 		defer t.Stop()
 		second = t.C
@@ -155,6 +164,9 @@ func (s *sending) run(full <-chan batch, empty chan<- []flow.Record, l *ledger) 
 		}
 		if renew {
 			for _, d := range s.to {
+				if !d.connected() {
+					continue
+				}
 				d.encoder.Renew()
 				d.message, _ = d.encoder.Append(d.message[:0], s.at, nil)
 				if len(d.message) > 0 {
@@ -175,7 +187,9 @@ func (s *sending) run(full <-chan batch, empty chan<- []flow.Record, l *ledger) 
 		l.sent(s.sums(), s.to)
 	}
 	for _, d := range s.to {
-		d.settle()
+		if d.encoder != nil {
+			s.finish(d)
+		}
 	}
 	if s.options != nil && s.to[0].encoder != nil {
 		s.options.speak(s, l, true)
@@ -261,8 +275,12 @@ func (d *destination) take(r *flow.Record) {
 
 // make makes and sends full messages, dated at, and with flush also the last one.
 func (d *destination) make(at flow.Time, flush bool) {
+	if !d.connected() {
+		d.giveUp(awayRecords)
+		return
+	}
 	rest := d.pending
-	for len(rest) > d.fill || flush && len(rest) > 0 {
+	for d.conn != nil && (len(rest) > d.fill || flush && len(rest) > 0) {
 		date, n := d.together(at, rest)
 		d.message, n = d.encoder.Append(d.message[:0], date, rest[:n])
 		if n == 0 && len(d.message) == 0 {
@@ -319,7 +337,8 @@ func (l *load) add(r *flow.Record) {
 // heard of.
 type destination struct {
 	name     string
-	conn     *net.UDPConn
+	conn     net.Conn    // nil while the far end of a stream is away
+	stream   *connecting // nil over UDP
 	log      *slog.Logger
 	config   netflow.EncoderConfig
 	encoder  *netflow.Encoder // nil until there is something to send
@@ -361,8 +380,11 @@ func dial(ctx context.Context, to string, log *slog.Logger) (*destination, error
 // before (ICMP port unreachable) and is answered by sending this one
 // again, because the system did not send it.
 func (d *destination) send(message []byte, records int) {
+	if d.stream != nil {
+		_ = d.conn.SetWriteDeadline(time.Now().Add(writeTime))
+	}
 	_, err := d.conn.Write(message)
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	if d.stream == nil && errors.Is(err, syscall.ECONNREFUSED) {
 		d.refused(err)
 		_, err = d.conn.Write(message)
 	}
@@ -371,6 +393,7 @@ func (d *destination) send(message []byte, records int) {
 		d.lose(d.load)
 		d.last, d.lastLen, d.load = 0, 0, load{}
 		d.complain(err)
+		d.disconnect()
 		return
 	}
 	d.last, d.lastLen, d.lastLoad, d.load = records, len(message), d.load, load{}
@@ -399,7 +422,7 @@ func (d *destination) refused(err error) {
 
 // settle asks for a refusal of the datagram last sent.
 func (d *destination) settle() {
-	raw, err := d.conn.SyscallConn()
+	raw, err := d.conn.(*net.UDPConn).SyscallConn()
 	if err != nil {
 		return
 	}
