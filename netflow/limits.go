@@ -17,8 +17,9 @@ import "flowtally/flow"
 // which is 48 + 120 + 64 + 48 MiB = 280 MiB with the defaults; no exporter that
 // exists comes near. What a datagram gives is the caller's to bound: at most
 // MessageRecords records of its own and as many that were held, twice as many of
-// biflows, and some 40 octets of extras for each of its own. Extras are what
-// costs most time: a third of a microsecond a field.
+// biflows, and some 40 octets of extras for each of its own, besides the names
+// that options gave, up to three of 128 a record. Extras are what costs most
+// time: a third of a microsecond a field.
 //
 // When there is no more room, the templates that were used longest ago (or
 // nearly) give way, those that never decoded a record first; the exporter's own
