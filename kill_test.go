@@ -390,7 +390,7 @@ func testKill(t *testing.T, kills int, age time.Duration) {
 		}
 	}
 	if unexplained > 0 {
-		t.Errorf("%d flows are missing that were sent after the last collector was killed", unexplained)
+		t.Errorf("%d flows are missing that were sent after the last collector was killed, behind %d; the last is %d of %d", unexplained, deaths[len(deaths)-1].first, missing[len(missing)-1], sent)
 	}
 	t.Logf("%d kills, %d of them of the collector: %d flows sent, %d stored, %d missing; the oldest of these was sent %v before a kill",
 		kills, len(deaths), sent, rows, len(missing), worst.Round(time.Millisecond))

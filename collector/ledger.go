@@ -660,8 +660,8 @@ func (l *ledger) recall(list []flow.Sequence, all bool) {
 			l.blind = true
 			return
 		}
-		if all {
-			q.Blind = false
+		if q.Blind = !all; q.Blind {
+			q.Epoch = l.epoch
 		}
 		l.recalled[sessionKey{q.Exporter, q.Port, q.Version}] = *q
 	}

@@ -41,6 +41,7 @@ type batch struct {
 	// sequences and loss are stored together with the rows.
 	sequences []flow.Sequence
 	loss      []flow.Loss
+	check     bool // compare sequences with what the database knows
 }
 
 // part is a batch's share of one partition.

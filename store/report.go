@@ -90,7 +90,7 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 	if err := putStatus(ctx, tx, status); err != nil {
 		return "", fmt.Errorf("exporter_status: %w", err)
 	}
-	gaps, err := putSequences(ctx, tx, r.Sequences)
+	gaps, err := putSequences(ctx, tx, r.Sequences, false)
 	if err != nil {
 		return "", fmt.Errorf("sequence: %w", err)
 	}

@@ -54,7 +54,10 @@ func newest(sequences []flow.Sequence) []flow.Sequence {
 // putSequences stores where sessions stand, unless what is stored is newer, and
 // returns what has to be booked with it: the gap before a session that was begun
 // blindly. In one order, two writers lock the same rows in the same order.
-func putSequences(ctx context.Context, tx pgx.Tx, sequences []flow.Sequence) (gaps []flow.Loss, err error) {
+//
+// check says that nobody has compared the batches of an earlier run, of which this
+// is one, with what the database knows.
+func putSequences(ctx context.Context, tx pgx.Tx, sequences []flow.Sequence, check bool) (gaps []flow.Loss, err error) {
 	if len(sequences) == 0 {
 		return nil, nil
 	}
@@ -68,8 +71,8 @@ func putSequences(ctx context.Context, tx pgx.Tx, sequences []flow.Sequence) (ga
 	)
 	for i := range sorted {
 		q := &sorted[i]
-		if q.Blind {
-			if gaps, err = blindGaps(ctx, tx, q, gaps); err != nil {
+		if q.Blind || check {
+			if gaps, err = blindGaps(ctx, tx, q, check, gaps); err != nil {
 				return nil, err
 			}
 		}
@@ -89,7 +92,7 @@ func putSequences(ctx context.Context, tx pgx.Tx, sequences []flow.Sequence) (ga
 
 // blindGaps adds what is missing between where an earlier run left the session,
 // as we know, and where this one began, which did not.
-func blindGaps(ctx context.Context, tx pgx.Tx, q *flow.Sequence, gaps []flow.Loss) ([]flow.Loss, error) {
+func blindGaps(ctx context.Context, tx pgx.Tx, q *flow.Sequence, check bool, gaps []flow.Loss) ([]flow.Loss, error) {
 	var (
 		next, epoch int64
 		at          time.Time
@@ -98,18 +101,18 @@ func blindGaps(ctx context.Context, tx pgx.Tx, q *flow.Sequence, gaps []flow.Los
 	err := tx.QueryRow(ctx, `select next, at, holes, epoch from parts.sequence
 		where addr = $1 and port = $2 and observation_domain = $3 and version = $4 for update`,
 		q.Addr.Netip(), int32(q.Port), int64(q.Domain), int32(q.Version)).Scan(&next, &at, &holes, &epoch)
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && (epoch == q.Epoch || flow.TimeOf(at) > q.At) {
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && (epoch == q.Epoch && !check || flow.TimeOf(at) > q.At) {
 		return gaps, nil
 	}
 	if err != nil {
 		return nil, err
 	}
+	before := flow.Sequence{Next: uint32(next), At: flow.TimeOf(at), Holes: holesOf(holes), Epoch: epoch}
 	n := uint64(0)
-	for _, h := range holesOf(holes) {
-		n += h.Len()
-	}
-	if h, ok := flow.Gap(uint32(next), q.Base, q.At-flow.TimeOf(at)); ok {
-		n += h.Len()
+	for _, h := range follow(before, *q).Holes {
+		if !slices.Contains(q.Holes, h) {
+			n += h.Len()
+		}
 	}
 	if n > 0 {
 		gaps = append(gaps, missing(q, n))
@@ -155,29 +158,40 @@ func follow(s, q flow.Sequence) flow.Sequence {
 	if q.At < s.At || q.At == s.At && int32(q.Next-s.Next) < 0 {
 		return s // said before, and stored since
 	}
+	from := q.From
 	if q.Epoch != s.Epoch {
-		return q
+		if !q.Blind {
+			return q
+		}
+		from = q.Base
 	}
-	gap, ok := flow.Gap(s.Next, q.From, q.At-s.At)
-	if !ok {
+	gap, missing := flow.Gap(s.Next, from, q.At-s.At)
+	if !missing && q.Epoch == s.Epoch {
 		return q
 	}
 	known := q.Holes
 	q.Holes = nil
 	for _, h := range s.Holes {
-		if !slices.Contains(known, h) {
+		// A blind run may have known of those behind its begin.
+		if !slices.Contains(known, h) && (missing || int32(h.To-from) <= 0) {
 			q.Holes = append(q.Holes, h)
 		}
 	}
-	q.Holes = append(append(q.Holes, gap), known...)
+	if missing {
+		q.Holes = append(q.Holes, gap)
+	}
+	q.Holes = append(q.Holes, known...)
 	return q
 }
 
 // Sequences returns where each export session stood with the last of its batches
 // that is durable, in the database or in the spool. Sessions that were silent for
-// a week are forgotten. With an error, what the spool knows is returned.
+// a week are forgotten. With an error, what the spool knows is returned, from Base
+// on: what is missing before is booked when these batches, or Blind ones, are
+// stored. It is to be called before the first Write.
 func (w *Writer) Sequences(ctx context.Context) ([]flow.Sequence, error) {
 	all, err := w.storedSequences(ctx)
+	w.blind.Store(err != nil)
 	stands := make(map[session]flow.Sequence, len(all))
 	for _, q := range all {
 		stands[sessionOf(&q)] = q
@@ -187,7 +201,12 @@ func (w *Writer) Sequences(ctx context.Context) ([]flow.Sequence, error) {
 		slices.SortStableFunc(spooled, func(a, b flow.Sequence) int { return cmp.Compare(a.At, b.At) })
 		for _, q := range spooled {
 			if s, ok := stands[sessionOf(&q)]; ok {
-				q = follow(s, q)
+				base := s.Base
+				if q = follow(s, q); err != nil {
+					q.Base = base
+				}
+			} else if err != nil {
+				q.Base = q.From // before that the database may know more
 			}
 			stands[sessionOf(&q)] = q
 		}

@@ -132,6 +132,7 @@ func (w *Writer) replay(ctx context.Context, e *spoolFile, b *batch) error {
 	if err := w.spool.load(e, b); err != nil {
 		return err
 	}
+	b.check = e.turn == nil && w.blind.Load()
 	assign := func(id int32) error { return w.spool.assign(e, id, b.key) }
 	ctx, cancel := context.WithTimeout(ctx, min(replayTimeout<<min(e.failed, 8), replayLongest))
 	defer cancel()

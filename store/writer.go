@@ -113,6 +113,8 @@ type Writer struct {
 	// away is set while batches go to the spool without the database being asked;
 	// running, while there is somebody to find out when it is back.
 	away, running atomic.Bool
+	// blind: the database was away when it was asked for sequence numbers.
+	blind atomic.Bool
 	// direct is how many batches are on their way into the database without the
 	// spool.
 	direct atomic.Int32
@@ -441,7 +443,7 @@ func (w *Writer) store(ctx context.Context, conn *pgx.Conn, b *batch, turn <-cha
 	if err := w.settle(ctx, tx, b); err != nil {
 		return err
 	}
-	gaps, err := putSequences(ctx, tx, b.sequences)
+	gaps, err := putSequences(ctx, tx, b.sequences, b.check)
 	if err != nil {
 		return fmt.Errorf("sequence: %w", err)
 	}
