@@ -14,6 +14,7 @@ import (
 	"flowtally/exporter/meter"
 	"flowtally/exporter/packet"
 	"flowtally/flow"
+	"flowtally/netflow"
 )
 
 // ipv4 returns an IPv4 packet.
@@ -227,4 +228,32 @@ func recordsOf(t *testing.T, src capture.Source, c Config, workers int, own []st
 	close(full)
 	<-done
 	return recs, l
+}
+
+// TestBeforeBoot: the times of packets that are older than the first one, as a
+// capture of several processors has them, are what they are in every dialect.
+func TestBeforeBoot(t *testing.T) {
+	for _, v := range []netflow.Version{netflow.V5, netflow.V9, netflow.IPFIX} {
+		for _, live := range []bool{false, true} {
+			c := listen(t)
+			now := time.Now().Truncate(time.Second)
+			src := newList(
+				capture.Packet{Time: now.UnixNano(), Data: framed(ipv4("10.0.0.1", "10.0.0.2", 1, 0, 17, udp(1, 2, nil)))},
+				capture.Packet{Time: now.Add(-1500 * time.Millisecond).UnixNano(), Data: framed(ipv4("10.0.0.1", "10.0.0.2", 1, 0, 17, udp(3, 4, nil)))},
+			)
+			s, err := Run(context.Background(), Config{Source: src, To: []string{c.addr()}, Version: v, Live: live, Meter: small})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range c.wait(t, s.Messages) {
+				want := flow.TimeOf(now)
+				if r.SrcPort == 3 {
+					want -= 1500
+				}
+				if r.Start != want || r.End != want {
+					t.Errorf("%v, live %v: from %v to %v, want %v", v, live, r.Start, r.End, want)
+				}
+			}
+		}
+	}
 }
