@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"testing"
 )
 
@@ -56,6 +57,11 @@ func TestEveryElementOfTheRegistry(t *testing.T) {
 				case r.slot != noSlot: // in the record, or an extra beside another
 				case len(x) == 0 || !json.Valid(x) || !bytes.Contains(x, []byte(e.name[1:]+`":`)):
 					t.Errorf("%s (%d, enterprise %d) in %d octets: extra %s", e.name, id, pen, length, x)
+				case e.typ >= typeUnsigned8 && e.typ <= typeUnsigned64:
+					want := uintOf(value[max(0, size-e.typ.width()):])
+					if !bytes.Contains(x, fmt.Appendf(nil, `":%d`, want)) {
+						t.Errorf("%s (%d, enterprise %d) in %d octets: extra %s, want %d", e.name, id, pen, length, x, want)
+					}
 				}
 			}
 		}
