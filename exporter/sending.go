@@ -42,8 +42,7 @@ type sending struct {
 	renew    chan struct{} // asks for templates and options
 	reported sendingCounts
 
-	boot flow.Time
-	at   flow.Time // what the last messages were dated
+	at flow.Time // what the last messages were dated
 }
 
 // Collector is a destination.
