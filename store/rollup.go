@@ -98,8 +98,9 @@ type summary struct {
 	// anew.
 	index valueIndex
 	moved bool
-	// slack is how much more of a value the remainder can hold; most have none.
-	slack map[int32]measured
+	// slack is how much more of each value the remainder can hold; those beyond its
+	// end have none, as most.
+	slack []measured
 	rest  map[place]remainder
 
 	lastCell  cell
@@ -177,10 +178,7 @@ func (s *summary) merge(o *summary) {
 		e := o.entries[i]
 		e.cell = cells[e.cell]
 		at := s.add(&e.value, &e.sums)
-		var slack measured
-		if len(o.slack) > 0 {
-			slack = o.slack[int32(i)]
-		}
+		slack := o.slackOf(int32(i))
 		if at >= before && len(s.rest) > 0 {
 			cut := s.rest[place{e.cell, e.dim}].cut
 			slack.add(&cut)
@@ -209,12 +207,17 @@ func (s *summary) addSlack(i int32, m measured) {
 	if m == (measured{}) {
 		return
 	}
-	if s.slack == nil {
-		s.slack = make(map[int32]measured)
+	if n := int(i) + 1 - len(s.slack); n > 0 {
+		s.slack = append(s.slack, make([]measured, n)...)
 	}
-	have := s.slack[i]
-	have.add(&m)
-	s.slack[i] = have
+	s.slack[i].add(&m)
+}
+
+func (s *summary) slackOf(i int32) measured {
+	if int(i) < len(s.slack) {
+		return s.slack[i]
+	}
+	return measured{}
 }
 
 // compact keeps of each dimension the values that are among the keep largest by
@@ -272,15 +275,12 @@ func (s *summary) compact(keep, few int) {
 	if !gone {
 		return
 	}
-	entries, slack := s.entries, s.slack
+	entries, old := s.entries, summary{slack: s.slack}
 	s.entries, s.slack, s.moved = s.entries[:0], nil, true
 	rest := make([]remainder, len(s.cells)*int(dimensions))
 	for i := range entries {
 		e := &entries[i]
-		var more measured
-		if len(slack) > 0 {
-			more = slack[int32(i)]
-		}
+		more := old.slackOf(int32(i))
 		if stay[i] {
 			s.addSlack(int32(len(s.entries)), more)
 			s.entries = append(s.entries, *e) // never beyond e
@@ -380,7 +380,8 @@ func (s *summary) appendTo(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s.entries)))
 	for i := range s.entries {
 		e := &s.entries[i]
-		slack, has := s.slack[int32(i)]
+		slack := s.slackOf(int32(i))
+		has := slack != measured{}
 		tag := byte(e.dim)<<3 | byte(e.kind)<<1
 		if has {
 			tag |= 1

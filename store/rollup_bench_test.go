@@ -3,10 +3,13 @@ package store_test
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,9 +49,49 @@ func blast(from flow.Time, rate float64) func([]flow.Record) {
 	}
 }
 
+// cost adds up processor time, also where others are at work: of this process, or
+// of a server and its processes.
+type cost struct {
+	sum, since time.Duration
+	of         int
+}
+
+func (c *cost) begin(pid int) { c.of, c.since = pid, cpu(pid) }
+func (c *cost) end()          { c.sum += cpu(c.of) - c.since }
+
+// cpu is the processor time that a server and its processes, now and before, or,
+// without a number, this process have taken; in hundredths of a second.
+func cpu(pid int) (sum time.Duration) {
+	of := func(name string, wanted func(parent string) bool, fields ...int) {
+		text, err := os.ReadFile(name)
+		_, rest, ok := strings.Cut(string(text), ") ")
+		words := strings.Fields(rest)
+		if err != nil || !ok || len(words) < 16 || !wanted(words[1]) {
+			return
+		}
+		for _, i := range fields {
+			n, _ := strconv.Atoi(words[i])
+			sum += time.Duration(n) * 10 * time.Millisecond
+		}
+	}
+	any := func(string) bool { return true }
+	if pid == 0 {
+		of("/proc/self/stat", any, 11, 12)
+		return sum
+	}
+	of(fmt.Sprintf("/proc/%d/stat", pid), any, 11, 12, 13, 14)
+	names, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range names {
+		of(name, func(parent string) bool { return parent == strconv.Itoa(pid) }, 11, 12)
+	}
+	return sum
+}
+
 // BenchmarkKeeper sums the load generator's flows, at two densities: as many as
-// come on a busy link, and 20 million a day. It reports what a flow costs in time
-// and in the roll-ups' octets. FLOWTALLY_BENCH_FLOWS says how many flows.
+// come on a busy link, and 20 million a day. It reports what a flow costs in
+// processor time, of this process and (sums alone) of the server, and in octets.
+// FLOWTALLY_BENCH_FLOWS says how many flows; with FLOWTALLY_BENCH_READ they are
+// read back.
 func BenchmarkKeeper(b *testing.B) {
 	flows := 500_000
 	if n, err := strconv.Atoi(os.Getenv("FLOWTALLY_BENCH_FLOWS")); err == nil {
@@ -77,37 +120,59 @@ func BenchmarkKeeper(b *testing.B) {
 				w := store.NewWriter(db, store.WriterConfig{})
 				next := blast(noon.Floor(flow.Hour), c.rate)
 				recs := make([]flow.Record, 16384)
-				for n := 0; n < flows; n += len(recs) {
-					recs = recs[:min(len(recs), flows-n)]
-					next(recs)
-					if err := w.Write(ctx, flow.Batch{Records: recs}); err != nil {
-						b.Fatal(err)
-					}
-				}
 				conn, err := pgx.Connect(ctx, dsn)
 				if err != nil {
 					b.Fatal(err)
 				}
-				wal := get[int64](b, conn, "select (pg_current_wal_lsn() - '0/0')::bigint")
 				k := store.NewKeeper(db, store.KeeperConfig{})
-				b.StartTimer()
-				began := time.Now()
-				if err := store.SumOnly(ctx, k); err != nil {
-					b.Fatal(err)
+				var write, sum, settle, server cost
+				wal := int64(0)
+				lsn := func() int64 { return get[int64](b, conn, "select (pg_current_wal_lsn() - '0/0')::bigint") }
+				// What comes in five seconds at 200,000 a second, and then its sums.
+				for n := 0; n < flows; {
+					write.begin(0)
+					end := min(n+1_000_000, flows)
+					for ; n < end; n += len(recs) {
+						recs = recs[:min(len(recs), end-n)]
+						next(recs)
+						if err := w.Write(ctx, flow.Batch{Records: recs}); err != nil {
+							b.Fatal(err)
+						}
+					}
+					recs = recs[:cap(recs)]
+					write.end()
+					wal -= lsn()
+					b.StartTimer()
+					sum.begin(0)
+					server.begin(s.PID())
+					if err := store.SumOnly(ctx, k); err != nil {
+						b.Fatal(err)
+					}
+					sum.end()
+					server.end()
+					b.StopTimer()
+					wal += lsn()
 				}
-				summed := time.Since(began)
+				wal -= lsn()
+				b.StartTimer()
+				settle.begin(0)
+				server.begin(s.PID())
 				if err := k.Sum(ctx); err != nil {
 					b.Fatal(err)
 				}
-				settled := time.Since(began) - summed
+				settle.end()
+				server.end()
 				b.StopTimer()
+				wal += lsn()
+				per := func(n int64) float64 { return float64(n) / float64(flows) }
+				b.ReportMetric(per(int64(write.sum)), "ns/write")
+				b.ReportMetric(per(int64(sum.sum)), "ns/sum")
+				b.ReportMetric(per(int64(settle.sum)), "ns/settle")
+				b.ReportMetric(per(int64(server.sum)), "ns/server")
+				b.ReportMetric(per(wal), "walB/flow")
 				if _, err := conn.Exec(ctx, "vacuum full"); err != nil {
 					b.Fatal(err)
 				}
-				per := func(n int64) float64 { return float64(n) / float64(flows) }
-				b.ReportMetric(per(summed.Nanoseconds()), "ns/sum")
-				b.ReportMetric(per(settled.Nanoseconds()), "ns/settle")
-				b.ReportMetric(per(get[int64](b, conn, "select (pg_current_wal_lsn() - '0/0')::bigint")-wal), "walB/flow")
 				for _, table := range []string{"flows", "traffic_1m", "traffic_1h", "traffic_1d"} {
 					b.ReportMetric(per(get[int64](b, conn, "select coalesce(sum(pg_total_relation_size(i.inhrelid)), 0)::bigint from pg_inherits i where i.inhparent = ('parts.' || $1)::regclass", table)), table+"B/flow")
 				}

@@ -173,7 +173,7 @@ func (s *summary) appendTraffic(b []byte, bucket flow.Time, part int32) []byte {
 	}
 	for _, i := range s.sorted() {
 		var cut *measured
-		if slack, ok := s.slack[i]; ok {
+		if slack := s.slackOf(i); slack != (measured{}) {
 			cut = &slack
 		}
 		row(&s.entries[i], false, cut)
