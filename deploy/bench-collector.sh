@@ -7,6 +7,8 @@
 #
 #   STEP=15    seconds a step takes          HOLD=60   seconds the best is held
 #   ROLLUPS=0  without the roll-ups          BATCH, WRITERS, QUEUE  the collector's flags
+#   STEADY=200000  the rate at which roll-ups are to keep up, held for HOLD seconds first; 0: not
+#   BURST=500000   the rate after which they are to catch up, held for HOLD seconds; 0: not
 #   PG_SETTINGS="a=b c=d"  more settings of the server
 #   PEER=0     without nfacctd               FLOWTALLY=FILE  a binary, else one is built
 #   COLLECTOR_FLAGS="…"    more flags of the collector
@@ -19,7 +21,7 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/local/go/bin:/usr/sbin
 export LC_ALL=C
 
-STEP=${STEP:-15} HOLD=${HOLD:-60} ROLLUPS=${ROLLUPS:-1} PEER=${PEER:-1}
+STEP=${STEP:-15} HOLD=${HOLD:-60} ROLLUPS=${ROLLUPS:-1} PEER=${PEER:-1} STEADY=${STEADY:-200000} BURST=${BURST:-500000}
 BATCH=${BATCH:-} WRITERS=${WRITERS:-} QUEUE=${QUEUE:-}
 rates=("$@")
 [ ${#rates[@]} -gt 0 ] || rates=(200000 300000 400000 450000 500000 550000 600000 650000 700000 750000 800000)
@@ -164,6 +166,37 @@ stop_child() {
 	child=''
 }
 
+# The age of the oldest batch that the roll-ups do not have, in seconds.
+age() { sql 'select coalesce(ceil(extract(epoch from clock_timestamp() - min(committed_at))), 0)::int from batches where summed_at is null' flowtally 2>/dev/null || echo 0; }
+# Writes how far the roll-ups are behind into a file, every second, until it ends.
+watch_rollups() {
+	local worst=0 now
+	while [ -n "$blast" ] && kill -0 "$blast" 2>/dev/null; do
+		now=$(age)
+		[ "$now" -le "$worst" ] || worst=$now
+		echo "$worst" >"$work/behind"
+		sleep 1
+	done
+}
+# catch_up: waits until the roll-ups have everything, 15 minutes at most. Sets took.
+catch_up() {
+	local t=$SECONDS
+	while [ "$(sql 'select count(*) from batches where summed_at is null' flowtally)" -gt 0 ] && [ $((SECONDS - t)) -lt 900 ]; do sleep 0.5; done
+	took=$((SECONDS - t))
+}
+# rolled NAME RATE: a run, and how the roll-ups fared.
+rolled() {
+	local name=$1 rate=$2 a b c
+	catch_up
+	a=$(ticks "$child") b=$(server_ticks) c=$(metric flowtally_keeper_sum_seconds_total)
+	run "$rate" "$HOLD"
+	local behind
+	behind=$(cat "$work/behind" 2>/dev/null || echo 0)
+	catch_up
+	a=$(($(ticks "$child") - a)) b=$(($(server_ticks) - b)) c=$(($(metric flowtally_keeper_sum_seconds_total) - c))
+	echo "flowtally  roll-ups, $name $rate flows/s: at most $behind s behind while it lasted, caught up $took s after; $c s of summing; CPU µs/flow with that: collector $(awk -v a="$a" -v hz="$hz" -v n="$sent" 'BEGIN { printf "%.2f", a / hz / n * 1e6 }'), PostgreSQL $(awk -v a="$b" -v hz="$hz" -v n="$sent" 'BEGIN { printf "%.2f", a / hz / n * 1e6 }')"
+}
+
 # run RATE SECONDS: one run through flowtally. Sets sent and lost, prints a line.
 run() {
 	local rate=$1 n=$(($1 * $2)) a b c before stored last='' wait=0 t0 t1
@@ -172,6 +205,12 @@ run() {
 	t0=$(date +%s%N)
 	"$work/flowblast" -to "127.0.0.1:$port" -n "$n" -rate "$rate" >"$work/blast.log" &
 	blast=$!
+	local watcher=''
+	if [ "$ROLLUPS" != 0 ]; then
+		echo 0 >"$work/behind"
+		watch_rollups &
+		watcher=$!
+	fi
 	c=0
 	while kill -0 "$blast" 2>/dev/null; do
 		c=$(ticks "$blast")
@@ -182,6 +221,7 @@ run() {
 	t1=$(date +%s%N)
 	sent=$(awk '{ print $2 }' "$work/blast.log")
 	got=$(awk '{ print $(NF - 1) }' "$work/blast.log")
+	[ -z "$watcher" ] || wait "$watcher" || true
 	# Until nothing more comes: also what waits in the spool.
 	while [ "$wait" -lt 8 ]; do
 		stored="$(metric flowtally_collector_stored_records_total) $(metric flowtally_store_records_total) $(metric flowtally_store_spool_batches)"
@@ -204,6 +244,10 @@ echo "cores: $(nproc), PostgreSQL: $("$pgbin/postgres" -V | awk '{ print $3 }'),
 best=0
 start_flowtally
 run 20000 2 >/dev/null # wakes everything up
+if [ "$ROLLUPS" != 0 ]; then
+	[ "$STEADY" = 0 ] || rolled steady "$STEADY"
+	[ "$BURST" = 0 ] || rolled "a burst of" "$BURST"
+fi
 for rate in "${rates[@]}"; do
 	run "$rate" "$STEP"
 	if [ "$lost" -gt 0 ]; then
@@ -230,9 +274,8 @@ echo "flowtally  rows in PostgreSQL: $rows, claimed by its batches: $claimed"
 if [ "$ROLLUPS" != 0 ]; then
 	open=$(sql 'select count(*) from batches where summed_at is null' flowtally)
 	if [ "$(sql 'select exists (select from batches where summed_at is not null)' flowtally)" = t ]; then
-		t=$SECONDS
-		while [ "$(sql 'select count(*) from batches where summed_at is null' flowtally)" -gt 0 ] && [ $((SECONDS - t)) -lt 600 ]; do sleep 1; done
-		echo "flowtally  roll-ups: $open batches were open, caught up after $((SECONDS - t)) s"
+		catch_up
+		echo "flowtally  roll-ups: $open batches were open, caught up after $took s"
 	else
 		echo "flowtally  roll-ups: none are made by this collector"
 	fi
