@@ -281,3 +281,74 @@ func TestSeriesAgreesWithFlows(t *testing.T) {
 	}
 	t.Log(sources)
 }
+
+// Where retention has taken the flows, the edges of a range are rounded to the
+// finest that is kept, and the answer says so; where everything is gone, it says
+// from when on there is something.
+func TestPlansBeyondRetention(t *testing.T) {
+	ctx := context.Background()
+	db, _, conn := open(t)
+	recs := rollupFlows(rand.New(rand.NewPCG(14, 15)), 400)
+	writeAll(t, store.NewWriter(db, store.WriterConfig{}), recs, 130)
+	k := store.NewKeeper(db, store.KeeperConfig{})
+	store.SetKeeper(k, 1000, 1000, 1000, 400, at(noon+3*flow.Day))
+	if err := k.Sum(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cut := func(source string, before flow.Time) {
+		t.Helper()
+		if _, err := conn.Exec(ctx, "insert into parts.reach (source, cut_before) values ($1, $2)", source, before.Time()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from, to := noon+7*flow.Minute+13*flow.Second, noon+33*flow.Minute+flow.Second
+	ask := func(key store.Key, whole bool) *store.Top {
+		t.Helper()
+		a, err := db.Top(ctx, store.Question{From: from.Time(), To: to.Time(), Keys: []store.Key{key}, Whole: whole})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	same := func(a *store.Top, from, to flow.Time) {
+		t.Helper()
+		if !a.From.Equal(from.Time()) || !a.To.Equal(to.Time()) {
+			t.Errorf("%v to %v was answered, want %v to %v", a.From, a.To, from.Time(), to.Time())
+		}
+		want := expect(recs, store.Question{From: from.Time(), To: to.Time(), Keys: []store.Key{store.KeyProtocol}})
+		if a.Total != want.total {
+			t.Errorf("%s: total %+v, want %+v", a.Plan, a.Total, want.total)
+		}
+	}
+	if a := ask(store.KeyProtocol, false); !a.Exact || a.Cut != nil {
+		t.Errorf("%+v", a.Provenance)
+	} else {
+		same(a, from, to)
+	}
+	cut("flows", noon+flow.Day)
+	if a := ask(store.KeyProtocol, false); a.Exact || a.Resolution != "60 s" || a.Source != "traffic_1m" {
+		t.Errorf("%+v", a.Provenance)
+	} else {
+		same(a, from.Floor(flow.Minute), to.Floor(flow.Minute)+flow.Minute)
+	}
+	if a := ask(store.KeyTOS, false); a.Exact || a.Cut == nil || !a.Cut.From.Equal((noon + flow.Day).Time()) {
+		t.Errorf("%+v", a.Provenance)
+	}
+	if a := ask(store.KeyProtocol, true); a.Exact || a.Cut == nil {
+		t.Errorf("%+v", a.Provenance)
+	}
+	cut("traffic_1m", noon+flow.Day)
+	if a := ask(store.KeyProtocol, false); a.Exact || a.Resolution != "3600 s" || a.Source != "traffic_1h" {
+		t.Errorf("%+v", a.Provenance)
+	} else {
+		same(a, from.Floor(flow.Hour), to.Floor(flow.Hour)+flow.Hour)
+	}
+	cut("traffic_1h", noon+flow.Day)
+	if a := ask(store.KeyProtocol, false); a.Exact || a.Resolution != "86400 s" || a.Source != "traffic_1d" {
+		t.Errorf("%+v", a.Provenance)
+	}
+	cut("traffic_1d", noon+flow.Day)
+	if a := ask(store.KeyProtocol, false); a.Exact || a.Cut == nil {
+		t.Errorf("%+v", a.Provenance)
+	}
+}

@@ -120,7 +120,11 @@ func (h *house) insert(t testing.TB) {
 			row = append(row, v)
 		}
 		for _, k := range []store.Key{store.KeySrcPort, store.KeyDstPort, store.KeyInIf, store.KeyOutIf, store.KeySrcAS, store.KeyDstAS, store.KeyTCPFlags, store.KeyVLAN} {
-			row = append(row, valueOf(r, k, 0))
+			v := valueOf(r, k, 0)
+			if n, ok := v.(int64); ok {
+				v = int32(uint32(n)) // the same 32 bits with a sign
+			}
+			row = append(row, v)
 		}
 		rows[i] = row
 	}

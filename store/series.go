@@ -136,7 +136,8 @@ func autoStep(from, to flow.Time, buckets int) flow.Time {
 }
 
 // Series follows the groups of a question over time. The buckets of a range add
-// up to Top's numbers for it, exactly.
+// up to Top's numbers for it, exactly. An automatic step is a minute or more for
+// half an hour and more where roll-ups can answer.
 func (db *DB) Series(ctx context.Context, q Question) (*Series, error) {
 	c, err := q.check()
 	if err != nil {
@@ -147,6 +148,11 @@ func (db *DB) Series(ctx context.Context, q Question) (*Series, error) {
 	}
 	if err := c.checkStep(q.Step, q.MaxBuckets); err != nil {
 		return nil, err
+	}
+	// Half an hour of minutes says enough, and the roll-ups have them.
+	if _, why := c.dimensionsOf(); q.Step == 0 && why == "" && !c.raw && c.step < flow.Minute && c.to-c.from >= 30*flow.Minute {
+		c.step = flow.Minute
+		c.first, c.last, _ = bucketsOf(c.from, c.to, c.step)
 	}
 	if q.LayOver < 0 || q.LayOver > MaxLayOver {
 		return nil, &QuestionError{Parameter: "lay_over", Reason: fmt.Sprintf("%d is not between 0 and %d", q.LayOver, MaxLayOver)}
