@@ -394,7 +394,7 @@ func TestTimesOfEveryKind(t *testing.T) {
 		{"uptime", V9, `0016 0004 0015 0004`, `00000000 00000001`, noon - 100*flow.Second, noon - 99999},
 		{"uptime_slightly_ahead", V9, `0016 0004 0015 0004`, `000186a0 000186a1`, noon, noon + 1},
 		{"uptime_wrapped_since", V9, `0016 0004 0015 0004`, `ffffffff 00000000`, noon - 100001, noon - 100000},
-		{"uptime_without_a_base", IPFIX, `0016 0004 0015 0004`, `00000001 00000002`, 0, 0},
+		{"uptime_without_a_base", IPFIX, `0016 0004 0015 0004`, `00000001 00000002`, noon - 1, noon},
 		{"uptime_from_the_start_in_the_record", IPFIX, `0016 0004 0015 0004 00a0 0008`,
 			`00000001 00000002` + hex.EncodeToString(be64(uint64(noon-flow.Hour))), noon - flow.Hour + 1, noon - flow.Hour + 2},
 		{"uptime_wrapped_since_the_start", IPFIX, `0016 0004 0015 0004 00a0 0008`,
@@ -874,5 +874,17 @@ func TestEgressCountersServeWhereThereAreNoOthers(t *testing.T) {
 			string(recs[1].Extra) != `{"postOctetDeltaCount":1,"postPacketDeltaCount":1}` {
 			t.Errorf("%v: %+v %v", v, recs, err)
 		}
+	}
+}
+
+// TestUptimesOfAnUnknownClockKeepTheDuration: an IPFIX exporter that never says
+// when its uptime clock began still says how long a flow was.
+func TestUptimesOfAnUnknownClockKeepTheDuration(t *testing.T) {
+	d := NewDecoder(Limits{})
+	var m Message
+	recs, err := d.Decode(nil, &m, somebody, noon, message(IPFIX,
+		set(t, 2, `0100 0003 0016 0004 0015 0004 0001 0001`), set(t, 256, `fffffff0 00000fa0 07`)))
+	if err != nil || len(recs) != 1 || recs[0].End != noon || recs[0].Start != noon-4016 || recs[0].Marks != flow.MarkTimeRepaired {
+		t.Errorf("%+v %v", recs, err)
 	}
 }

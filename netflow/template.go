@@ -507,6 +507,13 @@ func (t *template) finish(r, rev *flow.Record, s *scratch, c *clocks, opts *opti
 				r.End = c.sinceInit(s.upEnd)
 			}
 		}
+		if c.init <= 0 && r.Start == 0 && r.End == 0 && s.upEnd != 0 && s.upEnd-s.upStart <= uint32(flow.MaxDuration) {
+			// Nobody said when the clock began, but how long the flow was is
+			// known; it was exported when it had ended.
+			r.End = c.export
+			r.Start = r.End - flow.Time(s.upEnd-s.upStart)
+			r.Marks |= flow.MarkTimeRepaired
+		}
 	}
 	if t.resolve&resolveDuration != 0 {
 		switch {
