@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,83 @@ func TestOverPostgreSQL(t *testing.T) {
 	ask("/api/v1/exporters", &exporters)
 	if len(exporters.Exporters) != 1 || exporters.Exporters[0].Addr != "192.0.2.1" || exporters.Exporters[0].ID != int64(exporter.ID()) {
 		t.Errorf("exporters %+v", exporters)
+	}
+
+	if e := exporters.Exporters[0]; e.Health == "" || e.SamplingState != "unknown" || e.SamplingRateSet != nil {
+		t.Errorf("exporter %+v", e)
+	}
+
+	var flows Flows
+	ask("/api/v1/flows?from=-1h&limit=2&sort=bytes&filter=dst+port+443", &flows)
+	if len(flows.Rows) != 2 || flows.Next == nil || flows.Rows[0]["src_addr"] != "10.0.0.2" || flows.Summary == nil || flows.Summary.Flows != 5 || flows.Filter == "" {
+		t.Errorf("flows %+v", flows)
+	}
+	var rest Flows
+	ask("/api/v1/flows?from=-1h&limit=10&sort=bytes&summary=false&after="+*flows.Next, &rest)
+	if len(rest.Rows) != 3 || rest.Next != nil || rest.Summary != nil {
+		t.Errorf("the next page %+v", rest)
+	}
+	if got := get(h, "/api/v1/flows?from=-1h&limit=1&format=csv").Body.String(); strings.Count(got, "\r\n") != 2 || !strings.HasPrefix(got, "flow_start,flow_end,") {
+		t.Errorf("flows as CSV %q", got)
+	}
+	var share Share
+	ask("/api/v1/share?from=-1h&step=5m", &share)
+	if len(share.Share) != len(share.Starts) || len(share.Host) != len(share.Starts) || len(share.Highlights) == 0 || share.Highlights[0].Addr != "10.9.9.9" || share.Highlights[0].Share != 1 {
+		t.Errorf("share %+v", share)
+	}
+	var summary Summary
+	ask("/api/v1/summary?from=-1h", &summary)
+	if len(summary.Rows) != 5 || summary.Rows[1].Class != "tcp" || summary.Rows[1].Bytes != 10_500 {
+		t.Errorf("summary %+v", summary)
+	}
+	var heat HeatMap
+	ask("/api/v1/heatmap?from=-1d", &heat)
+	if len(heat.Days) != 2 || len(heat.Cells) != 2 || len(heat.Cells[0]) != 24 || len(heat.Hours) != 24 {
+		t.Errorf("heat map %+v", heat)
+	}
+	var card Address
+	ask("/api/v1/address/10.9.9.9?from=-1h", &card)
+	if card.In.Flows != 5 || card.Out.Flows != 0 || len(card.Peers) != 3 || len(card.Ports) != 1 || !card.Private || card.FirstSeen == nil {
+		t.Errorf("address %+v", card)
+	}
+	var ledger Ledger
+	ask("/api/v1/loss?from=-1h", &ledger)
+	if len(ledger.Stages) != 6 || ledger.Stages[0].Name != "seen" || ledger.Stages[5].Count == nil || *ledger.Stages[5].Count != 5 {
+		t.Errorf("ledger %+v", ledger)
+	}
+	id := strconv.Itoa(int(exporter.ID()))
+	for _, of := range []string{id, "0"} {
+		var d Diagnosis
+		ask("/api/v1/exporters/"+of+"/diagnosis", &d)
+		if len(d.Checks) == 0 || d.Headline == "" || (d.Counters == nil) != (of == "0") {
+			t.Errorf("diagnosis of %s: %+v", of, d)
+		}
+	}
+	put := func(path, body string, want int) {
+		t.Helper()
+		if w := request(h, http.MethodPut, path, body, "Content-Type", "application/json"); w.Code != want {
+			t.Errorf("PUT %s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	put("/api/v1/exporters/"+id, `{"name":"edge","color":"#1f77b4","sampling_rate":10}`, http.StatusOK)
+	put("/api/v1/interfaces/"+id+"/0", `{"name":"uplink"}`, http.StatusNoContent)
+	put("/api/v1/exporters/1", `{"name":"nobody"}`, http.StatusNotFound)
+	ask("/api/v1/exporters", &exporters)
+	if e := exporters.Exporters[0]; e.Label != "edge" || e.Color != "#1f77b4" || e.SamplingState != "configured" {
+		t.Errorf("exporter %+v", e)
+	}
+	var interfaces interfacesAnswer
+	ask("/api/v1/interfaces?exporter=edge&from=-1h", &interfaces)
+	if len(interfaces.Interfaces) == 0 || !interfaces.Complete || interfaces.Interfaces[0].Name != "uplink" {
+		t.Errorf("interfaces %+v", interfaces)
+	}
+	put("/api/v1/exporters/"+id, `{"name":""}`, http.StatusOK)
+	var tables []schemaTable
+	ask("/api/v1/schema", &tables)
+	var hunts []hunt
+	ask("/api/v1/hunts", &hunts)
+	if len(tables) == 0 || tables[0].Table != "flows" || len(hunts) != 10 {
+		t.Errorf("%d tables, %d hunts", len(tables), len(hunts))
 	}
 
 	for target, location := range map[string]string{
