@@ -214,7 +214,7 @@ const about = (q, now, more = {}) => {
 function share(q, now) {
   const a = about(q, now);
   const [from, to] = [Date.parse(a.from), Date.parse(a.to)];
-  const step = steps.find((s) => s >= 60_000 && (to - from) / s <= 300) ?? 86_400_000;
+  const step = Number((q.get('step') ?? '300s').replace('s', '')) * 1000;
   const { starts, cells } = table('src-addr', from, to, step);
   const out = { ...a, step_seconds: step / 1000, starts: starts.map(iso), share: [], host: [], host_flows: [], flows: [], highlights: [] };
   starts.forEach((t, i) => {

@@ -171,11 +171,12 @@ export interface Address extends Partial<Answer> {
 }
 
 export interface Loss {
-  stages: { name: string; unit: string; count: number | null; losses: { cause: string; unit: string; count: number; text: string }[] | null }[];
+  stages: { name: string; unit: string; count: number | null; exact?: boolean; losses: { cause: string; unit: string; count: number; text: string; advice?: string }[] | null }[];
   minutes: { minute: string; exporter_id: number; stage: string; cause: string; unit: string; count: number }[] | null;
 }
 
 export interface Diagnosis {
+  headline?: string;
   checks: { name: string; ok: boolean | null; text: string; advice: string }[];
   counters?: Record<string, number | string | null> | null;
 }

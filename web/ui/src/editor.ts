@@ -54,6 +54,16 @@ export class Editor {
           syntaxHighlighting(colours),
           look,
           this.#language.of(sql({ dialect: PostgreSQL })),
+          // Typing over coloured words, Chrome would keep their colour by a style attribute, which
+          // the Content-Security-Policy refuses aloud: the text is put in place of them here.
+          EditorView.domEventHandlers({
+            beforeinput(e, view) {
+              if (e.inputType !== 'insertText' || !e.data || view.composing || view.state.selection.main.empty || /^[()[\]{}'"]$/.test(e.data)) return false;
+              e.preventDefault();
+              view.dispatch(view.state.replaceSelection(e.data));
+              return true;
+            },
+          }),
           keymap.of([{ key: 'Mod-Enter', run: () => (run(), true) }, { key: 'Tab', run: acceptCompletion }, ...completionKeymap, ...historyKeymap, ...defaultKeymap]),
           // Tab leaves the editor: whoever has no mouse must get out. Shift+Tab and Escape, Tab do too.
           keymap.of([{ key: 'Shift-Alt-Tab', run: indentWithTab.run! }]),
