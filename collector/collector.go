@@ -72,12 +72,12 @@ type Config struct {
 	// ReceiveBuffer is the kernel buffer to ask for, in octets: 32 MiB. What
 	// was granted is logged.
 	ReceiveBuffer int
-	// BatchRecords is how many records make a batch full: 16384. Extras that take
+	// BatchRecords is how many records make a batch full: 32768. Extras that take
 	// as many octets as so many records do make it full as well.
 	BatchRecords int
 	// BatchAge is how long a record may wait for its batch to fill: 1 s.
 	BatchAge time.Duration
-	// Queue is how many batches may wait for a writer: 64. Queue and
+	// Queue is how many batches may wait for a writer: 32. Queue and
 	// BatchRecords bound the memory: records wait in at most
 	// Queue + Writers + sockets batches. Each takes BatchRecords * 176 octets,
 	// as much again when it is full of extras, and what the last datagram
@@ -129,8 +129,8 @@ func (c Config) withDefaults() Config {
 	}
 	def(&c.Sockets, min(4, runtime.GOMAXPROCS(0)))
 	def(&c.ReceiveBuffer, 32<<20)
-	def(&c.BatchRecords, 16384)
-	def(&c.Queue, 64)
+	def(&c.BatchRecords, 32768)
+	def(&c.Queue, 32)
 	def(&c.Writers, 2)
 	def(&c.MaxExporters, 4096)
 	def(&c.MaxConnections, 128)
