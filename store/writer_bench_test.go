@@ -43,8 +43,8 @@ func BenchmarkBatch(b *testing.B) {
 			for n := 0; n < flows/rounds; n += size {
 				some := recs[:min(size, flows/rounds-n)]
 				next(some)
-				own[i].begin(0)
 				server[i].begin(s.PID())
+				own[i].begin(0)
 				if err := w.Write(ctx, flow.Batch{Records: some}); err != nil {
 					b.Fatal(err)
 				}
