@@ -26,8 +26,6 @@ const (
 	// maxLookups is how many look-ups are under way at once, and maxWaiting how
 	// many more wait for their turn; what is beyond is asked for the next time.
 	maxLookups, maxWaiting = 16, 512
-	// maxNamesAsked is how many addresses one request may name.
-	maxNamesAsked = 100
 )
 
 // names knows what the name service calls addresses. It never holds an answer up
