@@ -194,6 +194,11 @@ func (c *question) look(ctx context.Context, tx pgx.Tx) (*state, error) {
 		return nil, err
 	}
 	copy(s.reach[:], list)
+	if err := tx.QueryRow(ctx, `select case when count(*) = 0 then 'none' when max(state) = min(state) then max(state) else 'mixed' end from (
+		select case when coalesce(e.sampling_rate, s.sampling_rate, 0) = 0 then 'unknown' when coalesce(e.sampling_rate, s.sampling_rate) = 1 then 'none' else 'known' end as state
+		from exporters e left join exporter_status s on s.exporter_id = e.id where $1::int[] is null or e.id = any($1)) exporter`, pgx.QueryExecModeExec, c.exporters).Scan(&c.sampling); err != nil {
+		return nil, fmt.Errorf("sampling: %w", err)
+	}
 	if s.there = !s.reach[1].First.IsZero() || !s.reach[2].First.IsZero() || !s.reach[3].First.IsZero(); !s.there {
 		return s, nil
 	}

@@ -150,6 +150,8 @@ type question struct {
 	// finer is kept.
 	widened flow.Time
 	p       *plan
+	// sampling is what is known of the exporters' rates.
+	sampling string
 	// listed are the groups that a Series follows.
 	listed []*group
 }
