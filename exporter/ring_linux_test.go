@@ -70,6 +70,7 @@ func BenchmarkRing(b *testing.B) {
 			var spent time.Duration
 			var packets uint64
 			b.ReportAllocs()
+			b.ResetTimer()
 			for range b.N {
 				b.StopTimer()
 				for i := range round {

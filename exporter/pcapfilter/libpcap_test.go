@@ -89,19 +89,6 @@ func machine(t testing.TB, prog []bpf.Instruction) *bpf.VM {
 	return vm
 }
 
-func ours(t testing.TB, expr string, link uint32) []bpf.Instruction {
-	t.Helper()
-	raw, err := pcapfilter.Compile(expr, link, 65535)
-	if err != nil {
-		t.Fatalf("%s: %v", expr, err)
-	}
-	prog, ok := bpf.Disassemble(raw)
-	if !ok {
-		t.Fatalf("%s: the program cannot be read back", expr)
-	}
-	return prog
-}
-
 func accepts(t testing.TB, vm *bpf.VM, packet []byte) bool {
 	t.Helper()
 	n, err := vm.Run(packet)
@@ -432,4 +419,27 @@ func FuzzParseProgram(f *testing.F) {
 		}
 		_, _ = vm.Run(make([]byte, 64))
 	})
+}
+
+// TestLongJumps: a program of thousands of instructions is the or of its parts.
+func TestLongJumps(t *testing.T) {
+	var parts []string
+	for i := range 100 {
+		parts = append(parts, "host 10.9.0."+string(rune('0'+i%10))+" and tcp port 1")
+	}
+	random := rand.New(rand.NewPCG(7, 8))
+	long := machine(t, ours(t, strings.Join(parts, " or ")+" or udp port 53", 1))
+	short := machine(t, ours(t, "host 10.9.0.0 and tcp port 1 or udp port 53", 1))
+	both := 0
+	for range 2000 {
+		packet := randomPacket(random, 1)
+		if got, want := accepts(t, long, packet), accepts(t, short, packet); got != want {
+			t.Fatalf("%v, want %v: %x", got, want, packet)
+		} else if got {
+			both++
+		}
+	}
+	if both == 0 {
+		t.Error("no packet was accepted")
+	}
 }
