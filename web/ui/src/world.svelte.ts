@@ -18,6 +18,8 @@ class World {
   login = $state(false);
   /** lit is the label of the series or row that is pointed at. */
   lit = $state('');
+  /** ready is set once it is known what the server can be asked. */
+  ready = $state(false);
   #paths: Set<string> | null = $state.raw(null);
 
   readonly list = $derived(this.exporters.answer?.exporters ?? []);
@@ -36,6 +38,7 @@ class World {
       // Without a description everything is tried; without a server nothing is.
       this.#paths = err instanceof Problem && err.status === 0 ? new Set() : null;
     }
+    this.ready = true;
     if (this.knows('me')) {
       try {
         this.me = await get<Me>(url('me', {}), signal);
