@@ -279,7 +279,7 @@ type Hunt struct {
 	Name, Question, SQL string
 }
 
-//go:embed hunts.md
+//go:embed hunts.txt
 var huntsText string
 
 var huntForm = regexp.MustCompile("(?s)## ([^\n]+)\n\n(.*?)\n*```sql\n(.*?)```")

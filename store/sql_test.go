@@ -117,8 +117,8 @@ func TestHuntsAreThoseOfTheDocumentation(t *testing.T) {
 		}
 		return string(b)
 	}
-	if read("hunts.md") != read("..", "docs", "hunts.md") {
-		t.Error("store/hunts.md is not docs/hunts.md: copy it")
+	if read("hunts.txt") != read("..", "docs", "hunts.md") {
+		t.Error("store/hunts.txt is not docs/hunts.md: copy it")
 	}
 	h := newHouse(t, someFlows(20))
 	hunts := store.Hunts()
