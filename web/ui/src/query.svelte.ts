@@ -31,6 +31,8 @@ export class Query<T> {
 
   /** again asks the same question once more, unless it is being asked. */
   again(quiet = true): void {
+    // What somebody cancelled is not asked again behind the back.
+    if (quiet && this.cancelled) return;
     if (this.#address && !this.#abort) void this.#run(quiet);
   }
 
