@@ -20,8 +20,8 @@ type scheme struct {
 
 // schemes are those we can read, and newHash is the best we can make.
 var (
-	schemes = []scheme{{"$pbkdf2-sha512$", parsePBKDF2}}
-	newHash = newPBKDF2
+	schemes = []scheme{{"$argon2id$", parseArgon2}, {"$2", parseBcrypt}, {"$pbkdf2-sha512$", parsePBKDF2}}
+	newHash = newArgon2
 )
 
 // parseHash reads a hash of any scheme.

@@ -1,5 +1,3 @@
-//go:build xcrypto
-
 package web
 
 import (
@@ -26,11 +24,6 @@ const (
 	maxArgonTime   = 16
 	maxBcryptCost  = 14
 )
-
-func init() {
-	schemes = append([]scheme{{"$argon2id$", parseArgon2}, {"$2", parseBcrypt}}, schemes...)
-	newHash = newArgon2
-}
 
 func newArgon2(password string) (string, error) {
 	salt := newSalt()
