@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ago, bits, bytes, count, exact, percent, span, tick, took } from './format';
+import { ago, bits, bytes, count, exact, percent, span, tick, took, unmarked } from './format';
 
 const plain = (s: string): string => s.replaceAll('\u202f', ' ');
 
@@ -59,4 +59,8 @@ test('lengths of time', () => {
   expect([1, 60, 90, 300, 3600, 5400, 86400].map((s) => plain(span(s)))).toEqual(['1 s', '1 min', '1 min 30 s', '5 min', '1 h', '1 h 30 min', '1 d']);
   expect([3, 240, 7200, 864_000].map((s) => plain(ago(s)))).toEqual(['3 s', '4 min', '2 h', '10 d']);
   expect([38, 1840].map((s) => plain(took(s)))).toEqual(['38 ms', '1.8 s']);
+});
+
+test('the marks of Markdown are read, not shown', () => {
+  expect(unmarked('ask `flows` for **everybody** who is new *and* matters: `a*b`, 2 * 3 * 4')).toBe('ask flows for everybody who is new and matters: a*b, 2 * 3 * 4');
 });

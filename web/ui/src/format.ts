@@ -101,3 +101,6 @@ export function ago(seconds: number): string {
 export function took(ms: number): string {
   return ms < 1000 ? Math.round(ms) + thin + 'ms' : (ms / 1000).toFixed(1) + thin + 's';
 }
+
+/** unmarked is a sentence without the marks of Markdown for code and stress. */
+export const unmarked = (s: string): string => s.replace(/`([^`]+)`/g, '$1').replace(/(\*{1,2})(?=\S)([^*]+?)(?<=\S)\1/g, '$2');
