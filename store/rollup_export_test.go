@@ -16,6 +16,19 @@ func SetKeeper(k *Keeper, keep, few, most, records int, now func() time.Time) {
 	k.records, k.now = records, now
 }
 
+// SetPieces has a Keeper sum so many rows at once and put all sums aside each time.
+func SetPieces(k *Keeper, rows int) { k.pieces = pieces{rows: rows, thin: rows} }
+
+// Pieces calls f whenever sums are put aside early.
+func Pieces(k *Keeper, f func()) {
+	k.fault = func(at string) error {
+		if at == "piece" {
+			f()
+		}
+		return nil
+	}
+}
+
 // FailAt has f called between the steps of a Keeper's work.
 func FailAt(k *Keeper, f func(at string) error) { k.fault = f }
 

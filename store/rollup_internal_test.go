@@ -272,3 +272,26 @@ func TestParcelDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// What a parcel takes of flows that claim weeks has a bound, and it is not handed
+// on then: it does not have all of them.
+func TestParcelOfLongFlows(t *testing.T) {
+	p := newParcel()
+	var fl rawFlow
+	for range 100 {
+		p.addRecord(&fl, &flow.Record{Start: 1, End: 35 * flow.Day, Packets: 1 << 40})
+	}
+	if p.close(); !p.overfull || p.rows() > freshMost+50_401 {
+		t.Errorf("it has %d rows", p.rows())
+	}
+	p.records = 100
+	var f fresh
+	f.wanted.Add(1)
+	f.put(p)
+	if len(f.of) != 0 {
+		t.Error("it is handed on")
+	}
+	if p.reset(); p.overfull {
+		t.Error("it stays overfull")
+	}
+}

@@ -39,6 +39,18 @@ const (
 )
 
 // KeeperConfig is what a Keeper may be told. The zero value will do.
+//
+// A Keeper sums in pieces, so that its memory has a bound whatever flows claim: a
+// flow is a row in each minute that it lasts, 50,400 when it claims 35 days. At most
+// 1,048,576 such rows are summed at once, 262,144 when they are spread over many
+// minutes, and some 50,000 more for the last flow: 0.7 to 1 KB each, so 0.3 GB for
+// flows of days and 1 GB at worst. Beside these there are 130 MB of rows that were
+// handed on, 130 octets for each of the 250,000 flows (a million in a Rebuild) that
+// are read before they are summed, and 64 MB of sums that wait to be written.
+//
+// A bound of time there is not: a row takes 1 to 4 µs and up to ten rows of
+// traffic_1m until its minute is settled, so that a thousand flows that claim a
+// week are a minute's work.
 type KeeperConfig struct {
 	// Logger hears of what is removed and what fails; nil is silence.
 	Logger *slog.Logger
@@ -75,6 +87,7 @@ type Keeper struct {
 	metrics *keeperMetrics
 	laws    [grains]grainLaw
 	records int
+	pieces  pieces
 	now     func() time.Time
 	// pages is where in a partition the next batches are expected. It is a guess
 	// that saves reading, and is checked; only Sum uses it.
@@ -98,7 +111,7 @@ func NewKeeper(db *DB, c KeeperConfig) *Keeper {
 	def(&c.Retain1d, ForEver)
 	def(&c.Every, 5*time.Second)
 	return &Keeper{
-		db: db, c: c, log: c.Logger, laws: laws, records: sumRecords, now: time.Now,
+		db: db, c: c, log: c.Logger, laws: laws, records: sumRecords, pieces: pieces{tallyRows, thinRows, thinPlaces, tallyValues}, now: time.Now,
 		pages: make(map[flow.Time]uint32), metrics: newKeeperMetrics(c.Registerer),
 	}
 }
@@ -233,12 +246,32 @@ func (k *Keeper) sum(ctx context.Context) (more bool, err error) {
 				return err
 			}
 		}
+		// Of a part a bucket has a value once: each piece is a part of its own, and
+		// below zero are no batches.
+		var piece int32
+		t.full = func() error {
+			if piece == 0 {
+				if err := tx.QueryRow(ctx, "select coalesce(least(0, min(part)), 0) from parts.pending").Scan(&piece); err != nil {
+					return err
+				}
+			}
+			piece--
+			if err := k.putAside(ctx, tx, t.buckets, piece); err != nil {
+				return err
+			}
+			return k.fails("piece")
+		}
+		if err := t.addLater(); err != nil {
+			return err
+		}
 		for _, b := range batches {
 			if b.parcel != nil {
-				t.take(b.parcel)
+				if err := t.take(b.parcel); err != nil {
+					return err
+				}
 			}
 		}
-		t.finish()
+		t.flush()
 		if all && len(missing) < len(batches) {
 			if pages, err = ends(ctx, tx, t); err != nil {
 				return err
@@ -416,10 +449,34 @@ type tally struct {
 	records int
 
 	// own takes the rows that are read, parcels those that were handed on; they are
-	// summed when they are many, and at the end.
+	// summed when they are many, and at the end. later are flows that were read and
+	// wait for room in own.
 	own     *parcel
 	parcels []*parcel
+	later   []rawFlow
+	// full puts the buckets aside when they have too many values.
+	full   func() error
+	pieces pieces
 }
+
+// pieces says when a tally sums what it has, and when it puts its sums aside: the
+// bounds of its memory.
+type pieces struct {
+	// rows are summed at once, thin when they are of places or more: with many
+	// flows in few minutes a value's rows become one, and what is cut is cut early;
+	// long flows, each in thousands of minutes, have no gain from each other.
+	rows, thin, places int
+	// values stay in memory between two sums.
+	values int
+}
+
+const (
+	tallyRows  = 1 << 20
+	thinRows   = 1 << 18
+	thinPlaces = 1 << 12
+	// tallyValues are of 64 octets.
+	tallyValues = 1_000_000
+)
 
 type hourTally struct {
 	records      int
@@ -434,37 +491,64 @@ func (h *hourTally) nextPage() uint32 { return max(h.lastPage, pagesBack) - page
 func (k *Keeper) newTally() *tally {
 	return &tally{
 		law: k.laws[minutes], buckets: make(map[flow.Time]*summary), hours: make(map[flow.Time]*hourTally),
-		found: make(map[int32]int), own: newParcel(),
+		found: make(map[int32]int), own: newParcel(), pieces: k.pieces,
 	}
 }
-
-// tallyRows is how many rows are summed at once.
-const tallyRows = 1 << 20
 
 // take adds the flows of a parcel.
-func (t *tally) take(p *parcel) {
+func (t *tally) take(p *parcel) error {
 	t.parcels = append(t.parcels, p)
-	rows := 0
-	for _, p := range t.parcels {
-		rows += p.rows()
-	}
-	if rows >= tallyRows {
-		t.flush()
-	}
+	return t.sumMany()
 }
 
-// reader returns where rows are copied to.
+// reader returns where rows are copied to. While they come, nothing can be put
+// aside on the same connection: what there is no room for waits for addLater.
 func (t *tally) reader() *rawReader {
 	return &rawReader{each: func(r *rawFlow) {
 		t.found[r.batch]++
-		t.own.add(r)
-		if t.own.rows() >= tallyRows {
-			t.flush()
+		if len(t.later) > 0 || t.own.rows() >= t.pieces.thin || r.end-r.start > freshParts*flow.Minute {
+			t.later = append(t.later, *r)
+			return
 		}
+		t.own.add(r)
 	}}
 }
 
-func (t *tally) finish() { t.flush() }
+// addLater adds the flows that were read and had to wait.
+func (t *tally) addLater() error {
+	for i := range t.later {
+		t.own.add(&t.later[i])
+		if t.own.rows() >= t.pieces.thin {
+			if err := t.sumMany(); err != nil {
+				return err
+			}
+		}
+	}
+	t.later = nil
+	return nil
+}
+
+// sumMany sums what is there when it is much, and puts the sums aside when these
+// are many.
+func (t *tally) sumMany() error {
+	rows, places := t.own.rows(), len(t.own.places)
+	for _, p := range t.parcels {
+		rows += p.rows()
+		places += len(p.places)
+	}
+	if rows < t.pieces.thin || rows < t.pieces.rows && places < t.pieces.places {
+		return nil
+	}
+	t.flush()
+	values := 0
+	for _, s := range t.buckets {
+		values += len(s.entries)
+	}
+	if values < t.pieces.values {
+		return nil
+	}
+	return t.full()
+}
 
 // flush sums what is there.
 func (t *tally) flush() {
@@ -573,21 +657,36 @@ func (k *Keeper) putAside(ctx context.Context, tx pgx.Tx, buckets map[flow.Time]
 	var (
 		rows    []byte
 		pending [][]any
+		octets  int // of pending
 		law     = k.laws[minutes]
 	)
+	write := func() error {
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"parts", "pending"}, []string{"bucket", "part", "grain", "sums"}, pgx.CopyFromRows(pending)); err != nil {
+			return err
+		}
+		err := copyTraffic(ctx, tx, minutes, rows)
+		rows, pending, octets = rows[:0], pending[:0], 0
+		return err
+	}
 	for _, bucket := range order {
 		s := buckets[bucket]
 		s.compact(law.most, law.few)
-		pending = append(pending, []any{bucket.Time(), part, int16(minutes), s.appendTo(nil)})
+		sums := s.appendTo(nil)
+		pending, octets = append(pending, []any{bucket.Time(), part, int16(minutes), sums}), octets+len(sums)
 		s.compact(law.keep, law.few)
 		rows = s.appendTraffic(rows, bucket, part)
 		delete(buckets, bucket)
+		if len(rows)+octets > asideOctets {
+			if err := write(); err != nil {
+				return err
+			}
+		}
 	}
-	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"parts", "pending"}, []string{"bucket", "part", "grain", "sums"}, pgx.CopyFromRows(pending)); err != nil {
-		return err
-	}
-	return copyTraffic(ctx, tx, minutes, rows)
+	return write()
 }
+
+// asideOctets is how many octets are put aside at once.
+const asideOctets = 16 << 20
 
 // settleAll settles what is due, the finer first: the coarser take from them.
 func (k *Keeper) settleAll(ctx context.Context) error {

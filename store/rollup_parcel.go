@@ -22,6 +22,8 @@ type parcel struct {
 	key     int64
 	records int
 	since   time.Time
+	// overfull: it has more rows than are handed on, and not all.
+	overfull bool
 
 	// places are the minutes, cells and families that the rows are of.
 	places []parcelPlace
@@ -79,8 +81,13 @@ const parcelRowSize = 4 + 8 + 8 + 4 + 4 + 6*4
 // octets is how much memory the rows take.
 func (p *parcel) octets() int { return p.rows()*parcelRowSize + 16*len(p.addrs) }
 
-// addRecord adds a record as it is stored.
+// addRecord adds a record as it is stored, unless the parcel has too many rows
+// already to be handed on.
 func (p *parcel) addRecord(f *rawFlow, r *flow.Record) {
+	if p.rows() > freshMost {
+		p.overfull = true
+		return
+	}
 	f.start, f.end, f.received = r.Start, r.End, r.Received
 	f.sums = measured{1, min(r.Packets, math.MaxInt64), min(r.Bytes, math.MaxInt64)}
 	f.cell = cell{int32(r.Exporter), int32(min(r.SamplingRate, math.MaxInt32)), int16(r.Protocol)}
@@ -205,6 +212,9 @@ const (
 	// freshParts is how many rows a flow may have on average for a batch to be
 	// kept.
 	freshParts = 16
+	// freshMost is how many rows a batch may have to be kept: 33 MB in the hands of
+	// a Writer.
+	freshMost = freshRows / 4
 )
 
 // fresh are the flows of batches that were just stored, for the Keeper of the same
@@ -249,7 +259,7 @@ func (f *fresh) put(p *parcel) {
 			}
 		}
 	}
-	if f.wanted.Load() == 0 || f.rows+weight > freshRows || p.rows() > freshParts*p.records+1024 {
+	if p.overfull || f.wanted.Load() == 0 || f.rows+weight > freshRows || p.rows() > freshParts*p.records+1024 {
 		f.spare.Put(p)
 		return
 	}

@@ -110,15 +110,21 @@ func (k *Keeper) rebuild(ctx context.Context, conn *pgx.Conn, day flow.Time) (fl
 		t := k.newTally()
 		t.own.from, t.own.to = from, to
 		var number int32 // below zero: no batch has it
-		flush := func() error {
-			t.finish()
-			flows += int64(t.records)
-			t.records = 0
+		t.full = func() error {
 			if len(t.buckets) == 0 {
 				return nil
 			}
 			number--
 			return k.putAside(ctx, tx, t.buckets, number)
+		}
+		flush := func() error {
+			if err := t.addLater(); err != nil {
+				return err
+			}
+			t.flush()
+			flows += int64(t.records)
+			t.records = 0
+			return t.full()
 		}
 		for _, p := range list {
 			for page := int64(0); page < p.Pages; page += rebuildPages {

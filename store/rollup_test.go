@@ -418,6 +418,9 @@ func TestKeeperThatDies(t *testing.T) {
 		}
 		k := store.NewKeeper(db, store.KeeperConfig{})
 		store.SetKeeper(k, 5, 2, 1000, 60, at(farLater+flow.Time(try)*flow.Day*1000))
+		if try%2 == 0 {
+			store.SetPieces(k, 20)
+		}
 		left := 1 + try%9
 		step := ""
 		store.FailAt(k, func(at string) error {
@@ -442,7 +445,7 @@ func TestKeeperThatDies(t *testing.T) {
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []string{"read", "put aside", "mark", "commit", "gathered", "replaced", "settled"} {
+	for _, at := range []string{"piece", "read", "put aside", "mark", "commit", "gathered", "replaced", "settled"} {
 		if !seen[at] {
 			t.Errorf("it never died at %q", at)
 		}
@@ -566,5 +569,63 @@ func TestRebuild(t *testing.T) {
 	}
 	if err := keeper().Tidy(ctx); err != nil {
 		t.Errorf("the collector's role cannot tidy: %v", err)
+	}
+}
+
+// Flows that last for hours are summed in pieces, with the sums of one
+// piece; those that are read and those that were handed on, and when a day is
+// summed anew.
+func TestRollupInPieces(t *testing.T) {
+	ctx := context.Background()
+	for _, c := range []struct {
+		name   string
+		rows   int // at once; 0: as many as there are
+		handed bool
+	}{{"one piece", 0, false}, {"many pieces, read", 200, false}, {"many pieces, handed on", 200, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			db, _, conn := open(t)
+			if c.handed {
+				store.HandOn(db)
+			}
+			recs := rollupFlows(rand.New(rand.NewPCG(21, 22)), 40)
+			for i := range recs {
+				r := &recs[i]
+				if i%4 == 0 {
+					r.Start = r.End - flow.Time(1+i)*5*flow.Minute - flow.Time(i)
+				}
+				if i%20 == 0 {
+					r.Start = r.End - 13*flow.Hour
+				}
+			}
+			writeAll(t, store.NewWriter(db, store.WriterConfig{}), recs, 20)
+			k := store.NewKeeper(db, store.KeeperConfig{})
+			store.SetKeeper(k, 1000, 1000, 1000, 1_000_000, at(farLater))
+			if c.rows > 0 {
+				store.SetPieces(k, c.rows)
+			}
+			pieces := 0
+			store.Pieces(k, func() { pieces++ })
+			if err := store.SumOnly(ctx, k); err != nil {
+				t.Fatal(err)
+			}
+			if (pieces > 2) != (c.rows > 0) {
+				t.Errorf("%d pieces", pieces)
+			}
+			checkRollup(t, conn, "traffic_1m", expectRollup(recs, flow.Minute), law{keep: 1000})
+			if err := k.Sum(ctx); err != nil {
+				t.Fatal(err)
+			}
+			check := func() {
+				t.Helper()
+				for _, g := range grainTables {
+					checkRollup(t, conn, g.table, expectRollup(recs, g.length), law{keep: 1000, exact: true, settled: true})
+				}
+			}
+			check()
+			if _, err := k.Rebuild(ctx, (noon - 2*flow.Day).Time(), (noon + 1).Time()); err != nil {
+				t.Fatal(err)
+			}
+			check()
+		})
 	}
 }
