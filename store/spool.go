@@ -795,6 +795,9 @@ func readSpool(r io.Reader, b *batch) error {
 	b.loss = append(b.loss, h.Loss...)
 	b.sequences = append(b.sequences, h.sequences()...)
 	for _, p := range b.parts {
+		if !p.narrow(c) {
+			return fmt.Errorf("rows: %w", errCorrupt)
+		}
 		if err := p.each(c, func([]byte) {}); err != nil {
 			return fmt.Errorf("rows: %w: %w", errCorrupt, err)
 		}

@@ -2,9 +2,11 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -169,4 +171,69 @@ func FuzzReadSpool(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// wide makes of a batch what was written before migration 18: interfaces and
+// autonomous systems of eight octets.
+func wide(tb testing.TB, b *batch) {
+	tb.Helper()
+	for _, p := range b.parts {
+		buf := []byte(copyHeader)
+		if err := p.each(b.columns, func(row []byte) {
+			buf = append(buf, row[:fixedPrefix]...)
+			at := fixedPrefix
+			for i := fixedColumns; i < len(rowColumns); i++ {
+				if b.columns&(1<<i) == 0 {
+					continue
+				}
+				n := max(0, int(int32(binary.BigEndian.Uint32(row[at:]))))
+				field := row[at : at+4+n]
+				at += len(field)
+				if n == 4 && narrowed&(1<<i) != 0 {
+					buf = appendInt8(buf, uint64(binary.BigEndian.Uint32(field[4:])))
+					continue
+				}
+				buf = append(buf, field...)
+			}
+		}); err != nil {
+			tb.Fatal(err)
+		}
+		p.buf = append(buf, copyTrailer...)
+	}
+}
+
+// A file that was written before interfaces and autonomous systems became four
+// octets is read as if it were written now.
+func TestSpoolOfWideColumns(t *testing.T) {
+	recs := slices.Repeat(rows, 3)
+	for i := range recs {
+		recs[i].InIf = []uint32{0, 1, 1<<31 - 1, 1 << 31, 1<<32 - 1}[i%5]
+		recs[i].OutIf, recs[i].SrcAS, recs[i].DstAS = recs[i].InIf+1, recs[i].InIf/2, ^recs[i].InIf
+	}
+	want, old, got := newBatch(), newBatch(), newBatch()
+	want.encode(5, recs, 1, nil)
+	old.encode(5, recs, 1, nil)
+	wide(t, old)
+	s, err := openSpool(t.TempDir(), 0, slog.New(slog.DiscardHandler), newMetrics(nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if err := s.put(old, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.load(s.next(0), got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.parts) != len(want.parts) || got.records != len(recs) || got.id != 5 {
+		t.Fatalf("%d parts of batch %d", len(got.parts), got.id)
+	}
+	for i, p := range want.parts {
+		if len(old.parts[i].buf) == len(p.buf) {
+			t.Error("it was not wide")
+		}
+		if !bytes.Equal(p.buf, got.parts[i].buf) || p.rows != got.parts[i].rows {
+			t.Errorf("part %d differs", i)
+		}
+	}
 }
