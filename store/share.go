@@ -22,6 +22,10 @@ type Share struct {
 	// Start is where the buckets begin. Host is who had most flows in each, the
 	// zero address where nobody had any; HostFlows is how many, Flows all there
 	// were, Share the quotient, 0 to 1.
+	//
+	// Roll-ups keep few hosts one by one: then Remainder.Error is by how much a
+	// HostFlows may be wrong at most, and Exact says that none is and that nobody
+	// else could have had most.
 	Start     []time.Time
 	Share     []float64
 	Host      []netip.Addr
@@ -50,9 +54,9 @@ const (
 	highlighted, noticed = 0.5, 0.01
 	// maxHighlights is how many are.
 	maxHighlights = 10
-	// shareBuckets is how many buckets an automatic step makes at most: a day is
-	// then answered by hours.
-	shareBuckets = 36
+	// shareBuckets is how many buckets an automatic step makes at most: of a day
+	// they are five minutes, in which a burst of two still stands out.
+	shareBuckets = 300
 )
 
 // Share follows the largest part that any single host had of all flows. Of the
@@ -121,27 +125,35 @@ func (c *question) share(ctx context.Context, tx pgx.Tx) (*Share, error) {
 		return nil, fmt.Errorf("share: %w", err)
 	}
 	var (
-		bucket time.Time
-		addr   *netip.Prefix
-		flows  int64
-		cut    int64
-		worst  int64
+		bucket            time.Time
+		addr              *netip.Prefix
+		flows, cut, twice int64
+		rivals, worst     int64
+		uncertain         bool
 	)
-	if _, err := pgx.ForEachRow(rows, []any{&bucket, &addr, &flows, &cut}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&bucket, &addr, &flows, &cut, &twice, &rivals}, func() error {
 		i := int((flow.TimeOf(bucket) - c.first) / c.step)
-		if i < 0 || i >= n || addr == nil || flows <= 0 {
+		if i < 0 || i >= n {
 			return nil
 		}
+		if addr == nil || flows <= 0 {
+			// All that there are may be in the remainder.
+			worst = max(worst, min(cut, r.Flows[i]))
+			return nil
+		}
+		// No host has more than there is.
+		flows = min(flows, r.Flows[i])
 		r.Host[i], r.HostFlows[i] = addr.Addr(), flows
 		if r.Flows[i] > 0 {
 			r.Share[i] = float64(flows) / float64(r.Flows[i])
 		}
-		worst = max(worst, cut)
+		uncertain = uncertain || cut+twice > 0 && (rivals > 1 || flows-twice <= cut)
+		worst = max(worst, min(cut, r.Flows[i]-flows), min(twice, flows))
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("share: %w", err)
 	}
-	if worst > 0 {
+	if worst > 0 || uncertain {
 		r.Exact, r.Remainder = false, &Remainder{Error: worst}
 	}
 	r.highlight()
@@ -175,56 +187,68 @@ func (r *Share) highlight() {
 	r.Highlights = r.Highlights[:min(len(r.Highlights), maxHighlights)]
 }
 
-// shareSQL writes the statement: of each bucket, the host with most flows, and
-// how many more than another could have that the roll-ups do not tell apart.
+// shareSQL writes the statement: of each bucket, the host with most flows; how
+// many more than the roll-ups' rows say any host may have (cut) and how many less
+// (twice), because a flow from the host to itself is in the remainder of the
+// pairs; and how many hosts could be the one with most.
+//
+// Where a host has a row, its own cut is at most that of the remainder, so the
+// cuts of all remainders of a bucket bound every host.
 func (c *question) shareSQL(s *statement) {
 	s.line("with sides as (")
 	first := true
+	union := func() {
+		if !first {
+			s.line("  union all")
+		}
+		first = false
+	}
+	// The cut stands before the flows: a reading whose last column is the cut is
+	// one of the remainders alone.
+	summed := func(p piece, dim dimension, side []string, sign, cut string) {
+		union()
+		one := *c.p
+		one.pieces, one.dims, one.self = []piece{p}, []dimension{dim}, dim == dimPair
+		d := *c
+		d.p = &one
+		most := "coalesce(sum(cut[1]) filter (where remainder), 0)"
+		columns := "0::numeric as cut, " + most + " as twice"
+		if cut == "cut" {
+			columns = most + " as cut, 0::numeric as twice"
+		}
+		d.rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, "+c.named(side)+", "+columns+", "+sign+"coalesce(sum(flows) filter (where not remainder), 0) as flows", true, "group by 1, 2")
+	}
 	for _, p := range c.p.pieces {
 		for i, side := range c.sides() {
-			if !first {
-				s.line("  union all")
-			}
-			first = false
-			if p.source == raw {
-				at := "flow_start"
-				if c.whole {
-					at = "flow_end"
-				}
-				s.line("  select ", c.bin(at), " as bucket, ", c.named(side), ", count(*) as flows, 0::bigint as cut")
-				s.line("  from flows")
-				c.where(s, "  ", p)
-				s.line("    and ", at, " >= ", s.time(p.from))
-				if i > 0 {
-					s.line("    and ", c.otherSide())
-				}
-				s.line("  group by 1, 2")
+			if p.source != raw {
+				summed(p, c.p.dims[i], side, "", "cut")
 				continue
 			}
-			one := *c.p
-			one.pieces, one.dims, one.self = []piece{p}, c.p.dims[i:i+1], false
-			d := *c
-			d.p = &one
-			d.rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, "+c.named(side)+", sum(case when remainder then 0 else flows end) as flows, coalesce(sum(case when remainder then cut[1] end), 0) as cut",
-				true, "group by 1, 2")
+			union()
+			at := "flow_start"
+			if c.whole {
+				at = "flow_end"
+			}
+			s.line("  select ", c.bin(at), " as bucket, ", c.named(side), ", 0::numeric as cut, 0::numeric as twice, count(*)::numeric as flows")
+			s.line("  from flows")
+			c.where(s, "  ", p)
+			s.line("    and ", at, " >= ", s.time(p.from))
+			if i > 0 {
+				s.line("    and ", c.otherSide())
+			}
+			s.line("  group by 1, 2")
 		}
 		if p.source != raw {
-			one := *c.p
-			one.pieces, one.dims, one.self = []piece{p}, []dimension{dimPair}, true
-			d := *c
-			d.p = &one
-			s.line("  union all")
-			d.rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, "+c.named(c.sides()[0])+", -sum(case when remainder then 0 else flows end) as flows, coalesce(sum(case when remainder then cut[1] end), 0) as cut", true, "group by 1, 2")
+			summed(p, dimPair, c.sides()[0], "-", "twice")
 		}
 	}
 	s.line("), hosts as (")
-	s.line("  select bucket, addr, sum(flows) as flows, sum(cut) as cut from sides group by bucket, addr")
+	s.line("  select bucket, addr, sum(flows) as flows, sum(cut) as cut, sum(twice) as twice from sides group by bucket, addr")
 	s.line("), most as (")
-	s.line("  select bucket, max(flows) filter (where addr is not null) as flows, sum(cut) as cut from hosts group by bucket")
+	s.line("  select bucket, max(flows) filter (where addr is not null) as most, sum(cut) as cut, sum(twice) as twice from hosts group by bucket")
 	s.line(")")
-	s.line("select bucket, min(hosts.addr) as addr, flows::bigint, most.cut::bigint")
-	s.line("from hosts join most using (bucket, flows)")
-	s.line("where hosts.addr is not null")
-	s.line("group by bucket, flows, most.cut")
+	s.line("select most.bucket, min(addr) filter (where flows = most) as addr, coalesce(most, 0)::bigint as flows, most.cut::bigint, most.twice::bigint, count(addr) as rivals")
+	s.line("from most left join hosts on hosts.bucket = most.bucket and addr is not null and flows + most.cut + most.twice >= most")
+	s.line("group by most.bucket, most, most.cut, most.twice")
 	s.line("order by bucket")
 }

@@ -1,0 +1,151 @@
+package store_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"flowtally/flow"
+	"flowtally/store"
+)
+
+// The law of shares: at every stage of the roll-ups, the flows of who is named
+// are right within the error that is stated, nobody has more than that error
+// allows, and what is called exact is what counting gives. A burst is pointed out
+// whichever stage its minutes are at.
+func TestSharesAgreeWithFlows(t *testing.T) {
+	ctx := context.Background()
+	for _, c := range []struct {
+		name            string
+		keep, few, most int
+	}{
+		{"nothing is cut", 1000, 1000, 1000},
+		{"cut when settled", 6, 2, 100_000},
+		{"cut before", 6, 2, 8},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(21, uint64(c.keep+c.most)))
+			db, _, _ := open(t)
+			recs := rollupFlows(rnd, 900)
+			for i := range recs {
+				if rnd.IntN(15) == 0 {
+					recs[i].DstAddr = recs[i].SrcAddr
+				}
+			}
+			busy := netip.MustParseAddr("10.20.7.66")
+			for i := range 600 {
+				r := recs[i]
+				r.IPVersion, r.Protocol = 4, flow.TCP
+				r.SrcAddr, r.DstAddr = flow.AddrFrom(busy), flow.Addr4([4]byte{10, 8, byte(i >> 8), byte(i)})
+				if i%3 == 0 {
+					r.SrcAddr, r.DstAddr = r.DstAddr, r.SrcAddr
+				}
+				r.Start = noon - 40*flow.Minute + flow.Time(i)*flow.Second/5
+				r.End = r.Start
+				recs = append(recs, r)
+			}
+			rnd.Shuffle(len(recs), func(i, j int) { recs[i], recs[j] = recs[j], recs[i] })
+			w := store.NewWriter(db, store.WriterConfig{})
+			k := store.NewKeeper(db, store.KeeperConfig{})
+			now := noon
+			store.SetKeeper(k, c.keep, c.few, c.most, 400, func() time.Time { return now.Time() })
+			rolled := false
+			ask := func(stage string, n int) {
+				t.Helper()
+				for _, step := range []time.Duration{0, time.Minute, 5 * time.Minute, time.Hour} {
+					q := store.Question{From: (noon - 3*flow.Hour).Time(), To: (noon + 2*flow.Hour).Time(), Step: step, MaxBuckets: store.MaxBuckets}
+					if step == 0 {
+						q.MaxBuckets = 0
+					}
+					r, err := db.Share(ctx, q)
+					if err != nil {
+						t.Fatalf("%s: %v", stage, err)
+					}
+					rolled = rolled || r.Source != "flows"
+					checkShare(t, stage, recs[:n], r)
+					if n < len(recs) || step == time.Hour {
+						continue
+					}
+					found := false
+					for _, l := range r.Highlights {
+						found = found || l.Addr == busy && l.Flows >= 400 && l.Share >= 0.8
+					}
+					if !found {
+						t.Errorf("%s, by %v: the burst is not among %+v", stage, r.Step, r.Highlights)
+					}
+				}
+			}
+			writeAll(t, w, recs[:700], 130)
+			ask("nothing is summed", 700)
+			if err := store.SumOnly(ctx, k); err != nil {
+				t.Fatal(err)
+			}
+			ask("nothing is settled", 700)
+			now = noon + 90*flow.Minute
+			writeAll(t, w, recs[700:], 90)
+			ask("some are not summed", len(recs))
+			if err := store.SumOnly(ctx, k); err != nil {
+				t.Fatal(err)
+			}
+			ask("all are summed", len(recs))
+			now = noon + flow.Day + flow.Hour
+			if err := k.Sum(ctx); err != nil {
+				t.Fatal(err)
+			}
+			ask("all are settled", len(recs))
+			if !rolled {
+				t.Error("no roll-up was read")
+			}
+		})
+	}
+}
+
+// checkShare counts the flows itself.
+func checkShare(t *testing.T, stage string, recs []flow.Record, r *store.Share) {
+	t.Helper()
+	var slack int64
+	if r.Remainder != nil {
+		slack = r.Remainder.Error
+	}
+	if r.Exact && slack > 0 {
+		t.Errorf("%s, by %v: exact within %d", stage, r.Step, slack)
+	}
+	for i, start := range r.Start {
+		from, to := max(flow.TimeOf(start), flow.TimeOf(r.From)), min(flow.TimeOf(start.Add(r.Step)), flow.TimeOf(r.To))
+		hosts := make(map[netip.Addr]int64)
+		var all, most int64
+		for j := range recs {
+			f := &recs[j]
+			if f.Start < from || f.Start >= to {
+				continue
+			}
+			all++
+			a, _ := valueOf(f, store.KeySrcAddr, 0).(string)
+			b, _ := valueOf(f, store.KeyDstAddr, 0).(string)
+			if a != "" {
+				hosts[netip.MustParseAddr(a)]++
+			}
+			if b != "" && a != b {
+				hosts[netip.MustParseAddr(b)]++
+			}
+		}
+		for _, n := range hosts {
+			most = max(most, n)
+		}
+		if r.Flows[i] != all {
+			t.Errorf("%s, by %v, %v: %d flows, want %d", stage, r.Step, start, r.Flows[i], all)
+		}
+		has := hosts[r.Host[i]]
+		switch {
+		case r.Exact && (has != most || r.HostFlows[i] != most):
+			t.Errorf("%s, by %v, %v: %v has %d, called exact; it has %d, and the most is %d", stage, r.Step, start, r.Host[i], r.HostFlows[i], has, most)
+		case has > r.HostFlows[i]+slack || has < r.HostFlows[i]-slack || most > r.HostFlows[i]+slack:
+			t.Errorf("%s, by %v, %v: %v has %d ± %d; it has %d, and the most is %d", stage, r.Step, start, r.Host[i], r.HostFlows[i], slack, has, most)
+		}
+		if (most > slack || r.Exact && most > 0) && !r.Host[i].IsValid() {
+			t.Errorf("%s, by %v, %v: nobody is named of %d flows ± %d", stage, r.Step, start, all, slack)
+		}
+	}
+}
