@@ -136,6 +136,9 @@ type work struct {
 	// found are the templates that served this message last: where records of
 	// two kinds alternate, each Set would look for its own.
 	found [2]*template
+	// learned says that this message brought a new template: what it decodes
+	// does not prove that anybody goes on sending.
+	learned bool
 }
 
 // find returns the template of a Data Set, nil when it is not known.
@@ -147,7 +150,6 @@ func (w *work) find(k templateKey) *template {
 	}
 	t := w.d.store.find(w.m.Exporter.Addr, k)
 	if t != nil {
-		t.touch(w.proto.Received)
 		w.found[1], w.found[0] = w.found[0], t
 	}
 	return t
@@ -387,6 +389,7 @@ func (w *work) template(set uint16, r *reader, at int, id uint16, count, scopes 
 		return true
 	}
 	m.Templates++
+	w.learned = true
 	w.recover(t)
 	return true
 }
@@ -419,7 +422,11 @@ func (w *work) data(id uint16, r reader) {
 		w.skipped(&m.NoTemplate, 1, id, r.pos, errNoTemplate)
 		return
 	}
-	m.DataRecords += w.decodeSet(t, id, r, w.d.store.limits.MessageRecords-m.DataRecords)
+	n := w.decodeSet(t, id, r, w.d.store.limits.MessageRecords-m.DataRecords)
+	m.DataRecords += n
+	if n > 0 && !w.learned {
+		t.touch(w.proto.Received, w.d.store.learned.Load())
+	}
 }
 
 // decodeSet decodes up to room records of a Data Set whose template is t, and
@@ -460,14 +467,6 @@ func (w *work) decodeSet(t *template, id uint16, r reader, room int) int {
 		t.decoded.Store(true)
 	}
 	return n
-}
-
-// touch notes that the template was used, to the second, so that the sockets of
-// a listener do not fight for the cache line.
-func (t *template) touch(now flow.Time) {
-	if int64(now)-t.used.Load() > int64(flow.Second) {
-		t.used.Store(int64(now))
-	}
 }
 
 // fixed decodes n records of fixed length that begin at pos.

@@ -88,13 +88,95 @@ func TestHeldMemoryIsBounded(t *testing.T) {
 			t.Errorf("%v holds %d octets", a, e.octets)
 		}
 	}
-	if waiting != held || held+refused != 40_000 || refused == 0 || octets > l.HoldOctets {
-		t.Errorf("%d held, %d refused, %d wait in %d octets", held, refused, waiting, octets)
+	if held+refused != 40_000 || octets > l.HoldOctets {
+		t.Errorf("%d held, %d refused, %d octets", held, refused, octets)
 	}
 	if used := int(after.HeapAlloc) - int(before.HeapAlloc); used > 2*l.HoldOctets {
 		t.Errorf("%d octets in use for %d that are promised", used, l.HoldOctets)
 	}
+	pushed := 0
+	for _, g := range d.Expire(nil, noon) {
+		pushed += g.Sets
+	}
+	if held != waiting+pushed || pushed == 0 {
+		t.Errorf("%d held, %d wait, %d gave way", held, waiting, pushed)
+	}
+	alone := NewDecoder(l)
+	for range 400 {
+		alone.Decode(nil, &m, somebody, noon, message(IPFIX, set(t, 999, `00000001`)))
+		refused += m.NoTemplate
+	}
+	if refused == 0 {
+		t.Error("one address may hold more than it is allowed")
+	}
 	runtime.KeepAlive(d)
+}
+
+// TestHeldDataOfOneIsNotKeptOutByOthers: forged addresses that fill all there is
+// to hold cannot have it to themselves, and what gives way is theirs.
+func TestHeldDataOfOneIsNotKeptOutByOthers(t *testing.T) {
+	d := NewDecoder(Limits{HoldOctets: 1 << 20, ExporterHoldOctets: 64 << 10})
+	var m Message
+	forged := func(i int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(i % 20)}), 1)
+	}
+	flood := func(n int) {
+		for i := range n {
+			d.Decode(nil, &m, forged(i), noon, message(IPFIX, set(t, uint16(300+i%30000), `00000001 00000002`)))
+		}
+	}
+	flood(10_000)
+	for range 8 {
+		d.Decode(nil, &m, somebody, noon, message(IPFIX, set(t, 256, `0000002a`)))
+		if m.Held != 1 {
+			t.Fatalf("%+v", m)
+		}
+		flood(2_000)
+	}
+	for _, g := range d.Expire(nil, noon) {
+		if g.Exporter.Addr == flow.AddrFrom(somebody.Addr()) {
+			t.Errorf("%+v", g)
+		}
+	}
+	if d.hold.pushed != nil {
+		t.Error("what gave way is reported twice")
+	}
+	recs, err := d.Decode(nil, &m, somebody, noon, message(IPFIX, set(t, 2, `0100 0001 0001 0004`)))
+	if err != nil || len(recs) != 8 || m.Recovered != 8 {
+		t.Errorf("%d records, %+v: %v", len(recs), m, err)
+	}
+	d.Expire(nil, noon+flow.Hour)
+	if sets, octets := d.Held(); sets != 0 || octets != 0 || len(d.hold.from) != 0 {
+		t.Errorf("%d sets of %d octets are still held", sets, octets)
+	}
+	for i, l := range d.hold.sizes {
+		if l.first != nil || l.last != nil {
+			t.Errorf("size %d has an address that holds nothing", i)
+		}
+	}
+}
+
+// TestSetsOfTooManyThatGaveWayAreNobodys: what is remembered of them is bounded,
+// and none is left out of the count.
+func TestSetsOfTooManyThatGaveWayAreNobodys(t *testing.T) {
+	d := NewDecoder(Limits{HoldOctets: 1 << 10})
+	var m Message
+	const n = 2 * maxPushed
+	for i := range n {
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 1)
+		d.Decode(nil, &m, from, noon, message(IPFIX, set(t, 256, `0000002a`)))
+	}
+	lost := d.Expire(nil, noon+flow.Hour)
+	sets, nobodys := 0, 0
+	for _, g := range lost {
+		sets += g.Sets
+		if g.Exporter == (flow.Exporter{}) {
+			nobodys += g.Sets
+		}
+	}
+	if sets != n || nobodys < n-maxPushed-10 || nobodys > n-maxPushed {
+		t.Errorf("%d sets in %d entries, %d of nobody", sets, len(lost), nobodys)
+	}
 }
 
 func TestHeldSetsOfTinyRecordsStayWithinARecordLimit(t *testing.T) {

@@ -21,11 +21,19 @@ import "flowtally/flow"
 // that options gave, up to three of 128 a record. Extras are what costs most
 // time: a third of a microsecond a field.
 //
-// When there is no more room, the templates that were used longest ago (or
-// nearly) give way, those that never decoded a record first; the exporter's own
-// when it has reached its own limits, so that nobody can push others out from
-// one address. A new template costs less than a microsecond however many there
+// When there is no more room for templates, those give way first that never
+// decoded a record, then those that decoded none after the message they came
+// with, then those that did but in fewer than 16 different seconds, the ones used
+// longest ago. A template that is steadily in use stays, as long as any others are
+// there or a steady one has not been used for ten minutes. An eighth of the room
+// is left to newcomers that are not yet that far, so that those can prove
+// themselves in a flood. Of equals, the address with most templates pays; and only
+// its own when it has reached its own limits, so that nobody can push others out
+// from one address. A new template costs about a microsecond however many there
 // are, one that is known 70 ns.
+//
+// When there is no more room for held Sets, the address that holds most gives up
+// its oldest.
 type Limits struct {
 	// Templates and TemplateOctets bound all templates together: their number
 	// (default 32768) and their octets on the wire (default 4 MiB).

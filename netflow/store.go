@@ -44,12 +44,15 @@ type store struct {
 
 	mu         sync.RWMutex
 	exporters  map[flow.Addr]*exporter
-	queue      queue
+	standings  [standings]standing
 	templates  int // of all exporters
 	octets     int
 	domains    int
 	nameOctets int
-	learned    uint64 // templates ever added
+	// learned counts the templates ever added. It is the clock by which recent
+	// use is told: exact where it matters, and at rest, so that a use costs no
+	// write, while nobody comes who might push another out.
+	learned atomic.Uint64
 }
 
 // exporter is what comes from one address.
@@ -59,7 +62,7 @@ type exporter struct {
 	// ports are the templates of an identity, of whatever port, the one learned
 	// last at the end.
 	ports      map[anyPort][]*template
-	queue      queue
+	standings  [standings]place
 	octets     int
 	domains    map[domainKey]*domain
 	names      map[nameKey]string
@@ -190,6 +193,7 @@ func (s *store) add(a flow.Addr, t *template) (evicted int, ok bool) {
 	if size > s.limits.ExporterOctets || size > s.limits.TemplateOctets {
 		return 0, false
 	}
+	now := flow.Time(t.used.Load())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.exporters[a]
@@ -198,12 +202,12 @@ func (s *store) add(a flow.Addr, t *template) (evicted int, ok bool) {
 			s.remove(old)
 		}
 		for len(e.templates) > 0 && (len(e.templates) >= s.limits.ExporterTemplates || e.octets+size > s.limits.ExporterOctets) {
-			s.remove(e.queue.next(ofExporter))
+			s.remove(s.next(e, now))
 			evicted++
 		}
 	}
 	for s.templates > 0 && (s.templates >= s.limits.Templates || s.octets+size > s.limits.TemplateOctets) {
-		x := s.queue.next(ofStore)
+		x := s.next(nil, now)
 		s.remove(x)
 		if len(x.owner.templates) == 0 && x.owner != e {
 			s.forget(x.owner)
@@ -218,12 +222,11 @@ func (s *store) add(a flow.Addr, t *template) (evicted int, ok bool) {
 		}
 		s.exporters[a] = e
 	}
-	s.learned++
-	t.born, t.owner = s.learned, e
+	t.born, t.owner = s.learned.Add(1), e
+	t.recent.Store(t.born)
 	e.templates[t.key] = t
 	e.ports[t.key.anyPort()] = append(e.ports[t.key.anyPort()], t)
-	e.queue.add(t, ofExporter)
-	s.queue.add(t, ofStore)
+	s.enter(t, unused)
 	e.octets += size
 	s.octets += size
 	s.templates++
@@ -241,94 +244,10 @@ func (s *store) remove(t *template) {
 		i := slices.Index(same, t)
 		e.ports[k] = slices.Delete(same, i, i+1)
 	}
-	e.queue.remove(t, ofExporter)
-	s.queue.remove(t, ofStore)
+	s.leave(t)
 	e.octets -= len(t.raw)
 	s.octets -= len(t.raw)
 	s.templates--
-}
-
-// queue is the order in which templates give way: those that never decoded a
-// record first, in their order of arrival, then those used longest ago, roughly:
-// one that was used since it was last looked at goes to the end once more.
-// Taking the next and removing any cost the same however many there are.
-type queue struct{ fresh, proven list }
-
-// list is a list of templates linked through one of their links.
-type list struct{ first, last *template }
-
-// link is a template's place in a queue.
-type link struct {
-	prev, next *template
-	proven     bool      // which list
-	seen       flow.Time // when it was last used, as the queue knows it
-}
-
-// The two queues that every template is in.
-const (
-	ofExporter = iota
-	ofStore
-)
-
-// chances is how many templates in use may be passed over for one that gives
-// way.
-const chances = 16
-
-func (q *queue) of(t *template, which int) *list {
-	if t.links[which].proven {
-		return &q.proven
-	}
-	return &q.fresh
-}
-
-func (q *queue) add(t *template, which int) {
-	l, k := q.of(t, which), &t.links[which]
-	k.prev, k.next = l.last, nil
-	if l.last == nil {
-		l.first = t
-	} else {
-		l.last.links[which].next = t
-	}
-	l.last = t
-}
-
-func (q *queue) remove(t *template, which int) {
-	l, k := q.of(t, which), &t.links[which]
-	if k.prev == nil {
-		l.first = k.next
-	} else {
-		k.prev.links[which].next = k.next
-	}
-	if k.next == nil {
-		l.last = k.prev
-	} else {
-		k.next.links[which].prev = k.prev
-	}
-}
-
-// next returns the template that is to give way, nil when there is none.
-func (q *queue) next(which int) *template {
-	for range chances {
-		t := q.fresh.first
-		if t == nil {
-			t = q.proven.first
-		}
-		if t == nil {
-			return nil
-		}
-		k := &t.links[which]
-		used := flow.Time(t.used.Load())
-		if !t.decoded.Load() || k.proven && used <= k.seen {
-			return t
-		}
-		q.remove(t, which)
-		k.proven, k.seen = true, used
-		q.add(t, which)
-	}
-	if q.fresh.first != nil {
-		return q.fresh.first
-	}
-	return q.proven.first
 }
 
 // optionsOf returns what is known of a domain, nil when nothing is.

@@ -35,10 +35,16 @@ type template struct {
 	extra     *extraPlan
 
 	owner   *exporter
-	links   [2]link
 	born    uint64 // order of arrival
 	decoded atomic.Bool
-	used    atomic.Int64 // flow.Time
+	used    atomic.Int64  // flow.Time, to the second
+	recent  atomic.Uint64 // store.learned when it was last used
+	uses    atomic.Uint32 // see standing
+
+	// Its place among those of its address, as standing said when it was last
+	// looked at.
+	prev, next *template
+	stands     uint8
 }
 
 // resolve is what finish has to do with a record.
