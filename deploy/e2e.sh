@@ -9,7 +9,7 @@ PATH=$PWD/.tools/bin:$PATH:/usr/local/go/bin
 export PATH
 
 # How long the parts may take at most, in seconds.
-start_within=180 test_within=300 stop_within=45
+start_within=300 test_within=900 stop_within=45
 
 chromium=${FLOWTALLY_CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
 if [ -z "$chromium" ]; then
@@ -47,13 +47,16 @@ end() {
 	wait "$1"
 }
 
-lab='' page=''
+lab='' web='' page=''
 # shellcheck disable=SC2317 # by way of the trap
 finish() {
 	local status=$?
 	trap '' INT TERM HUP
 	if [ -n "$page" ]; then
 		end "$page" 20 || true
+	fi
+	if [ -n "$web" ]; then
+		end "$web" 20 || true
 	fi
 	if [ -n "$lab" ] && ! end "$lab" "$stop_within"; then
 		echo "e2e: the lab did not end cleanly" >&2
@@ -92,8 +95,31 @@ if [ -z "$url" ]; then
 fi
 grep '^demo' "$work/out"
 
+# The same data where people log in. The lab keeps the passwords of the database's
+# roles beside it; the one of people is made up here and ends with us.
+password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+for role in viewer editor; do
+	echo "$password" | ./flowtally web user "$role" --role "$role" >>"$work/users"
+done
+database=$(sed -n "s/.*flow_reader:[^@]*\(@[^']*\)'.*/\1/p" "$work/out")
+database=postgres://flow_web:$(sed -n 's/^flow_web=//p' "$work/data/postgres/passwords")$database
+DATABASE_URL=$database ./flowtally web --auth "$work/users" --no-dns --listen 127.0.0.1:0 --log-format json 2>"$work/web" &
+web=$!
+until auth=$(sed -n 's/.*"web: serving","address":"\([^"]*\)".*/\1/p' "$work/web") && [ -n "$auth" ]; do
+	if ! kill -0 "$web" 2>/dev/null; then
+		echo "e2e: the page with a login has ended:" >&2
+		cat "$work/web" >&2
+		exit 1
+	fi
+	if [ "$SECONDS" -ge $((start_within + 60)) ]; then
+		echo "e2e: the page with a login was not ready in time" >&2
+		exit 1
+	fi
+	sleep 0.1
+done
+
 # In the background, so that a signal to us is not kept waiting.
-FLOWTALLY_URL=$url FLOWTALLY_CHROMIUM=$chromium timeout -k 10 "$test_within" npm --prefix web/ui run --silent e2e &
+FLOWTALLY_URL=$url FLOWTALLY_AUTH_URL=http://$auth FLOWTALLY_AUTH_PASSWORD=$password FLOWTALLY_CHROMIUM=$chromium timeout -k 10 "$test_within" npm --prefix web/ui run --silent e2e &
 page=$!
 status=0
 wait "$page" || status=$?

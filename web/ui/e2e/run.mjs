@@ -1,6 +1,8 @@
 // The console in a real browser.
 //
 //   FLOWTALLY_URL       the server to test; without it, canned answers (mock.mjs)
+//   FLOWTALLY_AUTH_URL  one where people log in: viewer and editor, with the password
+//                       in FLOWTALLY_AUTH_PASSWORD; without it, that is not tested
 //   FLOWTALLY_CHROMIUM  the browser, /usr/bin/chromium by default
 //   FLOWTALLY_ONLY      a pattern: only the tests whose names it finds
 //   FLOWTALLY_SHOTS     a folder for screenshots; without it, none are taken
@@ -37,13 +39,13 @@ const browser = await chromium.launch({
 
 const sizes = { wide: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
 // patience is for the slowest machine; nothing waits that long where all is well.
-const patience = 20_000;
+const patience = 60_000;
 
 /**
  * open gives a page that remembers what it asked for and what it should not have
  * done. With clock, its time can be put forward.
  */
-async function open({ size = 'wide', theme = 'light', path = '/explore', zone = 'UTC', clock = false, route } = {}) {
+async function open({ size = 'wide', theme = 'light', path = '/explore', zone = 'UTC', clock = false, at = base, route } = {}) {
   const context = await browser.newContext({ viewport: sizes[size], colorScheme: theme, timezoneId: zone, hasTouch: size === 'phone' });
   context.setDefaultTimeout(patience);
   const page = await context.newPage();
@@ -53,11 +55,11 @@ async function open({ size = 'wide', theme = 'light', path = '/explore', zone = 
   page.on('pageerror', (e) => wrong.push(`error: ${e.stack ?? e}`));
   page.on('request', (r) => {
     requested.push(r.url());
-    if (!r.url().startsWith(base) && !r.url().startsWith('data:') && !r.url().startsWith('blob:')) wrong.push(`request to ${r.url()}`);
+    if (!r.url().startsWith(at) && !r.url().startsWith('data:') && !r.url().startsWith('blob:')) wrong.push(`request to ${r.url()}`);
   });
   if (clock) await page.clock.install();
   if (route) await route(page);
-  await page.goto(base + path);
+  await page.goto(at + path);
   return { page, wrong, requested, close: () => context.close() };
 }
 
@@ -163,7 +165,7 @@ const pages = [
   ['saved', '/saved', (p) => p.getByRole('heading', { name: 'Saved views' }).waitFor()],
   ['flows', `/explore?tab=flows&${past}`, (p) => p.getByRole('region', { name: 'Flows', exact: true }).locator('tbody tr').first().waitFor()],
   ['sankey', `/explore?tab=sankey&${past}`, (p) => p.locator('svg path[stroke]').first().waitFor()],
-  ['heatmap', `/explore?tab=heatmap&from=-7d&to=now`, (p) => p.getByRole('region', { name: 'Heat map' }).waitFor()],
+  ['heatmap', `/explore?tab=heatmap&from=-7d&to=now`, (p) => p.getByRole('region', { name: 'Hours by day' }).waitFor()],
   ['summary', `/explore?tab=summary&${past}`, (p) => p.getByRole('rowheader', { name: 'all' }).waitFor()],
 ];
 // Who looks at the pictures wants all four looks; every day two of them hold each theme and each size.
@@ -325,6 +327,8 @@ test('a view is saved, opened, changed and deleted', async (open) => {
   await page.locator('tbody').getByLabel('Name').fill(name + ' b');
   await page.locator('tbody').getByRole('button', { name: 'Save' }).click();
   await page.getByRole('link', { name: name + ' b' }).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await shot(page, 'saved-one');
   await row.getByRole('button', { name: 'Delete…' }).click();
   await row.getByRole('button', { name: 'Delete', exact: true }).click();
   await row.waitFor({ state: 'detached' });
@@ -347,7 +351,15 @@ test('SQL: a result, its chart, and what is refused', async (open) => {
   wrong.splice(0, wrong.length, ...wrong.filter((w) => !/status of 4\d\d/.test(w)));
 });
 
-test('an exporter gets a name and a note', async (open) => {
+// What people say of an exporter is kept as a whole: who tests that is alone.
+let before = Promise.resolve();
+const alone = (fn) => (open) => {
+  const mine = before.then(() => fn(open));
+  before = mine.catch(() => {});
+  return mine;
+};
+
+test('an exporter gets a name and a note', alone(async (open) => {
   const { page } = await open({ path: '/exporters' });
   await page.getByRole('region', { name: 'Exporters' }).locator('tbody a').first().click();
   const note = page.getByLabel('Note');
@@ -357,8 +369,117 @@ test('an exporter gets a name and a note', async (open) => {
   assert.equal((await api('exporters')).exporters.some((e) => e.note === 'seen by a test'), true);
   await note.fill('');
   await page.getByRole('region', { name: 'Settings' }).getByRole('button', { name: 'Save' }).click();
-  await page.getByText('Saved.').waitFor();
+  await becomes(false, async () => (await api('exporters')).exporters.some((e) => e.note === 'seen by a test'), 'the note goes');
+}));
+
+test('an exporter gets a colour and a sampling rate, an interface a name; and all goes again', alone(async (open) => {
+  const { page } = await open({ path: '/exporters' });
+  await page.getByRole('region', { name: 'Exporters' }).locator('tbody a').first().click();
+  const settings = page.getByRole('region', { name: 'Settings' });
+  const store = () => settings.getByRole('button', { name: 'Save' }).click();
+  const now = async () => {
+    const e = (await api('exporters')).exporters[0];
+    return [e.color || '', e.sampling_rate_set ?? null];
+  };
+  const rate = settings.getByLabel('Sampling, 1 in');
+  await rate.fill('many');
+  await store();
+  assert.match(await page.getByRole('main').getByRole('alert').innerText(), /“many” is no sampling rate/);
+  await settings.getByLabel('Colour').fill('#aa3377');
+  await rate.fill('1:100');
+  await store();
+  await becomes(['#aa3377', 100], now, 'colour and rate are kept');
+  await settings.getByRole('button', { name: 'none' }).click();
+  await rate.fill('');
+  await store();
+  await becomes(['', null], now, 'colour and rate are taken back');
+
+  // The demo's exporter tells of no interface: one that somebody named is one, too.
+  const id = Number((await where(page)).match(/\d+(?=\D*$)/)?.[0] ?? 1);
+  const own = !(await api('interfaces')).interfaces.length;
+  const put = (name) => page.evaluate(async ([i, n]) => (await fetch(`/api/v1/interfaces/${i}/7`, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ name: n }) })).status, [id, name]);
+  if (own) {
+    assert.ok((await put('port 7')) < 300, 'an interface is named');
+    await page.reload();
+  }
+  const field = page.getByLabel('Name of interface').first();
+  await field.waitFor();
+  const index = Number((await field.getAttribute('aria-label')).match(/\d+$/)[0]);
+  const before = await field.inputValue();
+  const named = async () => (await api('interfaces')).interfaces.find((i) => i.if_index === index)?.name;
+  for (const name of ['uplink of a test', before]) {
+    await field.fill(name);
+    await field.press('Tab');
+    await becomes(name, named, 'the name of the interface');
+  }
+  if (own) assert.ok((await put('')) < 300, 'its name is taken back');
+}));
+
+test('names stand beside the addresses, a hundred asked for at once', async (open) => {
+  const asked = [];
+  const { page } = await open({
+    path: `/explore?${past}&limit=200`,
+    route: (p) =>
+      p.route('**/api/v1/names?*', (r) => {
+        const addrs = new URL(r.request().url()).searchParams.getAll('addr');
+        asked.push(addrs);
+        return r.fulfill({ json: { names: Object.fromEntries(addrs.map((a) => [a, `host-${a.replaceAll(/[.:]/g, '-')}.example`])) } });
+      }),
+  });
+  await drawn(page);
+  const row = page.locator('section table tbody tr').first();
+  const addr = await row.locator('.value').innerText();
+  await row.getByText(`host-${addr.replaceAll(/[.:]/g, '-')}.example`).waitFor();
+  assert.ok(asked.every((a) => a.length > 0 && a.length <= 100), 'at most 100 at once');
+  assert.equal(new Set(asked.flat()).size, asked.flat().length, 'none twice');
+  assert.deepEqual(await violations(page), []);
+  await shot(page, 'names');
 });
+
+/** logIn fills the form in, on the server where people log in. */
+const auth = { at: (process.env.FLOWTALLY_AUTH_URL || '').replace(/\/$/, ''), password: process.env.FLOWTALLY_AUTH_PASSWORD || '' };
+async function logIn(page, user, password) {
+  await page.locator('.login').getByLabel('Name').fill(user);
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: 'Log in' }).click();
+}
+if (auth.at) {
+  test('with a real login: a wrong password is refused, a viewer looks and an editor edits', alone(async (open) => {
+    for (const [user, edits] of [['viewer', false], ['editor', true]]) {
+      const { page, wrong } = await open({ at: auth.at, path: '/exporters' });
+      await page.getByRole('heading', { name: 'Log in' }).waitFor();
+      assert.equal(await page.getByRole('navigation', { name: 'Pages' }).count(), 0, 'nothing leads on');
+      if (!edits) {
+        await logIn(page, user, 'not ' + auth.password);
+        await page.locator('.login').getByRole('alert').waitFor();
+        assert.equal(await page.getByLabel('Password').inputValue(), '', 'a wrong password is not kept');
+        assert.deepEqual(await violations(page), []);
+        await shot(page, 'login-wrong', false);
+      }
+      await logIn(page, user, auth.password);
+      await page.getByRole('region', { name: 'Exporters' }).locator('tbody a').first().click();
+      await page.getByRole('heading', { name: 'Interfaces' }).waitFor();
+      await page.locator('.who', { hasText: user }).waitFor();
+      assert.equal(await page.getByRole('region', { name: 'Settings' }).count(), edits ? 1 : 0, `${user}: settings`);
+      assert.equal(await page.getByRole('button', { name: 'save', exact: true }).count(), edits ? 1 : 0, `${user}: save`);
+      if (!edits) assert.equal(await page.getByLabel('Name of interface').count(), 0, `${user}: interface names`);
+      if (edits) {
+        await page.getByLabel('Note').fill('');
+        await page.getByRole('region', { name: 'Settings' }).getByRole('button', { name: 'Save' }).click();
+        await page.getByText('Saved.').waitFor();
+      } else {
+        // What the page does not offer, the server refuses.
+        const status = await page.evaluate(async () => (await fetch('/api/v1/exporters/1', { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ name: 'x', color: '', note: '' }) })).status);
+        assert.equal(status, 403);
+      }
+      await shot(page, `exporter-as-${user}`, false);
+      await page.getByRole('button', { name: 'Log out' }).click();
+      await page.getByRole('heading', { name: 'Log in' }).waitFor();
+      // The browser itself notes what was refused.
+      wrong.splice(0, wrong.length, ...wrong.filter((w) => !/status of 40[13]/.test(w)));
+    }
+  }));
+}
 
 test('a login is asked for, and a viewer edits nothing', async (open) => {
   let me = { user: null, role: 'viewer', login: 'password' };
@@ -403,7 +524,7 @@ test('retention, remainder and sampling are said where they matter', async (open
 test('the founding story: from the bare address to the host that owned most flows, in under five clicks', async (open) => {
   await still;
   const day = `from=-24h&to=now`;
-    const { page } = await open({ path: '/' });
+  const { page } = await open({ path: '/' });
   let clicks = 0;
   const strip = page.locator('.share button').first();
   await strip.waitFor();
