@@ -211,12 +211,12 @@ func (c *question) shareSQL(s *statement) {
 		one.pieces, one.dims, one.self = []piece{p}, []dimension{dim}, dim == dimPair
 		d := *c
 		d.p = &one
-		most := "coalesce(sum(cut[1]) filter (where remainder), 0)"
-		columns := "0::numeric as cut, " + most + " as twice"
+		most := "coalesce(sum(cut[1]) filter (where remainder), 0)::bigint"
+		columns := "0::bigint as cut, " + most + " as twice"
 		if cut == "cut" {
-			columns = most + " as cut, 0::numeric as twice"
+			columns = most + " as cut, 0::bigint as twice"
 		}
-		d.rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, "+c.named(side)+", "+columns+", "+sign+"coalesce(sum(flows) filter (where not remainder), 0) as flows", true, "group by 1, 2")
+		d.rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, "+c.named(side)+", "+columns+", "+sign+"coalesce(sum(flows) filter (where not remainder), 0)::bigint as flows", true, "group by 1, 2")
 	}
 	for _, p := range c.p.pieces {
 		for i, side := range c.sides() {
@@ -229,7 +229,7 @@ func (c *question) shareSQL(s *statement) {
 			if c.whole {
 				at = "flow_end"
 			}
-			s.line("  select ", c.bin(at), " as bucket, ", c.named(side), ", 0::numeric as cut, 0::numeric as twice, count(*)::numeric as flows")
+			s.line("  select ", c.bin(at), " as bucket, ", c.named(side), ", 0::bigint as cut, 0::bigint as twice, count(*) as flows")
 			s.line("  from flows")
 			c.where(s, "  ", p)
 			s.line("    and ", at, " >= ", s.time(p.from))
