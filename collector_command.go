@@ -53,6 +53,11 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 					return err
 				}
 			}
+			switch c.Identity {
+			case collector.IdentityAuto, collector.IdentitySource, collector.IdentityAnnounced:
+			default:
+				return usageError{fmt.Errorf("--identity %q: want auto, source or announced", c.Identity)}
+			}
 			if dsn, err = databaseURL(dsn); err != nil {
 				return err
 			}
@@ -78,6 +83,7 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 	f.DurationVar(&c.IdleTimeout, "idle-timeout", 30*time.Minute, "close a TCP or TLS connection that is silent for so long")
 	f.StringArrayVar(&sampling, "sampling", nil, "N, or PREFIX=N: sampling is 1:N where the exporter announces nothing; repeat it for several")
 	f.StringArrayVar(&override, "sampling-override", nil, "PREFIX=N: sampling is 1:N whatever the exporter announces; repeat it for several")
+	f.StringVar((*string)(&c.Identity), "identity", "auto", "whose name exporters have: source for the address of their packets, announced for the one they announce, auto for that behind this machine's gateway only")
 	f.IntVar(&c.Sockets, "sockets", 0, "sockets that share each address, 0 for one a processor (at most 4)")
 	f.IntVar(&c.ReceiveBuffer, "receive-buffer", 32<<20, "kernel receive buffer to ask for, in octets")
 	f.IntVar(&c.BatchRecords, "batch", 32768, "records that make a batch")

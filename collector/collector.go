@@ -103,6 +103,9 @@ type Config struct {
 	RateLimit int
 	// Sampling says what is configured for an exporter; nil is nothing.
 	Sampling func(flow.Exporter) netflow.Sampling
+	// Identity says whose messages are those in which an address is announced as
+	// the exporter's: IdentityAuto when empty.
+	Identity Identity
 	// StateDir is a directory in which the templates are kept for the next run,
 	// none when "".
 	StateDir string
@@ -157,6 +160,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	if len(c.ListenTLS) > 0 && c.TLS == nil {
 		return errors.New("collector: to listen for TLS takes a certificate and its key")
+	}
+	if !c.Identity.valid() {
+		return fmt.Errorf("collector: identity %q: want auto, source or announced", c.Identity)
 	}
 	c = c.withDefaults()
 	p := newProcess(c)
@@ -264,6 +270,7 @@ type process struct {
 	ledger      *ledger
 	metrics     *metrics
 	decoders    []decoder
+	identities  *identities
 	granted     int // octets of receive buffer, of all sockets
 	saveFailed  bool
 }
@@ -287,6 +294,7 @@ func newProcess(c Config) *process {
 	p.ledger.sampling = c.Sampling
 	routers := gateways()
 	p.ledger.local = func(a flow.Addr) bool { return slices.Contains(routers, a.Netip()) }
+	p.identities = newIdentities(c.Identity, c.MaxExporters, func(a flow.Addr) bool { return p.ledger.local(a) })
 	return p
 }
 

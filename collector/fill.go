@@ -85,6 +85,7 @@ func (p *process) decode(f *filler, from netip.AddrPort, now flow.Time, datagram
 	if err != nil {
 		p.metrics.undecoded(m, err)
 	}
+	p.identify(m, from, now, recs)
 	r.start, r.end = math.MaxInt64, math.MinInt64
 	extras := 0
 	for i := range recs {

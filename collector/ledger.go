@@ -653,6 +653,7 @@ func keyOf(x *flow.Loss) lossKey {
 func (l *ledger) recall(list []flow.Sequence, all bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.renamed()
 	l.blind = !all
 	for i := range list {
 		q := &list[i]

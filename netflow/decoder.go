@@ -70,6 +70,12 @@ type Message struct {
 	Interfaces []flow.Interface
 	// Stats are what the exporter says of its own work (RFC 7011 §4).
 	Stats []ProcessStats
+	// Announced is the address that the sender gives as the exporter's
+	// (exporterIPv4Address, 130, exporterIPv6Address, 131): in options, or in all
+	// flow records of a Set. It is zero when none was given. Anybody can say
+	// anything here: whether it is believed is the caller's to decide, Exporter
+	// has the packet's source.
+	Announced flow.Addr
 }
 
 // Decode appends the records of one datagram to dst and returns it, also beside
@@ -441,6 +447,7 @@ func (w *work) decodeSet(t *template, id uint16, r reader, room int) int {
 	}
 	var n int
 	var why error
+	begin := r.pos
 	switch {
 	case t.options:
 		n, why = w.optionRecords(t, &r, room)
@@ -465,6 +472,9 @@ func (w *work) decodeSet(t *template, id uint16, r reader, room int) int {
 	}
 	if n > 0 && !t.decoded.Load() {
 		t.decoded.Store(true)
+	}
+	if n > 0 && t.announces.width != 0 {
+		w.announced(t, r.b, begin, n)
 	}
 	return n
 }

@@ -33,6 +33,7 @@ type template struct {
 	direct    int      // how many ops need no scratch
 	lengths   []uint16 // variable: of each field
 	extra     *extraPlan
+	announces announcement
 
 	owner   *exporter
 	born    uint64 // order of arrival
@@ -432,6 +433,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 	offset := 0
 	t.ops = make([]op, 0, len(specs))
 	var extras []extraField
+	fixed := true // up to here
 	for i, f := range specs {
 		width := int(f.length)
 		if f.length == variableLength {
@@ -467,6 +469,10 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 		if !options && (outer || o.set == setCopies || o.set == setNothing && bearsMeaning(f, r)) {
 			extras = append(extras, extraField{spec: i, offset: offset, length: width, pen: f.pen, id: f.id})
 		}
+		if x := announcing(f, offset); x.width != 0 && fixed && !(d.scopeOctets && f.scope) && t.announces.width == 0 {
+			t.announces = x
+		}
+		fixed = fixed && f.length != variableLength
 		offset += width
 		if t.variable || o.set != setNothing {
 			t.ops = append(t.ops, o)
