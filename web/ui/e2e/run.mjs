@@ -409,7 +409,10 @@ test('an exporter gets a colour and a sampling rate, an interface a name; and al
   const named = async () => (await api('interfaces')).interfaces.find((i) => i.if_index === index)?.name;
   for (const name of ['uplink of a test', before]) {
     await field.fill(name);
+    // The page asks again what it has changed, and shows that.
+    const shown = page.waitForResponse((r) => r.request().method() === 'GET' && r.url().includes('/api/v1/interfaces'));
     await field.press('Tab');
+    await (await shown).finished();
     await becomes(name, named, 'the name of the interface');
   }
   if (own) assert.ok((await put('')) < 300, 'its name is taken back');
