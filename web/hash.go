@@ -37,7 +37,6 @@ func parseHash(hash string) (func(string) bool, error) {
 }
 
 const (
-	pbkdfPasses = 250_000
 	// maxPBKDFPasses is what a file may ask of us for each try to log in.
 	minPBKDFPasses, maxPBKDFPasses = 10_000, 10_000_000
 	saltOctets, keyOctets          = 16, 32
@@ -49,15 +48,6 @@ func newSalt() []byte {
 	salt := make([]byte, saltOctets)
 	_, _ = rand.Read(salt) // never fails
 	return salt
-}
-
-func newPBKDF2(password string) (string, error) {
-	salt := newSalt()
-	key, err := pbkdf2.Key(sha512.New, password, salt, pbkdfPasses, keyOctets)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("$pbkdf2-sha512$i=%d$%s$%s", pbkdfPasses, b64.EncodeToString(salt), b64.EncodeToString(key)), nil
 }
 
 func parsePBKDF2(hash string) (func(string) bool, error) {
