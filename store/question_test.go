@@ -833,7 +833,7 @@ func TestEmptyDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if series.Lines == nil || len(series.Lines) != 0 || series.Other != nil || len(series.Start) != 120 || len(series.Total.Bytes) != 120 {
+	if series.Lines == nil || len(series.Lines) != 0 || series.Other != nil || len(series.Start) != 60 || len(series.Total.Bytes) != 60 {
 		t.Errorf("got %d lines, %d buckets of %v", len(series.Lines), len(series.Start), series.Step)
 	}
 }

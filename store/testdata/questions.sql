@@ -144,14 +144,14 @@ with top (rank, addr, port) as not materialized (values
     sum(packets) as packets,
     sum(bytes) as bytes
   from (
-    select flow_start, flow_end, packets, bytes, src_addr, src_port,
+    select flow_start, flow_end, packets, bytes, src_addr as addr, src_port as port,
       date_bin(interval '300 s', flow_start, 'epoch') as bucket
     from flows
     where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
       and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
       and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch')
   ) flow
-  left join top on coalesce(flow.src_addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.src_port = top.port
+  left join top on coalesce(flow.addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.port = top.port
   group by bucket, rank
   union all
   select bucket, 1 as side, rank,
@@ -159,7 +159,7 @@ with top (rank, addr, port) as not materialized (values
     sum(flow_share(packets, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as packets,
     sum(flow_share(bytes, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as bytes
   from (
-    select flow_start, flow_end, packets, bytes, src_addr, src_port,
+    select flow_start, flow_end, packets, bytes, src_addr as addr, src_port as port,
       generate_series(date_bin(interval '300 s', greatest(flow_start, '2026-11-20 08:00:30+00'), 'epoch'),
         date_bin(interval '300 s', least(flow_end, '2026-11-20 08:55:00+00'), 'epoch'), interval '300 s') as bucket
     from flows
@@ -167,7 +167,7 @@ with top (rank, addr, port) as not materialized (values
       and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
       and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch'))
   ) flow
-  left join top on coalesce(flow.src_addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.src_port = top.port
+  left join top on coalesce(flow.addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.port = top.port
   group by bucket, rank
   union all
   select bucket, 2 as side, rank,
@@ -175,7 +175,7 @@ with top (rank, addr, port) as not materialized (values
     sum(packets) as packets,
     sum(bytes) as bytes
   from (
-    select flow_start, flow_end, packets, bytes, dst_addr, dst_port,
+    select flow_start, flow_end, packets, bytes, dst_addr as addr, dst_port as port,
       date_bin(interval '300 s', flow_start, 'epoch') as bucket
     from flows
     where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
@@ -183,7 +183,7 @@ with top (rank, addr, port) as not materialized (values
       and (src_addr is distinct from dst_addr or src_port is distinct from dst_port)
       and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch')
   ) flow
-  left join top on coalesce(flow.dst_addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.dst_port = top.port
+  left join top on coalesce(flow.addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.port = top.port
   group by bucket, rank
   union all
   select bucket, 2 as side, rank,
@@ -191,7 +191,7 @@ with top (rank, addr, port) as not materialized (values
     sum(flow_share(packets, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as packets,
     sum(flow_share(bytes, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as bytes
   from (
-    select flow_start, flow_end, packets, bytes, dst_addr, dst_port,
+    select flow_start, flow_end, packets, bytes, dst_addr as addr, dst_port as port,
       generate_series(date_bin(interval '300 s', greatest(flow_start, '2026-11-20 08:00:30+00'), 'epoch'),
         date_bin(interval '300 s', least(flow_end, '2026-11-20 08:55:00+00'), 'epoch'), interval '300 s') as bucket
     from flows
@@ -200,7 +200,7 @@ with top (rank, addr, port) as not materialized (values
       and (src_addr is distinct from dst_addr or src_port is distinct from dst_port)
       and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch'))
   ) flow
-  left join top on coalesce(flow.dst_addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.dst_port = top.port
+  left join top on coalesce(flow.addr, '0.0.0.0/0') = coalesce(top.addr, '0.0.0.0/0') and flow.port = top.port
   group by bucket, rank
 )
 select bucket, case when rank is null then 'other' else 'group' end as line, rank, addr, port,
