@@ -102,13 +102,6 @@ type exporterState struct {
 	filled   flow.Time
 }
 
-// sessionKey is the identity of a session among all.
-type sessionKey struct {
-	flow.Exporter
-	port    uint16
-	version uint16
-}
-
 type interfaceKey struct {
 	exporter flow.ExporterID
 	index    uint32
@@ -171,25 +164,6 @@ type source struct {
 	// waits is how many.
 	waits atomic.Int32
 }
-
-// maxNoted is how many sessions have something to say with one batch. When there
-// are more, it goes at once.
-const maxNoted = 8192
-
-// note has the next batch of its source speak of a session; the caller holds the
-// ledger's lock.
-func (s *session) note() {
-	if s.noted || s.src == nil {
-		return
-	}
-	s.noted = true
-	s.src.noted = append(s.src.noted, s)
-	s.src.waits.Store(int32(len(s.src.noted)))
-}
-
-// maxUnsaid bounds what one session has to say: of a further minute it is said to
-// belong to the last one.
-const maxUnsaid = 32
 
 // add books a loss of a session, for its next batch; the caller holds the lock.
 func (s *session) add(now flow.Time, stage, cause, unit string, n uint64) {
@@ -381,113 +355,6 @@ func (l *ledger) session(src *source, r *receipt) *session {
 	return s
 }
 
-// end books what a session is still missing, and forgets it.
-func (l *ledger) end(s *session, now flow.Time) {
-	l.missing(s, now, s.flush())
-	for _, x := range s.unsaid {
-		l.book(keyOf(&x), x.Count)
-	}
-	s.unsaid = nil
-	s.gone = true
-	l.sessions--
-	for _, o := range s.exporter.sessions {
-		if o.root == s {
-			o.root = nil
-			o.numbering = numbering{datagrams: o.datagrams}
-		}
-	}
-}
-
-// forget makes room for an exporter: the one that was silent for longest gives
-// way, when that is silentTime or more.
-func (l *ledger) forget(now flow.Time) bool {
-	var oldest *exporterState
-	for _, e := range l.exporters {
-		if oldest == nil || e.LastSeen < oldest.LastSeen {
-			oldest = e
-		}
-	}
-	if oldest == nil || now-oldest.LastSeen < silentTime {
-		return false
-	}
-	for _, s := range oldest.sessions {
-		l.end(s, now)
-	}
-	delete(l.exporters, oldest.Exporter)
-	return true
-}
-
-// number follows the message's sequence number and what the exporter says of
-// itself.
-func (l *ledger) number(s *session, r *receipt) {
-	m, e := r.m, s.exporter
-	s.last = r.now
-	s.records += uint64(m.Records)
-	exact := m.NoTemplate == 0 && m.Malformed == 0 && m.OverLimit == 0 && m.Held == 0
-	if !exact || m.Recovered > 0 {
-		s.counted = false
-	}
-	if m.Version != 1 { // which has no sequence number
-		a := arrival{seq: m.Sequence, n: uint32(m.DataRecords), exact: exact, boot: r.boot, now: r.now}
-		t := l.owner(s, a)
-		v := t.observe(a)
-		l.missing(t, r.now, v.lost)
-		if t != s {
-			t.last = max(t.last, r.now)
-			t.note()
-		}
-		e.Duplicates += v.duplicates
-		if v.restarts > 0 {
-			e.Restarts++
-		} else if v.restarts < 0 && e.Restarts > 0 {
-			e.Restarts--
-		}
-	}
-	for i := range m.Stats {
-		l.stats(s, &m.Stats[i], r.now)
-	}
-}
-
-// owner returns the session whose numbers a message carries. Some devices send
-// templates from one port and data from another, and number both as one: a
-// session that never follows its own numbers, but exactly another's, shares them.
-func (l *ledger) owner(s *session, a arrival) *session {
-	if s.root != nil {
-		return s.root
-	}
-	if s.main == nil || s.inOrder >= 3 || a.seq == 0 || a.seq == s.main.next || len(s.exporter.sessions) < 2 {
-		return s
-	}
-	for _, o := range s.exporter.sessions {
-		if o == s || o.version != s.version || o.root != nil || o.main == nil || o.main.next != a.seq {
-			continue
-		}
-		if s.shared++; s.shared >= 3 {
-			s.root = o
-			s.numbering = numbering{datagrams: s.datagrams}
-		}
-		return o
-	}
-	return s
-}
-
-// missing books what a session's numbers show to be lost.
-func (l *ledger) missing(s *session, now flow.Time, n uint64) {
-	if n == 0 {
-		return
-	}
-	s.lost += n
-	e, unit := s.exporter, unitRecord
-	if s.datagrams {
-		unit = unitDatagram
-		e.MissingDatagrams += n
-	} else {
-		e.MissingRecords += n
-	}
-	e.changed = true
-	s.add(now, stageWay, causeMissing, unit, n)
-}
-
 // stats books what an exporter says of itself. Its totals begin with the first
 // that it says, or with 0 when the session was followed from its begin.
 func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
@@ -584,14 +451,6 @@ func (l *ledger) account(src *source) (list []flow.Sequence, loss []flow.Loss) {
 	return list, loss
 }
 
-// stands says where the session stands.
-func (s *session) stands() flow.Sequence {
-	return flow.Sequence{
-		Exporter: s.exporter.Exporter, Port: s.port, Version: uint16(s.version), Next: s.main.next, At: s.last,
-		From: s.handed, Holes: s.holes(), Epoch: s.epoch, Base: s.base, Blind: s.blind,
-	}
-}
-
 // notStored books a batch that will not be stored: its records for the cause, and
 // what it had to say for the next batch, or report, to say.
 func (l *ledger) notStored(h *handed, cause string) {
@@ -630,18 +489,6 @@ func (l *ledger) giveTo(h *handed, x *flow.Loss) {
 		}
 	}
 	l.book(keyOf(x), x.Count)
-}
-
-// find returns the session that q speaks of, nil when it gave way.
-func (l *ledger) find(q *flow.Sequence) *session {
-	if e := l.exporters[q.Exporter]; e != nil {
-		for _, s := range e.sessions {
-			if s.port == q.Port && uint16(s.version) == q.Version {
-				return s
-			}
-		}
-	}
-	return nil
 }
 
 func keyOf(x *flow.Loss) lossKey {
