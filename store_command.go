@@ -23,8 +23,11 @@ func rollupCommand(stdout io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollup [--rebuild --from T --to T] --database URL",
 		Short: "Sum flows into the roll-ups now, or whole days of them anew",
-		Long: `Sum what is stored and not yet summed, and settle the minutes, hours and days that
-are due. A collector does so by itself; this is for a database that none fills.
+		Long: `Sum what is stored and not yet summed, settle the minutes, hours and days that are
+past, and give past hours of flows their indexes: as a collector leaves a database
+a quarter of an hour after the last flow, without the wait for late ones. It
+removes nothing. A collector does all this by itself; this is for a database that
+none fills, after a load or a restore.
 
 With --rebuild the days (UTC) from --from to --to are summed anew from the flows,
 which have to be there: after a restore, or a fault. A running collector goes on
@@ -44,10 +47,9 @@ storing meanwhile.`,
 				return usageError{fmt.Errorf("--from says what to rebuild: give --rebuild, too")}
 			}
 			return withStore(cmd.Context(), dsn, "", func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
-				k := store.NewKeeper(db, store.KeeperConfig{Logger: slog.Default(), Registerer: reg})
-				if err := k.Sum(ctx); err != nil {
-					return err
-				}
+				// What is to be kept, and how long, is for the collector to say.
+				k := store.NewKeeper(db, store.KeeperConfig{Logger: slog.Default(), Registerer: reg,
+					RetainRaw: store.ForEver, Retain1m: store.ForEver, Retain1h: store.ForEver, Retain1d: store.ForEver})
 				var flows int64
 				if rebuild {
 					var err error
@@ -55,11 +57,20 @@ storing meanwhile.`,
 						return err
 					}
 				}
+				done, err := k.CatchUp(ctx)
+				if err != nil {
+					return err
+				}
 				took := time.Since(now).Round(time.Millisecond)
 				if asJSON {
-					return json.NewEncoder(stdout).Encode(map[string]any{"rebuilt_flows": flows, "took_ms": took.Milliseconds()})
+					return json.NewEncoder(stdout).Encode(struct {
+						store.Done
+						Rebuilt int64 `json:"rebuilt_flows"`
+						Took    int64 `json:"took_ms"`
+					}{done, flows, took.Milliseconds()})
 				}
-				slog.Info("the roll-ups are up to date", "rebuilt_flows", flows, "took", took)
+				slog.Info("the roll-ups are up to date", "summed_flows", done.Flows, "summed_batches", done.Batches, "settled_buckets", done.Settled,
+					"sealed_hours", done.Sealed, "waiting_buckets", done.Waiting, "rebuilt_flows", flows, "took", took)
 				return nil
 			})
 		},

@@ -30,8 +30,7 @@ func (k *Keeper) Tidy(ctx context.Context) error {
 	}
 	defer conn.Release()
 	c := conn.Conn()
-	var ours bool
-	if err := c.QueryRow(ctx, "select pg_try_advisory_lock($1)", int64(tidyLock)).Scan(&ours); err != nil || !ours {
+	if ours, err := k.turn(ctx, c, "lock", tidyLock); err != nil || !ours {
 		return err
 	}
 	defer func() {

@@ -90,6 +90,8 @@ type Keeper struct {
 	records int
 	pieces  pieces
 	now     func() time.Time
+	// wait is for a turn that another Keeper has, instead of leaving it the work.
+	wait bool
 	// pages is where in a partition the next batches are expected. It is a guess
 	// that saves reading, and is checked; only Sum uses it.
 	pages map[flow.Time]uint32
@@ -188,7 +190,7 @@ func (k *Keeper) sumUntil(ctx context.Context, deadline time.Time) (more bool, e
 // time. taken is false when another one has.
 func (k *Keeper) step(ctx context.Context, options pgx.TxOptions, f func(pgx.Tx) error) (taken bool, err error) {
 	err = pgx.BeginTxFunc(ctx, k.db.pool, options, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, "select pg_try_advisory_xact_lock($1)", int64(keeperLock)).Scan(&taken); err != nil || !taken {
+		if taken, err = k.turn(ctx, tx, "xact_lock", keeperLock); err != nil || !taken {
 			return err
 		}
 		if err := f(tx); err != nil {
@@ -197,6 +199,23 @@ func (k *Keeper) step(ctx context.Context, options pgx.TxOptions, f func(pgx.Tx)
 		return k.fails("commit")
 	})
 	return taken, err
+}
+
+// turn takes an advisory lock, unless another Keeper has it and k does not wait.
+// It asks again and again: who waits in the database has a snapshot, which the
+// other one's indexes wait for.
+func (k *Keeper) turn(ctx context.Context, q queryer, kind string, lock int64) (taken bool, err error) {
+	for {
+		err = q.QueryRow(ctx, "select pg_try_advisory_"+kind+"($1)", lock).Scan(&taken)
+		if err != nil || taken || !k.wait {
+			return taken, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // fails is a test's way to break off between two steps.
