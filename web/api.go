@@ -153,7 +153,7 @@ type topRest struct {
 type Provenance struct {
 	Filter     string     `json:"filter" doc:"The filter in its canonical form."`
 	Scaled     bool       `json:"scaled" doc:"Whether packets and bytes were multiplied by the sampling rate."`
-	Sampling   string     `json:"sampling" doc:"What is known of the exporters' sampling: none, known, unknown or mixed; empty where nobody looked."`
+	Sampling   string     `json:"sampling" enum:"none,known,unknown,mixed," doc:"What is known of the exporters' sampling: none, known, unknown or mixed; empty where nobody looked."`
 	Source     string     `json:"source" doc:"What was read: flows, traffic_1m, traffic_1h, traffic_1d, several joined by +."`
 	Resolution string     `json:"resolution" doc:"The finest time the source tells apart."`
 	Exact      bool       `json:"exact" doc:"Whether every number is exact."`
@@ -338,6 +338,11 @@ func alsoCSV() map[string]*huma.Response {
 func describe(doc *huma.OpenAPI) {
 	schemas := doc.Components.Schemas
 	for _, schema := range schemas.Map() {
+		for _, p := range schema.Properties {
+			if p.Items != nil && p.Items.Type == huma.TypeArray {
+				p.Items.Nullable = false // a list of lists has no null in it
+			}
+		}
 		for _, name := range []string{"other", "cut", "remainder", "error", "summary", "counters"} {
 			if p := schema.Properties[name]; p != nil && p.Ref != "" {
 				schema.Properties[name] = &huma.Schema{

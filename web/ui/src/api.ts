@@ -1,243 +1,43 @@
-// The HTTP API as this page uses it. Times are RFC 3339, names are snake_case.
+// The HTTP API as this page uses it. Its types are made from the API's own
+// description (npm run types), so that the page cannot take for there what is not.
 
-export interface Sums {
-  flows: number;
-  packets: number;
-  bytes: number;
-}
+import type { components } from '../generated/openapi';
 
-export type Values = Record<string, string | number | null>;
+type Schemas = components['schemas'];
 
-/** Answer is what every answer says about itself. */
-export interface Answer {
-  from: string;
-  to: string;
-  source: string;
-  resolution: string;
-  exact: boolean;
-  took_ms: number;
-  sql: string;
-  command: string;
-  filter?: string;
-  sampling?: 'none' | 'known' | 'unknown' | 'mixed';
-  /** cut says that retention has removed a part of the range. */
-  cut?: { from: string; reason: string } | null;
-  /** remainder is what roll-ups know of their smallest values only as a sum. */
-  remainder?: { share: number; error: number } | null;
-}
-
-export interface TopRow extends Sums {
-  values: Values;
-  label: string;
-  share: number;
-  duration_ms?: number | null;
-  pps?: number | null;
-  bps?: number | null;
-  bpp?: number | null;
-  first_seen?: string | null;
-  last_seen?: string | null;
-}
-
-export interface Top extends Answer {
-  key: string;
-  by: string;
-  limit: number;
-  rows: TopRow[];
-  other: (Sums & { groups: number }) | null;
-  total: Sums;
-}
-
-export interface Line {
-  values?: Values;
-  label: string;
-  flows: number[];
-  packets: number[];
-  bytes: number[];
-}
-
-export interface Series extends Answer {
-  step_seconds: number;
-  key: string;
-  by: string;
-  starts: string[];
-  lines: Line[];
-  other: Line | null;
-  total: Line;
-  previous?: Previous[] | null;
-}
-
+export type Sums = Schemas['Sums'];
+export type Top = Schemas['Top'];
+export type TopRow = Schemas['TopRow'];
+export type Series = Schemas['Series'];
+/** Line is one of a graph's; those of the total and of the rest are no group's. */
+export type Line = Schemas['SumLine'] & Partial<Pick<Schemas['Line'], 'values'>>;
 /** Previous is an earlier period, laid over. */
-export interface Previous {
-  offset_seconds: number;
-  total: Line;
-  lines?: Line[] | null;
-  cut?: Answer['cut'];
-}
-
-export interface Exporter {
-  id: number;
-  name: string;
-  label: string;
-  addr: string;
-  observation_domain: number;
-  version: number;
-  first_seen: string | null;
-  last_seen: string | null;
-  datagrams: number;
-  records: number;
-  packets: number;
-  bytes: number;
-  sampling_rate: number | null;
-  clock_offset_ms: number | null;
-  color?: string;
-  note?: string;
-  silent?: boolean;
-  templates?: number | null;
-  sampling_state?: 'announced' | 'configured' | 'unknown';
-  sampling_rate_set?: number | null;
-  health?: 'healthy' | 'silent' | 'losing' | 'waiting';
-  lost_last_hour?: number | null;
-}
-
-export interface Exporters {
-  exporters: Exporter[];
-  collector?: { listen: string } | null;
-}
-
-export interface FlowRow extends Values {
-  flow_start: string;
-  flow_end: string;
-}
-
-export interface Flows extends Answer {
-  rows: FlowRow[];
-  next: string | null;
-  summary?: (Sums & { avg_bps: number; avg_pps: number; avg_bpp: number; first: string | null; last: string | null }) | null;
-}
-
-export interface Highlight {
-  addr: string;
-  from: string;
-  to: string;
-  share: number;
-  flows: number;
-}
-
+export type Previous = Schemas['Previous'];
+export type Values = TopRow['values'];
+export type Exporters = Schemas['ExportersAnswer'];
+export type Exporter = Schemas['ExporterRow'];
+export type Interface = Schemas['InterfaceRow'];
+export type Diagnosis = Schemas['Diagnosis'];
+export type Loss = Schemas['Ledger'];
+export type Flows = Schemas['Flows'];
+export type FlowRow = Flows['rows'][number];
 /** Share tells, slot by slot, which host took part in most flows, and in which part of all. */
-export interface Share extends Answer {
-  step_seconds?: number;
-  starts: string[];
-  share: number[];
-  host: (string | null)[];
-  host_flows: number[];
-  flows: number[];
-  highlights: Highlight[] | null;
-}
+export type Share = Schemas['Share'];
+export type Highlight = Schemas['Highlight'];
+export type Summary = Schemas['Summary'];
+export type HeatMap = Schemas['HeatMap'];
+export type Address = Schemas['Address'];
+export type Peer = TopRow;
+export type SavedView = Schemas['View'];
+export type FilterCheck = Schemas['FilterCheckAnswer'];
+export type Completions = Schemas['FilterCompleteAnswer'];
+export type SQLResult = Schemas['SQLAnswer'];
+export type Hunt = Schemas['Hunt'];
+export type SchemaTable = Schemas['SchemaTable'];
+export type Me = Schemas['Me'];
 
-export interface SummaryRow extends Sums {
-  class: string;
-  flows_per_s: number;
-  pps: number;
-  bps: number;
-}
-
-export interface Summary extends Answer {
-  rows: SummaryRow[];
-}
-
-export interface HeatMap extends Answer {
-  days: string[];
-  hours: number[];
-  cells: (number | null)[][];
-}
-
-export interface Peer extends Sums {
-  label: string;
-  values?: Values;
-  addr?: string;
-  port?: number;
-}
-
-export interface Address extends Partial<Answer> {
-  addr: string;
-  names: string[] | null;
-  private: boolean;
-  first_seen: string | null;
-  last_seen: string | null;
-  in: Sums;
-  out: Sums;
-  peers: Peer[] | null;
-  ports: Peer[] | null;
-}
-
-export interface Loss {
-  stages: { name: string; unit: string; count: number | null; exact?: boolean; losses: { cause: string; unit: string; count: number; text: string; advice?: string }[] | null }[];
-  minutes: { minute: string; exporter_id: number; stage: string; cause: string; unit: string; count: number }[] | null;
-}
-
-export interface Diagnosis {
-  headline?: string;
-  checks: { name: string; ok: boolean | null; text: string; advice: string }[];
-  counters?: Record<string, number | string | null> | null;
-}
-
-export interface Interface {
-  exporter_id: number;
-  exporter: string;
-  if_index: number;
-  name: string;
-  description?: string;
-  speed?: number | null;
-  in_bytes?: number | null;
-  out_bytes?: number | null;
-}
-
-export interface SavedView {
-  id: number;
-  name: string;
-  url: string;
-  filter: string;
-  color: string;
-  sign: '+' | '-' | '';
-  pinned: boolean;
-}
-
-export interface FilterCheck {
-  ok: boolean;
-  canonical: string;
-  terms: number;
-  error: { offset: number; end: number; message: string; suggest: string[] | null } | null;
-}
-
-export interface Completions {
-  from: number;
-  to: number;
-  options: { text: string; kind?: string; detail?: string }[] | null;
-}
-
-export interface SQLResult {
-  columns: { name: string; type: string }[];
-  rows: unknown[][] | null;
-  truncated: boolean;
-  took_ms: number;
-}
-
-export interface Hunt {
-  name: string;
-  question: string;
-  sql: string;
-}
-
-export interface SchemaTable {
-  table: string;
-  columns: { name: string; type: string; comment: string }[] | null;
-}
-
-export interface Me {
-  user: string | null;
-  role: 'viewer' | 'editor';
-  login: 'none' | 'password' | 'proxy';
-}
+/** Answer is what every answer about flows says about itself. */
+export type Answer = Pick<Top, keyof Top & keyof Series & keyof Flows & keyof Share & keyof Summary & keyof HeatMap & keyof Address>;
 
 /** Problem is an answer that is none: what happened, and what to do about it. */
 export class Problem extends Error {
@@ -260,11 +60,7 @@ export function url(path: string, params: Record<string, string | number | boole
   return `/api/v1/${path}${s ? '?' + s : ''}`;
 }
 
-interface ProblemJSON {
-  title?: string;
-  detail?: string;
-  errors?: { message?: string; location?: string }[];
-}
+type ProblemJSON = Partial<Schemas['ErrorModel']>;
 
 /** get asks the API; it throws a Problem with the server's own sentence, or an AbortError. */
 export const get = <T>(address: string, signal: AbortSignal): Promise<T> => ask<T>(address, { signal });
