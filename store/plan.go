@@ -38,9 +38,9 @@ type plan struct {
 	// dims are the dimensions that the roll-ups' rows are of, one for each side of
 	// a flow; none when flows are read.
 	dims []dimension
-	// self says that a flow between equal sides is to be taken off once: the pair
-	// with itself.
-	self bool
+	// same is the dimension of the flows whose two sides are equal, which are in
+	// both dims and are to be taken off once; 0 without two.
+	same dimension
 	// cell and value are the filter's terms on what all rows of a roll-up have,
 	// and on the one value that is asked for.
 	cell, value *filter.Filter
@@ -81,6 +81,12 @@ var columnDimension = map[string]dimension{
 	"in_if": dimInIf, "out_if": dimOutIf, "src_as": dimSrcAS, "dst_as": dimDstAS,
 }
 
+// eitherDimensions are those of the two sides, and of flows where they are equal.
+var eitherDimensions = map[string][]dimension{
+	"addr": {dimSrcAddr, dimDstAddr, dimSameAddr}, "port": {dimSrcPort, dimDstPort, dimSamePort},
+	"interface": {dimInIf, dimOutIf, dimSameIf},
+}
+
 // cellColumns are the columns that every row of a roll-up has, or whose values
 // follow from such.
 var cellColumns = []string{"exporter", "exporter_id", "exporter_addr", "observation_domain", "protocol", "sampling_rate"}
@@ -103,6 +109,9 @@ func (c *question) dimensionsOf() (p plan, why string) {
 		case k.v4 > 0:
 			return p, "networks are not in the roll-ups"
 		case k.eitherSide():
+			if either != "" {
+				return p, "the roll-ups do not know these together"
+			}
 			either = k.column
 		case k.kind == kindProtocol || k.kind == kindExporter:
 		case columnDimension[k.column] != 0:
@@ -148,13 +157,11 @@ func (c *question) dimensionsOf() (p plan, why string) {
 		return p, "the filter cannot be taken apart"
 	}
 	if either != "" {
-		switch {
-		case either != "addr":
-			return p, "the roll-ups do not know flows whose two sides are the same " + either
-		case len(needed) > 0:
+		if len(needed) > 0 {
 			return p, "the roll-ups do not know sides together with others"
 		}
-		p.dims, p.self = []dimension{dimSrcAddr, dimDstAddr}, true
+		d := eitherDimensions[either]
+		p.dims, p.same = d[:2], d[2]
 		return p, ""
 	}
 	switch {
@@ -182,6 +189,8 @@ type state struct {
 	pending map[grain]map[flow.Time]bool
 	batches []unsummed
 	lastEnd flow.Time // of any flow
+	// since is from when on the roll-ups have the flows whose two sides are equal.
+	since flow.Time
 	// there says which grains have anything at all.
 	there bool
 }
@@ -239,6 +248,13 @@ func (c *question) look(ctx context.Context, tx pgx.Tx) (*state, error) {
 	if end != nil {
 		s.lastEnd = flow.TimeOf(*end)
 	}
+	var since *time.Time
+	if err := tx.QueryRow(ctx, "select nullif(max(since), '-infinity') from parts.dimension", pgx.QueryExecModeExec).Scan(&since); err != nil {
+		return nil, fmt.Errorf("roll-ups: %w", err)
+	}
+	if since != nil {
+		s.since = flow.TimeOf(*since)
+	}
 	return s, nil
 }
 
@@ -250,7 +266,7 @@ func (s *state) has(g grain, from flow.Time) bool {
 
 // complete reports whether a bucket has all that is summed.
 func (s *state) complete(g grain, bucket flow.Time) bool {
-	if !s.has(g, bucket) {
+	if !s.has(g, bucket) || bucket < s.since && s.has(raw, bucket) {
 		return false
 	}
 	if g == minutes {
@@ -275,6 +291,9 @@ func (c *question) plan(ctx context.Context, tx pgx.Tx, step flow.Time) (*plan, 
 	if err != nil {
 		return nil, err
 	}
+	if p.same == 0 {
+		s.since = 0
+	}
 	switch {
 	case why != "":
 	case c.raw:
@@ -290,7 +309,7 @@ func (c *question) plan(ctx context.Context, tx pgx.Tx, step flow.Time) (*plan, 
 		}
 	}
 	if !p.rolled() {
-		p.pieces, p.dims, p.self = []piece{{source: raw, from: c.from, to: c.to}}, nil, false
+		p.pieces, p.dims, p.same = []piece{{source: raw, from: c.from, to: c.to}}, nil, 0
 	}
 	for i := range p.pieces {
 		piece := &p.pieces[i]
@@ -387,6 +406,9 @@ func (s *state) cutOf(pieces []piece) *Cut {
 	var cut *Cut
 	for _, p := range pieces {
 		if s.has(p.source, p.from) {
+			if p.source != raw && p.from < s.since {
+				cut = &Cut{From: s.since.Time(), Reason: "before " + stamp(s.since) + " the roll-ups do not know flows whose two sides are the same: these count twice"}
+			}
 			continue
 		}
 		r := s.reach[p.source+1]

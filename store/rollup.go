@@ -25,10 +25,17 @@ const (
 	dimOutIf
 	dimSrcAS
 	dimDstAS
+	// Of flows whose two sides are equal, also when neither is said: who asks about
+	// either side takes them off once.
+	dimSameAddr
+	dimSamePort
+	dimSameIf
+	dimSameAS
 	dimensions
 )
 
-var dimensionNames = [dimensions]string{"total", "src_addr", "dst_addr", "pair", "src_port", "dst_port", "in_if", "out_if", "src_as", "dst_as"}
+var dimensionNames = [dimensions]string{"total", "src_addr", "dst_addr", "pair", "src_port", "dst_port", "in_if", "out_if", "src_as", "dst_as",
+	"same_addr", "same_port", "same_if", "same_as"}
 
 // cell is what all values of a dimension are told apart by, beside themselves.
 type cell struct {

@@ -188,6 +188,10 @@ func sumParcels(parcels []*parcel, keep, few int) map[flow.Time]*summary {
 	for i := range 6 {
 		a.numbers(i, parcels)
 	}
+	a.sameAddress(parcels, keys)
+	for i := range 3 {
+		a.sameNumber(i, parcels)
+	}
 	for _, s := range a.sums {
 		s.moved = true
 	}
@@ -301,30 +305,72 @@ func (a *adder) pairs(parcels []*parcel, keys []addressKeys) {
 
 func (a *adder) numbers(i int, parcels []*parcel) {
 	a.table.reset(1024)
-	number := func(n, spot, flows uint32, packets, octets uint64) {
-		switch {
-		case n == 0:
-			a.table.add(0, spot|uint32(valueNull), flows, packets, octets)
-		case i < 2:
-			a.table.add(uint64(n-1), spot|uint32(valueNumber), flows, packets, octets)
-		default:
-			a.table.add(uint64(n), spot|uint32(valueNumber), flows, packets, octets)
-		}
-	}
 	for k, p := range parcels {
 		of, column := a.of[k], p.numbers[i]
 		if p.even[i] {
 			for j, t := range a.totals[k] {
-				number(column[0], of[j], uint32(t[0]), t[1], t[2])
+				a.number(i, column[0], of[j], uint32(t[0]), t[1], t[2])
 			}
 			continue
 		}
 		for j, at := range p.place {
-			number(column[j], of[at>>1], at&1, p.packets[j], p.bytes[j])
+			a.number(i, column[j], of[at>>1], at&1, p.packets[j], p.bytes[j])
 		}
 	}
 	a.values = a.table.appendTo(a.values[:0])
 	a.emit(dimSrcPort+dimension(i), a.values)
+}
+
+// number adds to a value of the i-th of a parcel's numbers.
+func (a *adder) number(i int, n, spot, flows uint32, packets, octets uint64) {
+	switch {
+	case n == 0:
+		a.table.add(0, spot|uint32(valueNull), flows, packets, octets)
+	case i < 2:
+		a.table.add(uint64(n-1), spot|uint32(valueNumber), flows, packets, octets)
+	default:
+		a.table.add(uint64(n), spot|uint32(valueNumber), flows, packets, octets)
+	}
+}
+
+// sameAddress sums the flows from an address to itself.
+func (a *adder) sameAddress(parcels []*parcel, keys []addressKeys) {
+	a.table.reset(1024)
+	for i, p := range parcels {
+		of, src, dst := a.families(i, p), keys[i].src, keys[i].dst
+		for j, at := range p.place {
+			if src[j] == dst[j] {
+				a.table.add(uint64(src[j]), of[at>>1], at&1, p.packets[j], p.bytes[j])
+			}
+		}
+	}
+	a.values = a.table.appendTo(a.values[:0])
+	a.emit(dimSameAddr, a.values)
+}
+
+// sameNumber sums the flows whose source and destination have the same port, as
+// the first of three kinds, interface or AS.
+func (a *adder) sameNumber(kind int, parcels []*parcel) {
+	a.table.reset(1024)
+	i := 2 * kind
+	for k, p := range parcels {
+		of, src, dst := a.of[k], p.numbers[i], p.numbers[i+1]
+		if p.even[i] && p.even[i+1] {
+			if len(src) > 0 && src[0] == dst[0] {
+				for j, t := range a.totals[k] {
+					a.number(i, src[0], of[j], uint32(t[0]), t[1], t[2])
+				}
+			}
+			continue
+		}
+		for j, at := range p.place {
+			if src[j] == dst[j] {
+				a.number(i, src[j], of[at>>1], at&1, p.packets[j], p.bytes[j])
+			}
+		}
+	}
+	a.values = a.table.appendTo(a.values[:0])
+	a.emit(dimSamePort+dimension(kind), a.values)
 }
 
 // emit adds the values of a dimension to the summaries of their minutes.
@@ -346,12 +392,12 @@ func (a *adder) emit(d dimension, values []slot) {
 		e := entry{sums: sums, value: value{cell: a.cells[at], dim: d, kind: valueForm(v.spot & 3)}}
 		switch {
 		case d == dimTotal:
-		case d > dimPair:
-			binary.BigEndian.PutUint64(e.a[8:], v.key)
 		case d == dimPair:
 			e.a, e.b = a.addr(e.kind, uint32(v.key>>32)), a.addr(e.kind, uint32(v.key))
-		default:
+		case d < dimPair, d == dimSameAddr:
 			e.a = a.addr(e.kind, uint32(v.key))
+		default:
+			binary.BigEndian.PutUint64(e.a[8:], v.key)
 		}
 		s := a.sums[a.bucket[at]]
 		s.entries = append(s.entries, e)

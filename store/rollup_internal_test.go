@@ -145,6 +145,13 @@ func addFlow(s *summary, f *rawFlow) {
 			binary.BigEndian.PutUint32(v.a[12:], n)
 		}
 		s.add(&v, &f.sums)
+		if i%2 == 0 && f.numbers[i] == f.numbers[i+1] {
+			v.dim = dimSamePort + dimension(i/2)
+			s.add(&v, &f.sums)
+		}
+	}
+	if f.src == f.dst {
+		s.add(&value{cell: c, dim: dimSameAddr, kind: f.family, a: f.src}, &f.sums)
 	}
 }
 

@@ -79,6 +79,11 @@ func TestNarrowWithFlows(t *testing.T) {
 		t.Errorf("%d of 12 columns are narrow", got)
 	}
 
+	// Migration 19 says which buckets do not know flows between equal sides.
+	if got := get[string](t, conn, "select string_agg(name || ' ' || since, ', ' order by name) from parts.dimension"); got != "same_addr 2025-11-21 09:01:00+00, same_as 2025-11-21 09:01:00+00, same_if 2025-11-21 09:01:00+00, same_port 2025-11-21 09:01:00+00" {
+		t.Error(got)
+	}
+
 	// Both hours take flows, and what was there is summed with what came.
 	if _, err := conn.Exec(ctx, `insert into batches (id, key, records, packets, bytes, received_from, received_to, min_end, max_end)
 		values (1, 1, 72, 72, 2880, '2025-11-21 10:30+00', '2025-11-21 11:30+00', '2025-11-21 10:30+00', '2025-11-21 11:30+00')`); err != nil {

@@ -46,6 +46,11 @@ func (k *Keeper) Rebuild(ctx context.Context, from, to time.Time) (flows int64, 
 			return flows, err
 		}
 	}
+	// What a later version added is in these days now, and was in those after.
+	last := (end - 1).Floor(flow.Day) + flow.Day
+	if _, err := conn.Exec(ctx, "update parts.dimension set since = $1 where since > $1 and since <= $2", first.Time(), last.Time()); err != nil {
+		return flows, fmt.Errorf("store: rebuild: %w", err)
+	}
 	return flows, nil
 }
 

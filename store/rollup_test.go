@@ -65,6 +65,11 @@ func expectRollup(recs []flow.Record, length flow.Time) map[rollupKey]sums3 {
 			"in_if": number(r.InIf, r.InIf != 0), "out_if": number(r.OutIf, r.OutIf != 0),
 			"src_as": number(r.SrcAS, r.SrcAS != 0), "dst_as": number(r.DstAS, r.DstAS != 0),
 		}
+		for dim, sides := range map[string][2]string{"same_addr": {"src_addr", "dst_addr"}, "same_port": {"src_port", "dst_port"}, "same_if": {"in_if", "out_if"}, "same_as": {"src_as", "dst_as"}} {
+			if v := values[sides[0]]; v == values[sides[1]] {
+				values[dim] = v
+			}
+		}
 		for b := r.Start.Floor(length); b <= r.End; b += length {
 			s := sums3{0, int64(flow.Share(r.Packets, r.Start, r.End, b, b+length)), int64(flow.Share(r.Bytes, r.Start, r.End, b, b+length))}
 			if b == r.Start.Floor(length) {
@@ -299,6 +304,13 @@ func rollupFlows(rnd *rand.Rand, n int) []flow.Record {
 		}
 		r.InIf, r.OutIf = uint32(rnd.IntN(3)), uint32(rnd.IntN(2))
 		r.SrcAS, r.DstAS = uint32(rnd.IntN(4)), uint32(rnd.IntN(30))
+		// Some between equal sides.
+		if i%6 == 0 && r.IPVersion != 0 {
+			r.DstAddr = r.SrcAddr
+		}
+		if i%7 == 0 && r.Protocol != flow.ICMP {
+			r.SrcPort = r.DstPort
+		}
 	}
 	return recs
 }

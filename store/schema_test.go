@@ -202,7 +202,7 @@ func TestRoles(t *testing.T) {
 
 		{store.RoleReader, true, "select * from flows, exporters, exporter_status, batches, loss, interfaces, traffic_1m, traffic_1h, traffic_1d, parts.partition"},
 		{store.RoleReader, true, "select flow_share(bytes, flow_start, flow_end, now(), now()), flow_ms(flow_end) from flows where flow_end < (select flows_until(now()))"},
-		{store.RoleReader, true, "select * from reach, parts.settled, parts.hour, parts.reach"},
+		{store.RoleReader, true, "select * from reach, parts.settled, parts.hour, parts.reach, parts.dimension"},
 		{store.RoleReader, true, "select grain, bucket, part, created_at from parts.pending"},
 		{store.RoleReader, false, "select sums from parts.pending"},
 		{store.RoleReader, false, "select * from parts.traffic_1m"},

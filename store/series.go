@@ -393,7 +393,7 @@ func (c *question) seriesSQL(s *statement, groups []*group) {
 			}
 			c.rolledCells(s, p, i, groups)
 		}
-		if p.source != raw && c.p.self && len(c.keys) > 0 {
+		if p.source != raw && c.p.same != 0 && len(c.keys) > 0 {
 			s.line("  union all")
 			c.rolledCells(s, p, 2, groups)
 		}
@@ -428,17 +428,11 @@ func (c *question) bin(of string) string {
 // rolledCells is cells of a piece that is read from roll-ups; side 2 takes off
 // what the others have twice.
 func (c *question) rolledCells(s *statement, p piece, side int, groups []*group) {
-	one := *c.p
-	one.pieces = []piece{p}
-	d := *c
-	d.p = &one
-	sign, remainders := "", c.p.value.Any()
-	of := side
-	switch {
-	case side == 2:
-		one.dims, sign, of, remainders = []dimension{dimPair}, "-", 0, false
-	case len(one.dims) == 2:
-		one.dims, one.self = one.dims[side:side+1], false
+	sign, of, dim := "", side, c.p.same
+	if side == 2 {
+		sign, of = "-", 0
+	} else {
+		dim = c.p.dims[side]
 	}
 	keys, inner, on := "", "", ""
 	if len(c.keys) > 0 {
@@ -453,7 +447,7 @@ func (c *question) rolledCells(s *statement, p piece, side int, groups []*group)
 	sums := strings.ReplaceAll(c.rolledSums(), "sum(", sign+"sum(")
 	s.line("    ", sums)
 	s.line("  from (")
-	d.rolled(s, "    ", "select bucket, sampling_rate as sampling_rate, remainder, flows, packets, bytes"+inner, remainders)
+	c.only(dim, p).rolled(s, "    ", "select bucket, sampling_rate as sampling_rate, remainder, flows, packets, bytes"+inner, c.p.value.Any())
 	s.line("  ) flow")
 	if on != "" {
 		s.line(on)

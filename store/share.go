@@ -189,8 +189,8 @@ func (r *Share) highlight() {
 
 // shareSQL writes the statement: of each bucket, the host with most flows; how
 // many more than the roll-ups' rows say any host may have (cut) and how many less
-// (twice), because a flow from the host to itself is in the remainder of the
-// pairs; and how many hosts could be the one with most.
+// (twice), because a flow from the host to itself is in the remainder of
+// those; and how many hosts could be the one with most.
 //
 // Where a host has a row, its own cut is at most that of the remainder, so the
 // cuts of all remainders of a bucket bound every host.
@@ -207,16 +207,12 @@ func (c *question) shareSQL(s *statement) {
 	// one of the remainders alone.
 	summed := func(p piece, dim dimension, side []string, sign, cut string) {
 		union()
-		one := *c.p
-		one.pieces, one.dims, one.self = []piece{p}, []dimension{dim}, dim == dimPair
-		d := *c
-		d.p = &one
 		most := "coalesce(sum(cut[1]) filter (where remainder), 0)::bigint"
 		columns := "0::bigint as cut, " + most + " as twice"
 		if cut == "cut" {
 			columns = most + " as cut, 0::bigint as twice"
 		}
-		d.rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, "+c.named(side)+", "+columns+", "+sign+"coalesce(sum(flows) filter (where not remainder), 0)::bigint as flows", true, "group by 1, 2")
+		c.only(dim, p).rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, "+c.named(side)+", "+columns+", "+sign+"coalesce(sum(flows) filter (where not remainder), 0)::bigint as flows", true, "group by 1, 2")
 	}
 	for _, p := range c.p.pieces {
 		for i, side := range c.sides() {
@@ -239,7 +235,7 @@ func (c *question) shareSQL(s *statement) {
 			s.line("  group by 1, 2")
 		}
 		if p.source != raw {
-			summed(p, dimPair, c.sides()[0], "-", "twice")
+			summed(p, c.p.same, c.sides()[0], "-", "twice")
 		}
 	}
 	s.line("), hosts as (")

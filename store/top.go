@@ -244,16 +244,12 @@ func (c *question) bound(ctx context.Context, tx pgx.Tx, t *Top, groups []*group
 	c.rolled(&s, "  ", "select "+place+", dimension, "+cut+" as cut", true)
 	s.line(")")
 	s.line("select 0 as rank, coalesce(sum(cut), 0)::float8 as cut from places")
-	if c.p.self {
-		// What the two sides have twice may be in the remainder of the pairs.
-		one := *c.p
-		one.dims = []dimension{dimPair}
-		d := *c
-		d.p = &one
+	if c.p.same != 0 {
+		// What the two sides have twice may be in that remainder.
 		s.line("union all")
 		s.line("select -1, coalesce(sum(cut), 0)::float8 from (")
-		d.rolled(&s, "  ", "select addr, "+cut+" as most", true)
-		s.line(") pairs (addr, cut)")
+		c.only(c.p.same).rolled(&s, "  ", "select "+cut+" as cut", true)
+		s.line(") same")
 	}
 	if len(groups) > 0 {
 		list := make([]string, len(groups))
@@ -265,11 +261,7 @@ func (c *question) bound(ctx context.Context, tx pgx.Tx, t *Top, groups []*group
 			s.line("select rank, coalesce(sum(row.cut), 0)::float8 - coalesce(sum(places.cut), 0)::float8")
 			s.line("from (values ", strings.Join(list, ", "), ") top (rank, ", strings.Join(c.names(), ", "), ")")
 			s.line("join (")
-			one := *c.p
-			one.dims, one.self = c.p.dims[side:side+1], false
-			d := *c
-			d.p = &one
-			d.rolled(&s, "  ", "select "+place+", dimension, "+c.named(c.sides()[side])+", "+cut+" as cut", false)
+			c.only(c.p.dims[side]).rolled(&s, "  ", "select "+place+", dimension, "+c.named(c.sides()[side])+", "+cut+" as cut", false)
 			s.line(") row on ", strings.ReplaceAll(c.joinTop(c.names(), groups), "flow.", "row."))
 			s.line("left join places on places.dimension = row.dimension and places.bucket = row.bucket and coalesce(places.part, 0) = coalesce(row.part, 0)")
 			s.line("  and places.of_exporter = row.of_exporter and coalesce(places.of_rate, 0) = coalesce(row.of_rate, 0) and places.of_protocol = row.of_protocol")
@@ -400,9 +392,9 @@ func (c *question) topSQL(s *statement) {
 			begun = true
 			c.read(s, p, i)
 		}
-		if p.source != raw && c.p.self {
+		if p.source != raw && c.p.same != 0 {
 			s.line("  union all")
-			c.readSelf(s, p)
+			c.readSame(s, p)
 		}
 	}
 	switch {
@@ -490,18 +482,11 @@ func (c *question) read(s *statement, p piece, side int) {
 		label = fmt.Sprintf("%d as side, ", side+1)
 	}
 	if p.source != raw {
-		one := *c.p
-		one.pieces, one.self = []piece{p}, false
-		if len(one.dims) == 2 {
-			one.dims = one.dims[side : side+1]
-		}
-		d := *c
-		d.p = &one
 		rest := ""
 		if c.p.rest() {
 			rest = "remainder as rest, "
 		}
-		d.rolled(s, "  ", "select "+label+rest+c.named(sides[side])+", "+c.rolledValues(), c.p.value.Any() && c.p.rest())
+		c.only(c.p.dims[side], p).rolled(s, "  ", "select "+label+rest+c.named(sides[side])+", "+c.rolledValues(), c.p.value.Any() && c.p.rest())
 		return
 	}
 	rest := ""
@@ -522,18 +507,27 @@ func (c *question) read(s *statement, p piece, side int) {
 	s.line("  group by ", strings.Join(sides[side], ", "))
 }
 
-// readSelf adds, below zero, the flows between equal sides, which the roll-ups
-// have on both.
-func (c *question) readSelf(s *statement, p piece) {
+// only is the question about one dimension, and about these pieces if any are
+// given.
+func (c *question) only(dim dimension, pieces ...piece) *question {
 	one := *c.p
-	one.pieces, one.dims, one.self = []piece{p}, []dimension{dimPair}, true
+	one.dims, one.same = []dimension{dim}, 0
+	if len(pieces) > 0 {
+		one.pieces = pieces
+	}
 	d := *c
 	d.p = &one
+	return &d
+}
+
+// readSame adds, below zero, the flows between equal sides, which the roll-ups
+// have on both.
+func (c *question) readSame(s *statement, p piece) {
 	values := "-flows as flows, -packets as packets, -bytes as bytes"
 	if c.scaled {
 		values = "-flows as flows, -packets * coalesce(sampling_rate, 1)::numeric as packets, -bytes * coalesce(sampling_rate, 1)::numeric as bytes"
 	}
-	d.rolled(s, "  ", "select 3 as side, false as rest, "+c.named(c.sides()[0])+", "+values, false)
+	c.only(c.p.same, p).rolled(s, "  ", "select 3 as side, remainder as rest, "+c.named(c.sides()[0])+", "+values, true)
 }
 
 // rolledValues are the measures of a row of a roll-up.
@@ -576,13 +570,6 @@ func (c *question) rolled(s *statement, indent, columns string, remainders bool,
 			case !remainders && dim != dimTotal:
 				s.line(indent, "  and not remainder")
 			}
-			if c.p.self && dim == dimPair && !alone {
-				same := "src_addr is not distinct from dst_addr"
-				if remainders {
-					same = "(remainder or " + same + ")"
-				}
-				s.line(indent, "  and ", same)
-			}
 			c.ofExporters(s, indent)
 			if !c.p.cell.Any() {
 				s.line(indent, "  and (", s.condition(c.p.cell), ")")
@@ -605,6 +592,14 @@ func (c *question) rolledTable(g grain, dim dimension) string {
 	case dimTotal:
 	case dimPair:
 		columns = ", addr, addr as src_addr, addr2 as dst_addr"
+	case dimSameAddr:
+		columns = ", addr as src_addr, addr as dst_addr"
+	case dimSamePort:
+		columns = ", number as src_port, number as dst_port"
+	case dimSameIf:
+		columns = ", number as in_if, number as out_if"
+	case dimSameAS:
+		columns = ", number as src_as, number as dst_as"
 	case dimSrcAddr, dimDstAddr:
 		columns = ", addr as " + name
 	default:
