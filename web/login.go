@@ -6,10 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -83,6 +85,7 @@ type logins struct {
 	verifying chan struct{}
 	byAddr    throttle
 	byUser    throttle
+	byDevice  throttle
 }
 
 func newLogins(c *Config) *logins {
@@ -94,6 +97,8 @@ func newLogins(c *Config) *logins {
 		// minute from an address, and two a minute for a user from anywhere.
 		byAddr: throttle{burst: 10, interval: 6 * time.Second},
 		byUser: throttle{burst: 20, interval: 30 * time.Second},
+		// Who has logged in with this browser before is kept out by no stranger.
+		byDevice: throttle{burst: 10, interval: 30 * time.Second},
 	}
 	if l.userHeader == "" {
 		l.userHeader = DefaultProxyUserHeader
@@ -123,6 +128,18 @@ func peer(r *http.Request) netip.Addr {
 func (l *logins) proxied(r *http.Request) bool {
 	a := peer(r)
 	return slices.ContainsFunc(l.proxies, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// client is the address of who sent a request: the named proxy says whom it
+// speaks for, last in X-Forwarded-For; what stands before that anybody can write.
+func (l *logins) client(r *http.Request) netip.Addr {
+	if l.proxied(r) {
+		said := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		if a, err := netip.ParseAddr(strings.TrimSpace(said[len(said)-1])); err == nil {
+			return a.Unmap().WithZone("")
+		}
+	}
+	return peer(r)
 }
 
 // identify returns who sent a request.
@@ -214,6 +231,13 @@ func (l *logins) end(secret string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.sessions, sha256.Sum256([]byte(secret)))
+}
+
+// endAll ends every session of a user.
+func (l *logins) endAll(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.sessions, func(_ [sha256.Size]byte, s *session) bool { return s.user == name })
 }
 
 // place is what tries are counted by: an address, of IPv6 its network, for who
@@ -313,20 +337,25 @@ type loginInput struct {
 }
 
 type loginOutput struct {
-	SetCookie http.Cookie `header:"Set-Cookie"`
+	SetCookie []http.Cookie `header:"Set-Cookie"`
 	Body      me
 }
 
 // cookie is the session's; an empty secret takes it away.
 func (s *server) cookie(r *http.Request, secret string) http.Cookie {
-	c := http.Cookie{
-		Name: cookieName(s.secure(r)), Value: secret, Path: "/", MaxAge: int(s.logins.life / time.Second),
-		HttpOnly: true, Secure: s.secure(r), SameSite: http.SameSiteStrictMode,
-	}
+	secure := s.secure(r)
 	if secret == "" {
-		c.MaxAge = -1
+		return cookie(cookieName(secure), "", -time.Second, secure)
 	}
-	return c
+	return cookie(cookieName(secure), secret, s.logins.life, secure)
+}
+
+// cookie is one that scripts cannot read and other sites' requests do not carry.
+func cookie(name, value string, life time.Duration, secure bool) http.Cookie {
+	return http.Cookie{
+		Name: name, Value: value, Path: "/", MaxAge: int(life / time.Second),
+		HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode,
+	}
 }
 
 func (s *server) login(ctx context.Context, in *loginInput) (*loginOutput, error) {
@@ -335,11 +364,20 @@ func (s *server) login(ctx context.Context, in *loginInput) (*loginOutput, error
 	if l.users == nil || r == nil {
 		return nil, &huma.ErrorModel{Title: statusTitle(http.StatusNotFound), Status: http.StatusNotFound, Detail: "Nobody logs in with a password here."}
 	}
-	from := place(peer(r))
-	for _, t := range []struct {
+	u, known := l.users.get(in.Body.User)
+	type count struct {
 		by  *throttle
 		key string
-	}{{&l.byAddr, from}, {&l.byUser, in.Body.User}} {
+	}
+	counts := []count{{&l.byAddr, place(l.client(r))}, {&l.byUser, in.Body.User}}
+	number := ""
+	if known {
+		number = device(r, u, s.secure(r))
+	}
+	if number != "" {
+		counts = []count{{&l.byDevice, number}}
+	}
+	for _, t := range counts {
 		if wait := t.by.take(t.key, now); wait > 0 {
 			s.metrics.logins.WithLabelValues("throttled").Inc()
 			seconds := int64(wait/time.Second) + 1
@@ -353,7 +391,6 @@ func (s *server) login(ctx context.Context, in *loginInput) (*loginOutput, error
 	case <-ctx.Done():
 		return nil, s.storeProblem(ctx, "login", ctx.Err())
 	}
-	u, known := l.users.get(in.Body.User)
 	right := u.verify(in.Body.Password) && known
 	<-l.verifying
 	if !right {
@@ -362,25 +399,41 @@ func (s *server) login(ctx context.Context, in *loginInput) (*loginOutput, error
 		return nil, &huma.ErrorModel{Title: statusTitle(http.StatusUnauthorized), Status: http.StatusUnauthorized,
 			Detail: "This user and this password do not go together."}
 	}
-	l.byAddr.give(from)
-	l.byUser.give(in.Body.User)
+	for _, t := range counts {
+		t.by.give(t.key)
+	}
 	s.metrics.logins.WithLabelValues("right").Inc()
 	s.log.Info("login", "user", u.name, "role", u.role, "remote", r.RemoteAddr)
 	// What the browser had is nobody's any more: a session is never taken over.
 	if old, err := r.Cookie(cookieName(s.secure(r))); err == nil {
 		l.end(old.Value)
 	}
-	return &loginOutput{s.cookie(r, l.begin(u, now)), meOf(identity{u.name, u.role, "password"})}, nil
+	remembered := newDevice(u)
+	if number != "" {
+		remembered = number + "." + deviceCode(u, number)
+	}
+	return &loginOutput{
+		[]http.Cookie{s.cookie(r, l.begin(u, now)), cookie(deviceName(s.secure(r)), remembered, deviceLife, s.secure(r))},
+		meOf(identity{u.name, u.role, "password"}),
+	}, nil
 }
 
 type logoutOutput struct {
 	SetCookie http.Cookie `header:"Set-Cookie"`
 }
 
-func (s *server) logout(ctx context.Context, _ *struct{}) (*logoutOutput, error) {
+type logoutInput struct {
+	Everywhere bool `query:"everywhere" doc:"End all sessions of the user, those in other browsers too."`
+}
+
+func (s *server) logout(ctx context.Context, in *logoutInput) (*logoutOutput, error) {
 	r, _ := ctx.Value(requestKey{}).(*http.Request)
 	if r == nil {
 		r = &http.Request{}
+	}
+	if i := who(ctx); in.Everywhere && i.via == "password" && i.user != "" {
+		s.logins.endAll(i.user)
+		s.log.Info("logout everywhere", "user", i.user, "remote", r.RemoteAddr)
 	}
 	if c, err := r.Cookie(cookieName(s.secure(r))); err == nil {
 		s.logins.end(c.Value)
@@ -403,11 +456,11 @@ func (s *server) routeLogin(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "login", Method: http.MethodPost, Path: pathLogin,
 		Summary:     "Log in",
-		Description: "Begins a session, kept in a cookie that scripts cannot read. Tries are limited, by address and by user.",
+		Description: "Begins a session, kept in a cookie that scripts cannot read. Tries are limited, by address and by user; those from a browser in which the user has logged in before are counted apart.",
 		Errors:      append([]int{http.StatusNotFound, http.StatusTooManyRequests}, failures...),
 	}, s.login)
 	huma.Register(api, huma.Operation{
 		OperationID: "logout", Method: http.MethodPost, Path: pathLogout, DefaultStatus: http.StatusNoContent,
-		Summary: "Log out", Description: "Ends the session.", Errors: failures,
+		Summary: "Log out", Description: "Ends the session, or all of the user.", Errors: failures,
 	}, s.logout)
 }

@@ -63,7 +63,7 @@ func newLoginHandler(t *testing.T, c *clock, change ...func(*Config)) http.Handl
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h
+	return held(t, h)
 }
 
 func withUsers(t *testing.T, path string) func(*Config) {
@@ -84,7 +84,7 @@ func logIn(h http.Handler, user, password string, headers ...string) *httptest.R
 func cookieOf(t *testing.T, w *httptest.ResponseRecorder) (header string, c *http.Cookie) {
 	t.Helper()
 	cookies := w.Result().Cookies()
-	if w.Code != http.StatusOK || len(cookies) != 1 {
+	if w.Code != http.StatusOK || len(cookies) != 2 || cookies[1].Name != cookies[0].Name+"-device" {
 		t.Fatalf("login: %d %s, cookies %v", w.Code, w.Body, cookies)
 	}
 	return cookies[0].Name + "=" + cookies[0].Value, cookies[0]
@@ -249,6 +249,99 @@ func TestTriesAreLimited(t *testing.T) {
 	}
 	if len(th.keys) > maxThrottled {
 		t.Errorf("%d keys are kept", len(th.keys))
+	}
+}
+
+// Whoever guesses at a user's password keeps him out of no browser in which he
+// has logged in before, not from the same address either.
+func TestStrangersLockNobodyOut(t *testing.T) {
+	c := &clock{testNow}
+	path := usersFile(t)
+	h := newLoginHandler(t, c, withUsers(t, path))
+	known := logIn(h, "vera", "right horse").Result().Cookies()[1]
+	if known.Name != "flowtally-device" || !known.HttpOnly || known.SameSite != http.SameSiteStrictMode {
+		t.Errorf("the cookie is %+v", known)
+	}
+	device := known.Name + "=" + known.Value
+	for range 40 {
+		logIn(h, "vera", "wrong horse")
+	}
+	if w := logIn(h, "vera", "right horse"); w.Code != http.StatusTooManyRequests {
+		t.Fatalf("from an unknown browser: %d", w.Code)
+	}
+	if w := logIn(h, "vera", "right horse", "Cookie", device); w.Code != http.StatusOK {
+		t.Errorf("from a known browser: %d", w.Code)
+	}
+	// It holds when the server was started anew, and opens nothing by itself.
+	again := newLoginHandler(t, c, withUsers(t, path))
+	for range 40 {
+		logIn(again, "vera", "wrong horse")
+	}
+	if w := logIn(again, "vera", "right horse", "Cookie", device); w.Code != http.StatusOK {
+		t.Errorf("after a new start: %d", w.Code)
+	}
+	if w := get(again, pathTop, "Cookie", device); w.Code != http.StatusUnauthorized {
+		t.Errorf("a browser that is known, and nobody logged in: %d", w.Code)
+	}
+	// It is that user's alone, has few tries, and cannot be made.
+	for name, try := range map[string][]string{
+		"another user": {"edgar", device}, "another code": {"vera", device + "x"}, "no code": {"vera", "flowtally-device=" + strings.SplitN(known.Value, ".", 2)[0]},
+	} {
+		if w := logIn(h, try[0], "right horse", "Cookie", try[1]); w.Code != http.StatusTooManyRequests {
+			t.Errorf("%s: %d", name, w.Code)
+		}
+	}
+	var w *httptest.ResponseRecorder
+	for range 11 {
+		w = logIn(h, "vera", "wrong horse", "Cookie", device)
+	}
+	if w.Code != http.StatusTooManyRequests {
+		t.Errorf("the eleventh try of a known browser: %d", w.Code)
+	}
+	// A new password makes it unknown.
+	h = newLoginHandler(t, c, withUsers(t, path))
+	writeUsers(t, path, "vera:viewer:"+hashOf(t, "another password")+"\n")
+	c.now = c.now.Add(time.Hour)
+	for range 40 {
+		logIn(h, "vera", "wrong horse")
+	}
+	if w := logIn(h, "vera", "another password", "Cookie", device); w.Code != http.StatusTooManyRequests {
+		t.Errorf("known by the password before: %d", w.Code)
+	}
+}
+
+func TestTriesBehindAProxyAreThoseOfItsClients(t *testing.T) {
+	// httptest's requests come from 192.0.2.1.
+	for _, row := range []struct {
+		proxy string
+		want  int
+	}{{"192.0.2.1/32", http.StatusOK}, {"198.51.100.1/32", http.StatusTooManyRequests}} {
+		c := &clock{testNow}
+		h := newLoginHandler(t, c, withUsers(t, usersFile(t)), func(c *Config) { c.TrustProxy = []netip.Prefix{netip.MustParsePrefix(row.proxy)} })
+		for range 11 {
+			logIn(h, "vera", "wrong horse", "X-Forwarded-For", "10.0.0.9, 203.0.113.1")
+		}
+		if w := logIn(h, "edgar", "right horse", "X-Forwarded-For", "203.0.113.1, 10.0.0.9"); w.Code != row.want {
+			t.Errorf("proxy %s: %d, want %d", row.proxy, w.Code, row.want)
+		}
+	}
+}
+
+func TestLogoutEverywhere(t *testing.T) {
+	c := &clock{testNow}
+	h := newLoginHandler(t, c, withUsers(t, usersFile(t)))
+	in := func(user string) string { s, _ := cookieOf(t, logIn(h, user, "right horse")); return s }
+	here, there, edgar := in("vera"), in("vera"), in("edgar")
+	if w := request(h, http.MethodPost, pathLogout+"?everywhere=true", ""); w.Code != http.StatusNoContent {
+		t.Errorf("nobody's logout: %d", w.Code)
+	}
+	if w := request(h, http.MethodPost, pathLogout+"?everywhere=true", "", "Cookie", here); w.Code != http.StatusNoContent {
+		t.Errorf("logout: %d %s", w.Code, w.Body)
+	}
+	for session, want := range map[string]int{here: http.StatusUnauthorized, there: http.StatusUnauthorized, edgar: http.StatusOK} {
+		if w := get(h, pathTop, "Cookie", session); w.Code != want {
+			t.Errorf("a session afterwards: %d, want %d", w.Code, want)
+		}
 	}
 }
 

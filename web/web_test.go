@@ -177,7 +177,7 @@ func newTestHandler(t *testing.T, db Querier, change ...func(*Config)) http.Hand
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h
+	return held(t, h)
 }
 
 // get asks h as a program on this machine would; headers come in pairs.
