@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -52,7 +53,10 @@ func (c *certificate) load() error {
 	}
 	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
 	if err != nil {
-		return err
+		if _, ok := errors.AsType[*os.PathError](err); ok {
+			return err // it has the file's name
+		}
+		return fmt.Errorf("certificate %s with key %s: %s", c.cert, c.key, strings.TrimPrefix(err.Error(), "tls: "))
 	}
 	c.current, c.changed = &pair, info.ModTime()
 	return nil
