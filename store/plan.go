@@ -36,7 +36,7 @@ type piece struct {
 type plan struct {
 	pieces []piece
 	// dims are the dimensions that the roll-ups' rows are of, one for each side of
-	// a flow; none when flows are read.
+	// a flow that is asked for; none when flows are read.
 	dims []dimension
 	// same is the dimension of the flows whose two sides are equal, which are in
 	// both dims and are to be taken off once; 0 without two.
@@ -84,7 +84,23 @@ var columnDimension = map[string]dimension{
 // eitherDimensions are those of the two sides, and of flows where they are equal.
 var eitherDimensions = map[string][]dimension{
 	"addr": {dimSrcAddr, dimDstAddr, dimSameAddr}, "port": {dimSrcPort, dimDstPort, dimSamePort},
-	"interface": {dimInIf, dimOutIf, dimSameIf},
+	"interface": {dimInIf, dimOutIf, dimSameIf}, "as": {dimSrcAS, dimDstAS, dimSameAS},
+}
+
+// notOfCell are those of the columns that not every row of a roll-up has.
+func notOfCell(columns []string) []string {
+	return slices.DeleteFunc(slices.Clone(columns), func(name string) bool { return slices.Contains(cellColumns, name) })
+}
+
+// eitherOf returns the dimensions of a field that means either side, by its
+// columns; nil when it does not.
+func eitherOf(columns []string) []dimension {
+	for _, d := range eitherDimensions {
+		if len(columns) == 2 && slices.Contains(columns, dimensionNames[d[0]]) && slices.Contains(columns, dimensionNames[d[1]]) {
+			return d
+		}
+	}
+	return nil
 }
 
 // cellColumns are the columns that every row of a roll-up has, or whose values
@@ -120,18 +136,19 @@ func (c *question) dimensionsOf() (p plan, why string) {
 			return p, k.column + " is not in the roll-ups"
 		}
 	}
-	var cell, value []string
+	keyed := len(needed) > 0
+	var (
+		cell, value []string
+		side        []dimension // of a value on either side
+	)
 	fixed := make(map[string]bool)
 	for _, t := range c.filter.Conjuncts() {
-		all := !slices.ContainsFunc(t.Columns, func(name string) bool { return !slices.Contains(cellColumns, name) })
-		if all {
+		columns := notOfCell(t.Columns)
+		if len(columns) == 0 {
 			cell = append(cell, "("+t.Text+")")
 			continue
 		}
-		for _, name := range t.Columns {
-			if slices.Contains(cellColumns, name) {
-				continue
-			}
+		for _, name := range columns {
 			if columnDimension[name] == 0 {
 				return p, "the filter asks for " + name + ", which is not in the roll-ups"
 			}
@@ -141,13 +158,18 @@ func (c *question) dimensionsOf() (p plan, why string) {
 		single := t.Field != "" && !t.Negated && len(t.Words) == 0 && t.Mask == 0 &&
 			(len(t.Ranges) == 1 && t.Ranges[0].From == t.Ranges[0].To && len(t.Prefixes) == 0 ||
 				len(t.Prefixes) == 1 && t.Prefixes[0].IsSingleIP() && len(t.Ranges) == 0)
-		if !single || len(t.Columns) > 1 {
+		either := eitherOf(columns)
+		if !single || len(columns) > 1 && either == nil || side != nil {
 			return p, "the filter asks for more than one value"
 		}
+		side = either
 		value = append(value, "("+t.Text+")")
 	}
 	if len(fixed) > 0 && len(needed) > len(fixed) {
 		return p, "the filter asks for more than one value"
+	}
+	if side != nil && (keyed || either != "" || len(value) > 1) {
+		return p, "the roll-ups do not know sides together with others"
 	}
 	var err error
 	if p.cell, err = filter.Parse(strings.Join(cell, " and ")); err != nil {
@@ -165,6 +187,8 @@ func (c *question) dimensionsOf() (p plan, why string) {
 		return p, ""
 	}
 	switch {
+	case side != nil:
+		p.dims, p.same = side[:2], side[2]
 	case len(needed) == 0:
 		p.dims = []dimension{dimTotal}
 	case len(needed) == 1:

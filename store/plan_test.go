@@ -36,6 +36,8 @@ var (
 		"sampling 100", "src ip 10.0.0.1", "dst ip 192.0.2.3", "src ip 10.0.0.2 and proto tcp", "dst port 53", "src ip 10.0.0.0/28",
 		"ip 10.0.0.1", "src ip 10.0.0.1 and dst ip 192.0.2.1", "bytes > 1000", "in if 1", "not in if 1", "src ip 10.0.0.99",
 		"src ip 10.0.0.1 and not proto tcp", "src as 2",
+		"ip 10.0.0.2", "ip 192.0.2.1 and proto tcp", "ip 2001::3", "port 53", "port 12 and exporter id 2", "port 2048", "if 1", "if 2 and proto udp", "as 3", "as 29",
+		"port 53 and ip 10.0.0.1", "not port 53", "ip 10.0.0.1 and src ip 10.0.0.1", "port 53 and port 12",
 	}
 )
 
@@ -198,6 +200,66 @@ func checkPlan(t *testing.T, stage string, db *store.DB, q store.Question, got *
 	for label, r := range truth {
 		if !listed[label] && r.By(q.By) > bound {
 			t.Errorf("%s: %s has %d and is not listed, the least that is has %d, remainder %+v", describe(), label, r.By(q.By), least, got.Remainder)
+		}
+	}
+}
+
+// Either side is read from the roll-ups, also when a filter asks for one value of
+// it: both sides, less the flows where they are equal or neither is said.
+func TestEitherSide(t *testing.T) {
+	ctx := context.Background()
+	db, _, _ := open(t)
+	recs := rollupFlows(rand.New(rand.NewPCG(31, 32)), 700)
+	writeAll(t, store.NewWriter(db, store.WriterConfig{}), recs, 130)
+	k := store.NewKeeper(db, store.KeeperConfig{})
+	store.SetKeeper(k, 1000, 1000, 1000, 400, at(noon+3*flow.Day))
+	if err := k.Sum(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []store.Key{store.KeyAddr, store.KeyPort, store.KeyInterface, store.KeyProtocol, store.KeyExporter, ""} {
+		for _, f := range []string{"", "proto icmp", "ip 10.0.0.1", "ip 2001::3", "port 53", "port 0", "port 12 and proto udp", "if 1", "in if 2", "as 3"} {
+			q := store.Question{From: (noon - flow.Day).Time(), To: (noon + flow.Day).Time(), Filter: parseFilter(t, f), Limit: 100, Step: time.Hour}
+			if key != "" {
+				q.Keys = []store.Key{key}
+			}
+			rolled := f == "" || f == "proto icmp" || key == store.KeyProtocol || key == store.KeyExporter || key == ""
+			series, err := db.Series(ctx, q)
+			if err != nil {
+				t.Fatalf("%s %s: %v", key, f, err)
+			}
+			total := store.Sums{}
+			for i := range series.Start {
+				total.Flows += series.Total.Flows[i]
+				total.Packets += series.Total.Packets[i]
+				total.Bytes += series.Total.Bytes[i]
+			}
+			if rolled != (series.Source != "flows") || !series.Exact {
+				t.Errorf("series %s, %q, is read from %s: %s", key, f, series.Source, series.Plan)
+			}
+			if key == "" {
+				q.Keys = []store.Key{store.KeyProtocol}
+			}
+			got, err := db.Top(ctx, q)
+			if err != nil {
+				t.Fatalf("%s %s: %v", key, f, err)
+			}
+			if total != got.Total {
+				t.Errorf("%s, %q: the series' total is %+v, the ranking's %+v", key, f, total, got.Total)
+			}
+			if rolled != (got.Source != "flows") || !got.Exact {
+				t.Errorf("%s, %q, is read from %s: %s", key, f, got.Source, got.Plan)
+			}
+			q.Raw = true
+			want, err := db.Top(ctx, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := gocmp.Diff(want.Rows, got.Rows); d != "" || want.Total != got.Total {
+				t.Errorf("%s, %q: %+v, want %+v (-want +got):\n%s", key, f, got.Total, want.Total, d)
+			}
+			if d := gocmp.Diff(want.Other, got.Other); d != "" {
+				t.Errorf("%s, %q: others (-want +got):\n%s", key, f, d)
+			}
 		}
 	}
 }

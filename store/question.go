@@ -291,6 +291,12 @@ func (c *question) sides() [][]string {
 	return [][]string{source, destination}
 }
 
+// sideOf are the columns to group by of the i-th dimension of the plan.
+func (c *question) sideOf(i int) []string {
+	sides := c.sides()
+	return sides[min(i, len(sides)-1)]
+}
+
 // otherSide is the condition under which the second side of a flow is another
 // group than the first: a flow between equal sides is one flow of one group.
 func (c *question) otherSide() string {

@@ -382,7 +382,11 @@ func (c *question) seriesSQL(s *statement, groups []*group) {
 	}
 	first := true
 	for _, p := range c.p.pieces {
-		for i := range sides {
+		readings := len(sides)
+		if p.source != raw {
+			readings = len(c.p.dims)
+		}
+		for i := range readings {
 			if !first {
 				s.line("  union all")
 			}
@@ -393,7 +397,7 @@ func (c *question) seriesSQL(s *statement, groups []*group) {
 			}
 			c.rolledCells(s, p, i, groups)
 		}
-		if p.source != raw && c.p.same != 0 && len(c.keys) > 0 {
+		if p.source != raw && c.p.same != 0 {
 			s.line("  union all")
 			c.rolledCells(s, p, 2, groups)
 		}
@@ -436,9 +440,8 @@ func (c *question) rolledCells(s *statement, p piece, side int, groups []*group)
 	}
 	keys, inner, on := "", "", ""
 	if len(c.keys) > 0 {
-		sides := c.sides()
-		keys, inner = ", rank", ", "+c.named(sides[of])
-		if len(sides) == 2 {
+		keys, inner = ", rank", ", "+c.named(c.sideOf(of))
+		if len(c.sides()) == 2 {
 			keys = fmt.Sprintf(", %d as side, rank", side+1)
 		}
 		on = "  left join top on " + c.joinTop(c.names(), groups) + " and not flow.remainder"

@@ -261,7 +261,7 @@ func (c *question) bound(ctx context.Context, tx pgx.Tx, t *Top, groups []*group
 			s.line("select rank, coalesce(sum(row.cut), 0)::float8 - coalesce(sum(places.cut), 0)::float8")
 			s.line("from (values ", strings.Join(list, ", "), ") top (rank, ", strings.Join(c.names(), ", "), ")")
 			s.line("join (")
-			c.only(c.p.dims[side]).rolled(&s, "  ", "select "+place+", dimension, "+c.named(c.sides()[side])+", "+cut+" as cut", false)
+			c.only(c.p.dims[side]).rolled(&s, "  ", "select "+place+", dimension, "+c.named(c.sideOf(side))+", "+cut+" as cut", false)
 			s.line(") row on ", strings.ReplaceAll(c.joinTop(c.names(), groups), "flow.", "row."))
 			s.line("left join places on places.dimension = row.dimension and places.bucket = row.bucket and coalesce(places.part, 0) = coalesce(row.part, 0)")
 			s.line("  and places.of_exporter = row.of_exporter and coalesce(places.of_rate, 0) = coalesce(row.of_rate, 0) and places.of_protocol = row.of_protocol")
@@ -302,7 +302,7 @@ func (c *question) bound(ctx context.Context, tx pgx.Tx, t *Top, groups []*group
 		for _, n := range known {
 			open += n
 		}
-		if all = max(0, open); all == 0 {
+		if all = max(0, open, twice); all == 0 {
 			return nil
 		}
 		clear(known)
@@ -385,7 +385,11 @@ func (c *question) topSQL(s *statement) {
 	}
 	begun := false
 	for _, p := range c.p.pieces {
-		for i := range sides {
+		readings := len(sides)
+		if p.source != raw {
+			readings = len(c.p.dims)
+		}
+		for i := range readings {
 			if begun {
 				s.line("  union all")
 			}
@@ -476,24 +480,20 @@ func (c *question) topSQL(s *statement) {
 
 // read adds a reading of a side of a piece, grouped.
 func (c *question) read(s *statement, p piece, side int) {
-	sides := c.sides()
-	label := ""
-	if len(sides) == 2 {
-		label = fmt.Sprintf("%d as side, ", side+1)
-	}
+	label := c.labelled(side)
 	if p.source != raw {
 		rest := ""
 		if c.p.rest() {
 			rest = "remainder as rest, "
 		}
-		c.only(c.p.dims[side], p).rolled(s, "  ", "select "+label+rest+c.named(sides[side])+", "+c.rolledValues(), c.p.value.Any() && c.p.rest())
+		c.only(c.p.dims[side], p).rolled(s, "  ", "select "+label+rest+c.named(c.sideOf(side))+", "+c.rolledValues(), c.p.value.Any() && c.p.rest())
 		return
 	}
 	rest := ""
 	if c.p.rest() {
 		rest = "false as rest, "
 	}
-	s.line("  select ", label, rest, c.named(sides[side]), ",")
+	s.line("  select ", label, rest, c.named(c.sideOf(side)), ",")
 	if c.p.rolled() && !c.scaled {
 		c.bigSums(s, "    ", p)
 	} else {
@@ -504,7 +504,7 @@ func (c *question) read(s *statement, p piece, side int) {
 	if side > 0 {
 		s.line("    and ", c.otherSide())
 	}
-	s.line("  group by ", strings.Join(sides[side], ", "))
+	s.line("  group by ", strings.Join(c.sideOf(side), ", "))
 }
 
 // only is the question about one dimension, and about these pieces if any are
@@ -520,6 +520,14 @@ func (c *question) only(dim dimension, pieces ...piece) *question {
 	return &d
 }
 
+// labelled says which side a row is of, when rows are of either.
+func (c *question) labelled(side int) string {
+	if len(c.sides()) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("%d as side, ", side+1)
+}
+
 // readSame adds, below zero, the flows between equal sides, which the roll-ups
 // have on both.
 func (c *question) readSame(s *statement, p piece) {
@@ -527,7 +535,7 @@ func (c *question) readSame(s *statement, p piece) {
 	if c.scaled {
 		values = "-flows as flows, -packets * coalesce(sampling_rate, 1)::numeric as packets, -bytes * coalesce(sampling_rate, 1)::numeric as bytes"
 	}
-	c.only(c.p.same, p).rolled(s, "  ", "select 3 as side, remainder as rest, "+c.named(c.sides()[0])+", "+values, true)
+	c.only(c.p.same, p).rolled(s, "  ", "select "+c.labelled(2)+"remainder as rest, "+c.named(c.sides()[0])+", "+values, c.p.value.Any())
 }
 
 // rolledValues are the measures of a row of a roll-up.
@@ -604,6 +612,17 @@ func (c *question) rolledTable(g grain, dim dimension) string {
 		columns = ", addr as " + name
 	default:
 		columns = ", number as " + name
+	}
+	// A condition on either side finds the other side empty.
+	if value := notOfCell(c.p.value.Columns()); eitherOf(value) != nil && slices.Contains(value, dimensionNames[dim]) {
+		other, is := value[0], "bigint"
+		if other == dimensionNames[dim] {
+			other = value[1]
+		}
+		if dim < dimPair {
+			is = "inet"
+		}
+		columns += ", null::" + is + " as " + other
 	}
 	if slices.ContainsFunc(c.p.cell.Columns(), func(name string) bool {
 		return name == "exporter" || name == "exporter_addr" || name == "observation_domain"
