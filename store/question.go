@@ -200,14 +200,21 @@ func (c *question) checkLimit(most int) error {
 
 // where adds the conditions that select the flows of a piece. The bounds of
 // flow_end are what partitions are chosen by: no flow that matters ends before
-// the range, nor in a partition whose flows all start after it.
+// the range, nor in a partition whose flows all start after it. The filter comes
+// first: conditions are tried in their order, and those on times are met by nearly
+// all flows of the partitions that are read.
 func (c *question) where(s *statement, indent string, p piece) {
 	from, to := s.time(p.from), s.time(p.to)
+	and := "where "
+	if !c.filter.Any() {
+		s.line(indent, and, "(", s.condition(c.filter), ")")
+		and = "  and "
+	}
 	switch {
 	case c.whole:
-		s.line(indent, "where flow_end >= ", from, " and flow_end < ", to)
+		s.line(indent, and, "flow_end >= ", from, " and flow_end < ", to)
 	case p.batches != nil:
-		s.line(indent, "where flow_end >= ", s.time(max(p.from, p.since)), " and flow_end < ", s.time(p.until))
+		s.line(indent, and, "flow_end >= ", s.time(max(p.from, p.since)), " and flow_end < ", s.time(p.until))
 		s.line(indent, "  and flow_start < ", to, " and (flow_end > ", from, " or flow_start = ", from, ")")
 		s.line(indent, "  and batch = any('{", idList(p.batches), "}')")
 	default:
@@ -217,13 +224,10 @@ func (c *question) where(s *statement, indent string, p piece) {
 		if !s.literal {
 			until = s.time(p.until)
 		}
-		s.line(indent, "where flow_end >= ", from, " and flow_end < ", until)
+		s.line(indent, and, "flow_end >= ", from, " and flow_end < ", until)
 		s.line(indent, "  and flow_start < ", to, " and (flow_end > ", from, " or flow_start = ", from, ")")
 	}
 	c.ofExporters(s, indent)
-	if !c.filter.Any() {
-		s.line(indent, "  and (", s.condition(c.filter), ")")
-	}
 }
 
 // ofExporters adds the condition on exporters.

@@ -72,7 +72,7 @@ func TestSeal(t *testing.T) {
 	}); err == nil {
 		t.Fatal("it did not die")
 	}
-	if _, err := conn.Exec(ctx, "update pg_index set indisvalid = false where indexrelid = ('parts.' || $1)::regclass", name+"_src"); err != nil {
+	if _, err := conn.Exec(ctx, "update pg_index set indisvalid = false where indexrelid = ('parts.' || $1)::regclass", name+"_source"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -97,8 +97,29 @@ func TestSeal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(strings.Join(plan, "\n"), name+"_src") {
+	if !strings.Contains(strings.Join(plan, "\n"), name+"_source") {
 		t.Errorf("a rare address is not found by its index:\n%s", strings.Join(plan, "\n"))
+	}
+	// An hour that was sealed with other indexes gets these, and stays sealed.
+	was := get[time.Time](t, conn, "select sealed_at from parts.partition")
+	for _, sql := range []string{
+		"drop index parts." + name + "_source",
+		"create index " + name + "_src on parts." + name + " using brin (src_addr inet_bloom_ops)",
+		"create index " + name + "_dst on parts." + name + " using brin (dst_addr inet_bloom_ops)",
+	} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tidy(t, db, store.KeeperConfig{RetainRaw: store.ForEver}, real, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := get[string](t, conn, "select string_agg(indexrelid::regclass::text, ' ' order by indexrelid::regclass::text) from pg_index where indrelid = ('parts.' || $1)::regclass and indisvalid", name),
+		strings.Join([]string{"parts." + name + "_destination", "parts." + name + "_source", "parts." + name + "_time"}, " "); got != want {
+		t.Errorf("indexes %s, want %s", got, want)
+	}
+	if now := get[time.Time](t, conn, "select sealed_at from parts.partition"); !now.Equal(was) {
+		t.Error("sealed anew")
 	}
 	write(10)
 	sumAll(t, db)
