@@ -73,9 +73,9 @@ type Interface struct {
 	Exporter   string
 	IfIndex    int64
 	// Name is what people call it, else what it announces; Named says that
-	// people do.
-	Name        string
-	Named       bool
+	// people do. Announced is what it announces in any case.
+	Name, Announced string
+	Named           bool
 	Description string
 	Speed       *int64 // bits a second
 }
@@ -286,19 +286,20 @@ func (db *DB) Interfaces(ctx context.Context, exporter string) ([]Interface, err
 			}
 		}
 		rows, err := tx.Query(ctx, `
-select i.exporter_id, coalesce(e.label, i.exporter_id::text), i.if_index, coalesce(i.name, ''), c.name is not null, coalesce(i.description, ''), i.speed
+select i.exporter_id, coalesce(e.label, i.exporter_id::text), i.if_index, coalesce(i.name, ''), coalesce(i.announced, ''), c.name is not null, coalesce(i.description, ''), i.speed
 from interfaces i
 left join exporters e on e.id = i.exporter_id
 left join console.interfaces c on c.exporter_id = i.exporter_id and c.if_index = i.if_index
-where $1::int[] is null or i.exporter_id = any($1)
+where ($1::int[] is null or i.exporter_id = any($1))
+  and coalesce(i.name, i.description, i.speed::text) is not null -- else only a name that was taken back
 order by e.label, i.exporter_id, i.if_index
-limit 10000`, ids)
+limit 100000`, ids)
 		if err != nil {
 			return fmt.Errorf("interfaces: %w", err)
 		}
 		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (i Interface, err error) {
 			var id int32
-			err = row.Scan(&id, &i.Exporter, &i.IfIndex, &i.Name, &i.Named, &i.Description, &i.Speed)
+			err = row.Scan(&id, &i.Exporter, &i.IfIndex, &i.Name, &i.Announced, &i.Named, &i.Description, &i.Speed)
 			i.ExporterID = flow.ExporterID(id)
 			return i, err
 		})
@@ -308,8 +309,7 @@ limit 10000`, ids)
 }
 
 // NameInterface keeps what people call an interface; "" takes it back, and the
-// announced name returns with the exporter's next announcement. The error is a
-// *QuestionError, or wraps ErrNotFound.
+// announced name returns. The error is a *QuestionError, or wraps ErrNotFound.
 func (db *DB) NameInterface(ctx context.Context, id flow.ExporterID, index int64, name string) error {
 	name = strings.TrimSpace(name)
 	if err := checkName(name); err != nil {

@@ -148,23 +148,60 @@ func TestNamesOfInterfaces(t *testing.T) {
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if i := list[0]; i.Name != "uplink" || !i.Named || i.Description != "to Bonn" || i.Speed == nil || i.Exporter != "192.0.2.1" {
+	if i := list[0]; i.Name != "uplink" || i.Announced != "ge-0/0/7" || !i.Named || i.Description != "to Bonn" || i.Speed == nil || i.Exporter != "192.0.2.1" {
 		t.Errorf("interface 7: %+v", i)
 	}
 	if i := list[1]; i.Name != "cellar" || i.IfIndex != 8 {
 		t.Errorf("interface 8: %+v", i)
 	}
-	if err := db.NameInterface(ctx, 1, 7, ""); err != nil {
-		t.Fatal(err)
+	// Taken back, the announced name is there at once, and who never announced one
+	// is no longer known by a name alone.
+	for _, index := range []int64{7, 8} {
+		if err := db.NameInterface(ctx, 1, index, ""); err != nil {
+			t.Fatal(err)
+		}
 	}
-	announce()
-	if list, _ := db.Interfaces(ctx, ""); list[0].Name != "ge-0/0/7" || list[0].Named {
-		t.Errorf("taken back: %+v", list[0])
+	for range 2 {
+		if list, _ := db.Interfaces(ctx, ""); len(list) != 1 || list[0].Name != "ge-0/0/7" || list[0].Named {
+			t.Errorf("taken back: %+v", list)
+		}
+		announce()
 	}
 	if err := db.NameInterface(ctx, 99, 7, "x"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("of nobody: %v", err)
 	}
 	if list, err := db.Interfaces(ctx, "192.0.2.2"); err != nil || len(list) != 0 {
 		t.Errorf("of another exporter: %+v, %v", list, err)
+	}
+}
+
+// What a person prefers is that person's alone, and replaces what was before.
+func TestPreferences(t *testing.T) {
+	ctx := context.Background()
+	db, _ := asWeb(t)
+	if p, err := db.Preferences(ctx, "ann"); err != nil || p != (store.Preferences{}) {
+		t.Errorf("before anything was said: %+v, %v", p, err)
+	}
+	for _, want := range []store.Preferences{{Theme: "dark", Zone: "utc", Range: "-24h", Unit: "bytes", Rows: 50}, {Theme: "light"}, {}} {
+		if err := db.SetPreferences(ctx, "ann", want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := db.Preferences(ctx, "ann"); err != nil || got != want {
+			t.Errorf("%+v, %v, want %+v", got, err, want)
+		}
+		if got, _ := db.Preferences(ctx, "bob"); got != (store.Preferences{}) {
+			t.Errorf("another has %+v", got)
+		}
+	}
+	for parameter, bad := range map[string]store.Preferences{
+		"theme": {Theme: "red"}, "zone": {Zone: "Mars"}, "range": {Range: "yesterday"}, "unit": {Unit: "nibbles"}, "rows": {Rows: -1},
+	} {
+		err := db.SetPreferences(ctx, "ann", bad)
+		if q, ok := errors.AsType[*store.QuestionError](err); !ok || q.Parameter != parameter {
+			t.Errorf("%+v: %v, want a word about %s", bad, err, parameter)
+		}
+	}
+	if err := db.SetPreferences(ctx, "", store.Preferences{}); err == nil {
+		t.Error("nobody's preferences were kept")
 	}
 }

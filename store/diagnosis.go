@@ -206,9 +206,9 @@ func (s *symptoms) house() (checks []Check) {
 			"no exporter has ever sent anything that could be decoded"))
 	case s.active == 0:
 		add(bad("traffic", "see that the collector runs, and that exporters send to it",
-			"none of the %d known exporters has sent anything for %v", s.known, quiet))
+			"none of the %s has sent anything for %v", many(s.known, "known exporter", "known exporters"), quiet))
 	default:
-		add(good("traffic", "%d of %d known exporters sent something in the last %v", s.active, s.known, quiet))
+		add(good("traffic", "%d of %s sent something in the last %v", s.active, many(s.known, "known exporter", "known exporters"), quiet))
 	}
 	if s.active > 0 && (s.newest == nil || s.now.Sub(*s.newest) > quiet) {
 		add(bad("storage", "look at the collector's log", "exporters send, but nothing was stored for %v", quiet))
@@ -216,15 +216,14 @@ func (s *symptoms) house() (checks []Check) {
 		add(good("storage", "the last batch was stored at %s", s.newest.UTC().Format(time.RFC3339)))
 	}
 	if s.kernel > 0 {
-		w := lossWords[[2]string{"receive", "kernel_buffer"}]
-		add(bad("buffer", w[1], "%d %s in the last hour", s.kernel, w[0]))
+		kernel := [2]string{"receive", "kernel_buffer"}
+		add(bad("buffer", lossWords[kernel][1], "in the last hour %s", lossText(kernel, s.kernel)))
 	}
 	for k, n := range s.loss {
 		if k == [2]string{"receive", "kernel_buffer"} {
 			continue
 		}
-		t := total(k[0], k[1], "", n)
-		add(bad("strangers", t.Advice, "%d %s in the last hour", n, t.Text))
+		add(bad("strangers", lossWords[k][1], "in the last hour %s", lossText(k, n)))
 	}
 	return checks
 }
@@ -240,31 +239,31 @@ func (s *symptoms) exporter() (checks []Check) {
 	silent := s.now.Sub(d.LastSeen)
 	if silent > quiet {
 		add(bad("traffic", "see that it still exports to this machine, that its address is still "+s.addr.String()+", and that no firewall is between",
-			"the last of %d datagrams came %v ago", d.Datagrams, silent.Round(time.Second)))
+			"the last of %s came %v ago", many(d.Datagrams, "datagram", "datagrams"), silent.Round(time.Second)))
 	} else {
-		add(good("traffic", "%d datagrams, the last %v ago", d.Datagrams, max(silent, 0).Round(time.Second)))
+		add(good("traffic", "%s, the last %v ago", many(d.Datagrams, "datagram", "datagrams"), max(silent, 0).Round(time.Second)))
 	}
 	templated := d.Version >= 9
 	switch waiting := d.Held - d.Recovered; {
 	case !templated:
 	case d.Templates == 0 && (d.NoTemplate > 0 || waiting > 0):
 		add(bad("templates", "let it send its templates every minute (Cisco: template data timeout 60; softflowd and flowtally do so by themselves)",
-			"%d data sets came and no template, so that they cannot be read", d.NoTemplate+max(waiting, 0)))
+			"%s and no template, so that nothing of it can be read", many(d.NoTemplate+max(waiting, 0), "data set came", "data sets came")))
 	case d.NoTemplate > 0:
-		add(bad("templates", "let it send its templates every minute", "%d templates are known, but %d data sets had another, which did not come in time", d.Templates, d.NoTemplate))
+		add(bad("templates", "let it send its templates every minute", "%s, but %s another, which did not come in time", many(d.Templates, "template is known", "templates are known"), many(d.NoTemplate, "data set had", "data sets had")))
 	case d.Templates == 0:
 		add(bad("templates", "wait for its templates, or let it send them every minute", "it has announced no template yet"))
 	default:
-		add(good("templates", "%d templates are known", d.Templates))
+		add(good("templates", "%s", many(d.Templates, "template is known", "templates are known")))
 	}
 	if d.Records == 0 {
 		add(bad("records", "see what it sends with flowtally inspect", "no flow record was decoded"))
 	} else {
-		add(good("records", "%d flow records were decoded", d.Records))
+		add(good("records", "%s decoded", many(d.Records, "flow record was", "flow records were")))
 	}
 	switch {
 	case d.Malformed+d.OverLimit > 0:
-		text := fmt.Sprintf("%d sets could not be read and %d were beyond a limit", d.Malformed, d.OverLimit)
+		text := fmt.Sprintf("%s not be read and %s beyond a limit", many(d.Malformed, "set could", "sets could"), many(d.OverLimit, "was", "were"))
 		if d.LastError != "" {
 			text += "; the last: " + d.LastError
 		}
@@ -276,7 +275,7 @@ func (s *symptoms) exporter() (checks []Check) {
 		switch off := d.LastSeen.Sub(*d.LastEnd); {
 		case d.TimeRepaired*10 > d.Records && d.TimeRepaired > 0:
 			add(bad("times", "set its clock by NTP, and see that it sends first and last switched times",
-				"%d of %d flows had impossible times and stand at their time of receipt", d.TimeRepaired, d.Records))
+				"%d of %s impossible times and stand at the time of receipt", d.TimeRepaired, many(d.Records, "flow had", "flows had")))
 		case off > time.Hour || off < -time.Hour:
 			add(bad("times", "choose that range to see them, set the exporter's clock by NTP, or replay captures with --shift-to-now",
 				"its last flows are of %s to %s", moment(d.LastStart), moment(d.LastEnd)))
@@ -302,28 +301,28 @@ func (s *symptoms) exporter() (checks []Check) {
 		add(good("sampling", "not announced: packets and bytes count as sent; when it samples, say its rate on its page or with collector --sampling"))
 	}
 	missing := d.MissingDatagrams
-	unit := "datagrams"
+	lost := many(missing, "datagram", "datagrams")
 	if d.MissingRecords > 0 {
-		missing, unit = d.MissingRecords, "records"
+		missing, lost = d.MissingRecords, many(d.MissingRecords, "record", "records")
 	}
 	switch {
 	case missing > 0 && s.kernel > 0:
-		add(bad("loss", lossWords[[2]string{"receive", "kernel_buffer"}][1], "%d %s did not arrive, and the kernel dropped %d datagrams in the last hour", missing, unit, s.kernel))
+		add(bad("loss", lossWords[[2]string{"receive", "kernel_buffer"}][1], "%s did not arrive, and the kernel dropped %s in the last hour", lost, many(s.kernel, "datagram", "datagrams")))
 	case missing > 0:
-		add(bad("loss", "look for loss on the way: a full link, a firewall, an exporter that sends in bursts", "%d %s did not arrive", missing, unit))
+		add(bad("loss", "look for loss on the way: a full link, a firewall, an exporter that sends in bursts", "%s did not arrive", lost))
 	default:
 		add(good("loss", "nothing is missing in its sequence numbers"))
 	}
 	if d.NotSent+d.Dropped > 0 {
-		add(bad("loss", "give the exporter more buffer or processors, or let it sample", "by its own word it did not send %d records and lost %d packets", d.NotSent, d.Dropped))
+		add(bad("loss", "give the exporter more buffer or processors, or let it sample", "by its own word it did not send %s and lost %s", many(d.NotSent, "record", "records"), many(d.Dropped, "packet", "packets")))
 	}
 	if d.RateLimited > 0 {
-		add(bad("limits", "raise collector --rate-limit, or let it sample", "%d records were dropped at its rate limit", d.RateLimited))
+		add(bad("limits", "raise collector --rate-limit, or let it sample", "%s dropped at its rate limit", many(d.RateLimited, "record was", "records were")))
 	}
 	var stored []string
 	for k, n := range s.loss {
 		if k[0] == "store" {
-			stored = append(stored, fmt.Sprintf("%d %s", n, lossWords[k][0]))
+			stored = append(stored, lossText(k, n))
 		}
 	}
 	if len(stored) > 0 {
@@ -340,15 +339,34 @@ func (s *symptoms) exporter() (checks []Check) {
 		add(bad("identity", "run the collector in the host's network (docker compose: network_mode: host) to see the exporter's own address",
 			"%s is the gateway in front of this machine: the address of the exporter behind it is not known", s.addr))
 	default:
-		add(good("identity", "it sends from %d ports of %s", d.SourcePorts, s.addr))
+		add(good("identity", "it sends from %s of %s", many(d.SourcePorts, "port", "ports"), s.addr))
 	}
 	if d.Restarts > 3 || d.Duplicates*100 > d.Datagrams && d.Duplicates > 10 {
-		add(bad("restarts", "see whether it restarts, or whether its datagrams reach the collector on two ways", "it began to count anew %d times, and %d datagrams came twice or too late", d.Restarts, d.Duplicates))
+		add(bad("restarts", "see whether it restarts, or whether its datagrams reach the collector on two ways", "it began to count anew %s, and %s twice or too late", many(d.Restarts, "time", "times"), many(d.Duplicates, "datagram came", "datagrams came")))
 	}
 	return checks
 }
 
 func abs(d time.Duration) time.Duration { return max(d, -d) }
+
+// many is a number of things, in words that suit one and in words that suit all
+// others.
+func many[N int | int64](n N, one, others string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, others)
+}
+
+// lossText is what was lost for a cause and how much of it: a list's line, which
+// reads well with any number.
+func lossText(k [2]string, n int64) string {
+	text := lossWords[k][0]
+	if text == "" {
+		text = strings.ReplaceAll(k[1], "_", " ")
+	}
+	return fmt.Sprintf("%s: %d", text, n)
+}
 
 func moment(t *time.Time) string {
 	if t == nil {

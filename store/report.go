@@ -268,10 +268,10 @@ func putInterfaces(ctx context.Context, tx pgx.Tx, list []flow.Interface) error 
 	var b pgx.Batch
 	for i := range list {
 		x := &list[i]
-		b.Queue(`insert into public.interfaces as i (exporter_id, if_index, speed, name, description)
+		b.Queue(`insert into public.interfaces as i (exporter_id, if_index, speed, announced, description)
 			values ($1, $2, nullif($3::bigint, 0), nullif($4, ''), nullif($5, ''))
 			on conflict (exporter_id, if_index) do update set updated_at = now(), speed = coalesce(excluded.speed, i.speed),
-				name = coalesce(excluded.name, i.name), description = coalesce(excluded.description, i.description)`,
+				announced = coalesce(excluded.announced, i.announced), description = coalesce(excluded.description, i.description)`,
 			int32(x.Exporter), int64(x.Index), bigint(x.Speed), plain(x.Name), plain(x.Description))
 	}
 	return tx.SendBatch(ctx, &b).Close()

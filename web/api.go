@@ -57,6 +57,9 @@ type Querier interface {
 	// What people say and keep.
 	SetExporter(ctx context.Context, id flow.ExporterID, w store.ExporterWords) error
 	NameInterface(ctx context.Context, id flow.ExporterID, index int64, name string) error
+	InterfaceTraffic(ctx context.Context, q store.Question) ([]store.InterfaceSums, error)
+	Preferences(ctx context.Context, user string) (store.Preferences, error)
+	SetPreferences(ctx context.Context, user string, p store.Preferences) error
 	Views(ctx context.Context) ([]store.View, error)
 	SaveView(ctx context.Context, v store.View) (*store.View, error)
 	DeleteView(ctx context.Context, id int64) error
@@ -299,6 +302,7 @@ func (s *server) routeAPI(r chi.Router) error {
 	s.routeFilter(api)
 	s.routeExporters(api)
 	s.routeViews(api)
+	s.routePreferences(api)
 	s.routeSQL(api)
 	s.routeNames(api)
 	s.routeLogin(api)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -205,6 +206,7 @@ type interfaceRow struct {
 	Exporter    string `json:"exporter" doc:"The exporter's label."`
 	IfIndex     int64  `json:"if_index" doc:"Its ifIndex, as in in_if and out_if."`
 	Name        string `json:"name" doc:"What people call it, else what it announces; empty when neither."`
+	Announced   string `json:"announced" doc:"What it announces; empty when nothing."`
 	Named       bool   `json:"named" doc:"Whether people call it so."`
 	Description string `json:"description"`
 	Speed       *int64 `json:"speed" doc:"Bits a second; null when not known."`
@@ -254,43 +256,26 @@ func (s *server) interfaces(ctx context.Context, in *interfacesInput) (*interfac
 	}
 	for _, k := range known {
 		r := row(id{int64(k.ExporterID), k.IfIndex})
-		r.Exporter, r.Name, r.Named, r.Description, r.Speed = k.Exporter, k.Name, k.Named, k.Description, k.Speed
+		r.Exporter, r.Name, r.Announced, r.Named, r.Description, r.Speed = k.Exporter, k.Name, k.Announced, k.Named, k.Description, k.Speed
 	}
-	// One exporter's label may be its address, which others have too: ask by
-	// number.
+	labels := make(map[int64]string, len(exporters))
 	for _, e := range exporters {
-		number := strconv.FormatInt(int64(e.ID), 10)
-		if in.Exporter != "" && in.Exporter != e.Label && in.Exporter != e.Name && in.Exporter != e.Addr.String() && in.Exporter != number {
-			continue
-		}
-		for _, side := range []store.Key{store.KeyInIf, store.KeyOutIf} {
-			t, err := ask(ctx, s, "interfaces", func(ctx context.Context) (*store.Top, error) {
-				return s.config.DB.Top(ctx, store.Question{From: from, To: to, Keys: []store.Key{side}, By: store.ByBytes, Limit: 1000, Exporter: number, Timeout: s.config.Timeout})
-			})
-			if err != nil {
-				a.Complete = false
-				continue
-			}
-			for _, group := range t.Rows {
-				index, ok := group.Values[0].V.(int64)
-				if !ok {
-					continue
-				}
-				r := row(id{int64(e.ID), index})
-				r.Exporter = e.Label
-				if side == store.KeyInIf {
-					r.InFlows, r.InBytes = group.Flows, group.Bytes
-				} else {
-					r.OutFlows, r.OutBytes = group.Flows, group.Bytes
-				}
-			}
-		}
+		labels[int64(e.ID)] = e.Label
 	}
-	slices.SortStableFunc(a.Interfaces, func(x, y interfaceRow) int {
-		if x.ExporterID != y.ExporterID {
-			return int(max(min(x.ExporterID-y.ExporterID, 1), -1))
-		}
-		return int(max(min(x.IfIndex-y.IfIndex, 1), -1))
+	traffic, err := ask(ctx, s, "interfaces", func(ctx context.Context) ([]store.InterfaceSums, error) {
+		return s.config.DB.InterfaceTraffic(ctx, store.Question{From: from, To: to, Exporter: in.Exporter, Timeout: s.config.Timeout})
+	})
+	if err != nil {
+		a.Complete = false
+	}
+	for _, t := range traffic {
+		i := id{int64(t.ExporterID), t.IfIndex}
+		r := row(i)
+		r.Exporter = cmp.Or(labels[i.exporter], strconv.FormatInt(i.exporter, 10))
+		r.InFlows, r.InBytes, r.OutFlows, r.OutBytes = t.In.Flows, t.In.Bytes, t.Out.Flows, t.Out.Bytes
+	}
+	slices.SortFunc(a.Interfaces, func(x, y interfaceRow) int {
+		return cmp.Or(cmp.Compare(x.ExporterID, y.ExporterID), cmp.Compare(x.IfIndex, y.IfIndex))
 	})
 	return &interfacesOutput{a}, nil
 }
@@ -419,7 +404,7 @@ func (s *server) routeExporters(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "interface-change", Method: http.MethodPut, Path: pathInterface, DefaultStatus: http.StatusNoContent,
 		Summary:     "Name an interface",
-		Description: "Keeps what people call an interface; an empty name takes it back, and the announced one returns with the exporter's next announcement. For editors.",
+		Description: "Keeps what people call an interface; an empty name takes it back, and the announced one returns. For editors.",
 		Errors:      changes,
 	}, s.putInterface)
 	huma.Register(api, huma.Operation{

@@ -46,7 +46,7 @@ func TestOpenAPIDocument(t *testing.T) {
 		t.Errorf("OpenAPI %q", doc.OpenAPI)
 	}
 	for _, path := range []string{pathTop, pathSeries, pathFlows, pathShare, pathSummary, pathHeatMap, pathAddress, pathExporters, pathExporter, pathDiagnosis,
-		pathInterfaces, pathInterface, pathLoss, pathViews, pathView, pathFilterCheck, pathFilterComplete, pathSQL, pathHunts, pathSchema, pathNames, pathMe} {
+		pathInterfaces, pathInterface, pathLoss, pathViews, pathView, pathPreferences, pathFilterCheck, pathFilterComplete, pathSQL, pathHunts, pathSchema, pathNames, pathMe} {
 		if doc.Paths[path] == nil {
 			t.Errorf("%s is not described", path)
 		}

@@ -35,6 +35,7 @@ type fake struct {
 	states map[flow.ExporterID]store.ExporterState
 	saved  []store.View
 	named  []store.Interface
+	prefer map[string]store.Preferences
 }
 
 func (f *fake) keep(q store.Question) {
@@ -124,6 +125,27 @@ func (f *fake) SetExporter(_ context.Context, id flow.ExporterID, w store.Export
 		f.states = make(map[flow.ExporterID]store.ExporterState)
 	}
 	f.states[id] = store.ExporterState{ExporterWords: w}
+	return f.err
+}
+
+func (f *fake) InterfaceTraffic(_ context.Context, q store.Question) ([]store.InterfaceSums, error) {
+	f.keep(q)
+	return nil, f.err
+}
+
+func (f *fake) Preferences(_ context.Context, user string) (store.Preferences, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.prefer[user], f.err
+}
+
+func (f *fake) SetPreferences(_ context.Context, user string, p store.Preferences) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.prefer == nil {
+		f.prefer = make(map[string]store.Preferences)
+	}
+	f.prefer[user] = p
 	return f.err
 }
 
