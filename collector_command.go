@@ -63,6 +63,9 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 			}
 			keep.RetainRaw, keep.Retain1m, keep.Retain1h, keep.Retain1d = time.Duration(raw), time.Duration(min), time.Duration(hour), time.Duration(day)
 			keep.RetainSize = int64(retainSize)
+			if keep.RetainPath == "auto" {
+				keep.RetainPath = ""
+			}
 			if !keeper {
 				return collect(cmd.Context(), c, dsn, metrics, spool, int64(spoolSize), nil)
 			}
@@ -99,7 +102,7 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 	f.Var(&hour, "retain-1h", "how long to keep hours")
 	f.Var(&day, "retain-1d", "how long to keep days")
 	f.Var(&retainSize, "retain-size", "most that the database may take, such as 50G, 0 for no limit; then the oldest flows go")
-	f.StringVar(&keep.RetainPath, "retain-path", "", "directory on the database's disk; flows go, too, when more than 80 % of that is in use")
+	f.StringVar(&keep.RetainPath, "retain-path", "auto", "directory on the database's disk: the oldest flows go, too, when the database has more than 80 % of what others leave of it; auto takes PostgreSQL's own where it can be seen from here, none looks at no disk")
 	f.BoolVar(&keeper, "keeper", true, "sum roll-ups, seal and remove what is old; of several collectors one at a time does it")
 	databaseFlag(cmd, &dsn)
 	metricsFlag(cmd, &metrics)

@@ -84,6 +84,10 @@ func TestComposeKeepsItsPromises(t *testing.T) {
 	if !slices.Contains(file.Services["collector"].Volumes, "spool:/var/lib/flowtally") {
 		t.Errorf("collector: volumes %v, want one for the spool", file.Services["collector"].Volumes)
 	}
+	// Where PostgreSQL says that its data is, the collector sees the same volume.
+	if !slices.Contains(file.Services["collector"].Volumes, "database:/var/lib/postgresql/data:ro,nocopy") {
+		t.Errorf("collector: volumes %v, want the database's, to see how full its disk is", file.Services["collector"].Volumes)
+	}
 	docker, err := os.ReadFile("deploy/Dockerfile")
 	if err != nil {
 		t.Fatal(err)

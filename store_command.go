@@ -49,7 +49,7 @@ storing meanwhile.`,
 			return withStore(cmd.Context(), dsn, "", func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
 				// What is to be kept, and how long, is for the collector to say.
 				k := store.NewKeeper(db, store.KeeperConfig{Logger: slog.Default(), Registerer: reg,
-					RetainRaw: store.ForEver, Retain1m: store.ForEver, Retain1h: store.ForEver, Retain1d: store.ForEver})
+					RetainRaw: store.ForEver, Retain1m: store.ForEver, Retain1h: store.ForEver, Retain1d: store.ForEver, RetainPath: store.RetainNowhere})
 				var flows int64
 				if rebuild {
 					var err error

@@ -34,7 +34,7 @@ type Check struct {
 	// OK says that it is as it should be.
 	OK bool `json:"ok"`
 	// Name is a fixed word: traffic, templates, records, decoding, loss, buffer,
-	// clock, times, sampling, identity, limits, restarts, storage, strangers.
+	// clock, times, sampling, identity, limits, restarts, storage, retention, strangers.
 	Name string `json:"name"`
 	// Text is what was found, Advice the sentence that says what to change, ""
 	// when nothing.
@@ -91,6 +91,9 @@ type symptoms struct {
 	loss     map[[2]string]int64 // of the last hour: the exporter's, or nobody's
 	kernel   int64               // datagrams the kernel dropped in the last hour
 	newest   *time.Time          // when the last batch was stored
+	size     int64               // octets of the database, when its Keeper looked last
+	limit    *int64              // octets that it may have
+	limited  *string             // by what, or why it is not; nil: no Keeper looked yet
 	known    int                 // exporters
 	active   int                 // of them, that sent in the last five minutes
 }
@@ -108,6 +111,10 @@ func (db *DB) Diagnosis(ctx context.Context, id flow.ExporterID) (*Diagnosis, er
 			(select max(committed_at) from (select committed_at from batches order by id desc limit 100) b),
 			(select coalesce(sum(count), 0)::bigint from loss where cause = 'kernel_buffer' and minute > now() - interval '1 hour')`).
 			Scan(&s.now, &s.known, &s.active, &s.newest, &s.kernel); err != nil {
+			return err
+		}
+		err := tx.QueryRow(ctx, "select size, size_limit, set_by from parts.retention").Scan(&s.size, &s.limit, &s.limited)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
 		rows, err := tx.Query(ctx, `select stage, cause, sum(count)::bigint from loss
@@ -214,6 +221,14 @@ func (s *symptoms) house() (checks []Check) {
 		add(bad("storage", "look at the collector's log", "exporters send, but nothing was stored for %v", quiet))
 	} else if s.newest != nil {
 		add(good("storage", "the last batch was stored at %s", s.newest.UTC().Format(time.RFC3339)))
+	}
+	switch {
+	case s.limited == nil:
+	case s.limit == nil:
+		add(bad("retention", "give the collector --retain-size, or --retain-path with a directory on the database's disk",
+			"flows are kept by age alone, so the disk may fill before: %s", *s.limited))
+	default:
+		add(good("retention", "the database has %.1f GB of the %.1f GB that it may have: %s", float64(s.size)/1e9, float64(*s.limit)/1e9, *s.limited))
 	}
 	if s.kernel > 0 {
 		kernel := [2]string{"receive", "kernel_buffer"}

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,9 +13,9 @@ import (
 const (
 	// tidyLock is the advisory lock of the Keeper that tidies.
 	tidyLock = 0x666c6f77_0003
-	// diskFull and sizeTarget: a disk counts as full at 80 %, and what is beyond a
-	// limit goes until 95 % of the limit are left, so that not every minute
-	// something has to go.
+	// diskFull and sizeTarget: the database has 80 % of what others leave of its
+	// disk, and what is beyond a limit goes until 95 % of the limit are left, so
+	// that not every minute something has to go.
 	diskFull, sizeTarget = 0.80, 0.95
 	// unhurried is how long a lock is waited for that others may want, too. Who
 	// comes behind us waits with us.
@@ -312,31 +314,89 @@ func (k *Keeper) expireBySize(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// over returns how many octets have to go. What is on its way out does not count
-// twice.
+// over returns how many octets have to go, and writes down what the limit is. What
+// is on its way out does not count.
 func (k *Keeper) over(ctx context.Context, conn *pgx.Conn) (int64, error) {
-	if k.c.RetainSize <= 0 && k.c.RetainPath == "" {
-		return 0, nil
-	}
-	var used, leaving int64
+	var size, leaving int64
 	if err := conn.QueryRow(ctx, `select pg_database_size(current_database()),
-		(select coalesce(sum(pg_total_relation_size(r.id)), 0)::bigint from parts.removal r where exists (select from pg_class c where c.oid = r.id))`).Scan(&used, &leaving); err != nil {
+		(select coalesce(sum(pg_total_relation_size(r.id)), 0)::bigint from parts.removal r where exists (select from pg_class c where c.oid = r.id))`).Scan(&size, &leaving); err != nil {
 		return 0, err
 	}
-	var over int64
-	if k.c.RetainSize > 0 && used-leaving > k.c.RetainSize {
-		over = used - leaving - int64(float64(k.c.RetainSize)*sizeTarget)
+	limit, by, err := k.sizeLimit(ctx, conn, size)
+	if err != nil {
+		return 0, err
 	}
-	if k.c.RetainPath != "" {
-		total, taken, err := diskUse(k.c.RetainPath)
-		if err != nil {
-			return 0, fmt.Errorf("disk of %s: %w", k.c.RetainPath, err)
+	size -= leaving
+	k.metrics.limit.Set(float64(limit))
+	if by != k.limitedBy {
+		if limit > 0 {
+			k.log.Info("flows are kept by age, and by size", "limit", limit, "set_by", by)
+		} else {
+			k.log.Warn("flows are kept by age alone: the disk may fill before", "why", by)
 		}
-		if limit := float64(total) * diskFull; float64(taken-leaving) > limit {
-			over = max(over, taken-leaving-int64(limit*sizeTarget))
+		k.limitedBy = by
+	}
+	if _, err := conn.Exec(ctx, `insert into parts.retention (checked_at, size, size_limit, set_by) values (clock_timestamp(), $1, nullif($2::bigint, 0), $3)
+		on conflict (one) do update set checked_at = excluded.checked_at, size = excluded.size, size_limit = excluded.size_limit, set_by = excluded.set_by`,
+		size, limit, by); err != nil {
+		return 0, err
+	}
+	if limit == 0 || size <= limit {
+		return 0, nil
+	}
+	return size - int64(float64(limit)*sizeTarget), nil
+}
+
+// sizeLimit returns how many octets a database of a size may have, and what says
+// so: --retain-size, or 80 % of what others leave of its disk, whichever is less. It
+// is 0 when there is no limit.
+//
+// What others have there does not count against it: a disk that they fill is not
+// mended by forgetting flows.
+func (k *Keeper) sizeLimit(ctx context.Context, q queryer, size int64) (limit int64, by string, err error) {
+	if limit = k.c.RetainSize; limit > 0 {
+		by = "--retain-size"
+	}
+	path := k.c.RetainPath
+	switch path {
+	case RetainNowhere:
+		return limit, cmp.Or(by, "--retain-path none and no --retain-size"), nil
+	case "":
+		if path, err = dataDirectory(ctx, q); err != nil {
+			return 0, "", err
+		}
+		if path == "" {
+			return limit, cmp.Or(by, "the database's disk cannot be seen from here, and neither --retain-size nor --retain-path is given"), nil
 		}
 	}
-	return over, nil
+	free, err := k.free(path)
+	if err != nil {
+		return 0, "", fmt.Errorf("disk of %s: %w", path, err)
+	}
+	if most := int64(float64(size+free) * diskFull); limit == 0 || most < limit {
+		limit, by = most, "80 % of what others leave of the disk of "+path
+	}
+	return limit, by, nil
+}
+
+// dataDirectory returns where PostgreSQL keeps its data when that can be seen from
+// here, else the empty string. A directory of the same name is another one, as of
+// another machine, unless it changed in the same second.
+func dataDirectory(ctx context.Context, q queryer) (string, error) {
+	var (
+		path    *string
+		changed *time.Time
+	)
+	if err := q.QueryRow(ctx, "select path, changed_at from parts.data_directory()").Scan(&path, &changed); err != nil {
+		return "", err
+	}
+	if path == nil || changed == nil {
+		return "", nil
+	}
+	if s, err := os.Stat(*path); err != nil || s.ModTime().Unix() != changed.Unix() {
+		return "", nil
+	}
+	return *path, nil
 }
 
 // forget removes the books' oldest pages: batches whose flows are gone. The

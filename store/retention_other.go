@@ -4,6 +4,6 @@ package store
 
 import "errors"
 
-func diskUse(string) (total, used int64, err error) {
-	return 0, 0, errors.New("the size of a disk is not known on this system: limit the database by its size in octets")
+func diskFree(string) (int64, error) {
+	return 0, errors.New("how full a disk is is not known on this system: limit the database by its size in octets, and say --retain-path none")
 }

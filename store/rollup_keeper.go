@@ -36,6 +36,8 @@ const (
 	DefaultRetain1h  = 366 * 24 * time.Hour
 	// ForEver keeps a source until it is removed by size, or by hand.
 	ForEver time.Duration = -1
+	// RetainNowhere is the KeeperConfig.RetainPath that looks at no disk.
+	RetainNowhere = "none"
 )
 
 // KeeperConfig is what a Keeper may be told. The zero value will do.
@@ -65,9 +67,11 @@ type KeeperConfig struct {
 	// RetainSize is how many octets the database may have, 0: no such limit.
 	// Beyond it the oldest hours of flows go, until 95 % are left.
 	RetainSize int64
-	// RetainPath is a directory on the disk that the database is on. When it is
-	// given, more than 80 % of that disk in use counts as beyond the limit, too.
-	// PostgreSQL does not tell where it keeps its data, nor how large the disk is.
+	// RetainPath is a directory on the disk that the database is on, of which it may
+	// have 80 % of what all else there leaves to it; more counts as beyond the limit,
+	// too. When empty, the Keeper asks PostgreSQL for its data directory, and takes
+	// that where it can see it: on the same machine, or mounted at the same place.
+	// RetainNowhere looks at no disk.
 	RetainPath string
 	// Every is the pause between two looks for batches that are not summed, 5 s
 	// when 0.
@@ -90,6 +94,9 @@ type Keeper struct {
 	records int
 	pieces  pieces
 	now     func() time.Time
+	// free is diskFree, limitedBy what limits the size as it was last logged.
+	free      func(path string) (int64, error)
+	limitedBy string
 	// wait is for a turn that another Keeper has, instead of leaving it the work.
 	wait bool
 	// pages is where in a partition the next batches are expected. It is a guess
@@ -114,7 +121,7 @@ func NewKeeper(db *DB, c KeeperConfig) *Keeper {
 	def(&c.Retain1d, ForEver)
 	def(&c.Every, 5*time.Second)
 	return &Keeper{
-		db: db, c: c, log: c.Logger, laws: laws, records: sumRecords, pieces: pieces{tallyRows, thinRows, thinPlaces, tallyValues}, now: time.Now,
+		db: db, c: c, log: c.Logger, laws: laws, records: sumRecords, pieces: pieces{tallyRows, thinRows, thinPlaces, tallyValues}, now: time.Now, free: diskFree,
 		pages: make(map[flow.Time]uint32), metrics: newKeeperMetrics(c.Registerer),
 	}
 }

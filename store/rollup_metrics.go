@@ -6,7 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type keeperMetrics struct {
 	batches, records, handed, missing, seconds, settled prometheus.Counter
 	sealed, removed, waits, failures                    prometheus.Counter
-	behind, size                                        prometheus.Gauge
+	behind, size, limit                                 prometheus.Gauge
 }
 
 func newKeeperMetrics(r prometheus.Registerer) *keeperMetrics {
@@ -29,9 +29,10 @@ func newKeeperMetrics(r prometheus.Registerer) *keeperMetrics {
 		failures: counter("failures_total", "Turns that failed and are tried again."),
 		behind:   gauge("behind_seconds", "Age of the oldest batch that is not summed, 0 when all are."),
 		size:     gauge("database_bytes", "Size of the database."),
+		limit:    gauge("database_limit_bytes", "Size beyond which the oldest flows go, 0 when only their age counts."),
 	}
 	if r != nil {
-		r.MustRegister(m.batches, m.records, m.handed, m.missing, m.seconds, m.settled, m.sealed, m.removed, m.waits, m.failures, m.behind, m.size)
+		r.MustRegister(m.batches, m.records, m.handed, m.missing, m.seconds, m.settled, m.sealed, m.removed, m.waits, m.failures, m.behind, m.size, m.limit)
 	}
 	return m
 }

@@ -159,7 +159,7 @@ type exporterID struct {
 }
 
 type check struct {
-	Name   string `json:"name" doc:"A fixed word: traffic, templates, records, decoding, loss, buffer, clock, times, sampling, identity, limits, restarts, storage, strangers."`
+	Name   string `json:"name" doc:"A fixed word: traffic, templates, records, decoding, loss, buffer, clock, times, sampling, identity, limits, restarts, storage, retention, strangers."`
 	OK     bool   `json:"ok"`
 	Text   string `json:"text" doc:"What was found."`
 	Advice string `json:"advice" doc:"What to change; empty when nothing."`
