@@ -209,77 +209,99 @@ const maxUnsummed = 2048
 
 // state is what a plan depends on, all of one moment.
 type state struct {
-	reach   [4]Reach // flows, then the grains
-	pending map[grain]map[flow.Time]bool
-	batches []unsummed
-	lastEnd flow.Time // of any flow
+	from, to flow.Time // of the question
+	reach    [4]Reach  // flows, then the grains
+	pending  map[grain]map[flow.Time]bool
+	batches  []unsummed
+	lastEnd  flow.Time // of any flow
 	// since is from when on the roll-ups have the flows whose two sides are equal.
 	since flow.Time
-	// there says which grains have anything at all.
+	// there says that there are roll-ups at all.
 	there bool
+	// sampling is what is known of the exporters' rates.
+	sampling string
+	// until is where all flows have ended that begin before a time.
+	until map[flow.Time]flow.Time
 }
 
-// look reads the state of the roll-ups in a range.
+// look reads the state of the roll-ups in the question's range, in one go: a
+// question of a few milliseconds would else be mostly waiting.
 func (c *question) look(ctx context.Context, tx pgx.Tx) (*state, error) {
-	s := &state{pending: map[grain]map[flow.Time]bool{minutes: {}, hours: {}, days: {}}}
-	list, err := reach(ctx, tx)
-	if err != nil {
-		return nil, err
-	}
-	copy(s.reach[:], list)
-	if err := tx.QueryRow(ctx, `select case when count(*) = 0 then 'none' when max(state) = min(state) then max(state) else 'mixed' end from (
+	s := &state{from: c.from, to: c.to, pending: map[grain]map[flow.Time]bool{minutes: {}, hours: {}, days: {}}}
+	var b pgx.Batch
+	b.Queue(reachSQL).Query(func(rows pgx.Rows) error {
+		list, err := pgx.CollectRows(rows, scanReach)
+		copy(s.reach[:], list)
+		return err
+	})
+	b.Queue(`select case when count(*) = 0 then 'none' when max(state) = min(state) then max(state) else 'mixed' end from (
 		select case when coalesce(e.sampling_rate, s.sampling_rate, 0) = 0 then 'unknown' when coalesce(e.sampling_rate, s.sampling_rate) = 1 then 'none' else 'known' end as state
-		from exporters e left join exporter_status s on s.exporter_id = e.id where $1::int[] is null or e.id = any($1)) exporter`, pgx.QueryExecModeExec, c.exporters).Scan(&c.sampling); err != nil {
-		return nil, fmt.Errorf("sampling: %w", err)
-	}
-	if s.there = !s.reach[1].First.IsZero() || !s.reach[2].First.IsZero() || !s.reach[3].First.IsZero(); !s.there {
-		return s, nil
-	}
-	rows, err := tx.Query(ctx, "select distinct grain, date_trunc('hour', bucket) from parts.pending where bucket >= $1 and bucket < $2",
-		pgx.QueryExecModeExec, c.from.Floor(flow.Day).Time(), (c.to.Floor(flow.Day) + flow.Day).Time())
-	if err != nil {
-		return nil, fmt.Errorf("roll-ups: %w", err)
-	}
-	var (
-		g    int16
-		hour time.Time
-	)
-	if _, err := pgx.ForEachRow(rows, []any{&g, &hour}, func() error {
-		s.pending[grain(g)][flow.TimeOf(hour)] = true
+		from exporters e left join exporter_status s on s.exporter_id = e.id where $1::int[] is null or e.id = any($1)) exporter`, c.exporters).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&s.sampling)
+	})
+	b.Queue("select distinct grain, date_trunc('hour', bucket) from parts.pending where bucket >= $1 and bucket < $2",
+		c.from.Floor(flow.Day).Time(), (c.to.Floor(flow.Day) + flow.Day).Time()).Query(func(rows pgx.Rows) error {
+		var (
+			g    int16
+			hour time.Time
+		)
+		_, err := pgx.ForEachRow(rows, []any{&g, &hour}, func() error {
+			s.pending[grain(g)][flow.TimeOf(hour)] = true
+			return nil
+		})
+		return err
+	})
+	b.Queue("select id, records, min_end, max_end from batches where summed_at is null order by id limit $1", maxUnsummed+1).Query(func(rows pgx.Rows) error {
+		var (
+			b           unsummed
+			first, last time.Time
+		)
+		_, err := pgx.ForEachRow(rows, []any{&b.id, &b.records, &first, &last}, func() error {
+			b.minEnd, b.maxEnd = flow.TimeOf(first), flow.TimeOf(last)
+			s.batches = append(s.batches, b)
+			return nil
+		})
+		return err
+	})
+	b.Queue("select (select max(max_end) from batches), (select nullif(max(since), '-infinity') from parts.dimension), flows_until($1)", c.to.Time()).QueryRow(func(row pgx.Row) error {
+		var end, since *time.Time
+		var until time.Time
+		if err := row.Scan(&end, &since, &until); err != nil {
+			return err
+		}
+		if end != nil {
+			s.lastEnd = flow.TimeOf(*end)
+		}
+		if since != nil {
+			s.since = flow.TimeOf(*since)
+		}
+		s.until = map[flow.Time]flow.Time{c.to: flow.TimeOf(until)}
 		return nil
-	}); err != nil {
-		return nil, fmt.Errorf("roll-ups: %w", err)
+	})
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return nil, fmt.Errorf("what there is to read: %w", err)
 	}
-	rows, err = tx.Query(ctx, "select id, records, min_end, max_end from batches where summed_at is null order by id limit $1", pgx.QueryExecModeExec, maxUnsummed+1)
-	if err != nil {
-		return nil, fmt.Errorf("batches: %w", err)
-	}
-	var (
-		b           unsummed
-		first, last time.Time
-	)
-	if _, err := pgx.ForEachRow(rows, []any{&b.id, &b.records, &first, &last}, func() error {
-		b.minEnd, b.maxEnd = flow.TimeOf(first), flow.TimeOf(last)
-		s.batches = append(s.batches, b)
-		return nil
-	}); err != nil {
-		return nil, fmt.Errorf("batches: %w", err)
-	}
-	var end *time.Time
-	if err := tx.QueryRow(ctx, "select max(max_end) from batches", pgx.QueryExecModeExec).Scan(&end); err != nil {
-		return nil, fmt.Errorf("batches: %w", err)
-	}
-	if end != nil {
-		s.lastEnd = flow.TimeOf(*end)
-	}
-	var since *time.Time
-	if err := tx.QueryRow(ctx, "select nullif(max(since), '-infinity') from parts.dimension", pgx.QueryExecModeExec).Scan(&since); err != nil {
-		return nil, fmt.Errorf("roll-ups: %w", err)
-	}
-	if since != nil {
-		s.since = flow.TimeOf(*since)
-	}
+	s.there = !s.reach[1].First.IsZero() || !s.reach[2].First.IsZero() || !s.reach[3].First.IsZero()
 	return s, nil
+}
+
+// ends finds where the flows end that the pieces read.
+func (s *state) ends(ctx context.Context, tx pgx.Tx, pieces []piece) error {
+	for i := range pieces {
+		p := &pieces[i]
+		if p.source != raw || p.until != 0 {
+			continue
+		}
+		if _, ok := s.until[p.to]; !ok {
+			var until time.Time
+			if err := tx.QueryRow(ctx, "select flows_until($1)", p.to.Time()).Scan(&until); err != nil {
+				return fmt.Errorf("end of the flows: %w", err)
+			}
+			s.until[p.to] = flow.TimeOf(until)
+		}
+		p.until = s.until[p.to]
+	}
+	return nil
 }
 
 // has reports whether nothing of a source was removed from a time on.
@@ -311,10 +333,14 @@ func (s *state) complete(g grain, bucket flow.Time) bool {
 func (c *question) plan(ctx context.Context, tx pgx.Tx, step flow.Time) (*plan, error) {
 	p, why := c.dimensionsOf()
 	p.why = why
-	s, err := c.look(ctx, tx)
-	if err != nil {
-		return nil, err
+	if c.looked == nil || c.looked.from != c.from || c.looked.to != c.to {
+		s, err := c.look(ctx, tx)
+		if err != nil {
+			return nil, err
+		}
+		c.looked = s
 	}
+	s := *c.looked
 	if p.same == 0 {
 		s.since = 0
 	}
@@ -327,7 +353,7 @@ func (c *question) plan(ctx context.Context, tx pgx.Tx, step flow.Time) (*plan, 
 	case len(s.batches) > maxUnsummed:
 		p.why = "too much is not in the roll-ups yet"
 	default:
-		c.compose(&p, s, step)
+		c.compose(&p, &s, step)
 		if !p.rolled() {
 			p.why = "the range is too short for the roll-ups"
 		}
@@ -335,20 +361,15 @@ func (c *question) plan(ctx context.Context, tx pgx.Tx, step flow.Time) (*plan, 
 	if !p.rolled() {
 		p.pieces, p.dims, p.same = []piece{{source: raw, from: c.from, to: c.to}}, nil, 0
 	}
-	for i := range p.pieces {
-		piece := &p.pieces[i]
-		if piece.source == raw && piece.until == 0 && !c.whole {
-			var until time.Time
-			if err := tx.QueryRow(ctx, "select flows_until($1)", pgx.QueryExecModeExec, piece.to.Time()).Scan(&until); err != nil {
-				return nil, fmt.Errorf("end of the flows: %w", err)
-			}
-			piece.until = flow.TimeOf(until)
+	if !c.whole {
+		if err := s.ends(ctx, tx, p.pieces); err != nil {
+			return nil, err
 		}
 	}
 	if p.cut == nil {
 		p.cut = s.cutOf(p.pieces)
 	}
-	c.tail(&p, s)
+	c.tail(&p, &s)
 	return &p, nil
 }
 

@@ -150,8 +150,8 @@ type question struct {
 	// finer is kept.
 	widened flow.Time
 	p       *plan
-	// sampling is what is known of the exporters' rates.
-	sampling string
+	// looked is what the plan was made from.
+	looked *state
 	// listed are the groups that a Series follows.
 	listed []*group
 }

@@ -24,28 +24,26 @@ type Reach struct {
 func (db *DB) Reach(ctx context.Context) ([]Reach, error) {
 	var list []Reach
 	err := db.ask(ctx, DefaultTimeout, func(tx pgx.Tx) error {
-		var err error
-		list, err = reach(ctx, tx)
+		rows, err := tx.Query(ctx, reachSQL)
+		if err != nil {
+			return fmt.Errorf("reach: %w", err)
+		}
+		list, err = pgx.CollectRows(rows, scanReach)
 		return err
 	})
 	return list, err
 }
 
-// reach is Reach inside of a question.
-func reach(ctx context.Context, q queryer) ([]Reach, error) {
-	rows, err := q.Query(ctx, `select source, cut_before, first from reach
-		order by array_position(array['flows', 'traffic_1m', 'traffic_1h', 'traffic_1d'], source)`)
-	if err != nil {
-		return nil, fmt.Errorf("reach: %w", err)
+const reachSQL = `select source, cut_before, first from reach
+	order by array_position(array['flows', 'traffic_1m', 'traffic_1h', 'traffic_1d'], source)`
+
+func scanReach(row pgx.CollectableRow) (r Reach, err error) {
+	var cut, first *time.Time
+	if err = row.Scan(&r.Source, &cut, &first); cut != nil {
+		r.CutBefore = cut.UTC()
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r Reach, err error) {
-		var cut, first *time.Time
-		if err = row.Scan(&r.Source, &cut, &first); cut != nil {
-			r.CutBefore = cut.UTC()
-		}
-		if first != nil {
-			r.First = first.UTC()
-		}
-		return r, err
-	})
+	if first != nil {
+		r.First = first.UTC()
+	}
+	return r, err
 }

@@ -216,7 +216,7 @@ func (c *question) series(ctx context.Context, tx pgx.Tx) (*Series, error) {
 		if ranked, groups, err = of.rank(ctx, tx); err != nil {
 			return nil, err
 		}
-		c.exporters, c.listed = of.exporters, groups
+		c.exporters, c.listed, c.looked = of.exporters, groups, of.looked
 	}
 	if err := c.resolve(ctx, tx, c.step); err != nil {
 		return nil, err

@@ -203,7 +203,7 @@ func (c *question) top(ctx context.Context, tx pgx.Tx) (*Top, []*group, error) {
 // provenance is what an answer by this plan says of itself.
 func (c *question) provenance(command, sql string) Provenance {
 	p := Provenance{
-		Filter: c.filter.String(), Scaled: c.scaled, Sampling: c.sampling, Source: c.p.sources(), Resolution: "1 ms",
+		Filter: c.filter.String(), Scaled: c.scaled, Sampling: c.looked.sampling, Source: c.p.sources(), Resolution: "1 ms",
 		Exact: c.widened == 0 && c.p.cut == nil, Cut: c.p.cut, Plan: c.p.explain(), SQL: "-- " + c.p.explain() + "\n" + sql,
 		Command: "flowtally " + command + c.arguments(),
 	}
