@@ -9,6 +9,7 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"flowtally/filter"
 	"flowtally/flow"
@@ -82,6 +83,7 @@ func TestPlansAgreeWithFlows(t *testing.T) {
 						exact++
 					}
 					checkPlan(t, stage, db, q, got)
+					checkStatement(t, stage, conn, got)
 					if t.Failed() {
 						return
 					}
@@ -113,7 +115,6 @@ func TestPlansAgreeWithFlows(t *testing.T) {
 				t.Fatal(err)
 			}
 			ask("settled again", 25)
-			_ = conn
 			for _, want := range []string{"traffic_1d", "traffic_1h", "traffic_1m", "flows"} {
 				n := 0
 				for s, times := range sources {
@@ -130,6 +131,50 @@ func TestPlansAgreeWithFlows(t *testing.T) {
 			}
 			t.Log(sources, "exact", exact)
 		})
+	}
+}
+
+// checkStatement runs the statement that people are given, which sums everything
+// in one: it must give what was put together from several.
+func checkStatement(t *testing.T, stage string, conn *pgx.Conn, got *store.Top) {
+	t.Helper()
+	rows, err := conn.Query(context.Background(), got.SQL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var total, other store.Sums
+	var listed []store.Sums
+	var groups int64
+	for rows.Next() {
+		values, err := rows.Values()
+		if err != nil {
+			t.Fatal(err)
+		}
+		number := func(back int) int64 { n, _ := values[len(values)-back].(int64); return n }
+		sums := store.Sums{Flows: number(4), Packets: number(3), Bytes: number(2)}
+		switch values[0] {
+		case "group":
+			listed = append(listed, sums)
+		case "other":
+			other, groups = sums, number(1)
+		case "total":
+			total = sums
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatalf("%s: %v\n%s", stage, err, got.SQL)
+	}
+	if got.Total != total {
+		t.Errorf("%s: total %+v, by its statement %+v", stage, got.Total, total)
+	}
+	if got.Other == nil && (groups != 0 || other != store.Sums{}) || got.Other != nil && (got.Other.Groups != groups || got.Other.Sums != other) {
+		t.Errorf("%s: others %+v, by the statement %d, %+v:\n%s", stage, got.Other, groups, other, got.SQL)
+	}
+	for i, r := range got.Rows {
+		if i >= len(listed) || r.Sums != listed[i] {
+			t.Errorf("%s: %s has %+v, by the statement %+v", stage, r.Label, r.Sums, listed)
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -114,8 +113,6 @@ func (c *question) rank(ctx context.Context, tx pgx.Tx) (*Top, []*group, error) 
 
 // top executes the question; the groups are those of the rows.
 func (c *question) top(ctx context.Context, tx pgx.Tx) (*Top, []*group, error) {
-	var run statement
-	c.topSQL(&run)
 	people := statement{literal: true}
 	c.topSQL(&people)
 	t := &Top{
@@ -123,6 +120,46 @@ func (c *question) top(ctx context.Context, tx pgx.Tx) (*Top, []*group, error) {
 		Rows:       []TopRow{},
 		Provenance: c.provenance("top", people.String()),
 	}
+	var (
+		groups []*group
+		b      *bounds
+		err    error
+	)
+	if c.p.rest() && c.p.value.Any() && c.having == nil && c.by.additive() {
+		groups, b, err = c.rankOne(ctx, tx, t)
+	} else {
+		groups, b, err = c.rankAll(ctx, tx, t)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range t.Rows {
+		r := &t.Rows[i]
+		if total := t.Total.By(c.by); total > 0 && c.by.additive() {
+			r.Share = float64(r.By(c.by)) / float64(total)
+		}
+		seconds := float64(c.to-c.from) / 1000
+		if !r.FirstSeen.IsZero() {
+			seconds = r.LastSeen.Sub(r.FirstSeen).Seconds()
+		}
+		if seconds > 0 {
+			r.PPS, r.BPS = float64(r.Packets)/seconds, 8*float64(r.Bytes)/seconds
+		}
+		if r.Packets > 0 {
+			r.BPP = float64(r.Bytes) / float64(r.Packets)
+		}
+	}
+	c.tellApart(t.Rows, groups)
+	if c.p.rest() {
+		c.bound(t, b)
+	}
+	return t, groups, nil
+}
+
+// rankAll executes the statement that people see: all measures of all groups.
+func (c *question) rankAll(ctx context.Context, tx pgx.Tx, t *Top) ([]*group, *bounds, error) {
+	var run statement
+	c.topSQL(&run)
 	rows, err := tx.Query(ctx, run.String(), append([]any{pgx.QueryExecModeExec}, run.args...)...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("top: %w", err)
@@ -175,29 +212,15 @@ func (c *question) top(ctx context.Context, tx pgx.Tx) (*Top, []*group, error) {
 	if err := rows.Err(); err != nil {
 		return nil, nil, fmt.Errorf("top: %w", err)
 	}
-	for i := range t.Rows {
-		r := &t.Rows[i]
-		if total := t.Total.By(c.by); total > 0 && c.by.additive() {
-			r.Share = float64(r.By(c.by)) / float64(total)
-		}
-		seconds := float64(c.to-c.from) / 1000
-		if !r.FirstSeen.IsZero() {
-			seconds = r.LastSeen.Sub(r.FirstSeen).Seconds()
-		}
-		if seconds > 0 {
-			r.PPS, r.BPS = float64(r.Packets)/seconds, 8*float64(r.Bytes)/seconds
-		}
-		if r.Packets > 0 {
-			r.BPP = float64(r.Bytes) / float64(r.Packets)
-		}
+	if !c.p.rest() {
+		return groups, nil, nil
 	}
-	c.tellApart(t.Rows, groups)
-	if c.p.rest() {
-		if err := c.bound(ctx, tx, t, groups, rest, next); err != nil {
-			return nil, nil, err
-		}
+	b, err := c.ofListed(ctx, tx, groups)
+	if err != nil {
+		return nil, nil, err
 	}
-	return t, groups, nil
+	b.rest, b.next = rest, next
+	return groups, b, nil
 }
 
 // provenance is what an answer by this plan says of itself.
@@ -214,114 +237,6 @@ func (c *question) provenance(command, sql string) Provenance {
 		p.Resolution = resolution(c.widened)
 	}
 	return p
-}
-
-// ranked is the measure by which bounds are known: the average of bytes a packet
-// is bounded by none, and those of bytes stand in.
-func (m Measure) ranked() int {
-	switch m {
-	case ByPackets:
-		return 2
-	case ByBytes, ByBPP:
-		return 3
-	}
-	return 1
-}
-
-// bound finds by how much the rows may be wrong, and whether the ranking can be.
-//
-// A value that has no row in a bucket and cell has there at most the remainder's
-// cut; one that has a row, at most that row's own cut more than it says.
-func (c *question) bound(ctx context.Context, tx pgx.Tx, t *Top, groups []*group, rest, next Sums) error {
-	var s statement
-	m := strconv.Itoa(c.by.ranked())
-	cut := "cut[" + m + "]::numeric"
-	if c.scaled && c.by.ranked() > 1 {
-		cut += " * coalesce(sampling_rate, 1)"
-	}
-	const place = "bucket, part, exporter_id as of_exporter, sampling_rate as of_rate, protocol as of_protocol"
-	s.line("with places as (")
-	c.rolled(&s, "  ", "select "+place+", dimension, "+cut+" as cut", true)
-	s.line(")")
-	s.line("select 0 as rank, coalesce(sum(cut), 0)::float8 as cut from places")
-	if c.p.same != 0 {
-		// What the two sides have twice may be in that remainder.
-		s.line("union all")
-		s.line("select -1, coalesce(sum(cut), 0)::float8 from (")
-		c.only(c.p.same).rolled(&s, "  ", "select "+cut+" as cut", true)
-		s.line(") same")
-	}
-	if len(groups) > 0 {
-		list := make([]string, len(groups))
-		for i, g := range groups {
-			list[i] = "(" + strconv.Itoa(i+1) + c.literals(g) + ")"
-		}
-		for side := range c.p.dims {
-			s.line("union all")
-			s.line("select rank, coalesce(sum(row.cut), 0)::float8 - coalesce(sum(places.cut), 0)::float8")
-			s.line("from (values ", strings.Join(list, ", "), ") top (rank, ", strings.Join(c.names(), ", "), ")")
-			s.line("join (")
-			c.only(c.p.dims[side]).rolled(&s, "  ", "select "+place+", dimension, "+c.named(c.sideOf(side))+", "+cut+" as cut", false)
-			s.line(") row on ", strings.ReplaceAll(c.joinTop(c.names(), groups), "flow.", "row."))
-			s.line("left join places on places.dimension = row.dimension and places.bucket = row.bucket and coalesce(places.part, 0) = coalesce(row.part, 0)")
-			s.line("  and places.of_exporter = row.of_exporter and coalesce(places.of_rate, 0) = coalesce(row.of_rate, 0) and places.of_protocol = row.of_protocol")
-			s.line("group by rank")
-		}
-	}
-	rows, err := tx.Query(ctx, s.String(), append([]any{pgx.QueryExecModeExec}, s.args...)...)
-	if err != nil {
-		return fmt.Errorf("bounds: %w", err)
-	}
-	var (
-		rank  int
-		n     float64
-		all   float64
-		twice float64
-		known = make([]float64, len(groups))
-	)
-	if _, err := pgx.ForEachRow(rows, []any{&rank, &n}, func() error {
-		switch rank {
-		case -1:
-			twice += n
-		case 0:
-			all += n
-		default:
-			known[rank-1] += n
-		}
-		return nil
-	}); err != nil {
-		return fmt.Errorf("bounds: %w", err)
-	}
-	if all == 0 && twice == 0 && rest == (Sums{}) && !slices.ContainsFunc(known, func(n float64) bool { return n != 0 }) {
-		return nil
-	}
-	// Of a single value, each place where it has a row is known, whoever it is
-	// grouped with.
-	if !c.p.value.Any() {
-		open := all
-		for _, n := range known {
-			open += n
-		}
-		if all = max(0, open, twice); all == 0 {
-			return nil
-		}
-		clear(known)
-	}
-	r := &Remainder{Error: int64(all)}
-	if total := t.Total.By(c.by); total > 0 {
-		r.Share = min(1, float64(rest.By(c.by))/float64(total))
-	}
-	t.Remainder = r
-	for i := range t.Rows {
-		if t.Rows[i].Error = int64(max(0, all+known[i], twice)); t.Rows[i].Error > 0 {
-			t.Exact = false
-		}
-	}
-	// Whoever is not listed cannot have more than the last who is.
-	if n := len(t.Rows); n > 0 && (n == c.limit || c.having != nil) && float64(next.By(c.by))+all > float64(t.Rows[n-1].By(c.by)) || n < c.limit && all > 0 || !c.by.additive() {
-		t.Exact = false
-	}
-	return nil
 }
 
 // tellApart adds their numbers to exporters of one name: those of one address
@@ -486,7 +401,7 @@ func (c *question) read(s *statement, p piece, side int) {
 		if c.p.rest() {
 			rest = "remainder as rest, "
 		}
-		c.only(c.p.dims[side], p).rolled(s, "  ", "select "+label+rest+c.named(c.sideOf(side))+", "+c.rolledValues(), c.p.value.Any() && c.p.rest())
+		c.only(c.p.dims[side], p).rolled(s, "  ", "select "+label+rest+c.named(c.sideOf(side))+", "+c.rolledValues(""), c.p.value.Any() && c.p.rest())
 		return
 	}
 	rest := ""
@@ -531,19 +446,16 @@ func (c *question) labelled(side int) string {
 // readSame adds, below zero, the flows between equal sides, which the roll-ups
 // have on both.
 func (c *question) readSame(s *statement, p piece) {
-	values := "-flows as flows, -packets as packets, -bytes as bytes"
-	if c.scaled {
-		values = "-flows as flows, -packets * coalesce(sampling_rate, 1)::numeric as packets, -bytes * coalesce(sampling_rate, 1)::numeric as bytes"
-	}
-	c.only(c.p.same, p).rolled(s, "  ", "select "+c.labelled(2)+"remainder as rest, "+c.named(c.sides()[0])+", "+values, c.p.value.Any())
+	c.only(c.p.same, p).rolled(s, "  ", "select "+c.labelled(2)+"remainder as rest, "+c.named(c.sides()[0])+", "+c.rolledValues("-"), c.p.value.Any())
 }
 
-// rolledValues are the measures of a row of a roll-up.
-func (c *question) rolledValues() string {
+// rolledValues are the measures of a row of a roll-up, perhaps below zero.
+func (c *question) rolledValues(sign string) string {
+	rate := ""
 	if c.scaled {
-		return "flows, packets * coalesce(sampling_rate, 1)::numeric as packets, bytes * coalesce(sampling_rate, 1)::numeric as bytes"
+		rate = " * coalesce(sampling_rate, 1)::numeric"
 	}
-	return "flows, packets, bytes"
+	return sign + "flows as flows, " + sign + "packets" + rate + " as packets, " + sign + "bytes" + rate + " as bytes"
 }
 
 // rolledSums are the measures of a roll-up's rows.
