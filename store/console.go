@@ -76,8 +76,8 @@ type Interface struct {
 	// people do. Announced is what it announces in any case.
 	Name, Announced string
 	Named           bool
-	Description string
-	Speed       *int64 // bits a second
+	Description     string
+	Speed           *int64 // bits a second
 }
 
 var color = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
