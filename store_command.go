@@ -47,9 +47,7 @@ storing meanwhile.`,
 				return usageError{fmt.Errorf("--from says what to rebuild: give --rebuild, too")}
 			}
 			return withStore(cmd.Context(), dsn, "", func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
-				// What is to be kept, and how long, is for the collector to say.
-				k := store.NewKeeper(db, store.KeeperConfig{Logger: slog.Default(), Registerer: reg,
-					RetainRaw: store.ForEver, Retain1m: store.ForEver, Retain1h: store.ForEver, Retain1d: store.ForEver, RetainPath: store.RetainNowhere})
+				k := store.NewKeeper(db, store.KeeperConfig{Logger: slog.Default(), Registerer: reg})
 				var flows int64
 				if rebuild {
 					var err error

@@ -26,6 +26,20 @@ const (
 // removes what is too old or too much. It waits for readers, who do not wait for
 // it, nor does who stores flows.
 func (k *Keeper) Tidy(ctx context.Context) error {
+	return k.tidy(ctx, []chore{
+		{"end removals", k.endRemovals}, {"seal", k.seal}, {"remove what is old", k.expireByAge},
+		{"remove what is too much", k.expireBySize}, {"forget", k.forget}, {"measure", k.measure},
+	})
+}
+
+// chore is a part of Tidy.
+type chore struct {
+	name string
+	do   func(context.Context, *pgx.Conn) error
+}
+
+// tidy does chores when no other Keeper does.
+func (k *Keeper) tidy(ctx context.Context, chores []chore) error {
 	conn, err := k.db.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("store: tidy: %w", err)
@@ -43,15 +57,9 @@ func (k *Keeper) Tidy(ctx context.Context) error {
 			_ = c.Close(end)
 		}
 	}()
-	for _, do := range []struct {
-		what string
-		f    func(context.Context, *pgx.Conn) error
-	}{
-		{"end removals", k.endRemovals}, {"seal", k.seal}, {"remove what is old", k.expireByAge},
-		{"remove what is too much", k.expireBySize}, {"forget", k.forget}, {"measure", k.measure},
-	} {
-		if err := do.f(ctx, c); err != nil {
-			return fmt.Errorf("store: %s: %w", do.what, err)
+	for _, c := range chores {
+		if err := c.do(ctx, conn.Conn()); err != nil {
+			return fmt.Errorf("store: %s: %w", c.name, err)
 		}
 	}
 	return nil

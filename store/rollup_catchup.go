@@ -23,7 +23,7 @@ type Done struct {
 // CatchUp leaves the database as Run would a quarter of an hour after the last
 // flow: everything is summed, each bucket and hour that is past is settled and
 // sealed, also when parts came for it a moment ago. Where another Keeper is at
-// work, it waits for its turn. Retention is as in Run.
+// work, it waits for its turn. It removes nothing.
 func (k *Keeper) CatchUp(ctx context.Context) (done Done, err error) {
 	var began time.Time
 	if err := k.db.pool.QueryRow(ctx, "select clock_timestamp()").Scan(&began); err != nil {
@@ -37,7 +37,8 @@ func (k *Keeper) CatchUp(ctx context.Context) (done Done, err error) {
 	if err := later(time.Duration(settleAfter) * time.Millisecond).Sum(ctx); err != nil {
 		return done, err
 	}
-	if err := later(sealAfter).Tidy(ctx); err != nil {
+	sealer := later(sealAfter)
+	if err := sealer.tidy(ctx, []chore{{"seal", sealer.seal}}); err != nil {
 		return done, err
 	}
 	err = k.db.pool.QueryRow(ctx, `select count(*), coalesce(sum(records), 0),

@@ -16,7 +16,7 @@ func TestCatchUp(t *testing.T) {
 	ctx := context.Background()
 	db, _, conn := open(t)
 	w := store.NewWriter(db, store.WriterConfig{})
-	k := store.NewKeeper(db, store.KeeperConfig{RetainRaw: store.ForEver, Retain1m: store.ForEver, Retain1h: store.ForEver})
+	k := store.NewKeeper(db, store.KeeperConfig{})
 	store.SetKeeper(k, 1000, 1000, 1000, 150, time.Now)
 	recs := rollupFlows(rand.New(rand.NewPCG(9, 4)), 300)
 	written := 0
@@ -62,7 +62,7 @@ func TestCatchUpWaits(t *testing.T) {
 	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
 		t.Fatal(err)
 	}
-	other, k := store.NewKeeper(db, store.KeeperConfig{}), store.NewKeeper(db, store.KeeperConfig{RetainRaw: store.ForEver})
+	other, k := store.NewKeeper(db, store.KeeperConfig{}), store.NewKeeper(db, store.KeeperConfig{})
 	begun, end, caughtUp := make(chan struct{}), make(chan struct{}), make(chan store.Done, 1)
 	store.FailAt(other, func(at string) error {
 		if at == "mark" {
