@@ -9,48 +9,24 @@
 #   ROLLUPS=0  without the roll-ups          BATCH, WRITERS, QUEUE  the collector's flags
 #   STEADY=200000  the rate at which roll-ups are to keep up, held for HOLD seconds first; 0: not
 #   BURST=500000   the rate after which they are to catch up, held for HOLD seconds; 0: not
-#   PG_SETTINGS="a=b c=d"  more settings of the server
 #   PEER=0     without nfacctd               FLOWTALLY=FILE  a binary, else one is built
 #   COLLECTOR_FLAGS="…"    more flags of the collector
 #
-# The server is private, in a directory that is removed, with fsync,
-# synchronous_commit and full_page_writes on and wal_level replica. Exit status
-# 77: skipped, the last line says why.
+# The server is private: see bench-server.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-PATH=$PATH:/usr/local/go/bin:/usr/sbin
-export LC_ALL=C
+work='' dsn='' pgbin='' server=''
+. deploy/bench-server.sh
 
 STEP=${STEP:-15} HOLD=${HOLD:-60} ROLLUPS=${ROLLUPS:-1} PEER=${PEER:-1} STEADY=${STEADY:-200000} BURST=${BURST:-500000}
 BATCH=${BATCH:-} WRITERS=${WRITERS:-} QUEUE=${QUEUE:-}
 rates=("$@")
 [ ${#rates[@]} -gt 0 ] || rates=(200000 300000 400000 450000 500000 550000 600000 650000 700000 750000 800000)
 
-skip() { echo "bench-collector: $1"; exit 77; }
-shared=${FLOWTALLY_SHARED:-../shared}
-[ -d "$shared/bench/flowblast" ] || skip "no generator: $shared/bench/flowblast is not there"
-pgbin=${FLOWTALLY_PG_BIN:-}
-if [ -z "$pgbin" ]; then
-	for d in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do
-		[ -x "$d/initdb" ] && pgbin=$d
-	done
-fi
-[ -n "$pgbin" ] || skip "no PostgreSQL server is installed"
-command -v psql >/dev/null || skip "psql is not installed"
+have_server
+work_dir
 
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/flowtally-bench.XXXXXX")
-chmod 755 "$work"
-as() { "$@"; }
-if [ "$(id -u)" = 0 ]; then
-	as() { setpriv --reuid postgres --regid postgres --clear-groups "$@"; }
-	getent passwd postgres >/dev/null || skip "root needs a user postgres to run the server"
-	mkdir "$work/pg"
-	chown postgres "$work/pg"
-else
-	mkdir "$work/pg"
-fi
-
-server='' child='' blast=''
+child='' blast=''
 # shellcheck disable=SC2317 # by way of the trap
 finish() {
 	local pid
@@ -58,51 +34,22 @@ finish() {
 		kill -TERM "$pid" 2>/dev/null || true
 	done
 	[ -z "$child" ] || stop_child INT
-	if [ -n "$server" ]; then
-		kill -INT "$server" 2>/dev/null || true
-		wait "$server" 2>/dev/null || true
-	fi
+	stop_server
 	rm -rf "$work"
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
 
 # Building.
-mkdir "$work/bench"
-cp -R "$shared/bench/." "$work/bench/"
-chmod -R u+w "$work/bench"
-(cd "$work/bench" && go build -o "$work/flowblast" ./flowblast)
+generator
 if [ -n "${FLOWTALLY:-}" ]; then
 	cp "$FLOWTALLY" "$work/flowtally"
 else
 	go build -trimpath -o "$work/flowtally" .
 fi
 
-# The server.
-as "$pgbin/initdb" -D "$work/pg/data" -U flowtally -A trust -E UTF8 --locale=C >"$work/initdb.log"
-settings=(listen_addresses= unix_socket_directories="$work/pg" port=5432
-	fsync=on synchronous_commit=on full_page_writes=on wal_level=replica
-	shared_buffers=1GB max_wal_size=8GB min_wal_size=2GB checkpoint_timeout=15min checkpoint_completion_target=0.9
-	wal_compression=on wal_buffers=64MB jit=off timezone=UTC)
-args=()
-for s in "${settings[@]}" ${PG_SETTINGS:-}; do
-	args+=(-c "$s")
-done
-# Not through a shell, so that the process is the server itself.
-if [ "$(id -u)" = 0 ]; then
-	setpriv --reuid postgres --regid postgres --clear-groups "$pgbin/postgres" -D "$work/pg/data" "${args[@]}" >"$work/pg.log" 2>&1 &
-else
-	"$pgbin/postgres" -D "$work/pg/data" "${args[@]}" >"$work/pg.log" 2>&1 &
-fi
-server=$!
-sql() { psql -qAtX -h "$work/pg" -p 5432 -U flowtally -d "${2:-postgres}" -c "$1"; }
-for _ in $(seq 100); do
-	sql 'select 1' >/dev/null 2>&1 && break
-	sleep 0.2
-done
-sql 'create database flowtally'
+start_server
 sql 'create database pmacct'
-dsn="postgres://flowtally@/flowtally?host=$work/pg&port=5432"
 "$work/flowtally" migrate --database "$dsn" 2>"$work/migrate.log"
 
 hz=$(getconf CLK_TCK)
@@ -129,7 +76,6 @@ server_ticks() {
 	echo $(($(ticks "$server" $(pgrep -P "$server")) + ${14} + ${15}))
 }
 rss() { awk '/^VmHWM/ { printf "%d", $2 / 1024 }' "/proc/$1/status" 2>/dev/null || echo 0; }
-free_port() { python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.'"$1"'); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 metric() { curl -s "http://127.0.0.1:$metrics/metrics" | awk -v n="$1" '$1 ~ "^"n"([{]|$)" { s += $2 } END { printf "%.0f", s }'; }
 
 start_flowtally() {

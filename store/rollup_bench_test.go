@@ -185,6 +185,8 @@ func BenchmarkKeeper(b *testing.B) {
 
 // TestLoadForBench is how deploy/bench-store.sh fills a database and a running
 // nfcapd with the same flows: the load generator's, over the day of 2026-11-20.
+// With FLOWTALLY_BENCH_FROM they are of an hour from that moment on, and are
+// summed, too, so that what is left to do is to seal them.
 func TestLoadForBench(t *testing.T) {
 	dsn, peer := os.Getenv("FLOWTALLY_BENCH_LOAD"), os.Getenv("FLOWTALLY_BENCH_NFCAPD")
 	if dsn == "" {
@@ -234,7 +236,15 @@ func TestLoadForBench(t *testing.T) {
 			}
 		}
 	}
-	next := blast(flow.TimeOf(time.Date(2026, 11, 20, 0, 0, 1, 0, time.UTC)), float64(flows)/86390)
+	begin, span := time.Date(2026, 11, 20, 0, 0, 1, 0, time.UTC), 86390.0
+	hour := os.Getenv("FLOWTALLY_BENCH_FROM")
+	if hour != "" {
+		if begin, err = time.Parse(time.RFC3339, hour); err != nil {
+			t.Fatal(err)
+		}
+		span = 3590
+	}
+	next := blast(flow.TimeOf(begin), float64(flows)/span)
 	recs := make([]flow.Record, 16384)
 	for n := 0; n < flows; n += len(recs) {
 		recs = recs[:min(len(recs), flows-n)]
@@ -244,6 +254,11 @@ func TestLoadForBench(t *testing.T) {
 		}
 		if send != nil {
 			send(recs)
+		}
+	}
+	if hour != "" {
+		if err := store.NewKeeper(db, store.KeeperConfig{}).Sum(ctx); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
