@@ -47,7 +47,7 @@ end() {
 	wait "$1"
 }
 
-lab='' web='' page=''
+lab='' web='' tls='' page=''
 # shellcheck disable=SC2317 # by way of the trap
 finish() {
 	local status=$?
@@ -55,9 +55,9 @@ finish() {
 	if [ -n "$page" ]; then
 		end "$page" 20 || true
 	fi
-	if [ -n "$web" ]; then
-		end "$web" 20 || true
-	fi
+	for server in $web $tls; do
+		end "$server" 20 || true
+	done
 	if [ -n "$lab" ] && ! end "$lab" "$stop_within"; then
 		echo "e2e: the lab did not end cleanly" >&2
 		[ "$status" != 0 ] || status=1
@@ -103,23 +103,35 @@ for role in viewer editor; do
 done
 database=$(sed -n "s/.*flow_reader:[^@]*\(@[^']*\)'.*/\1/p" "$work/out")
 database=postgres://flow_web:$(sed -n 's/^flow_web=//p' "$work/data/postgres/passwords")$database
+# serving LOG PID: waits until a server serves, and prints where.
+serving() {
+	local at
+	until at=$(sed -n 's/.*"web: serving","address":"\([^"]*\)".*/\1/p' "$1") && [ -n "$at" ]; do
+		if ! kill -0 "$2" 2>/dev/null; then
+			echo "e2e: the page with a login has ended:" >&2
+			cat "$1" >&2
+			exit 1
+		fi
+		if [ "$SECONDS" -ge $((start_within + 60)) ]; then
+			echo "e2e: the page with a login was not ready in time" >&2
+			exit 1
+		fi
+		sleep 0.1
+	done
+	echo "$at"
+}
 DATABASE_URL=$database ./flowtally web --auth "$work/users" --no-dns --listen 127.0.0.1:0 --log-format json 2>"$work/web" &
 web=$!
-until auth=$(sed -n 's/.*"web: serving","address":"\([^"]*\)".*/\1/p' "$work/web") && [ -n "$auth" ]; do
-	if ! kill -0 "$web" 2>/dev/null; then
-		echo "e2e: the page with a login has ended:" >&2
-		cat "$work/web" >&2
-		exit 1
-	fi
-	if [ "$SECONDS" -ge $((start_within + 60)) ]; then
-		echo "e2e: the page with a login was not ready in time" >&2
-		exit 1
-	fi
-	sleep 0.1
-done
+auth=$(serving "$work/web" "$web")
+
+# And once more by TLS, under a name. Go brings the program that makes certificates.
+(cd "$work" && go run "$(go env GOROOT)/src/crypto/tls/generate_cert.go" --host flows.example --ecdsa-curve P256 --duration 24h 2>/dev/null)
+DATABASE_URL=$database ./flowtally web --auth "$work/users" --tls-cert "$work/cert.pem" --tls-key "$work/key.pem" --allow-host flows.example --no-dns --listen 127.0.0.1:0 --log-format json 2>"$work/tls" &
+tls=$!
+secure=https://flows.example:$(serving "$work/tls" "$tls" | sed 's/.*://')
 
 # In the background, so that a signal to us is not kept waiting.
-FLOWTALLY_URL=$url FLOWTALLY_AUTH_URL=http://$auth FLOWTALLY_AUTH_PASSWORD=$password FLOWTALLY_CHROMIUM=$chromium timeout -k 10 "$test_within" npm --prefix web/ui run --silent e2e &
+FLOWTALLY_URL=$url FLOWTALLY_AUTH_URL=http://$auth FLOWTALLY_AUTH_PASSWORD=$password FLOWTALLY_TLS_URL=$secure FLOWTALLY_TLS_CERT=$work/cert.pem FLOWTALLY_CHROMIUM=$chromium timeout -k 10 "$test_within" npm --prefix web/ui run --silent e2e &
 page=$!
 status=0
 wait "$page" || status=$?

@@ -19,6 +19,7 @@ const contentSecurityPolicy = "default-src 'none'; " +
 	"style-src 'self'; " +
 	"img-src 'self' data:; " +
 	"connect-src 'self'; " +
+	"worker-src 'none'; " +
 	"manifest-src 'self'; " +
 	"frame-ancestors 'none'; " +
 	"base-uri 'none'; " +

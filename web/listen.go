@@ -1,11 +1,15 @@
 package web
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"strings"
@@ -72,6 +76,45 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		_ = c.load() // half written, perhaps: the next look finds it whole
 	}
 	return c.current, nil
+}
+
+// tlsListener answers who comes to a port of TLS by plain HTTP with a sentence.
+// net/http has one too, but leaves the request unread, so that the connection
+// breaks off under it and browsers never show it.
+type tlsListener struct{ net.Listener }
+
+func (l tlsListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &tlsConn{Conn: c}, nil
+}
+
+// tlsConn is a connection whose first octet tells TLS from plain HTTP: a record's
+// type is below 32, a method begins with a letter.
+type tlsConn struct {
+	net.Conn
+	begun bool
+}
+
+func (c *tlsConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.begun || n == 0 {
+		return n, err
+	}
+	c.begun = true
+	if b[0] < 'A' || b[0] > 'Z' {
+		return n, err
+	}
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	request := io.LimitReader(io.MultiReader(bytes.NewReader(b[:n]), c.Conn), 64<<10)
+	if _, err := http.ReadRequest(bufio.NewReader(request)); err == nil {
+		const sentence = "This port speaks HTTPS alone: open the address with https:// in front.\n"
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"+
+			"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n%s", len(sentence), sentence)
+	}
+	return 0, io.EOF
 }
 
 // listen opens the address the page is served on. Beyond loopback it wants a

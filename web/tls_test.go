@@ -131,7 +131,7 @@ func TestServesByTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, "GET /api/v1/top HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "GET /api/v1/top HTTP/1.1\r\nHost: localhost\r\nX-Long: "+strings.Repeat("x", 4000)+"\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	plain, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -139,7 +139,7 @@ func TestServesByTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, _ := io.ReadAll(plain.Body)
-	if plain.StatusCode != http.StatusBadRequest || !strings.Contains(string(said), "HTTPS server") {
+	if plain.StatusCode != http.StatusBadRequest || !strings.Contains(string(said), "with https:// in front") {
 		t.Errorf("plain HTTP: %d %q", plain.StatusCode, said)
 	}
 	if err := stop(); err != nil {

@@ -281,7 +281,7 @@ func Run(ctx context.Context, c Config) error {
 	failed := make(chan error, 1)
 	go func() {
 		if certificate != nil {
-			failed <- srv.ServeTLS(l, "", "")
+			failed <- srv.ServeTLS(tlsListener{l}, "", "")
 			return
 		}
 		failed <- srv.Serve(l)

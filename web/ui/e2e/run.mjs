@@ -3,6 +3,8 @@
 //   FLOWTALLY_URL       the server to test; without it, canned answers (mock.mjs)
 //   FLOWTALLY_AUTH_URL  one where people log in: viewer and editor, with the password
 //                       in FLOWTALLY_AUTH_PASSWORD; without it, that is not tested
+//   FLOWTALLY_TLS_URL   the same by TLS, under a name in .example, with the certificate
+//                       in FLOWTALLY_TLS_CERT
 //   FLOWTALLY_CHROMIUM  the browser, /usr/bin/chromium by default
 //   FLOWTALLY_ONLY      a pattern: only the tests whose names it finds
 //   FLOWTALLY_SHOTS     a folder for screenshots; without it, none are taken
@@ -20,6 +22,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { chromium } from 'playwright-core';
 import { serve } from './mock.mjs';
+import { otherSites, resolver } from './othersites.mjs';
+import { byTLS, pin } from './tls.mjs';
 
 const browserPath = process.env.FLOWTALLY_CHROMIUM || '/usr/bin/chromium';
 if (!existsSync(browserPath)) {
@@ -32,10 +36,12 @@ const mock = process.env.FLOWTALLY_URL ? null : await serve();
 const base = (process.env.FLOWTALLY_URL || `http://127.0.0.1:${mock.address().port}`).replace(/\/$/, '');
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-const browser = await chromium.launch({
+const launch = (...more) => chromium.launch({
   executablePath: browserPath,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  args: [...more, resolver, '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
+const browser = await launch();
+const overTLS = process.env.FLOWTALLY_TLS_URL ? { at: process.env.FLOWTALLY_TLS_URL.replace(/\/$/, ''), browser: await launch(pin(process.env.FLOWTALLY_TLS_CERT)) } : null;
 
 const sizes = { wide: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
 // patience is for the slowest machine; nothing waits that long where all is well.
@@ -46,7 +52,7 @@ const patience = 60_000;
  * done. With clock, its time can be put forward.
  */
 async function open({ size = 'wide', theme = 'light', path = '/explore', zone = 'UTC', clock = false, at = base, route } = {}) {
-  const context = await browser.newContext({ viewport: sizes[size], colorScheme: theme, timezoneId: zone, hasTouch: size === 'phone' });
+  const context = await (at === overTLS?.at ? overTLS.browser : browser).newContext({ viewport: sizes[size], colorScheme: theme, timezoneId: zone, hasTouch: size === 'phone' });
   context.setDefaultTimeout(patience);
   const page = await context.newPage();
   const wrong = [];
@@ -736,6 +742,18 @@ test('pointing at a row lights its series', async (open) => {
   await shot(page, 'explore-lit');
 });
 
+// The canned answers keep nobody out.
+otherSites({
+  test,
+  browser,
+  targets: [
+    ...(mock ? [] : [{ name: 'on loopback, without a login', browser, at: base }]),
+    ...(auth.at ? [{ name: 'with a login', browser, at: auth.at, user: 'editor', password: auth.password }] : []),
+    ...(overTLS ? [{ name: 'with a login by TLS', ...overTLS, user: 'editor', password: auth.password }] : []),
+  ],
+});
+if (overTLS) byTLS({ test, at: overTLS.at, password: auth.password, strangers: browser, open, logIn, violations });
+
 const json = (page, path, body, status = 200, type = 'application/json') => page.route(`**/api/v1/${path}*`, (r) => r.fulfill({ status, contentType: type, body: JSON.stringify(body) }));
 
 for (const [size, theme] of [
@@ -895,6 +913,7 @@ await Promise.all(
   }),
 );
 await browser.close();
+await overTLS?.browser.close();
 mock?.close();
 console.log(`${tests.length - failures} passed, ${failures} failed in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 process.exit(failures ? 1 : 0);
