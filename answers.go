@@ -38,7 +38,7 @@ func (q *question) flags(cmd *cobra.Command, key string, limit int) {
 
 func (q *question) rangeFlags(cmd *cobra.Command, limit int, what string) {
 	f := cmd.Flags()
-	f.StringVar(&q.from, "from", "-1h", "begin of the range: RFC 3339, a date, now, today, yesterday, or an age such as -6h")
+	f.StringVar(&q.from, "from", "-1h", "begin of the range: RFC 3339, a date, now, today, yesterday, or an age such as -6h (beyond ten minutes, the begin of its minute)")
 	f.StringVar(&q.to, "to", "now", "end of the range, not included")
 	f.IntVar(&q.limit, "limit", limit, what)
 	f.StringVar(&q.exporter, "exporter", "", "only what this exporter sent: its name, address or id")

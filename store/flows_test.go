@@ -98,6 +98,29 @@ func TestFlowsByPages(t *testing.T) {
 			}
 		}
 	}
+	// Of a range that cuts flows, those that reach into it.
+	q := store.FlowsQuestion{Question: anHour(t0), NoSummary: true}
+	q.From, q.To, q.Limit = q.From.Add(20*time.Minute), q.From.Add(40*time.Minute), 5
+	want := get[int](t, h.admin, "select count(*) from flows where flow_start < $2 and (flow_end > $1 or flow_start = $1)", q.From, q.To)
+	for _, sort := range []string{"flow_start", "flow_end"} {
+		for _, ascending := range []bool{false, true} {
+			q.Sort, q.Ascending, q.After = sort, ascending, ""
+			got := 0
+			for {
+				f, err := h.db.Flows(ctx, q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got += len(f.Rows); f.Next == "" {
+					break
+				}
+				q.After = f.Next
+			}
+			if got != want {
+				t.Errorf("sorted by %s: %d flows reach into the range, want %d", sort, got, want)
+			}
+		}
+	}
 	for _, bad := range []string{"!", "eA", "MSAx IDE"} {
 		q := store.FlowsQuestion{Question: anHour(t0), After: bad}
 		if _, err := h.db.Flows(ctx, q); err == nil {

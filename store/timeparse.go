@@ -32,6 +32,9 @@ var timeUnits = map[byte]time.Duration{
 	'w': 7 * 24 * time.Hour,
 }
 
+// toTheMinute is how long ago a time has to be for its age to mean its minute.
+const toTheMinute = 10 * time.Minute
+
 // earliest and latest bound what a question may ask about: flow times start
 // with the epoch, and nobody asks beyond the century.
 var (
@@ -42,7 +45,9 @@ var (
 // ParseTime reads a point in time as people write it. It accepts RFC 3339, a
 // date with or without a time of day, "now", "today" and "yesterday" (their
 // first instant), and an offset from now of seconds, minutes, hours, days of 24
-// hours and weeks: "-6h", "-1d12h", "now-30m", "+1h".
+// hours and weeks: "-6h", "-1d12h", "now-30m", "+1h". More than ten whole minutes
+// ago is the begin of that minute: nobody who says "-6h" means the millisecond, and
+// of whole minutes the roll-ups can tell.
 //
 // What is written without a zone is read in now's, so a caller decides between
 // UTC and local time by the zone of the clock it hands over. The result is in
@@ -80,10 +85,14 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 		if err != nil {
 			return time.Time{}, err
 		}
-		if offset[0] == '-' {
-			d = -d
+		if offset[0] == '+' {
+			return now.Add(d), nil
 		}
-		return now.Add(d), nil
+		t := now.Add(-d)
+		if d > toTheMinute && d%time.Minute == 0 {
+			t = t.Truncate(time.Minute)
+		}
+		return t, nil
 	}
 	upper := strings.ToUpper(text)
 	for _, layout := range layouts {

@@ -68,7 +68,7 @@ type Querier interface {
 // Ranged is what every question about a range is asked with. Like Sums it is
 // exported for the library's sake.
 type Ranged struct {
-	From     string `query:"from" default:"-6h" example:"-6h" doc:"Start of the range, inside it. RFC 3339, a date, or relative to now: -30m, -6h, -7d, -2w, today, yesterday. Without a zone: UTC."`
+	From     string `query:"from" default:"-6h" example:"-6h" doc:"Start of the range, inside it. RFC 3339, a date, or relative to now: -30m, -6h, -7d, -2w, today, yesterday; more than ten minutes ago is the begin of that minute. Without a zone: UTC."`
 	To       string `query:"to" default:"now" example:"now" doc:"End of the range, outside it. Written like from."`
 	Exporter string `query:"exporter" doc:"Only flows of this exporter: its name or address. Empty: of all."`
 }
