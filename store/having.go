@@ -29,7 +29,7 @@ const MaxHaving = 50
 // number, joined by and, or, not and parentheses. Numbers may end in k, m, g or
 // t: 10³ to 10¹². The empty text is nil. The error is a *QuestionError.
 func ParseHaving(text string) (*Having, error) {
-	p := &havingParser{words: havingWords(text)}
+	p := &havingParser{words: havingWords(text), end: len(text)}
 	if len(p.words) == 0 {
 		return nil, nil
 	}
@@ -43,9 +43,15 @@ func ParseHaving(text string) (*Having, error) {
 	return &Having{root}, nil
 }
 
+// havingWord is a word and where it begins, in octets of the text.
+type havingWord struct {
+	text string
+	at   int
+}
+
 // havingWords cuts a text into words, comparators and parentheses.
-func havingWords(text string) []string {
-	var words []string
+func havingWords(text string) []havingWord {
+	var words []havingWord
 	for i := 0; i < len(text); {
 		c := text[i]
 		end := i + 1
@@ -62,28 +68,41 @@ func havingWords(text string) []string {
 				end++
 			}
 		}
-		words = append(words, strings.ToLower(text[i:end]))
+		words = append(words, havingWord{text[i:end], i})
 		i = end
 	}
 	return words
 }
 
 type havingParser struct {
-	words []string
+	words []havingWord
 	at    int
+	end   int // of the text
 	count int
+}
+
+// word returns the present word in lower case, "" at the end.
+func (p *havingParser) word() string {
+	if p.at >= len(p.words) {
+		return ""
+	}
+	return strings.ToLower(p.words[p.at].text)
 }
 
 func (p *havingParser) fail(want string) error {
 	have := "the end"
+	e := &QuestionError{Parameter: "having", Offset: p.end, End: p.end}
 	if p.at < len(p.words) {
-		have = strconv.Quote(p.words[p.at])
+		w := p.words[p.at]
+		have = strconv.Quote(p.word())
+		e.Offset, e.End = w.at, w.at+len(w.text)
 	}
-	return &QuestionError{Parameter: "having", Reason: fmt.Sprintf("word %d: want %s, not %s, as in flows > 100 and bytes > 1m", p.at+1, want, have)}
+	e.Reason = fmt.Sprintf("word %d: want %s, not %s, as in flows > 100 and bytes > 1m", p.at+1, want, have)
+	return e
 }
 
 func (p *havingParser) take(words ...string) bool {
-	if p.at < len(p.words) && slices.Contains(words, p.words[p.at]) {
+	if p.at < len(p.words) && slices.Contains(words, p.word()) {
 		p.at++
 		return true
 	}
@@ -116,7 +135,7 @@ func (p *havingParser) joined(op string, words []string, kid func() (*havingNode
 
 func (p *havingParser) not(depth int) (*havingNode, error) {
 	if depth > MaxHaving {
-		return nil, &QuestionError{Parameter: "having", Reason: "it is nested too deep"}
+		return nil, &QuestionError{Parameter: "having", Reason: "it is nested too deep", End: p.end}
 	}
 	switch {
 	case p.take("not", "!"):
@@ -144,25 +163,25 @@ var comparators = map[string]string{
 
 func (p *havingParser) comparison() (*havingNode, error) {
 	if p.count++; p.count > MaxHaving {
-		return nil, &QuestionError{Parameter: "having", Reason: fmt.Sprintf("more than %d comparisons", MaxHaving)}
+		return nil, &QuestionError{Parameter: "having", Reason: fmt.Sprintf("more than %d comparisons", MaxHaving), End: p.end}
 	}
 	if p.at >= len(p.words) {
 		return nil, p.fail("a measure")
 	}
-	m, err := ParseMeasure(p.words[p.at])
+	m, err := ParseMeasure(p.word())
 	if err != nil {
 		return nil, p.fail("flows, packets, bytes, pps, bps, bpp or duration")
 	}
 	p.at++
-	if p.at >= len(p.words) || comparators[p.words[p.at]] == "" {
+	if comparators[p.word()] == "" {
 		return nil, p.fail("a comparator")
 	}
-	op := comparators[p.words[p.at]]
+	op := comparators[p.word()]
 	p.at++
 	if p.at >= len(p.words) {
 		return nil, p.fail("a number")
 	}
-	word := p.words[p.at]
+	word := p.word()
 	digits, scale := word, uint64(1)
 	for i, unit := range []string{"k", "m", "g", "t"} {
 		if d, ok := strings.CutSuffix(word, unit); ok {

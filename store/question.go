@@ -91,6 +91,9 @@ type QuestionError struct {
 	// the caller knows.
 	Parameter string
 	Reason    string
+	// Offset and End are the part of the parameter's text that is meant, in
+	// octets; equal where something is missing, and both 0 when nobody knows.
+	Offset, End int
 }
 
 // Error returns the reason behind the parameter's name.

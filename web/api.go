@@ -358,6 +358,7 @@ func describe(doc *huma.OpenAPI) {
 	}
 	problem := schemas.Map()["ErrorModel"]
 	problem.Properties["filter"] = schemas.Schema(reflect.TypeFor[FilterFault](), true, "FilterFault")
+	problem.Properties["having"] = schemas.Schema(reflect.TypeFor[FilterFault](), true, "FilterFault")
 	problem.Properties["sql"] = schemas.Schema(reflect.TypeFor[SQLFault](), true, "SQLFault")
 }
 
@@ -514,8 +515,8 @@ func (s *server) top(ctx context.Context, in *topInput) (*topOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.Having, err = store.ParseHaving(in.Having); err != nil {
-		return nil, parameterProblem("having", in.Having, reason(err))
+	if q.Having, err = parseHaving(in.Having); err != nil {
+		return nil, err
 	}
 	t, err := ask(ctx, s, "top", func(ctx context.Context) (*store.Top, error) { return s.config.DB.Top(ctx, q) })
 	if err != nil {

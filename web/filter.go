@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -20,7 +21,7 @@ const (
 	pathFilterComplete = "/api/v1/filter/complete"
 )
 
-// FilterFault says where a filter is wrong. Like Sums it is exported for the
+// FilterFault says where a filter, or a condition on sums, is wrong. Like Sums it is exported for the
 // library's sake.
 type FilterFault struct {
 	Offset  int      `json:"offset" doc:"Where the part that is meant begins, in octets of the text in UTF-8."`
@@ -38,11 +39,12 @@ func filterFault(e *filter.Error) *FilterFault {
 	return f
 }
 
-// filterProblem is a problem document about a filter: where it is wrong is an
-// extension member.
+// filterProblem is a problem document about a filter, or a condition on sums:
+// where it is wrong is an extension member.
 type filterProblem struct {
 	huma.ErrorModel
-	Filter *FilterFault `json:"filter"`
+	Filter *FilterFault `json:"filter,omitempty"`
+	Having *FilterFault `json:"having,omitempty"`
 }
 
 // parseFilter reads the filter that a parameter holds.
@@ -62,9 +64,32 @@ func parseFilter(parameter, text string) (*filter.Filter, error) {
 	return nil, p
 }
 
+// parseHaving reads a condition on sums.
+func parseHaving(text string) (*store.Having, error) {
+	h, err := store.ParseHaving(text)
+	if err == nil {
+		return h, nil
+	}
+	p := &filterProblem{Having: havingFault(text, err)}
+	if m, ok := errors.AsType[*huma.ErrorModel](parameterProblem("having", text, reason(err))); ok {
+		p.ErrorModel = *m
+	}
+	return nil, p
+}
+
+func havingFault(text string, err error) *FilterFault {
+	f := &FilterFault{Message: reason(err), Suggest: []string{}}
+	if q, ok := errors.AsType[*store.QuestionError](err); ok {
+		f.Offset, f.End = q.Offset, q.End
+	}
+	f.Column = utf8.RuneCountInString(text[:f.Offset]) + 1
+	return f
+}
+
 type filterCheckInput struct {
 	Body struct {
-		Filter string `json:"filter" doc:"The filter's text." maxLength:"10240"`
+		Filter string `json:"filter,omitempty" doc:"The filter's text." maxLength:"10240"`
+		Having string `json:"having,omitempty" doc:"A condition on the sums of a group, to be checked in the filter's place." maxLength:"10240"`
 	}
 }
 
@@ -79,6 +104,15 @@ type filterCheckOutput struct{ Body filterCheckAnswer }
 
 func (s *server) filterCheck(_ context.Context, in *filterCheckInput) (*filterCheckOutput, error) {
 	out := &filterCheckOutput{}
+	if in.Body.Having != "" {
+		h, err := store.ParseHaving(in.Body.Having)
+		if err != nil {
+			out.Body.Error = havingFault(in.Body.Having, err)
+			return out, nil
+		}
+		out.Body = filterCheckAnswer{OK: true, Canonical: h.String(), Terms: 1}
+		return out, nil
+	}
 	f, err := filter.Parse(in.Body.Filter)
 	if e, ok := errors.AsType[*filter.Error](err); ok {
 		out.Body.Error = filterFault(e)

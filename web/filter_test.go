@@ -34,6 +34,47 @@ func TestFilterIsChecked(t *testing.T) {
 	}
 }
 
+// A condition on sums is checked as a filter is: the words that are meant are the
+// same in the check and in the refused question.
+func TestHavingIsChecked(t *testing.T) {
+	h := newTestHandler(t, &fake{})
+	for _, c := range []struct {
+		text  string
+		fault string // the part that is meant, "" at the end of the text
+		at    int
+	}{
+		{"flows > 100 and byte > 1m", "byte", 16},
+		{"flows > many", "many", 8},
+		{"flows => 5", ">", 7},
+		{"(flows > 5", "", 10},
+		{"flows >", "", 7},
+		{"flows > 5 bytes > 5", "bytes", 10},
+	} {
+		body, _ := json.Marshal(map[string]string{"having": c.text})
+		var a filterCheckAnswer
+		w := request(h, http.MethodPost, pathFilterCheck, string(body), "Content-Type", "application/json")
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || a.OK || a.Error == nil {
+			t.Fatalf("%q: %d %s", c.text, w.Code, w.Body)
+		}
+		if a.Error.Offset != c.at || c.text[a.Error.Offset:a.Error.End] != c.fault {
+			t.Errorf("%q: at %d to %d, want %q at %d", c.text, a.Error.Offset, a.Error.End, c.fault, c.at)
+		}
+		w = get(h, pathTop+"?having="+url.QueryEscape(c.text))
+		if _, location := problem(t, w); location != "query.having" {
+			t.Errorf("%q: at %s", c.text, location)
+		}
+		var p struct{ Having *FilterFault }
+		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Having == nil || p.Having.Offset != c.at || p.Having.End != a.Error.End {
+			t.Errorf("%q: %s", c.text, w.Body)
+		}
+	}
+	w := request(h, http.MethodPost, pathFilterCheck, `{"having":"FLOWS > 1k  and not bytes < 5"}`, "Content-Type", "application/json")
+	var a filterCheckAnswer
+	if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || !a.OK || a.Canonical == "" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
 // A question with a wrong filter says where it is wrong, as the check does.
 func TestWrongFilterOfAQuestion(t *testing.T) {
 	db := &fake{}

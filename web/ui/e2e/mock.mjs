@@ -91,7 +91,7 @@ function find(key) {
     const pairs = hosts.map((h, i) => [`${h[0]} → ${hosts[(i + 5) % hosts.length][0]}`, h[1], h[2], h[3]]);
     return { list: pairs, values: (g, i) => ({ src_addr: hosts[i][0], dst_addr: hosts[(i + 5) % hosts.length][0] }) };
   }
-  const [column, list] = groups[key] ?? [key.replaceAll('-', '_'), [['–', 1, 900, 3, null]]];
+  const [column, list] = groups[key.replace(/\/[\d/]+/, '')] ?? [key.replaceAll('-', '_'), [['–', 1, 900, 3, null]]];
   return { list, values: (g) => ({ [column]: g.length > 4 ? g[4] : g[0] }) };
 }
 
@@ -150,7 +150,7 @@ function answer(path, q, now) {
     exact: true,
     took_ms: 38,
     sql: `select src_addr, count(*) filter (where flow_start >= '${iso(from)}') as flows,\n       sum(flow_share(packets, flow_start, flow_end, '${iso(from)}', '${iso(to)}')) as packets\n  from flows\n where flow_end >= '${iso(from)}' and flow_end < flows_until('${iso(to)}')\n group by src_addr\n order by flows desc\n limit ${limit};`,
-    command: `flowtally ${path} --key ${key} --by ${by} --from ${iso(from)} --to ${iso(to)} --limit ${limit}`,
+    command: `flowtally ${path} --key ${key} --by ${by} --from ${iso(from)} --to ${iso(to)} --limit ${limit}${q.get('scaled') ? ' --scaled' : ''}${q.get('having') ? ` --having '${q.get('having')}'` : ''} '${q.get('filter') ?? ''}'`,
   };
   if (path === 'top') {
     return [
@@ -272,7 +272,9 @@ function heatmap(q, now) {
 }
 
 // A word the filter does not know: enough to see the underline.
-function check(text) {
+function check(text, having) {
+  const wrong = having?.search(/\bbyte\b/) ?? -1;
+  if (wrong >= 0) return { ok: false, canonical: '', terms: 0, error: { offset: wrong, end: wrong + 4, message: 'want flows, packets, bytes, pps, bps, bpp or duration, not "byte"', suggest: [] } };
   const at = text.search(/\bprto\b/);
   if (at >= 0) return { ok: false, canonical: '', terms: 0, error: { offset: at, end: at + 4, message: 'unknown word "prto"', suggest: ['proto'] } };
   return { ok: true, canonical: text.trim(), terms: text.split(/\b(?:and|or)\b/).filter((s) => s.trim()).length, error: null };
@@ -350,8 +352,9 @@ export function serve(port = 0) {
     if (path === 'loss') return [200, loss(q, now)];
     if (path === 'interfaces') return [200, { interfaces: [1, 3].map((n) => ({ exporter_id: 1, exporter: 'edge-1', if_index: n, name: n === 1 ? 'uplink' : '', description: 'ge-0/0/' + n, speed: 1e9, in_bytes: 4e9, out_bytes: 1e9 })) }];
     if (head === 'interfaces') return [200, {}];
-    if (path === 'filter/check') return [200, check(body.filter ?? '')];
+    if (path === 'filter/check') return [200, check(body.filter ?? '', body.having)];
     if (path === 'filter/complete') return [200, complete(q.get('text') ?? '', Number(q.get('offset') ?? 0))];
+    if (path === 'names') return [200, { names: {} }];
     if (path === 'me') return [200, { user: null, role: 'editor', login: 'none' }];
     if (path === 'hunts') return [200, { hunts: [{ name: 'Who owned most flows', question: 'Which host took part in most flows of the last hour?', sql: "select date_trunc('minute', flow_start) as minute, count(*) as flows from flows group by 1 order by 1;" }] }];
     if (path === 'schema') return [200, { tables: [{ table: 'flows', columns: [{ name: 'src_addr', type: 'inet', comment: 'source address' }, { name: 'bytes', type: 'bigint', comment: 'IP bytes' }] }] }];

@@ -13,6 +13,15 @@ export interface Drawn {
   id: string;
   colour: string;
   values: number[];
+  /** below is drawn downward from the axis. */
+  below?: boolean;
+}
+
+export interface Earlier {
+  values: number[];
+  /** age is 0 for the youngest: the older, the fainter. */
+  age: number;
+  below?: boolean;
 }
 
 export interface Picture {
@@ -26,14 +35,14 @@ export interface Picture {
   log: boolean;
   /** most is where the axis ends, when that is known. */
   most?: number;
-  /** previous are earlier periods, the youngest first, drawn thin over the rest. */
-  previous: number[][];
+  /** previous are earlier periods, drawn thin over the rest. */
+  previous: Earlier[];
   utc: boolean;
   palette: Palette;
   margin: { left: number; right: number; top: number; bottom: number };
   tick: (v: number) => string;
-  /** lit is the id of the series that stands out, or "". */
-  lit: string;
+  /** lit are the ids of the series that stand out, none when all do. */
+  lit: string[];
 }
 
 export class Chart {
@@ -56,11 +65,13 @@ export class Chart {
     const label = { color: p.palette.soft, fontSize: 11, fontFamily: font };
     const some = p.series.some((s) => s.values.some((v) => v > 0));
     const wide = this.#chart.getWidth();
+    const below = p.series.some((s) => s.below) || p.previous.some((q) => q.below);
     this.#chart.setOption(
       {
         animation: false,
         useUTC: p.utc,
-        grid: { ...p.margin, containLabel: false },
+        // The page lays what is pointed at over the graph: its edges are where they are said to be, whatever an axis label wants.
+        grid: { ...p.margin, containLabel: false, outerBoundsMode: 'none' },
         xAxis: {
           type: 'time',
           min: p.from,
@@ -85,56 +96,65 @@ export class Chart {
         },
         yAxis: {
           type: p.log ? 'log' : 'value',
-          min: p.log ? null : 0,
-          max: some ? (p.most ?? null) : 1,
+          // What is drawn downward is counted downward: no number below the axis is negative.
+          min: p.log ? null : !below ? 0 : some ? (p.most ? -p.most : (v: { min: number }) => (v.min < 0 ? null : 0)) : -1,
+          max: some ? (p.most ?? (below ? (v: { max: number }) => (v.max > 0 ? null : 0) : null)) : 1,
           interval: some ? undefined : 0.5,
           splitNumber: 4,
           axisLine: { show: false },
           axisTick: { show: false },
           splitLine: { lineStyle: { color: p.palette.line, width: 1 } },
-          axisLabel: { ...label, margin: 8, formatter: p.tick },
+          axisLabel: { ...label, margin: 8, formatter: (v: number) => p.tick(Math.abs(v)) },
         },
-        series: [...(p.stacked ? this.#stack(p) : p.series.map((s) => this.#line(p, s))), ...p.previous.map((values, i) => this.#earlier(p, values, i))],
+        series: [...(p.stacked ? this.#stack(p) : p.series.map((s) => this.#line(p, s))), ...p.previous.map((q) => this.#earlier(p, q)), ...(below ? [this.#zero(p)] : [])],
       },
       { replaceMerge: ['series'] },
     );
   }
 
   #line(p: Picture, s: Drawn): object {
-    const lit = p.lit === s.id;
+    const lit = p.lit.includes(s.id);
+    const sign = s.below ? -1 : 1;
     return {
       id: s.id,
       type: 'line',
       silent: true,
       symbol: 'none',
       z: lit ? 3 : 2,
-      lineStyle: { color: s.colour, width: lit ? 2.5 : 1.5, opacity: p.lit && !lit ? 0.25 : 1 },
+      lineStyle: { color: s.colour, width: lit ? 2.5 : 1.5, opacity: p.lit.length && !lit ? 0.25 : 1 },
       // A slot is a width of time, not an instant: the line goes through its middle.
-      data: p.starts.map((t, i) => [(t + p.ends[i]!) / 2, p.log && !s.values[i] ? null : (s.values[i] ?? 0)]),
+      data: p.starts.map((t, i) => [(t + p.ends[i]!) / 2, p.log && !s.values[i] ? null : sign * (s.values[i] ?? 0)]),
     };
   }
 
-  // The older, the fainter.
-  #earlier(p: Picture, values: number[], age: number): object {
+  #earlier(p: Picture, q: Earlier): object {
+    const sign = q.below ? -1 : 1;
     return {
-      id: 'previous' + age,
+      id: `previous${q.age}${q.below ? ' below' : ''}`,
       type: 'line',
       silent: true,
       symbol: 'none',
       z: 4,
-      lineStyle: { color: p.palette.ink, width: 1.25, type: age === 0 ? 'solid' : [4, 2 + age], opacity: Math.max(0.2, 0.8 - age * 0.085) },
-      data: p.starts.map((t, i) => [(t + p.ends[i]!) / 2, p.log && !values[i] ? null : (values[i] ?? null)]),
+      lineStyle: { color: p.palette.ink, width: 1.25, type: q.age === 0 ? 'solid' : [4, 2 + q.age], opacity: Math.max(0.2, 0.8 - q.age * 0.085) },
+      data: p.starts.map((t, i) => [(t + p.ends[i]!) / 2, p.log && !q.values[i] ? null : sign * (q.values[i] ?? 0)]),
     };
+  }
+
+  // Where up and down begin.
+  #zero(p: Picture): object {
+    return { id: 'zero', type: 'line', silent: true, symbol: 'none', z: 5, lineStyle: { color: p.palette.ink, width: 1, opacity: 0.7 }, data: [[p.from, 0], [p.to, 0]] };
   }
 
   // The stack is drawn by shapes of our own, one a series, on whole pixels. The
   // library's stepped areas leave out points that are close together, each
   // series others: dense stacks then show the wrong colour.
   #stack(p: Picture): object[] {
-    const base = p.starts.map(() => 0);
+    const up = p.starts.map(() => 0);
+    const down = p.starts.map(() => 0);
     const shapes = p.series.map((s) => {
+      const base = s.below ? down : up;
       const low = base.slice();
-      s.values.forEach((v, i) => (base[i] = (base[i] ?? 0) + v));
+      s.values.forEach((v, i) => (base[i] = (base[i] ?? 0) + (s.below ? -v : v)));
       const high = base.slice();
       return {
         id: s.id,
@@ -155,13 +175,13 @@ export class Chart {
           return {
             type: 'polygon',
             shape: { points: [...edge(high), ...edge(low).reverse()] },
-            style: { fill: s.colour, opacity: p.lit && p.lit !== s.id ? 0.2 : 0.92 },
+            style: { fill: s.colour, opacity: p.lit.length && !p.lit.includes(s.id) ? 0.2 : 0.92 },
           };
         },
       };
     });
-    // The shapes have no heights that the axis could know of; the total has.
-    const total = { id: 'height', type: 'line', silent: true, symbol: 'none', lineStyle: { opacity: 0 }, data: p.starts.map((t, i) => [t, base[i] ?? 0]) };
-    return [...shapes, total];
+    // The shapes have no heights that the axis could know of; the totals have.
+    const totals = [up, down].map((base, i) => ({ id: 'height' + i, type: 'line', silent: true, symbol: 'none', lineStyle: { opacity: 0 }, data: p.starts.map((t, j) => [t, base[j] ?? 0]) }));
+    return [...shapes, ...totals];
   }
 }

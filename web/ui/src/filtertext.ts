@@ -140,5 +140,7 @@ export function term(column: string, value: string | number | null | undefined):
   if (value === null || value === undefined || value === '') {
     return /addr|next_hop|exporter/.test(column) ? '' : `not ${w} >= 0`;
   }
-  return `${w} ${typeof value === 'number' ? value : quote(String(value))}`;
+  // A network has a slash, which in other names has to be quoted.
+  const network = /^[\da-f.:]+\/\d+$/i.test(String(value));
+  return `${w} ${typeof value === 'number' || network ? value : quote(String(value))}`;
 }

@@ -57,19 +57,41 @@ export const tabs: Tab[] = [
   { id: 'summary', label: 'Protocols', keys: [] },
 ];
 
+/** bare is a key without the lengths of networks: src-addr of src-addr/24. */
+export const bare = (key: string): string => key.replace(/\/[\d/]+/g, '');
+
+/** lengths gives the lengths of the networks that a key's addresses are grouped by, "24/48" or "". */
+export const lengths = (key: string): string => /\/([\d/]+)/.exec(key)?.[1] ?? '';
+
+/** hasNetworks says whether a part of a key is an address. */
+export const hasNetworks = (key: string): boolean => bare(key).split(',').some(isAddress);
+const isAddress = (part: string): boolean => /^(src-addr|dst-addr|addr|next-hop)$/.test(part);
+
+/** byNetwork groups the addresses of a key by networks of these lengths; "" by address. */
+export const byNetwork = (key: string, of: string): string =>
+  bare(key)
+    .split(',')
+    .map((p) => (of && isAddress(p) ? `${p}/${of}` : p))
+    .join(',');
+
 /** others are keys without a tab: they stand in the table's menu. */
 export const others = keys.filter((k) => !tabs.some((t) => t.keys.includes(k.key)));
 
 /** tabOf names the tab that a key belongs to, the first for keys without one. */
-export const tabOf = (key: string): Tab => tabs.find((t) => t.keys.includes(key)) ?? tabs[0]!;
+export const tabOf = (key: string): Tab => tabs.find((t) => t.keys.includes(bare(key))) ?? tabs[0]!;
 
 /** stacks are the keys a graph can be stacked by: not those that count a flow twice, whose stack would be too high. */
 export const stacks = keys.filter((k) => !k.eitherSide);
 
+/** views is how the graph is split by the saved views: a line each, and no key of the API's. */
+export const views = 'views';
+
 /** info describes a key, also one that this page does not list (a URL may ask it). */
 export function info(key: string): KeyInfo {
-  const known = keys.find((k) => k.key === key);
-  if (known) return known;
+  const known = keys.find((k) => k.key === bare(key));
+  const of = lengths(key);
+  if (known && !of) return known;
+  if (known) return { ...known, key, label: `${known.label}, by network /${of.replace('/', ' and /')}`, heads: known.heads.map((h) => h.replace('address', 'network').replace('next hop', 'network of the next hop')) };
   const parts = key.split(',').map((k) => keys.find((x) => x.key === k) ?? { heads: [k], mono: false, eitherSide: false });
   return {
     key,

@@ -21,7 +21,12 @@ class Page {
   );
 
   /** common is what every question is asked with. */
-  readonly common = $derived({ ...this.asked, filter: this.view.filter, exporter: this.view.exporter });
+  readonly common = $derived({
+    ...this.asked,
+    filter: this.view.filter,
+    exporter: this.view.exporter,
+    scaled: this.view.scaled && this.view.name === 'explore',
+  });
   /** narrowed is common, of the pinned slot alone when there is one. */
   readonly narrowed = $derived({ ...this.common, ...(this.view.pin ?? {}) });
 

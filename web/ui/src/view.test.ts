@@ -19,6 +19,8 @@ test('what is written is read back the same', () => {
     { stack: 'src-addr,dst-addr', top: 20, style: 'lines' },
     { key: 'src-addr,dst-addr', by: 'bytes', limit: 50 },
     { filter: 'src net 10.0.0.0/8 and not "a b" # 100 % + é' },
+    { scaled: true, mirror: 'net', inside: '10.0.0.0/8 2001:db8::/32', having: 'flows > 100 and bytes > 1m' },
+    { mirror: '4294967295' },
     { over: 8, period: '1d', scale: 'log' },
     { style: 'percent', by: 'bpp' },
     { tab: 'flows', sort: 'bytes', order: 'asc' },

@@ -2,7 +2,7 @@
 // forward work. Only what differs from the page's first look is written. Paths and
 // names are a promise: what was written once is read for ever.
 
-import { measures, metrics, orders, tabs, type Metric, type Order } from './keys';
+import { measures, metrics, orders, tabOf, type Metric, type Order } from './keys';
 import { valid, type Range } from './range';
 
 export type Name = 'overview' | 'explore' | 'exporters' | 'sql' | 'saved';
@@ -22,11 +22,17 @@ export interface View extends Range {
   metric: Metric;
   /** unit tells whether flows and packets are drawn per second or per slot. */
   unit: 'rate' | 'sum';
-  /** stack is the key the graph is split by; empty draws the total. */
+  /** scaled is whether packets and bytes are multiplied by the sampling rate. */
+  scaled: boolean;
+  /** stack is the key the graph is split by; empty draws the total, "views" a line for each saved view. */
   stack: string;
   top: number;
   style: 'stacked' | 'lines' | 'percent';
   scale: 'lin' | 'log';
+  /** mirror draws what comes in above the axis and what goes out below: by the networks inside, by their border, or by an ifIndex. */
+  mirror: string;
+  /** inside are the networks that mirror means; empty for the usual ones. */
+  inside: string;
   /** over is how many periods before are laid over the graph, period how long one is. */
   over: number;
   period: '1d' | '1w';
@@ -36,6 +42,8 @@ export interface View extends Range {
   key: string;
   by: Order;
   limit: number;
+  /** having is a condition on the sums of the table's groups. */
+  having: string;
   /** sort and order are those of the list of flows. */
   sort: FlowSort;
   order: 'desc' | 'asc';
@@ -56,16 +64,20 @@ export const first: View = {
   exporter: '',
   metric: 'flows',
   unit: 'rate',
+  scaled: false,
   stack: 'protocol',
   top: 8,
   style: 'stacked',
   scale: 'lin',
+  mirror: '',
+  inside: '',
   over: 0,
   period: '1w',
   tab: '',
   key: 'src-addr',
   by: 'flows',
   limit: 10,
+  having: '',
   sort: 'flow_start',
   order: 'desc',
   pin: null,
@@ -112,16 +124,20 @@ export function read(search: string, path = '/explore', now = Date.now()): View 
     exporter: text('exporter', ''),
     metric: oneOf('metric', metrics, first.metric),
     unit: oneOf('unit', ['rate', 'sum'], first.unit),
+    scaled: q.get('scaled') === 'true',
     stack: stack === stackNone ? '' : stack,
     top: number('top', 50, first.top),
     style: oneOf('style', ['stacked', 'lines', 'percent'], first.style),
     scale: oneOf('scale', ['lin', 'log'], first.scale),
+    mirror: /^(net|border|\d{1,10})$/.exec(text('mirror', ''))?.[0] ?? '',
+    inside: text('inside', ''),
     over: number('over', mostOver, first.over, 0),
     period: oneOf('period', ['1d', '1w'], first.period),
     tab: oneOf('tab', ['flows', 'sankey', 'heatmap', 'summary'], '') as View['tab'],
     key: text('key', first.key),
     by: oneOf('by', orders, first.by),
     limit: number('limit', 1000, first.limit),
+    having: text('having', ''),
     sort: oneOf('sort', flowSorts, first.sort),
     order: oneOf('order', ['desc', 'asc'], first.order),
     pin,
@@ -142,16 +158,20 @@ export function write(v: View): string {
   put('exporter');
   put('metric');
   put('unit');
+  put('scaled');
   put('stack', v.stack || stackNone);
   put('top');
   put('style');
   put('scale');
+  put('mirror');
+  put('inside');
   put('over');
   put('period');
   put('tab');
   put('key');
   put('by');
   put('limit');
+  put('having');
   put('sort');
   put('order');
   if (v.pin) q.push(['pin', `${v.pin.from}/${v.pin.to}`]);
@@ -169,7 +189,7 @@ export function address(v: View): string {
 }
 
 /** tabId names the tab that a view shows. */
-export const tabId = (v: View): string => v.tab || (tabs.find((t) => t.keys.includes(v.key)) ?? tabs[0]!).id;
+export const tabId = (v: View): string => v.tab || tabOf(v.key).id;
 
 /** measured is the sum that a table's order stands for, for the share and the graph beside it. */
 export const measured = (by: Order) => measures.find((m) => m === by) ?? (by === 'pps' ? 'packets' : 'bytes');
