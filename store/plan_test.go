@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -366,6 +367,10 @@ func TestSeriesAgreesWithFlows(t *testing.T) {
 			return lines
 		}
 		a, b := sort(want), sort(got)
+		// What is not listed, and what is, are together the same whoever is listed.
+		if d := gocmp.Diff(everything(want), everything(got)); d != "" {
+			t.Errorf("%s: listed and others (-want +got):\n%s", about, d)
+		}
 		for label, l := range b {
 			if w, ok := a[label]; ok {
 				if d := gocmp.Diff(w, l); d != "" {
@@ -387,6 +392,22 @@ func TestSeriesAgreesWithFlows(t *testing.T) {
 		}
 	}
 	t.Log(sources)
+}
+
+// everything is the sum of the lines and of what is in none.
+func everything(s *store.Series) store.Line {
+	n := len(s.Start)
+	sum := store.Line{Flows: make([]int64, n), Packets: make([]int64, n), Bytes: make([]int64, n)}
+	lines := s.Lines
+	if s.Other != nil {
+		lines = append(slices.Clone(lines), *s.Other)
+	}
+	for _, l := range lines {
+		for i := range n {
+			sum.Flows[i], sum.Packets[i], sum.Bytes[i] = sum.Flows[i]+l.Flows[i], sum.Packets[i]+l.Packets[i], sum.Bytes[i]+l.Bytes[i]
+		}
+	}
+	return sum
 }
 
 // Where retention has taken the flows, the edges of a range are rounded to the

@@ -362,6 +362,9 @@ func resolution(step flow.Time) string {
 func (c *question) seriesSQL(s *statement, groups []*group) {
 	sides := c.sides()
 	names := strings.Join(c.names(), ", ")
+	// Of roll-ups, the rows of the listed groups alone are read: what all have is
+	// in other rows.
+	few := len(groups) > 0 && c.p.rest() && c.p.value.Any()
 	switch {
 	case len(c.keys) == 0:
 		sides = sides[:1]
@@ -378,10 +381,21 @@ func (c *question) seriesSQL(s *statement, groups []*group) {
 			}
 			s.line("  (", strconv.Itoa(i+1), c.literals(g), ")", end)
 		}
+		if few {
+			s.line("), listed as (")
+			c.listedCells(s, groups)
+		}
 		s.line("), cells as (")
 	}
 	first := true
+	if few {
+		first = false
+		c.allCells(s)
+	}
 	for _, p := range c.p.pieces {
+		if few && p.source != raw {
+			continue
+		}
 		readings := len(sides)
 		if p.source != raw {
 			readings = len(c.p.dims)
@@ -427,6 +441,58 @@ func (c *question) bin(of string) string {
 		start = "'" + o.Time().Format(time.DateTime) + "+00'"
 	}
 	return "date_bin(interval '" + resolution(c.step) + "', " + of + ", " + start + ")"
+}
+
+// listedCells adds the sums by bucket of the listed groups, of all pieces that are
+// read from roll-ups.
+func (c *question) listedCells(s *statement, groups []*group) {
+	reading := func(label string, dim dimension, side []string, sign string) {
+		s.line("  select ", c.bin("bucket"), " as bucket, ", label, "rank,")
+		s.line("    ", strings.ReplaceAll(c.rolledSums(), "sum(", sign+"sum("))
+		s.line("  from (")
+		c.only(dim).rolled(s, "    ", "select bucket, sampling_rate as sampling_rate, flows, packets, bytes, "+c.named(side), false, c.among(side, groups))
+		s.line("  ) flow")
+		s.line("  join top on ", c.joinTop(c.names(), groups))
+		s.line("  group by 1, rank")
+	}
+	for i, dim := range c.p.dims {
+		if i > 0 {
+			s.line("  union all")
+		}
+		reading(c.labelled(i), dim, c.sideOf(i), "")
+	}
+	if c.p.same != 0 {
+		s.line("  union all")
+		reading(c.labelled(2), c.p.same, c.sides()[0], "-")
+	}
+}
+
+// allCells adds what all groups have by bucket, on each side, of the pieces that
+// are read from roll-ups: what is listed under its rank, and what all have less
+// that under none.
+func (c *question) allCells(s *statement) {
+	side := ""
+	if len(c.sides()) == 2 {
+		side = "side, "
+	}
+	s.line("  select * from listed")
+	s.line("  union all")
+	s.line("  select bucket, ", side, "null, -flows, -packets, -bytes from listed")
+	reading := func(label string, dim dimension, sign string) {
+		s.line("  union all")
+		s.line("  select ", c.bin("bucket"), " as bucket, ", label, "null as rank,")
+		s.line("    ", strings.ReplaceAll(c.rolledSums(), "sum(", sign+"sum("))
+		s.line("  from (")
+		c.only(dim).rolled(s, "    ", "select bucket, sampling_rate as sampling_rate, flows, packets, bytes", true)
+		s.line("  ) flow")
+		s.line("  group by 1")
+	}
+	for i := range c.p.dims {
+		reading(c.labelled(i), dimTotal, "")
+	}
+	if c.p.same != 0 {
+		reading(c.labelled(2), c.p.same, "-")
+	}
 }
 
 // rolledCells is cells of a piece that is read from roll-ups; side 2 takes off
