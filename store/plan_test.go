@@ -410,6 +410,57 @@ func everything(s *store.Series) store.Line {
 	return sum
 }
 
+// A series of one value, of which the roll-ups' remainders may hide a part, says by
+// how much it may be wrong, or is read from flows.
+func TestSeriesOfOneValue(t *testing.T) {
+	ctx := context.Background()
+	rnd := rand.New(rand.NewPCG(41, 42))
+	db, _, _ := open(t)
+	writeAll(t, store.NewWriter(db, store.WriterConfig{}), rollupFlows(rnd, 900), 130)
+	k := store.NewKeeper(db, store.KeeperConfig{})
+	store.SetKeeper(k, 25, 4, 100_000, 400, at(noon+3*flow.Day))
+	if err := k.Sum(ctx); err != nil {
+		t.Fatal(err)
+	}
+	sources := make(map[string]int)
+	for range 60 {
+		q := store.Question{
+			From: (noon - flow.Day).Time(), To: (noon + flow.Day).Time(), Step: []time.Duration{time.Hour, 24 * time.Hour}[rnd.IntN(2)], Limit: 20,
+			Filter: parseFilter(t, []string{"src ip 10.0.0.1", "src ip 10.0.0.20", "ip 10.0.0.0", "dst port 53", "port 53", "port 7", "dst as 2", "as 1", "if 1"}[rnd.IntN(9)]),
+			By:     []store.Measure{store.ByFlows, store.ByBytes}[rnd.IntN(2)],
+		}
+		if key := []store.Key{"", store.KeyProtocol, store.KeyExporter, store.KeySrcAddr}[rnd.IntN(4)]; key != "" {
+			q.Keys = []store.Key{key}
+		}
+		got, err := db.Series(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources[got.Source]++
+		q.Raw = true
+		want, err := db.Series(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := want.Total.Flows, got.Total.Flows
+		if q.By == store.ByBytes {
+			a, b = want.Total.Bytes, got.Total.Bytes
+		}
+		off := int64(0)
+		for i := range a {
+			off += a[i] - b[i]
+		}
+		most := int64(0)
+		if got.Remainder != nil {
+			most = got.Remainder.Error
+		}
+		if max(off, -off) > most || got.Exact && off != 0 {
+			t.Errorf("%s by %s step %v filter %q from %s: %d are missing of %v, exact %v, remainder %+v: %s", store.JoinKeys(q.Keys), q.By, q.Step, q.Filter, got.Source, off, a, got.Exact, got.Remainder, got.Plan)
+		}
+	}
+	t.Log(sources)
+}
+
 // Where retention has taken the flows, the edges of a range are rounded to the
 // finest that is kept, and the answer says so; where everything is gone, it says
 // from when on there is something.

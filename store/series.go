@@ -221,7 +221,8 @@ func (c *question) series(ctx context.Context, tx pgx.Tx) (*Series, error) {
 	if err := c.resolve(ctx, tx, c.step); err != nil {
 		return nil, err
 	}
-	if ranked == nil {
+	if !c.p.value.Any() {
+		// The buckets may be others than those of the ranking.
 		var vague bool
 		var err error
 		if vague, open, err = c.vagueTotal(ctx, tx); err != nil {
@@ -252,7 +253,7 @@ func (c *question) series(ctx context.Context, tx pgx.Tx) (*Series, error) {
 	}
 	if c.p.rest() {
 		r.Exact = r.Exact && r.Remainder == nil && open == nil
-		r.Remainder = cmp.Or(r.Remainder, open)
+		r.Remainder = cmp.Or(open, r.Remainder)
 	}
 	return r, nil
 }
