@@ -148,6 +148,7 @@ polls=$(wc -l <"$work/polls")
 refused=$(awk '$1 != 200' "$work/polls" | wc -l)
 echo "hours sealed and where removal has cut to: ${before:-0} before, $after after; it sealed $(metric flowtally_keeper_sealed_partitions_total) and removed $(metric flowtally_keeper_removed_partitions_total)"
 at() { awk '$1 == 200 { print $2 * 1000 }' "$work/polls" | sort -n | awk -v p="$1" '{ v[NR] = $1 } END { if (NR) printf "%.0f", v[int((NR - 1) * p / 100) + 1]; else printf "?" }'; }
+[ "$refused" = 0 ] || awk '$1 != 200 { n[$1 " " $3]++ } END { for (k in n) print "polls: status and question " k ", " n[k] " times" }' "$work/polls"
 echo "polls: $polls, of which $refused were not answered; p50 $(at 50) ms, p95 $(at 95) ms, worst $(at 100) ms"
 rows=$(sql 'select count(*) from flows' flowtally) claimed=$(sql 'select coalesce(sum(b.records), 0) from batches b where exists (select from parts.partition p where p.hour <= b.max_end and p.hour > b.min_end - interval '"'1 hour'"')' flowtally)
 [ "$rows" = "$claimed" ] || { echo "bench-ingest: $rows rows are in PostgreSQL, its batches claim $claimed"; exit 1; }

@@ -141,14 +141,20 @@ if [ "$SIDE" = 1 ]; then
 fi
 
 if [ "$ASK" = 1 ]; then
-	# Thirty days for the longest range: the day's roll-up once more for each of the
-	# days before, in the same partition.
-	if [ "$(query "select count(*) from parts.traffic_1d where bucket = '2026-11-19'")" = 0 ]; then
-		columns=$(query "select string_agg(attname, ', ' order by attnum) from pg_attribute where attrelid = 'parts.traffic_1d'::regclass and attnum > 0 and not attisdropped and attname <> 'bucket'")
-		query "insert into parts.traffic_1d (bucket, $columns) select bucket - n * interval '1 day', $columns
-			from parts.traffic_1d, generate_series(1, 29) n where bucket = '2026-11-20'" >/dev/null &&
-			query "insert into parts.settled (grain, bucket, settled_at) select 2, '2026-11-20'::timestamptz - n * interval '1 day', now() from generate_series(1, 29) n on conflict do nothing" >/dev/null &&
-			query 'vacuum analyze parts.traffic_1d' >/dev/null
+	# Thirty days for the longest range: the day's hours and day once more for each of
+	# the days before. A flow of October makes that month's table.
+	if [ "$(query "select count(*) from parts.settled where grain = 2 and bucket = '2026-11-19'")" = 0 ]; then
+		say "twenty-nine more days of roll-ups"
+		FLOWTALLY_BENCH_LOAD=$DATABASE_URL FLOWTALLY_BENCH_FROM=2026-10-01T12:00:01Z FLOWTALLY_BENCH_FLOWS=1 "$work/store.test" -test.run '^TestLoadForBench$' >"$work/load.log"
+		"$work/flowtally" rollup 2>>"$work/load.log"
+		for table in 1h 1d; do
+			columns=$(query "select string_agg(attname, ', ' order by attnum) from pg_attribute where attrelid = 'parts.traffic_$table'::regclass and attnum > 0 and not attisdropped and attname <> 'bucket'")
+			query "insert into parts.traffic_$table (bucket, $columns) select bucket - n * interval '1 day', $columns
+				from parts.traffic_$table, generate_series(1, 29) n where bucket >= '2026-11-20' and bucket < '2026-11-21'"
+		done
+		query "insert into parts.settled (grain, bucket, settled_at) select grain, bucket - n * interval '1 day', now()
+			from parts.settled, generate_series(1, 29) n where grain > 0 and bucket >= '2026-11-20' and bucket < '2026-11-21'"
+		query 'vacuum analyze' 2>/dev/null || true
 	fi
 	say "a dashboard's questions, in one process"
 	FLOWTALLY_BENCH_DAYS=30 FLOWTALLY_BENCH_ASK=$DATABASE_URL "$work/store.test" -test.run '^TestAskForBench$' -test.timeout 1h >"$work/ask" 2>&1 &
@@ -170,7 +176,7 @@ if [ -s "$work/side" ]; then
 	# ratios KIND TITLE: the median and the smallest of a kind's ratios.
 	ratios() {
 		awk -v k="$1" '$1 ~ k && $NF != "-" { print $NF }' "$work/side" | sort -n | awk -v t="$2" -v none="$(awk -v k="$1" '$1 ~ k && $NF == "-"' "$work/side" | wc -l)" '
-			{ v[NR] = $1 } END { if (NR) printf "%-34s %3d questions: median %6.1f, smallest %5.1f, largest %6.1f times as fast as nfdump%s\n", t, NR, v[int((NR + 1) / 2)], v[1], v[NR], none > 0 ? "; " none " without an answer" : "" }'
+			{ v[NR] = $1 } END { if (NR) printf "%-34s %3d questions: median %6.1f, smallest %5.1f, largest %6.1f times as fast as nfdump%s\n", t, NR, v[int((NR + 1) / 2)], v[1], v[NR], (none > 0 ? "; " none " without an answer" : "") }'
 	}
 	ratios '^top$' "rankings, nothing filtered"
 	ratios '^topf$' "rankings, one protocol"
