@@ -82,10 +82,10 @@ async function reading(target) {
 }
 
 /** changing sends, from the other site's page, all that could change something. */
-async function changing({ target, login }) {
+async function changing({ target, login, mark }) {
   const json = { 'content-type': 'application/json' };
-  const view = JSON.stringify({ name: 'planted by another site', url: '/', pinned: true });
-  const words = JSON.stringify({ name: 'planted by another site' });
+  const view = JSON.stringify({ name: mark, url: '/', pinned: true });
+  const words = JSON.stringify({ name: mark });
   const send = (path, init) => fetch(target + path, { credentials: 'include', ...init }).catch(() => null);
   await send('/api/v1/views', { method: 'POST', headers: json, body: view });
   await send('/api/v1/views', { method: 'POST', headers: { 'content-type': 'text/plain' }, body: view });
@@ -109,9 +109,9 @@ async function changing({ target, login }) {
       setTimeout(done, 5000); // an answer without a body is no load; only who lets a logout through gives one
       form.submit();
     });
-  await post('/api/v1/views', 'application/x-www-form-urlencoded', [['name', 'planted by another site'], ['url', '/']]);
-  await post('/api/v1/views', 'text/plain', [['{"name":"planted by another site","url":"/","filter":"', '"}']]);
-  await post('/api/v1/views', 'multipart/form-data', [['name', 'planted by another site']]);
+  await post('/api/v1/views', 'application/x-www-form-urlencoded', [['name', mark], ['url', '/']]);
+  await post('/api/v1/views', 'text/plain', [[`{"name":"${mark}","url":"/","filter":"`, '"}']]);
+  await post('/api/v1/views', 'multipart/form-data', [['name', mark]]);
   await post('/api/v1/logout', 'application/x-www-form-urlencoded', []);
   await post('/api/v1/login', 'text/plain', [[`{"user":"viewer","password":"${login}","x":"`, '"}']]);
 }
@@ -180,11 +180,11 @@ const kept = (outcomes) => Object.entries(outcomes).filter(([, through]) => thro
  * address, and who is logged in there when somebody is.
  */
 export function otherSites({ test, browser, targets }) {
-  const attackAll = async (context, site, target, login) => {
+  const attackAll = async (context, site, target, login, mark) => {
     const page = await context.newPage();
     await page.goto(site);
     const got = { ...(await page.evaluate(reading, target)), ...(await framing(page, target)), ...(await opening(page, target)), ...(await rebinding(context, target)) };
-    await page.evaluate(changing, { target, login });
+    await page.evaluate(changing, { target, login, mark });
     await page.close();
     return got;
   };
@@ -194,7 +194,7 @@ export function otherSites({ test, browser, targets }) {
     const [house, evil] = [openHouse(changed), attacker([])];
     const target = `http://127.0.0.1:${await listen(house)}`;
     const context = await browser.newContext();
-    const got = await attackAll(context, `http://evil.example:${await listen(evil)}/`, target, '');
+    const got = await attackAll(context, `http://evil.example:${await listen(evil)}/`, target, '', 'planted');
     assert.deepEqual(Object.keys(got).filter((name) => !got[name]), [], 'attacks that are none');
     assert.ok(changed.length >= 15, `only ${changed.length} changes arrived: ${changed.join(', ')}`);
     await context.close();
@@ -205,6 +205,7 @@ export function otherSites({ test, browser, targets }) {
   for (const { name, browser, at, user, password } of targets) {
     test(`other sites: nothing is read or changed, ${name}`, async () => {
       const cookies = [];
+      const mark = `planted by another site at ${Date.now()}`;
       const evil = attacker(cookies);
       const port = await listen(evil);
       const context = await browser.newContext();
@@ -226,12 +227,12 @@ export function otherSites({ test, browser, targets }) {
       const before = await state();
       assert.ok(before.names.length > 0, 'there is something to read');
       for (const host of ['evil.example', new URL(at).hostname, 'localhost']) {
-        const got = await attackAll(context, `http://${host}:${port}/`, at, password ?? '');
+        const got = await attackAll(context, `http://${host}:${port}/`, at, password ?? '', mark);
         assert.deepEqual(kept(got), [], `from ${host}`);
         // No view that was saved meanwhile is of another site, nobody else is logged in, no name has changed.
         const after = await state();
         assert.deepEqual(after.me, before.me, `from ${host}`);
-        for (const part of ['views', 'names', 'interfaces']) assert.ok(!JSON.stringify(after[part]).includes('planted by another site'), `${part}, from ${host}`);
+        for (const part of ['views', 'names', 'interfaces']) assert.ok(!JSON.stringify(after[part]).includes(mark), `${part}, from ${host}`);
         for (const v of before.views.views.filter((v) => v.id === 1)) assert.ok(after.views.views.some((w) => w.id === v.id), 'a view is gone');
       }
       // Cookies do not tell ports apart, which docs/api.md says; names they do, and TLS.
