@@ -353,24 +353,7 @@ func text(v any) string {
 func (q *question) printFlows(w io.Writer, r *store.Flows) error {
 	switch q.output {
 	case "json":
-		rows := make([]map[string]any, len(r.Rows))
-		for i, row := range r.Rows {
-			rows[i] = flowRow(r.Columns, row)
-		}
-		answer := map[string]any{
-			"from": r.From, "to": r.To, "sort": r.Sort, "rows": rows, "next": nil, "summary": nil, "filter": r.Filter,
-			"source": r.Source, "resolution": r.Resolution, "exact": r.Exact, "took_ms": r.Took.Milliseconds(), "sql": r.SQL, "command": r.Command,
-		}
-		if r.Next != "" {
-			answer["next"] = r.Next
-		}
-		if s := r.Summary; s != nil {
-			answer["summary"] = map[string]any{
-				"flows": s.Flows, "packets": s.Packets, "bytes": s.Bytes,
-				"avg_bps": s.BPS, "avg_pps": s.PPS, "avg_bpp": s.BPP, "first": s.First, "last": s.Last,
-			}
-		}
-		return printJSON(w, answer)
+		return printJSON(w, web.NewFlows(r))
 	case "csv":
 		c := csv.NewWriter(w)
 		c.UseCRLF = true
@@ -436,21 +419,7 @@ func (q *question) printShare(w io.Writer, r *store.Share) error {
 	}
 	switch q.output {
 	case "json":
-		hosts := make([]any, len(r.Start))
-		for i := range hosts {
-			if r.Host[i].IsValid() {
-				hosts[i] = host(i)
-			}
-		}
-		marks := make([]map[string]any, len(r.Highlights))
-		for i, h := range r.Highlights {
-			marks[i] = map[string]any{"addr": h.Addr, "from": h.From, "to": h.To, "share": h.Share, "flows": h.Flows}
-		}
-		return printJSON(w, map[string]any{
-			"from": r.From, "to": r.To, "step_seconds": r.Step.Seconds(), "starts": r.Start, "share": r.Share, "host": hosts,
-			"host_flows": r.HostFlows, "flows": r.Flows, "highlights": marks, "filter": r.Filter,
-			"source": r.Source, "resolution": r.Resolution, "exact": r.Exact, "took_ms": r.Took.Milliseconds(), "sql": r.SQL, "command": r.Command,
-		})
+		return printJSON(w, web.NewShare(r))
 	case "csv":
 		c := csv.NewWriter(w)
 		c.UseCRLF = true

@@ -128,9 +128,13 @@ func (db *DB) Flows(ctx context.Context, q FlowsQuestion) (*Flows, error) {
 		people := statement{literal: true}
 		list.flowsSQL(&people, sort, q.Ascending, after, skip, "")
 		f.Provenance = list.provenance("flows", people.String())
-		f.Command += " --sort " + q.Sort
+		// A list is of so many flows, ranked by nothing.
+		f.Command = strings.Replace(f.Command, " --by "+string(c.by), "", 1) + fmt.Sprintf(" --sort %s --limit %d", q.Sort, c.limit)
 		if q.Ascending {
 			f.Command += " --ascending"
+		}
+		if q.After != "" {
+			f.Command += " --after " + shellQuote(q.After)
 		}
 		if err := list.page(ctx, tx, f, sort, after, skip); err != nil {
 			return err
