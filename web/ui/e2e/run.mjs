@@ -751,7 +751,7 @@ test('the founding story: from the bare address to the host that owned most flow
 });
 
 test('budgets: interactive, and a day of twenty series redrawn', async (open) => {
-  const { page } = await open({ path: '/explore' });
+  const { page, requested } = await open({ path: '/explore' });
   await drawn(page);
   await page.goto(`${base}/explore`);
   await page.getByRole('button', { name: '24 h' }).waitFor();
@@ -762,6 +762,7 @@ test('budgets: interactive, and a day of twenty series redrawn', async (open) =>
   const times = [];
   for (let i = 0; i < 3; i++) {
     const from = (await search(page)).get('from');
+    const already = requested.length;
     await page.mouse.move(box.x + 120, box.y + 100);
     await page.mouse.down();
     await page.mouse.move(box.x + 560, box.y + 100, { steps: 3 });
@@ -782,6 +783,10 @@ test('budgets: interactive, and a day of twenty series redrawn', async (open) =>
     await page.mouse.up();
     times.push(await asked);
     await page.waitForFunction((f) => new URLSearchParams(location.search).get('from') !== f, from);
+    await drawn(page);
+    // Of the new range everything is asked once; names and exporters are of no range.
+    const questions = requested.slice(already).map((u) => new URL(u)).filter((u) => /\/(series|top|share|loss)$/.test(u.pathname) && !u.searchParams.get('raw'));
+    assert.deepEqual(questions.map((u) => u.pathname.split('/').at(-1)).sort(), ['loss', 'series', 'share', 'top'], 'what a brush asks');
     await page.goBack();
     await drawn(page);
   }

@@ -52,8 +52,10 @@ export class Chart {
     this.#chart = init(el, null, { renderer: 'canvas' });
   }
 
+  /** resize follows the element; drawing anew what has its size already would be for nothing. */
   resize(): void {
-    this.#chart.resize();
+    const el = this.#chart.getDom();
+    if (el.clientWidth !== this.#chart.getWidth() || el.clientHeight !== this.#chart.getHeight()) this.#chart.resize({ silent: true });
   }
 
   dispose(): void {
@@ -151,6 +153,10 @@ export class Chart {
   #stack(p: Picture): object[] {
     const up = p.starts.map(() => 0);
     const down = p.starts.map(() => 0);
+    // Both axes are straight: two places on each tell all others, and the edges of the
+    // slots are the same for every series.
+    let top = 1;
+    const edges = (x: (t: number) => number): number[] => p.starts.flatMap((t, i) => [Math.round(x(t)), Math.round(x(p.ends[i]!))]);
     const shapes = p.series.map((s) => {
       const base = s.below ? down : up;
       const low = base.slice();
@@ -163,23 +169,22 @@ export class Chart {
         clip: true,
         data: [[p.from, 0]],
         renderItem: (_: unknown, api: { coord(at: [number, number]): [number, number] }) => {
-          const edge = (heights: number[]): [number, number][] =>
-            heights.flatMap((h, i) => {
-              const y = Math.round(api.coord([p.from, h])[1]);
-              const x = (t: number): number => Math.round(api.coord([t, 0])[0]);
-              return [
-                [x(p.starts[i]!), y],
-                [x(p.ends[i]!), y],
-              ] as [number, number][];
-            });
+          const [x0, y0] = api.coord([p.from, 0]);
+          const [x1, y1] = api.coord([p.to, top]);
+          const xs = edges((t) => x0 + ((t - p.from) / (p.to - p.from)) * (x1 - x0));
+          const y = (h: number): number => Math.round(y0 + (h / top) * (y1 - y0));
+          const points: [number, number][] = [];
+          high.forEach((h, i) => points.push([xs[2 * i]!, y(h)], [xs[2 * i + 1]!, y(h)]));
+          for (let i = low.length - 1; i >= 0; i--) points.push([xs[2 * i + 1]!, y(low[i]!)], [xs[2 * i]!, y(low[i]!)]);
           return {
             type: 'polygon',
-            shape: { points: [...edge(high), ...edge(low).reverse()] },
+            shape: { points },
             style: { fill: s.colour, opacity: p.lit.length && !p.lit.includes(s.id) ? 0.2 : 0.92 },
           };
         },
       };
     });
+    top = Math.max(1e-9, ...up, ...down.map((n) => -n));
     // The shapes have no heights that the axis could know of; the totals have.
     const totals = [up, down].map((base, i) => ({ id: 'height' + i, type: 'line', silent: true, symbol: 'none', lineStyle: { opacity: 0 }, data: p.starts.map((t, j) => [t, base[j] ?? 0]) }));
     return [...shapes, ...totals];
