@@ -117,6 +117,15 @@ func (c *question) checkStep(step time.Duration, buckets int) error {
 	return nil
 }
 
+// coarsen makes an automatic step a minute at least where roll-ups can answer:
+// half an hour of minutes says enough.
+func (c *question) coarsen(asked time.Duration) {
+	if _, why := c.dimensionsOf(); asked == 0 && why == "" && !c.raw && c.step < flow.Minute && c.to-c.from >= 30*flow.Minute {
+		c.step = flow.Minute
+		c.first, c.last, _ = bucketsOf(c.from, c.to, c.step)
+	}
+}
+
 // autoStep is the smallest step of the ladder that makes no more than so many
 // buckets; beyond the ladder, whole weeks. One bucket becomes two when the range
 // lies across a boundary of every step.
@@ -149,11 +158,7 @@ func (db *DB) Series(ctx context.Context, q Question) (*Series, error) {
 	if err := c.checkStep(q.Step, q.MaxBuckets); err != nil {
 		return nil, err
 	}
-	// Half an hour of minutes says enough, and the roll-ups have them.
-	if _, why := c.dimensionsOf(); q.Step == 0 && why == "" && !c.raw && c.step < flow.Minute && c.to-c.from >= 30*flow.Minute {
-		c.step = flow.Minute
-		c.first, c.last, _ = bucketsOf(c.from, c.to, c.step)
-	}
+	c.coarsen(q.Step)
 	if q.LayOver < 0 || q.LayOver > MaxLayOver {
 		return nil, &QuestionError{Parameter: "lay_over", Reason: fmt.Sprintf("%d is not between 0 and %d", q.LayOver, MaxLayOver)}
 	}

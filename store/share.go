@@ -74,6 +74,7 @@ func (db *DB) Share(ctx context.Context, q Question) (*Share, error) {
 	if err := c.checkStep(q.Step, buckets); err != nil {
 		return nil, err
 	}
+	c.coarsen(q.Step)
 	if err := c.lookUp(ctx); err != nil {
 		return nil, err
 	}
@@ -195,6 +196,9 @@ func (r *Share) highlight() {
 // Where a host has a row, its own cut is at most that of the remainder, so the
 // cuts of all remainders of a bucket bound every host.
 func (c *question) shareSQL(s *statement) {
+	// Each host has its rows in each minute, cell and side; they are grouped once.
+	// Flows are counted one by one, so float8 has them exactly, in a quarter of the
+	// room and time that numbers of any size take.
 	s.line("with sides as (")
 	first := true
 	union := func() {
@@ -203,29 +207,19 @@ func (c *question) shareSQL(s *statement) {
 		}
 		first = false
 	}
-	// The cut stands before the flows: a reading whose last column is the cut is
-	// one of the remainders alone.
-	summed := func(p piece, dim dimension, side []string, sign, cut string) {
-		union()
-		most := "coalesce(sum(cut[1]) filter (where remainder), 0)::bigint"
-		columns := "0::bigint as cut, " + most + " as twice"
-		if cut == "cut" {
-			columns = most + " as cut, 0::bigint as twice"
-		}
-		c.only(dim, p).rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, "+c.named(side)+", "+columns+", "+sign+"coalesce(sum(flows) filter (where not remainder), 0)::bigint as flows", true, "group by 1, 2")
-	}
+	rolled := false
 	for _, p := range c.p.pieces {
+		if p.source != raw {
+			rolled = true
+			continue
+		}
 		for i, side := range c.sides() {
-			if p.source != raw {
-				summed(p, c.p.dims[i], side, "", "cut")
-				continue
-			}
 			union()
 			at := "flow_start"
 			if c.whole {
 				at = "flow_end"
 			}
-			s.line("  select ", c.bin(at), " as bucket, ", c.named(side), ", 0::bigint as cut, 0::bigint as twice, count(*) as flows")
+			s.line("  select ", c.bin(at), " as bucket, ", c.named(side), ", count(*)::float8 as flows")
 			s.line("  from flows")
 			c.where(s, "  ", p)
 			s.line("    and ", at, " >= ", s.time(p.from))
@@ -234,17 +228,36 @@ func (c *question) shareSQL(s *statement) {
 			}
 			s.line("  group by 1, 2")
 		}
-		if p.source != raw {
-			summed(p, c.p.same, c.sides()[0], "-", "twice")
+	}
+	dims := c.p.dims
+	if rolled {
+		for i, dim := range append(slices.Clone(dims), c.p.same) {
+			sign := ""
+			if dim == c.p.same {
+				i, sign = 0, "-"
+			}
+			union()
+			c.only(dim).rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, "+c.named(c.sides()[i])+", "+sign+"flows::float8 as flows", false)
 		}
 	}
-	s.line("), hosts as (")
-	s.line("  select bucket, addr, sum(flows) as flows, sum(cut) as cut, sum(twice) as twice from sides group by bucket, addr")
+	s.line("), hosts as materialized (")
+	s.line("  select bucket, addr, sum(flows) as flows from sides group by bucket, addr")
 	s.line("), most as (")
-	s.line("  select bucket, max(flows) filter (where addr is not null) as most, sum(cut) as cut, sum(twice) as twice from hosts group by bucket")
+	s.line("  select bucket, max(most) as most, coalesce(sum(cut), 0)::float8 as cut, coalesce(sum(twice), 0)::float8 as twice from (")
+	s.line("  select bucket, max(flows) filter (where addr is not null) as most, 0::bigint as twice, 0::bigint as cut from hosts group by bucket")
+	if rolled {
+		// The cut stands last: such a reading is one of the remainders alone.
+		for _, dim := range dims {
+			s.line("  union all")
+			c.only(dim).rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, null, 0, cut[1] as cut", true)
+		}
+		s.line("  union all")
+		c.only(c.p.same).rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, null, cut[1], 0 as cut", true)
+	}
+	s.line("  ) bounds group by bucket")
 	s.line(")")
 	s.line("select most.bucket, min(addr) filter (where flows = most) as addr, coalesce(most, 0)::bigint as flows, most.cut::bigint, most.twice::bigint, count(addr) as rivals")
-	s.line("from most left join hosts on hosts.bucket = most.bucket and addr is not null and flows + most.cut + most.twice >= most")
+	s.line("from most left join hosts on hosts.bucket = most.bucket and addr is not null and flows >= most - most.cut - most.twice")
 	s.line("group by most.bucket, most, most.cut, most.twice")
 	s.line("order by bucket")
 }
