@@ -65,8 +65,9 @@ if [ -n "${DATABASE_URL:-}" ]; then dsn=$DATABASE_URL; else start_server; fi
 export DATABASE_URL=$dsn
 query() { psql -qAtX "$DATABASE_URL" -c "$1"; }
 
+"$work/flowtally" migrate 2>"$work/migrate.log" || { cat "$work/migrate.log"; exit 1; }
+
 if [ -z "$DAY" ]; then
-	"$work/flowtally" migrate 2>"$work/migrate.log" || { cat "$work/migrate.log"; exit 1; }
 	# The load generator's flows: our tables get them by COPY, nfcapd the same over
 	# loopback.
 	DAY=$work/nfdump
