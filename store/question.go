@@ -251,8 +251,39 @@ func (c *question) resolve(ctx context.Context, tx pgx.Tx, step flow.Time) error
 		c.exporters = ids
 	}
 	var err error
-	c.p, err = c.plan(ctx, tx, step)
+	if c.p, err = c.plan(ctx, tx, step); err != nil {
+		return err
+	}
+	// The planner takes the times of a flow for independent of each other, and an
+	// edge of the range, within a minute, for so many flows that it would start
+	// more processes for some milliseconds of work.
+	cost := "default"
+	if c.p.small() {
+		cost = strconv.Itoa(200 * parallelSetup)
+	}
+	_, err = tx.Exec(ctx, "set local parallel_setup_cost = "+cost)
 	return err
+}
+
+// parallelSetup is what PostgreSQL reckons more processes to cost, unless told
+// otherwise.
+const parallelSetup = 1000
+
+// small reports whether so little is read that more processes would only cost:
+// sums, no more than two hours of them by minutes, and edges.
+func (p *plan) small() bool {
+	var fine flow.Time
+	for _, piece := range p.pieces {
+		switch {
+		case piece.batches != nil:
+			return false
+		case piece.source == raw && piece.to-piece.from > flow.Minute:
+			return false
+		case piece.source == minutes:
+			fine += piece.to - piece.from
+		}
+	}
+	return p.rolled() && fine <= 2*flow.Hour
 }
 
 // lookTimeout is how long the names of hosts in a filter may take to look up.
