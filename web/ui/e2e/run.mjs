@@ -599,7 +599,8 @@ test('an exporter gets a colour and a sampling rate, an interface a name; and al
   const settings = page.getByRole('region', { name: 'Settings' });
   const store = () => settings.getByRole('button', { name: 'Save' }).click();
   const now = async () => {
-    const e = (await api('exporters')).exporters[0];
+    const id = Number((await search(page)).get('of'));
+    const e = (await api('exporters')).exporters.find((x) => x.id === id);
     return [e.color || '', e.sampling_rate_set ?? null];
   };
   const rate = settings.getByLabel('Sampling, 1 in');
@@ -658,6 +659,72 @@ test('names stand beside the addresses, a hundred asked for at once', async (ope
   assert.equal(new Set(asked.flat()).size, asked.flat().length, 'none twice');
   assert.deepEqual(await violations(page), []);
   await shot(page, 'names');
+});
+
+test('preferences: kept in the browser, and the address wins', async (open) => {
+  const { page } = await open();
+  await drawn(page);
+  const set = async (label, value) => {
+    await page.getByRole('button', { name: 'Preferences' }).click();
+    await page.getByRole('dialog').getByLabel(label).selectOption(value);
+    assert.deepEqual(await violations(page), []);
+    await shot(page, 'preferences', false);
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'hidden' });
+  };
+  await set('A page begins with', '-24h');
+  await set('Traffic a second in', 'bytes');
+  await set('Rows of a table', '20');
+  await page.goto(`${base}/explore`);
+  await drawn(page);
+  const asked = page.waitForRequest((r) => r.url().includes('/api/v1/top?'));
+  await page.reload();
+  const q = new URL((await asked).url()).searchParams;
+  assert.deepEqual([q.get('from'), q.get('limit')], ['-24h', '20'], 'a bare address means what is preferred');
+  await page.getByText('B/s').first().waitFor();
+  const other = page.waitForRequest((r) => r.url().includes('/api/v1/top?'));
+  await page.goto(`${base}/explore?metric=bits`);
+  const w = new URL((await other).url()).searchParams;
+  assert.deepEqual([w.get('from'), w.get('limit')], ['-6h', '10'], 'one that says something means the same to everybody');
+});
+
+test('hundreds of exporters: found, sorted, summed, and each state said', async (open) => {
+  const real = (await api('exporters')).exporters[0];
+  const many = Array.from({ length: 230 }, (_, i) => ({
+    ...real, id: 5000 + i, name: `edge-${i + 1}`, label: i % 50 ? `edge-${i + 1}` : `core-router-with-a-name-that-goes-on-and-on-${i}.frankfurt.example.net`, addr: `2001:db8:aaaa:bbbb:cccc:dddd:eeee:${(i + 1).toString(16)}`,
+    last_seen: iso(Date.now() - (i % 10 === 3 ? 40 * 24 * hour : 1000)), health: i % 10 === 3 ? 'silent' : 'healthy', silent: i % 10 === 3,
+  }));
+  const asked = [];
+  const { page } = await open({
+    path: '/exporters',
+    route: async (p) => {
+      await json(p, 'exporters', { exporters: many, collector: { listen: ':9995' } });
+      p.on('request', (r) => asked.push(r.url()));
+    },
+  });
+  const rows = page.getByRole('region', { name: 'Exporters' }).locator('tbody tr');
+  await becomes(100, () => rows.count(), 'not all at once');
+  assert.equal(asked.some((u) => u.includes('/interfaces')), false, 'the list asks for nobody’s interfaces');
+  await page.getByText('230 exporters', { exact: true }).waitFor();
+  await page.evaluate(() => scrollTo(0, 1500));
+  assert.equal(await page.locator('.list thead th').first().evaluate((e) => Math.round(e.getBoundingClientRect().top)), 0, 'the head stays in sight');
+  await page.getByRole('button', { name: 'gone 23' }).click();
+  await becomes(23, () => rows.count(), 'those not heard of again');
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('button', { name: 'all 230' }).click();
+  await page.getByLabel('Find exporters').fill('edge-23');
+  await becomes(['edge-23', 'edge-230'], () => rows.locator('a').allInnerTexts());
+  await page.getByLabel('Find exporters').fill('');
+  const name = page.getByRole('columnheader', { name: 'exporter' });
+  await name.getByRole('button').click();
+  await becomes('descending', () => name.getAttribute('aria-sort'));
+  assert.equal(await rows.first().locator('a').innerText(), 'edge-230', 'by number, not by letter');
+  for (const size of ['wide', 'phone']) {
+    await page.setViewportSize(sizes[size]);
+    await fits(page);
+    assert.deepEqual(await violations(page), []);
+    await shot(page, `exporters-many-${size}`, false);
+  }
 });
 
 /** logIn fills the form in, on the server where people log in. */

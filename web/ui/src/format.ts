@@ -2,6 +2,8 @@
 // digits, decimal prefixes, a thin space before the unit. The exact value
 // belongs into a title or a download.
 
+import { units } from './units.svelte';
+
 const thin = '\u202f';
 const prefixes = ['', 'k', 'M', 'G', 'T', 'P', 'E'];
 
@@ -41,8 +43,11 @@ export function withUnit(value: number, unit: string): string {
 /** bytes writes a number of octets with decimal prefixes: 950 B, 7.10 MB. */
 export const bytes = (value: number): string => withUnit(value, 'B');
 
-/** bits writes a bit rate: 1.20 Mbit/s. */
-export const bits = (perSecond: number): string => withUnit(perSecond, 'bit/s');
+/** traffic writes a rate that is in the unit people prefer already: 1.20 Mbit/s, 150 kB/s. */
+export const traffic = (perSecond: number): string => withUnit(perSecond, units.name);
+
+/** bits writes a bit rate in the unit people prefer. */
+export const bits = (perSecond: number): string => traffic((perSecond / 8) * units.per);
 
 /** tick is count without trailing zeros, for axis labels. */
 export function tick(value: number): string {

@@ -2,9 +2,12 @@ import type { Exporter } from './api';
 import { ago, count } from './format';
 
 export interface Health {
-  kind: 'healthy' | 'silent' | 'losing' | 'waiting';
+  /** gone is one that has sent nothing for a month, or never: a name that is left. */
+  kind: 'healthy' | 'silent' | 'losing' | 'waiting' | 'gone';
   text: string;
 }
+
+const month = 30 * 86_400;
 
 /** health says how an exporter fares: in the server's judgement, else by when it was last heard. */
 export function health(e: Exporter, now: number): Health {
@@ -14,6 +17,7 @@ export function health(e: Exporter, now: number): Health {
     case 'losing':
       return { kind, text: e.lost_last_hour ? `losing: ${count(e.lost_last_hour)} in an hour` : 'losing' };
     case 'silent':
+      if (age > month) return { kind: 'gone', text: Number.isFinite(age) ? `not heard of for ${ago(age)}` : 'never heard of' };
       return { kind, text: Number.isFinite(age) ? `silent for ${ago(age)}` : 'silent' };
     case 'waiting':
       return { kind, text: 'waiting for the first records' };

@@ -3,6 +3,7 @@
 
 import type { Line, Series } from './api';
 import { measureOf, type Metric } from './keys';
+import { units } from './units.svelte';
 
 export interface Slots {
   /** starts and ends are in milliseconds, cut at the range. */
@@ -25,11 +26,11 @@ export function slots(s: Series, live: boolean): Slots {
   return { starts, ends, open };
 }
 
-/** points gives what is drawn for one line: a rate, or the sum of the slot. Bits are always a rate. */
+/** points gives what is drawn for one line: a rate, or the sum of the slot. Traffic is always a rate, in the unit people prefer. */
 export function points(line: Line, s: Slots, metric: Metric, unit: 'rate' | 'sum'): number[] {
   const values = line[measureOf(metric)];
   if (metric !== 'bits' && unit === 'sum') return values;
-  const times = metric === 'bits' ? 8 : 1;
+  const times = metric === 'bits' ? units.per : 1;
   return s.starts.map((t, i) => {
     const seconds = (s.ends[i]! - t) / 1000;
     return seconds > 0 ? ((values[i] ?? 0) * times) / seconds : 0;

@@ -1,8 +1,11 @@
 // The page's state: the view that the URL holds, the clock, and the zone.
 
-import { fixed, resolveRange, type Fixed, type Range, type Zone, endsNow } from './range';
-import { address, read, type View } from './view';
+import { fixed, presets, resolveRange, type Fixed, type Range, type Zone, endsNow } from './range';
+import { address, limits, preferred, read, type View } from './view';
 import { remember, remembered } from './remembered';
+
+preferred.from = remembered('range', presets.map((p) => p.from), '' as never);
+preferred.limit = Number(remembered('rows', limits.map(String), '0'));
 
 class Page {
   view: View = $state.raw(read(location.search, location.pathname));
@@ -69,6 +72,11 @@ class Page {
   /** fixed is the range in milliseconds as it would be asked now. */
   fixed(): Fixed {
     return resolveRange(this.asked, Date.now());
+  }
+
+  /** afresh reads a bare address again, after what is preferred has changed. */
+  afresh(): void {
+    if (!location.search) this.#set(read('', location.pathname));
   }
 
   setZone(z: Zone): void {

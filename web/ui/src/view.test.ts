@@ -1,11 +1,29 @@
 import { expect, test } from 'vitest';
-import { address, first, read, write, type View } from './view';
+import { address, first, preferred, read, write, type View } from './view';
 
 const now = Date.parse('2026-11-21T12:00:00Z');
 
 test('the first page has a bare address', () => {
   expect(write(first)).toBe('');
   expect(read('', '/explore', now)).toEqual(first);
+});
+
+test('what is preferred is what a bare address means here, and no other', () => {
+  Object.assign(preferred, { from: '-7d', limit: 50 });
+  try {
+    const bare = read('', '/explore', now);
+    expect([bare.from, bare.limit]).toEqual(['-7d', 50]);
+    expect(read('?filter=port+53', '/explore', now)).toEqual({ ...first, filter: 'port 53' });
+    for (const v of [first, bare, { ...bare, limit: 10 }, { ...first, limit: 50 }, { ...first, filter: 'port 53' }]) {
+      expect(read(write(v), '/explore', now)).toEqual(v);
+      const here = write(v);
+      Object.assign(preferred, { from: '', limit: 0 });
+      if (here) expect(read(here, '/explore', now)).toEqual(v);
+      Object.assign(preferred, { from: '-7d', limit: 50 });
+    }
+  } finally {
+    Object.assign(preferred, { from: '', limit: 0 });
+  }
 });
 
 test('what is written is read back the same', () => {

@@ -92,6 +92,9 @@ export const mostOver = 8;
 /** stackNone is how the URL says that the graph is not split. */
 const stackNone = 'none';
 
+/** preferred is what a page without a question begins with, where somebody prefers something: see preferences. */
+export const preferred = { from: '', limit: 0 };
+
 /** from gives where a page's range begins when its URL does not say: the overview is of a day. */
 const firstFrom = (n: Name): string => (n === 'overview' ? '-24h' : first.from);
 
@@ -110,7 +113,9 @@ export function read(search: string, path = '/explore', now = Date.now()): View 
   const word = path.split('/')[1] as Name;
   // The bare address is the overview; with a question it is Explore, as in the first release.
   const name = names.includes(word) ? word : q.size ? 'explore' : 'overview';
-  const begin = firstFrom(name);
+  // An address that says something means the same to everybody.
+  const bare = q.size === 0;
+  const begin = (bare && preferred.from) || firstFrom(name);
   let range: Range = { from: text('from', begin), to: text('to', first.to) };
   if (!valid(range, now)) range = { from: begin, to: first.to };
   const [a, b] = (q.get('pin') ?? '').split('/');
@@ -136,7 +141,7 @@ export function read(search: string, path = '/explore', now = Date.now()): View 
     tab: oneOf('tab', ['flows', 'sankey', 'heatmap', 'summary'], '') as View['tab'],
     key: text('key', first.key),
     by: oneOf('by', orders, first.by),
-    limit: number('limit', 1000, first.limit),
+    limit: number('limit', 1000, (bare && preferred.limit) || first.limit),
     having: text('having', ''),
     sort: oneOf('sort', flowSorts, first.sort),
     order: oneOf('order', ['desc', 'asc'], first.order),
@@ -177,6 +182,8 @@ export function write(v: View): string {
   if (v.pin) q.push(['pin', `${v.pin.from}/${v.pin.to}`]);
   if (v.name === 'exporters') put('of');
   if (v.name === 'sql') put('sql');
+  // A bare address would mean what is preferred here.
+  if (q.length === 0 && ((preferred.from && preferred.from !== v.from) || (preferred.limit && preferred.limit !== v.limit))) q.push(['from', v.from], ['to', v.to]);
   // Colons, commas and slashes may stand in a query as they are, and a person can read them.
   const code = (s: string): string => encodeURIComponent(s).replace(/%(3A|2C|2F)/gi, decodeURIComponent).replace(/%20/g, '+');
   return q.length ? '?' + q.map(([k, x]) => `${k}=${code(x)}`).join('&') : '';
