@@ -70,11 +70,20 @@ func TestPlansAgreeWithFlows(t *testing.T) {
 			now := noon
 			store.SetKeeper(k, c.keep, c.few, c.most, 400, func() time.Time { return now.Time() })
 			sources := make(map[string]int)
-			exact := 0
+			exact, bounded := 0, 0
 			ask := func(stage string, n int) {
 				t.Helper()
-				for range n {
+				for i := range n + 6 {
 					q := randomQuestion(t, rnd)
+					if i >= n {
+						// One column of one roll-up.
+						hour := noon - flow.Time(1+rnd.IntN(3))*flow.Hour
+						q.From, q.To = (hour + flow.Minute).Time(), (hour + 50*flow.Minute).Time()
+						if i%2 == 0 {
+							q.From, q.To = hour.Time(), (hour + flow.Hour).Time()
+						}
+						q.Keys, q.Filter, q.Scaled = planKeys[[]int{0, 1, 3, 4, 8, 9}[i-n]], parseFilter(t, ""), false
+					}
 					got, err := db.Top(ctx, q)
 					if err != nil {
 						t.Fatalf("%s: %+v (%s): %v", stage, q, q.Filter, err)
@@ -85,6 +94,9 @@ func TestPlansAgreeWithFlows(t *testing.T) {
 					}
 					checkPlan(t, stage, db, q, got)
 					checkStatement(t, stage, conn, got)
+					if checkErrors(t, stage, conn, q, got) {
+						bounded++
+					}
 					if t.Failed() {
 						return
 					}
@@ -130,7 +142,10 @@ func TestPlansAgreeWithFlows(t *testing.T) {
 			if exact == 0 {
 				t.Error("no roll-up was ever exact")
 			}
-			t.Log(sources, "exact", exact)
+			t.Log(sources, "exact", exact, "errors computed", bounded)
+			if c.keep < 1000 && bounded == 0 {
+				t.Error("no error was ever computed")
+			}
 		})
 	}
 }
@@ -177,6 +192,58 @@ func checkStatement(t *testing.T, stage string, conn *pgx.Conn, got *store.Top) 
 			t.Errorf("%s: %s has %+v, by the statement %+v", stage, r.Label, r.Sums, listed)
 		}
 	}
+}
+
+// checkErrors computes the error of each row from all rows of the roll-up: in a
+// place, which is a bucket, part and cell, a value that has a row can have that
+// row's own cut more than it says, and one that has none the remainder's. It does
+// so where one roll-up alone was read for one column, and reports whether.
+func checkErrors(t *testing.T, stage string, conn *pgx.Conn, q store.Question, got *store.Top) bool {
+	t.Helper()
+	dimension := strings.ReplaceAll(store.JoinKeys(q.Keys), "-", "_")
+	if !slices.Contains([]string{"src_addr", "dst_addr", "src_port", "dst_port", "in_if", "out_if"}, dimension) || !q.Filter.Any() || q.Scaled ||
+		!slices.Contains([]string{"traffic_1m", "traffic_1h", "traffic_1d"}, got.Source) || !got.From.Equal(q.From) || !got.To.Equal(q.To) {
+		return false
+	}
+	measure := slices.Index([]store.Measure{store.ByFlows, store.ByPackets, store.ByBytes}, q.By) + 1
+	rows, err := conn.Query(context.Background(), fmt.Sprintf(`select concat_ws('|', bucket, coalesce(part, 0), exporter_id, coalesce(sampling_rate, 0), protocol),
+		coalesce(host(addr), number::text, 'none'), remainder, coalesce(cut[%d], 0) from %s where dimension = $1 and bucket >= $2 and bucket < $3`, measure, got.Source), dimension, q.From, q.To)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := make(map[string]int64)
+	own := make(map[string]map[string]int64)
+	var place, value string
+	var remainder bool
+	var cut int64
+	if _, err := pgx.ForEachRow(rows, []any{&place, &value, &remainder, &cut}, func() error {
+		if remainder {
+			places[place] += cut
+			return nil
+		}
+		if own[value] == nil {
+			own[value] = make(map[string]int64)
+		}
+		own[value][place] += cut
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range got.Rows {
+		want := int64(0)
+		for place, cut := range places {
+			if _, ok := own[r.Label][place]; !ok {
+				want += cut
+			}
+		}
+		for _, cut := range own[r.Label] {
+			want += cut
+		}
+		if r.Error != want {
+			t.Errorf("%s: %s by %s of %s has error %d, by all rows %d", stage, r.Label, q.By, got.Source, r.Error, want)
+		}
+	}
+	return true
 }
 
 func randomQuestion(t testing.TB, rnd *rand.Rand) store.Question {
