@@ -1,7 +1,7 @@
 // The HTTP API as this page uses it. Its types are made from the API's own
 // description (npm run types), so that the page cannot take for there what is not.
 
-import type { components } from '../generated/openapi';
+import type { components, paths } from '../generated/openapi';
 
 type Schemas = components['schemas'];
 
@@ -50,8 +50,13 @@ export class Problem extends Error {
   }
 }
 
+/** Filled is a path of the description with anything in place of its parameters. */
+type Filled<P> = P extends `${infer A}{${string}}${infer B}` ? `${A}${string}${Filled<B>}` : P;
+/** Path is one the API has. */
+export type Path = keyof paths extends infer P ? (P extends `/api/v1/${infer Rest}` ? Filled<Rest> : never) : never;
+
 /** url joins a path of the API and its parameters, leaving out empty ones. */
-export function url(path: string, params: Record<string, string | number | boolean | undefined>): string {
+export function url(path: Path, params: Record<string, string | number | boolean | undefined>): string {
   const q = new URLSearchParams();
   for (const [k, v] of Object.entries(params)) {
     if (v !== undefined && v !== '' && v !== false) q.set(k, String(v));
