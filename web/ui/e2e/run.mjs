@@ -594,8 +594,7 @@ test('an exporter gets a name and a note', alone(async (open) => {
 }));
 
 test('an exporter gets a colour and a sampling rate, an interface a name; and all goes again', alone(async (open) => {
-  const { page } = await open({ path: '/exporters' });
-  await page.getByRole('region', { name: 'Exporters' }).locator('tbody a').first().click();
+  const { page } = await open({ path: `/exporters?of=${(await api('exporters')).exporters[0].id}` });
   const settings = page.getByRole('region', { name: 'Settings' });
   const store = () => settings.getByRole('button', { name: 'Save' }).click();
   const now = async () => {
