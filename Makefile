@@ -14,7 +14,7 @@ BENCH ?= .
 
 CONSOLE := $(shell find web/ui/src web/ui/public web/ui/index.html web/ui/*.ts web/ui/*.js web/ui/package.json -type f -not -name '* *' 2>/dev/null)
 
-.PHONY: help build binary console run setup test race fuzz bench bench-exporter bench-collector bench-store torture lint generate clean env up down
+.PHONY: help build binary console run setup test race fuzz bench bench-exporter bench-collector bench-store bench-ingest torture lint generate clean env up down
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -75,8 +75,11 @@ bench-exporter: ## the exporter beside softflowd, nfpcapd and pmacctd
 bench-collector: ## the highest lossless rate into PostgreSQL, beside nfacctd
 	@deploy/bench-collector.sh
 
-bench-store: build ## questions beside nfdump's, on the same 20 million flows
+bench-store: ## questions beside nfdump's, on the same 20 million flows; what dashboards cost the collector
 	@deploy/bench-store.sh
+
+bench-ingest: ## what polled dashboards, sealing and removal cost the collector
+	@deploy/bench-ingest.sh
 
 torture: ## hours of it: 200 kills, every cut of every capture, all tests ten times under -race, five minutes a fuzz target
 	@echo "torture: the long tests; every Go test ten times, shuffled, under the race detector; then each fuzz target for five minutes"
