@@ -87,6 +87,8 @@ async function becomes(want, ask, what) {
 }
 
 async function violations(page) {
+  // What an answer under way is about to replace is pale on purpose.
+  await page.waitForFunction(() => !document.querySelector('.stale'));
   // evaluate runs through the debugger, which the Content-Security-Policy lets be.
   await page.evaluate(axe);
   const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
