@@ -21,6 +21,10 @@ const rows = (p) => p.locator('section table tbody tr').first().waitFor(soon);
 const pages = {
   overview: ['/', rows],
   explore: ['/explore', rows],
+  bytes: ['/explore?metric=bits&stack=none', rows],
+  mirror: ['/explore?mirror=net&inside=10.20.0.0/16', rows],
+  views: ['/explore?stack=views', rows],
+  as: ['/explore?key=src-as', rows],
   pairs: ['/explore?key=src-addr,dst-addr', rows],
   ports: ['/explore?key=dst-port', rows],
   interfaces: ['/explore?key=in-if', rows],
@@ -78,7 +82,7 @@ for (const theme of ['light', 'dark']) {
       } catch (err) {
         console.log(`${what} ${size} ${theme}: ${String(err).split('\n')[0]}`);
       }
-      await page.waitForTimeout(700); // names and the graph's code come a little later
+      await page.waitForTimeout(1500); // names, pinned views and the graph's code come a little later
       await page.screenshot({ path: join(folder, `${what}-${size}-${theme}.png`), fullPage: !/address|help|preferences/.test(what) });
     }
     if (size === 'wide' && theme === 'dark') {

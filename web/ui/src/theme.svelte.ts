@@ -8,7 +8,7 @@ export const choices: Choice[] = ['system', 'light', 'dark'];
 class Theme {
   choice: Choice = $state(remembered('theme', choices, 'system'));
   #system = $state(matchMedia('(prefers-color-scheme: dark)').matches);
-  #print = $state(false);
+  #print = $state(matchMedia('print').matches);
   readonly isDark: boolean = $derived(!this.#print && (this.choice === 'system' ? this.#system : this.choice === 'dark'));
   readonly palette: Palette = $derived(this.isDark ? dark : light);
 
