@@ -45,6 +45,8 @@ type plan struct {
 	// and on the one value that is asked for.
 	cell, value *filter.Filter
 	cut         *Cut
+	// followed are the hours of a share of whose minutes few hosts are read.
+	followed []followed
 	// why says why flows are read.
 	why string
 }
@@ -60,7 +62,7 @@ func (p *plan) rest() bool { return p.rolled() && p.dims[0] != dimTotal }
 func (p *plan) sources() string {
 	var names []string
 	for _, s := range []grain{days, hours, minutes, raw} {
-		if !slices.ContainsFunc(p.pieces, func(p piece) bool { return p.source == s }) {
+		if !slices.ContainsFunc(p.pieces, func(p piece) bool { return p.source == s }) && (s != hours || !p.follows()) {
 			continue
 		}
 		if s == raw {
@@ -512,6 +514,9 @@ func (p *plan) explain() string {
 		list = append(list, text)
 	}
 	text := strings.Join(list, "; ")
+	if p.follows() {
+		text += fmt.Sprintf("; of the minutes of %d hours, the hosts with most flows in traffic_1h", len(p.followed))
+	}
 	if p.why != "" {
 		text += ": " + p.why
 	}

@@ -254,6 +254,11 @@ func (c *question) resolve(ctx context.Context, tx pgx.Tx, step flow.Time) error
 	if c.p, err = c.plan(ctx, tx, step); err != nil {
 		return err
 	}
+	return c.reckon(ctx, tx)
+}
+
+// reckon tells PostgreSQL what more processes cost for the plan.
+func (c *question) reckon(ctx context.Context, tx pgx.Tx) error {
 	// The planner takes the times of a flow for independent of each other, and an
 	// edge of the range, within a minute, for so many flows that it would start
 	// more processes for some milliseconds of work.
@@ -261,7 +266,7 @@ func (c *question) resolve(ctx context.Context, tx pgx.Tx, step flow.Time) error
 	if c.p.small() {
 		cost = strconv.Itoa(200 * parallelSetup)
 	}
-	_, err = tx.Exec(ctx, "set local parallel_setup_cost = "+cost)
+	_, err := tx.Exec(ctx, "set local parallel_setup_cost = "+cost)
 	return err
 }
 
@@ -282,6 +287,9 @@ func (p *plan) small() bool {
 		case piece.source == minutes:
 			fine += piece.to - piece.from
 		}
+	}
+	for _, f := range p.followed {
+		fine -= f.to - f.from
 	}
 	return p.rolled() && fine <= 2*flow.Hour
 }

@@ -23,9 +23,10 @@ type Share struct {
 	// zero address where nobody had any; HostFlows is how many, Flows all there
 	// were, Share the quotient, 0 to 1.
 	//
-	// Roll-ups keep few hosts one by one: then Remainder.Error is by how much a
-	// HostFlows may be wrong at most, and Exact says that none is and that nobody
-	// else could have had most.
+	// Roll-ups keep few hosts one by one, and of a long range few are read: then
+	// Remainder.Error is by how much a HostFlows may be wrong at most, and how many
+	// more somebody else may have; Exact says that none is and that nobody else could
+	// have had most.
 	Start     []time.Time
 	Share     []float64
 	Host      []netip.Addr
@@ -102,7 +103,11 @@ func (c *question) share(ctx context.Context, tx pgx.Tx) (*Share, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.looked = all.looked
 	if err := c.resolve(ctx, tx, c.step); err != nil {
+		return nil, err
+	}
+	if err := c.followHosts(ctx, tx, total.Flows); err != nil {
 		return nil, err
 	}
 	var run statement
@@ -129,13 +134,24 @@ func (c *question) share(ctx context.Context, tx pgx.Tx) (*Share, error) {
 		bucket            time.Time
 		addr              *netip.Prefix
 		flows, cut, twice int64
-		rivals, worst     int64
+		rivals, beside    int64
+		worst             int64
 		uncertain         bool
 	)
-	if _, err := pgx.ForEachRow(rows, []any{&bucket, &addr, &flows, &cut, &twice, &rivals}, func() error {
+	// others is what a host that was not read can have in each slot; 0 where all are.
+	others := make([]int64, n)
+	for _, f := range c.p.followed {
+		for t := f.from.Floor(c.step); t < f.to; t += c.step {
+			others[(t-c.first)/c.step] = f.others
+		}
+	}
+	if _, err := pgx.ForEachRow(rows, []any{&bucket, &addr, &flows, &cut, &twice, &rivals, &beside}, func() error {
 		i := int((flow.TimeOf(bucket) - c.first) / c.step)
 		if i < 0 || i >= n {
 			return nil
+		}
+		if others[i] > 0 {
+			others[i] += beside
 		}
 		if addr == nil || flows <= 0 {
 			// All that there are may be in the remainder.
@@ -148,11 +164,14 @@ func (c *question) share(ctx context.Context, tx pgx.Tx) (*Share, error) {
 		if r.Flows[i] > 0 {
 			r.Share[i] = float64(flows) / float64(r.Flows[i])
 		}
-		uncertain = uncertain || cut+twice > 0 && (rivals > 1 || flows-twice <= cut)
+		uncertain = uncertain || cut+twice > 0 && (rivals > 1 || flows-twice <= cut) || others[i] > 0 && flows-twice <= others[i]
 		worst = max(worst, min(cut, r.Flows[i]-flows), min(twice, flows))
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("share: %w", err)
+	}
+	for i, most := range others {
+		worst = max(worst, min(most, r.Flows[i])-r.HostFlows[i])
 	}
 	if worst > 0 || uncertain {
 		r.Exact, r.Remainder = false, &Remainder{Error: worst}
@@ -199,7 +218,12 @@ func (c *question) shareSQL(s *statement) {
 	// Each host has its rows in each minute, cell and side; they are grouped once.
 	// Flows are counted one by one, so float8 has them exactly, in a quarter of the
 	// room and time that numbers of any size take.
-	s.line("with sides as (")
+	s.line("with ")
+	if c.p.follows() && s.literal {
+		s.line("followed as materialized (")
+		c.followedSQL(s)
+		s.line("),")
+	}
 	first := true
 	union := func() {
 		if !first {
@@ -207,26 +231,34 @@ func (c *question) shareSQL(s *statement) {
 		}
 		first = false
 	}
-	rolled := false
-	for _, p := range c.p.pieces {
-		if p.source != raw {
-			rolled = true
-			continue
+	rolled, late := c.p.rolled(), false
+	var pieces []piece
+	for _, p := range c.p.unfollowed() {
+		if p.source == raw {
+			late = late || p.batches != nil
+		} else {
+			pieces = append(pieces, p)
 		}
-		for i, side := range c.sides() {
-			union()
-			at := "flow_start"
-			if c.whole {
-				at = "flow_end"
+	}
+	// What the roll-ups do not have yet adds to what any host can have.
+	if late = late && c.p.follows(); late {
+		s.line("late as materialized (")
+		for _, p := range c.p.pieces {
+			if p.batches != nil {
+				c.shareOfFlows(s, union, p)
 			}
-			s.line("  select ", c.bin(at), " as bucket, ", c.named(side), ", count(*)::float8 as flows")
-			s.line("  from flows")
-			c.where(s, "  ", p)
-			s.line("    and ", at, " >= ", s.time(p.from))
-			if i > 0 {
-				s.line("    and ", c.otherSide())
-			}
-			s.line("  group by 1, 2")
+		}
+		s.line("),")
+		first = true
+	}
+	s.line("sides as (")
+	if late {
+		union()
+		s.line("  select * from late")
+	}
+	for _, p := range c.p.pieces {
+		if p.source == raw && !(late && p.batches != nil) {
+			c.shareOfFlows(s, union, p)
 		}
 	}
 	dims := c.p.dims
@@ -236,28 +268,60 @@ func (c *question) shareSQL(s *statement) {
 			if dim == c.p.same {
 				i, sign = 0, "-"
 			}
-			union()
-			c.only(dim).rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, "+c.named(c.sides()[i])+", "+sign+"flows::float8 as flows", false)
+			columns := "select " + c.bin("bucket") + " as bucket, " + c.named(c.sides()[i]) + ", " + sign + "flows::float8 as flows"
+			if len(pieces) > 0 {
+				union()
+				c.only(dim, pieces...).rolled(s, "  ", columns, false)
+			}
+			if c.p.follows() {
+				c.hourly(s, union, columns, dim, c.sides()[i][0])
+			}
 		}
+	}
+	if first { // nobody is read
+		s.line("  select null::timestamptz as bucket, null::inet as addr, 0::float8 as flows where false")
 	}
 	s.line("), hosts as materialized (")
 	s.line("  select bucket, addr, sum(flows) as flows from sides group by bucket, addr")
 	s.line("), most as (")
-	s.line("  select bucket, max(most) as most, coalesce(sum(cut), 0)::float8 as cut, coalesce(sum(twice), 0)::float8 as twice from (")
-	s.line("  select bucket, max(flows) filter (where addr is not null) as most, 0::bigint as twice, 0::bigint as cut from hosts group by bucket")
+	s.line("  select bucket, max(most) as most, coalesce(sum(cut), 0)::float8 as cut, coalesce(sum(twice), 0)::float8 as twice, max(beside) as beside from (")
+	s.line("  select bucket, max(flows) filter (where addr is not null) as most, 0::bigint as twice, 0::float8 as beside, 0::bigint as cut from hosts group by bucket")
+	if late {
+		s.line("  union all")
+		s.line("  select bucket, null, 0, max(flows), 0 from (select bucket, sum(flows) as flows from late where addr is not null group by bucket, addr) host group by bucket")
+	}
 	if rolled {
 		// The cut stands last: such a reading is one of the remainders alone.
 		for _, dim := range dims {
 			s.line("  union all")
-			c.only(dim).rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, null, 0, cut[1] as cut", true)
+			c.only(dim).rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, null, 0, 0, cut[1] as cut", true)
 		}
 		s.line("  union all")
-		c.only(c.p.same).rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, null, cut[1], 0 as cut", true)
+		c.only(c.p.same).rolled(s, "  ", "select "+c.bin("bucket")+" as bucket, null, cut[1], 0, 0 as cut", true)
 	}
 	s.line("  ) bounds group by bucket")
 	s.line(")")
-	s.line("select most.bucket, min(addr) filter (where flows = most) as addr, coalesce(most, 0)::bigint as flows, most.cut::bigint, most.twice::bigint, count(addr) as rivals")
+	s.line("select most.bucket, min(addr) filter (where flows = most) as addr, coalesce(most, 0)::bigint as flows, most.cut::bigint, most.twice::bigint, count(addr) as rivals, most.beside::bigint")
 	s.line("from most left join hosts on hosts.bucket = most.bucket and addr is not null and flows >= most - most.cut - most.twice")
-	s.line("group by most.bucket, most, most.cut, most.twice")
+	s.line("group by most.bucket, most, most.cut, most.twice, most.beside")
 	s.line("order by bucket")
+}
+
+// shareOfFlows adds how many flows of a piece each host has, on either side.
+func (c *question) shareOfFlows(s *statement, union func(), p piece) {
+	for i, side := range c.sides() {
+		union()
+		at := "flow_start"
+		if c.whole {
+			at = "flow_end"
+		}
+		s.line("  select ", c.bin(at), " as bucket, ", c.named(side), ", count(*)::float8 as flows")
+		s.line("  from flows")
+		c.where(s, "  ", p)
+		s.line("    and ", at, " >= ", s.time(p.from))
+		if i > 0 {
+			s.line("    and ", c.otherSide())
+		}
+		s.line("  group by 1, 2")
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,12 +21,20 @@ func TestSharesAgreeWithFlows(t *testing.T) {
 	for _, c := range []struct {
 		name            string
 		keep, few, most int
+		follow          int // hosts of an hour
 	}{
-		{"nothing is cut", 1000, 1000, 1000},
-		{"cut when settled", 6, 2, 100_000},
-		{"cut before", 6, 2, 8},
+		{"nothing is cut", 1000, 1000, 1000, 0},
+		{"cut when settled", 6, 2, 100_000, 0},
+		{"cut before", 6, 2, 8, 0},
+		{"a host is followed", 1000, 1000, 1000, 1},
+		{"some hosts are followed", 1000, 1000, 1000, 5},
+		{"all hosts are followed", 1000, 1000, 1000, 2000},
+		{"cut, and some hosts are followed", 6, 2, 100_000, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if c.follow > 0 {
+				defer store.Follow(c.follow, c.follow, 1e9, 0)()
+			}
 			rnd := rand.New(rand.NewPCG(21, uint64(c.keep+c.most)))
 			db, _, _ := open(t)
 			recs := rollupFlows(rnd, 900)
@@ -51,11 +60,14 @@ func TestSharesAgreeWithFlows(t *testing.T) {
 			k := store.NewKeeper(db, store.KeeperConfig{})
 			now := noon
 			store.SetKeeper(k, c.keep, c.few, c.most, 400, func() time.Time { return now.Time() })
-			rolled := false
+			rolled, followed := false, false
 			ask := func(stage string, n int) {
 				t.Helper()
-				for _, step := range []time.Duration{0, time.Minute, 5 * time.Minute, time.Hour} {
+				for i, step := range []time.Duration{0, time.Minute, 5 * time.Minute, time.Hour, 10 * time.Minute} {
 					q := store.Question{From: (noon - 3*flow.Hour).Time(), To: (noon + 2*flow.Hour).Time(), Step: step, MaxBuckets: store.MaxBuckets}
+					if i == 4 {
+						q.From, q.To = q.From.Add(17*time.Minute+13*time.Second), q.To.Add(-47*time.Second)
+					}
 					if step == 0 {
 						q.MaxBuckets = 0
 					}
@@ -64,6 +76,7 @@ func TestSharesAgreeWithFlows(t *testing.T) {
 						t.Fatalf("%s: %v", stage, err)
 					}
 					rolled = rolled || r.Source != "flows"
+					followed = followed || r.Step < time.Hour && strings.Contains(r.Source, "traffic_1h")
 					checkShare(t, stage, recs[:n], r)
 					if n < len(recs) || step == time.Hour {
 						continue
@@ -95,8 +108,8 @@ func TestSharesAgreeWithFlows(t *testing.T) {
 				t.Fatal(err)
 			}
 			ask("all are settled", len(recs))
-			if !rolled {
-				t.Error("no roll-up was read")
+			if !rolled || c.follow > 0 && !followed {
+				t.Errorf("roll-ups were read: %v, hosts followed: %v", rolled, followed)
 			}
 		})
 	}
@@ -147,5 +160,48 @@ func checkShare(t *testing.T, stage string, recs []flow.Record, r *store.Share) 
 		if (most > slack || r.Exact && most > 0) && !r.Host[i].IsValid() {
 			t.Errorf("%s, by %v, %v: nobody is named of %d flows ± %d", stage, r.Step, start, all, slack)
 		}
+	}
+}
+
+// In a day of flat traffic, who is busy for two minutes is named, with all its
+// flows, and the hours in which nobody is leave little open.
+func TestShareNamesABurst(t *testing.T) {
+	ctx := context.Background()
+	rnd := rand.New(rand.NewPCG(22, 1))
+	db, _, _ := open(t)
+	var recs []flow.Record
+	add := func(start flow.Time, src, dst flow.Addr) {
+		r := one(start)
+		r.Start, r.End, r.SrcAddr, r.DstAddr = start, start, src, dst
+		recs = append(recs, r)
+	}
+	first := noon.Floor(flow.Day)
+	for at := first; at < noon; at += 2 * flow.Second {
+		add(at, flow.Addr4([4]byte{10, 1, byte(rnd.IntN(10)), byte(rnd.IntN(200))}), flow.Addr4([4]byte{10, 2, byte(rnd.IntN(10)), byte(rnd.IntN(200))}))
+	}
+	busy := netip.MustParseAddr("10.20.7.66")
+	const burst = 1000
+	for i := range burst {
+		add(noon-4*flow.Hour+31*flow.Minute+flow.Time(i)*120, flow.AddrFrom(busy), flow.Addr4([4]byte{10, 8, byte(i >> 8), byte(i)}))
+	}
+	writeAll(t, store.NewWriter(db, store.WriterConfig{}), recs, 5000)
+	k := store.NewKeeper(db, store.KeeperConfig{RetainRaw: store.ForEver})
+	store.SetKeeper(k, 0, 0, 0, 50_000, func() time.Time { return (noon + flow.Hour).Time() })
+	if err := k.Sum(ctx); err != nil {
+		t.Fatal(err)
+	}
+	r, err := db.Share(ctx, store.Question{From: first.Time(), To: noon.Time(), Step: 5 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(r.Source, "traffic_1h") {
+		t.Errorf("read from %s: %s", r.Source, r.Plan)
+	}
+	checkShare(t, "a burst", recs, r)
+	if len(r.Highlights) != 1 || r.Highlights[0].Addr != busy || r.Highlights[0].Flows != burst || r.Highlights[0].To.Sub(r.Highlights[0].From) != 5*time.Minute {
+		t.Errorf("pointed out: %+v", r.Highlights)
+	}
+	if r.Remainder == nil || r.Remainder.Error > 15 { // of 150 in a slot
+		t.Errorf("open: %+v", r.Remainder)
 	}
 }
