@@ -18,7 +18,8 @@ var distributed = []struct{ table, column string }{
 }
 
 // Distribute spreads flows and roll-ups over the nodes of a Citus cluster, of
-// which the database is the coordinator; what is spread already stays as it is.
+// which the database is the coordinator; what is spread already stays as it is, so
+// that it can be said after each Migrate.
 // Rows and SQL stay the same. It has to be done by a superuser, after Migrate.
 func Distribute(ctx context.Context, dsn string, logger *slog.Logger) error {
 	config, err := pgx.ParseConfig(dsn)
@@ -52,6 +53,11 @@ func Distribute(ctx context.Context, dsn string, logger *slog.Logger) error {
 		if logger != nil {
 			logger.Info("distributed", "table", d.table, "by", d.column)
 		}
+	}
+	// The names of exporters stay on the coordinator. Citus has to know that, or it
+	// refuses statements that join them to flows and read roll-ups beside.
+	if _, err := conn.Exec(ctx, "select citus_add_local_table_to_metadata('parts.exporter')"); err != nil {
+		return migrateError(err)
 	}
 	return nil
 }
