@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"flowtally/flow"
 )
 
@@ -23,7 +25,7 @@ type Done struct {
 // CatchUp leaves the database as Run would a quarter of an hour after the last
 // flow: everything is summed, each bucket and hour that is past is settled and
 // sealed, also when parts came for it a moment ago. Where another Keeper is at
-// work, it waits for its turn. It removes nothing.
+// work, it waits for its turn. It removes nothing, and vacuums what it replaced.
 func (k *Keeper) CatchUp(ctx context.Context) (done Done, err error) {
 	var began time.Time
 	if err := k.db.pool.QueryRow(ctx, "select clock_timestamp()").Scan(&began); err != nil {
@@ -41,6 +43,9 @@ func (k *Keeper) CatchUp(ctx context.Context) (done Done, err error) {
 	if err := sealer.tidy(ctx, []chore{{"seal", sealer.seal}}); err != nil {
 		return done, err
 	}
+	if err := k.vacuumSettled(ctx, began); err != nil {
+		return done, err
+	}
 	err = k.db.pool.QueryRow(ctx, `select count(*), coalesce(sum(records), 0),
 		(select count(*) from parts.settled where settled_at >= $1),
 		(select count(*) from parts.partition where sealed_at >= $1),
@@ -50,4 +55,26 @@ func (k *Keeper) CatchUp(ctx context.Context) (done Done, err error) {
 		return done, fmt.Errorf("store: catch up: %w", err)
 	}
 	return done, nil
+}
+
+// vacuumSettled takes what was replaced out of the roll-ups' partitions in which
+// buckets were settled since a time, and has their statistics taken: of a day that
+// was summed anew, more rows than are left were made and removed, and who asks
+// before PostgreSQL finds time for that would read past all of them.
+func (k *Keeper) vacuumSettled(ctx context.Context, since time.Time) error {
+	rows, err := k.db.pool.Query(ctx, `select t.name from parts.traffic t where to_regclass('parts.' || t.name) is not null and exists
+		(select from parts.settled s where s.grain = t.grain and s.bucket >= t.from_time and s.bucket < t.to_time and s.settled_at >= $1)`, since)
+	if err != nil {
+		return fmt.Errorf("store: vacuum: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("store: vacuum: %w", err)
+	}
+	for _, name := range names {
+		if _, err := k.db.pool.Exec(ctx, "vacuum (analyze) parts."+pgx.Identifier{name}.Sanitize(), pgx.QueryExecModeSimpleProtocol); err != nil {
+			return fmt.Errorf("store: vacuum %s: %w", name, err)
+		}
+	}
+	return nil
 }

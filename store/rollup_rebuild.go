@@ -36,6 +36,10 @@ func (k *Keeper) Rebuild(ctx context.Context, from, to time.Time) (flows int64, 
 	}
 	defer conn.Release()
 	for day := first; day < end; day += flow.Day {
+		var began time.Time
+		if err := conn.QueryRow(ctx, "select clock_timestamp()").Scan(&began); err != nil {
+			return flows, fmt.Errorf("store: rebuild: %w", err)
+		}
 		n, err := k.rebuild(ctx, conn.Conn(), day)
 		if err != nil {
 			return flows, fmt.Errorf("store: rebuild %s: %w", day.Time().Format(time.DateOnly), err)
@@ -43,6 +47,9 @@ func (k *Keeper) Rebuild(ctx context.Context, from, to time.Time) (flows int64, 
 		flows += n
 		k.log.Info("summed anew", "day", day.Time().Format(time.DateOnly), "flows", n)
 		if err := k.settleAll(ctx); err != nil {
+			return flows, err
+		}
+		if err := k.vacuumSettled(ctx, began); err != nil {
 			return flows, err
 		}
 	}

@@ -565,6 +565,9 @@ func TestRebuild(t *testing.T) {
 	for _, g := range grainTables {
 		check(recs[:200], g.table, g.length, true)
 	}
+	if n := get[int](t, conn, "select count(*) from parts.traffic join pg_class on relname = name where from_time <= $1 and to_time > $1 and reltuples < 0", noon.Time()); n > 0 {
+		t.Errorf("%d partitions have no statistics", n)
+	}
 	k = store.NewKeeper(db, store.KeeperConfig{})
 	store.SetKeeper(k, 5, 2, 100_000, 100, at(farLater+flow.Day*1000))
 	if err := k.Sum(ctx); err != nil {
