@@ -99,7 +99,7 @@ func (c *question) share(ctx context.Context, tx pgx.Tx) (*Share, error) {
 	if err := all.resolve(ctx, tx, c.step); err != nil {
 		return nil, err
 	}
-	total, _, _, _, err := all.follow(ctx, tx, nil)
+	total, err := all.flowsBySlot(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
@@ -107,17 +107,17 @@ func (c *question) share(ctx context.Context, tx pgx.Tx) (*Share, error) {
 	if err := c.resolve(ctx, tx, c.step); err != nil {
 		return nil, err
 	}
-	if err := c.followHosts(ctx, tx, total.Flows); err != nil {
+	if err := c.followHosts(ctx, tx, total); err != nil {
 		return nil, err
 	}
 	var run statement
 	c.shareSQL(&run)
 	people := statement{literal: true}
 	c.shareSQL(&people)
-	n := len(total.Flows)
+	n := len(total)
 	r := &Share{
 		From: c.from.Time(), To: c.to.Time(), Step: time.Duration(c.step) * time.Millisecond,
-		Share: make([]float64, n), Host: make([]netip.Addr, n), HostFlows: make([]int64, n), Flows: total.Flows,
+		Share: make([]float64, n), Host: make([]netip.Addr, n), HostFlows: make([]int64, n), Flows: total,
 		Highlights: []Highlight{}, Provenance: c.provenance("series --share", people.String()),
 	}
 	r.Command = strings.Replace(r.Command, " --key addr", "", 1)
@@ -178,6 +178,55 @@ func (c *question) share(ctx context.Context, tx pgx.Tx) (*Share, error) {
 	}
 	r.highlight()
 	return r, nil
+}
+
+// flowsBySlot counts all flows of each slot.
+func (c *question) flowsBySlot(ctx context.Context, tx pgx.Tx) ([]int64, error) {
+	var s statement
+	s.line("select bucket, sum(flows)::bigint from (")
+	for i, p := range c.p.pieces {
+		if i > 0 {
+			s.line("  union all")
+		}
+		if p.source != raw {
+			c.only(dimTotal, p).rolled(&s, "  ", "select "+c.bin("bucket")+" as bucket, flows", false)
+			continue
+		}
+		at := c.startColumn()
+		s.line("  select ", c.bin(at), " as bucket, count(*) as flows from flows")
+		c.where(&s, "  ", p)
+		s.line("    and ", at, " >= ", s.time(p.from), " group by 1")
+	}
+	s.line(") piece group by bucket")
+	rows, err := tx.Query(ctx, s.String(), append([]any{pgx.QueryExecModeExec}, s.args...)...)
+	if err != nil {
+		return nil, fmt.Errorf("share: %w", err)
+	}
+	flows := make([]int64, (c.last-c.first)/c.step+1)
+	var (
+		at time.Time
+		n  int64
+	)
+	_, err = pgx.ForEachRow(rows, []any{&at, &n}, func() error {
+		i := (flow.TimeOf(at) - c.first) / c.step
+		if i < 0 || int(i) >= len(flows) {
+			return fmt.Errorf("bucket %v is outside of the range", at)
+		}
+		flows[i] = n
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("share: %w", err)
+	}
+	return flows, nil
+}
+
+// startColumn is when a flow counts as one.
+func (c *question) startColumn() string {
+	if c.whole {
+		return "flow_end"
+	}
+	return "flow_start"
 }
 
 // highlight finds the runs in which one host had most.
@@ -251,14 +300,44 @@ func (c *question) shareSQL(s *statement) {
 		s.line("),")
 		first = true
 	}
+	// The flows of an edge are few among those that are gone through for them: that
+	// is done once.
+	var edges []piece
+	for _, p := range c.p.pieces {
+		if rolled && p.source == raw && p.batches == nil && p.to-p.from <= flow.Minute {
+			edges = append(edges, p)
+		}
+	}
+	if len(edges) > 0 {
+		s.line("edges as materialized (")
+		for _, p := range edges {
+			union()
+			s.line("  select ", c.bin("flow_start"), " as bucket, src_addr, dst_addr")
+			s.line("  from flows")
+			c.where(s, "  ", p)
+			s.line("    and flow_start >= ", s.time(p.from))
+		}
+		s.line("),")
+		first = true
+	}
 	s.line("sides as (")
 	if late {
 		union()
 		s.line("  select * from late")
 	}
 	for _, p := range c.p.pieces {
-		if p.source == raw && !(late && p.batches != nil) {
+		if p.source == raw && !(late && p.batches != nil) && !slices.ContainsFunc(edges, func(e piece) bool { return e.from == p.from && p.batches == nil }) {
 			c.shareOfFlows(s, union, p)
+		}
+	}
+	if len(edges) > 0 {
+		for i, side := range c.sides() {
+			union()
+			s.line("  select bucket, ", c.named(side), ", count(*)::float8 as flows from edges")
+			if i > 0 {
+				s.line("  where ", c.otherSide())
+			}
+			s.line("  group by 1, 2")
 		}
 	}
 	dims := c.p.dims
@@ -269,7 +348,13 @@ func (c *question) shareSQL(s *statement) {
 				i, sign = 0, "-"
 			}
 			columns := "select " + c.bin("bucket") + " as bucket, " + c.named(c.sides()[i]) + ", " + sign + "flows::float8 as flows"
-			if len(pieces) > 0 {
+			switch {
+			case dim == c.p.same:
+				// These are few, of whomever.
+				union()
+				c.only(dim).rolled(s, "  ", columns, false)
+				continue
+			case len(pieces) > 0:
 				union()
 				c.only(dim, pieces...).rolled(s, "  ", columns, false)
 			}
@@ -277,9 +362,6 @@ func (c *question) shareSQL(s *statement) {
 				c.hourly(s, union, columns, dim, c.sides()[i][0])
 			}
 		}
-	}
-	if first { // nobody is read
-		s.line("  select null::timestamptz as bucket, null::inet as addr, 0::float8 as flows where false")
 	}
 	s.line("), hosts as materialized (")
 	s.line("  select bucket, addr, sum(flows) as flows from sides group by bucket, addr")
@@ -311,10 +393,7 @@ func (c *question) shareSQL(s *statement) {
 func (c *question) shareOfFlows(s *statement, union func(), p piece) {
 	for i, side := range c.sides() {
 		union()
-		at := "flow_start"
-		if c.whole {
-			at = "flow_end"
-		}
+		at := c.startColumn()
 		s.line("  select ", c.bin(at), " as bucket, ", c.named(side), ", count(*)::float8 as flows")
 		s.line("  from flows")
 		c.where(s, "  ", p)
