@@ -50,24 +50,27 @@ func TestAskForBench(t *testing.T) {
 	}
 	defer db.Close()
 	end := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
-	day, ragged := 24*time.Hour, 17*time.Minute+13*time.Second
+	// The page's relative ranges begin and end with minutes.
+	day, minutes, ragged := 24*time.Hour, 17*time.Minute, 17*time.Minute+13*time.Second
 	ranges := []struct {
 		name     string
 		from, to time.Time
 		step     time.Duration // of a series of many lines
 	}{
 		{"1 h", end.Add(-10 * time.Hour), end.Add(-9 * time.Hour), time.Minute},
+		{"1 h to the minute", end.Add(-10*time.Hour + minutes), end.Add(-9*time.Hour + minutes), time.Minute},
 		{"1 h ragged", end.Add(-10*time.Hour + ragged), end.Add(-9*time.Hour + ragged), time.Minute},
 		{"24 h", end.Add(-day), end, 5 * time.Minute},
+		{"24 h to the minute", end.Add(-day + minutes), end.Add(-minutes), 5 * time.Minute},
 		{"24 h ragged", end.Add(-day + ragged), end.Add(-ragged), 5 * time.Minute},
 		{"30 days", end.Add(-30 * day), end, day},
 	}
 	if os.Getenv("FLOWTALLY_BENCH_DAYS") == "" {
-		ranges = ranges[:4]
+		ranges = ranges[:6]
 	}
 	keys := []string{"src-addr", "dst-addr", "addr", "src-port", "dst-port", "port", "protocol", "exporter", "in-if", "out-if", "interface", "src-addr,dst-addr"}
 	var all []*asked
-	fmt.Printf("%-12s %-44s %8s %8s  %s\n", "range", "question", "p50/ms", "p95/ms", "read from")
+	fmt.Printf("%-18s %-44s %8s %8s  %s\n", "range", "question", "p50/ms", "p95/ms", "read from")
 	for _, r := range ranges {
 		ask := func(name string, f func() (store.Provenance, error)) {
 			a := &asked{kind: r.name, name: strings.TrimSpace(name)}
@@ -86,7 +89,7 @@ func TestAskForBench(t *testing.T) {
 			if !a.exact {
 				exact = ", ±"
 			}
-			fmt.Printf("%-12s %-44s %8s %8s  %s%s\n", r.name, a.name, milliseconds(a.at(50)), milliseconds(a.at(95)), a.from, exact)
+			fmt.Printf("%-18s %-44s %8s %8s  %s%s\n", r.name, a.name, milliseconds(a.at(50)), milliseconds(a.at(95)), a.from, exact)
 		}
 		series := func(name string, q store.Question) {
 			ask("series "+name, func() (store.Provenance, error) {
@@ -140,7 +143,7 @@ func TestAskForBench(t *testing.T) {
 			return a.Provenance, nil
 		})
 	}
-	fmt.Printf("\n%-12s %10s %8s %8s %8s\n", "RESULTS", "questions", "p50/ms", "p95/ms", "worst/ms")
+	fmt.Printf("\n%-18s %10s %8s %8s %8s\n", "RESULTS", "questions", "p50/ms", "p95/ms", "worst/ms")
 	for _, r := range ranges {
 		sum := asked{}
 		n := 0
@@ -154,11 +157,11 @@ func TestAskForBench(t *testing.T) {
 			continue
 		}
 		slices.Sort(sum.took)
-		fmt.Printf("%-12s %10d %8s %8s %8s\n", r.name, n, milliseconds(sum.at(50)), milliseconds(sum.at(95)), milliseconds(sum.at(100)))
+		fmt.Printf("%-18s %10d %8s %8s %8s\n", r.name, n, milliseconds(sum.at(50)), milliseconds(sum.at(95)), milliseconds(sum.at(100)))
 	}
 	slices.SortFunc(all, func(a, b *asked) int { return int(b.at(50) - a.at(50)) })
 	fmt.Println("\nthe slowest, by the middle of each")
 	for _, a := range all[:min(10, len(all))] {
-		fmt.Printf("%-12s %-44s %8s %8s  %s\n", a.kind, a.name, milliseconds(a.at(50)), milliseconds(a.at(95)), a.from)
+		fmt.Printf("%-18s %-44s %8s %8s  %s\n", a.kind, a.name, milliseconds(a.at(50)), milliseconds(a.at(95)), a.from)
 	}
 }
