@@ -313,6 +313,7 @@ const diagnosis = {
 
 /** serve starts the server on loopback and gives it; port 0 takes a free one. */
 export function serve(port = 0) {
+  const wires = new Map([['1/1', 'uplink']]);
   let views = [{ id: 1, name: 'DNS', url: '/explore?filter=port+53', filter: 'port 53', color: '#009a70', sign: '+', pinned: true }];
   let next = 2;
   const named = new Map([[1, { name: 'edge-1', color: '#d07c00', note: '', sampling_rate_set: null }]]);
@@ -350,8 +351,11 @@ export function serve(port = 0) {
     if (path === 'summary') return [200, summary(q, now)];
     if (path === 'heatmap') return [200, heatmap(q, now)];
     if (path === 'loss') return [200, loss(q, now)];
-    if (path === 'interfaces') return [200, { interfaces: [1, 3].map((n) => ({ exporter_id: 1, exporter: 'edge-1', if_index: n, name: n === 1 ? 'uplink' : '', description: 'ge-0/0/' + n, speed: 1e9, in_bytes: 4e9, out_bytes: 1e9 })) }];
-    if (head === 'interfaces') return [200, {}];
+    if (path === 'interfaces') return [200, { interfaces: [1, 3].map((n) => ({ exporter_id: 1, exporter: 'edge-1', if_index: n, name: wires.get(`1/${n}`) ?? '', description: 'ge-0/0/' + n, speed: 1e9, in_bytes: 4e9, out_bytes: 1e9 })) }];
+    if (head === 'interfaces') {
+      wires.set(`${id}/${sub}`, body.name);
+      return [200, {}];
+    }
     if (path === 'filter/check') return [200, check(body.filter ?? '', body.having)];
     if (path === 'filter/complete') return [200, complete(q.get('text') ?? '', Number(q.get('offset') ?? 0))];
     if (path === 'names') return [200, { names: {} }];

@@ -154,9 +154,23 @@ export class Chart {
     const up = p.starts.map(() => 0);
     const down = p.starts.map(() => 0);
     // Both axes are straight: two places on each tell all others, and the edges of the
-    // slots are the same for every series.
+    // slots are the same for every series. Of slots that share a pixel the highest is
+    // drawn, by every series: a peak must not vanish because a graph is narrow.
     let top = 1;
-    const edges = (x: (t: number) => number): number[] => p.starts.flatMap((t, i) => [Math.round(x(t)), Math.round(x(p.ends[i]!))]);
+    const height = (i: number): number => up[i]! - down[i]!;
+    const columns = (x: (t: number) => number): { slot: number; left: number; right: number }[] => {
+      const all: { slot: number; left: number; right: number }[] = [];
+      let thin = -1;
+      p.starts.forEach((t, i) => {
+        const [left, right] = [Math.round(x(t)), Math.round(x(p.ends[i]!))];
+        const slot = thin >= 0 && height(thin) > height(i) ? thin : i;
+        if (right > left) all.push({ slot, left, right });
+        thin = right > left ? -1 : slot;
+      });
+      const last = all.at(-1);
+      if (last && thin >= 0 && height(thin) > height(last.slot)) last.slot = thin;
+      return all;
+    };
     const shapes = p.series.map((s) => {
       const base = s.below ? down : up;
       const low = base.slice();
@@ -171,11 +185,11 @@ export class Chart {
         renderItem: (_: unknown, api: { coord(at: [number, number]): [number, number] }) => {
           const [x0, y0] = api.coord([p.from, 0]);
           const [x1, y1] = api.coord([p.to, top]);
-          const xs = edges((t) => x0 + ((t - p.from) / (p.to - p.from)) * (x1 - x0));
+          const cut = columns((t) => x0 + ((t - p.from) / (p.to - p.from)) * (x1 - x0));
           const y = (h: number): number => Math.round(y0 + (h / top) * (y1 - y0));
           const points: [number, number][] = [];
-          high.forEach((h, i) => points.push([xs[2 * i]!, y(h)], [xs[2 * i + 1]!, y(h)]));
-          for (let i = low.length - 1; i >= 0; i--) points.push([xs[2 * i + 1]!, y(low[i]!)], [xs[2 * i]!, y(low[i]!)]);
+          for (const c of cut) points.push([c.left, y(high[c.slot]!)], [c.right, y(high[c.slot]!)]);
+          for (const c of cut.reverse()) points.push([c.right, y(low[c.slot]!)], [c.left, y(low[c.slot]!)]);
           return {
             type: 'polygon',
             shape: { points },
