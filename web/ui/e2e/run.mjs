@@ -521,7 +521,7 @@ test('on a phone nothing has to be scrolled sideways, and a flow opens under its
       if (tab !== 'flows') continue;
       const row = page.locator('tr.tap').first();
       const want = (await api(`flows?${past}&sort=packets&order=desc&limit=50`)).rows[0];
-      assert.equal(digits(await row.locator('td.n').getAttribute('title')), want.packets, 'the sorted column is there');
+      assert.equal(digits(await row.locator('.amount').getAttribute('title')), want.packets, 'the sorted column is there');
       await row.click({ position: { x: 4, y: 4 } });
       await page.locator('td.all', { hasText: want.src_addr }).waitFor();
       assert.deepEqual(await violations(page), []);
@@ -547,7 +547,7 @@ test('a view is saved, opened, changed and deleted', async (open) => {
   await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Saved' }).click();
   const row = page.getByRole('row').filter({ hasText: name });
   await row.getByRole('button', { name: 'Edit' }).click();
-  await page.locator('tbody').getByLabel('Name').fill(name + ' b');
+  await page.locator('tbody').getByLabel('Name', { exact: true }).fill(name + ' b');
   await page.locator('tbody').getByRole('button', { name: 'Save' }).click();
   await page.getByRole('link', { name: name + ' b' }).waitFor();
   assert.deepEqual(await violations(page), []);

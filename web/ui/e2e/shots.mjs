@@ -33,7 +33,7 @@ const pages = {
   heatmap: ['/explore?tab=heatmap&from=-7d&to=now', (p) => p.getByRole('region', { name: 'Hours by day' }).waitFor(soon)],
   protocols: ['/explore?tab=summary', rows],
   nomatch: ['/explore?filter=src+ip+203.0.113.99', (p) => p.getByText('No flows').first().waitFor(soon)],
-  exporters: ['/exporters', rows],
+  exporters: ['/exporters', (p) => p.locator('.list tbody tr').first().waitFor(soon)],
   exporter: [`/exporters?of=${exporters[0]?.id ?? 1}`, (p) => p.locator('.checks li').first().waitFor(soon)],
   sql: ['/sql', async (p) => {
     await p.locator('.cm-content').waitFor(soon);
