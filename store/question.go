@@ -275,7 +275,8 @@ func (c *question) reckon(ctx context.Context, tx pgx.Tx) error {
 const parallelSetup = 1000
 
 // small reports whether so little is read that more processes would only cost:
-// sums, no more than two hours of them by minutes, and edges.
+// sums, no more than two hours of them by minutes unless they are of all flows,
+// and edges.
 func (p *plan) small() bool {
 	var fine flow.Time
 	for _, piece := range p.pieces {
@@ -284,7 +285,7 @@ func (p *plan) small() bool {
 			return false
 		case piece.source == raw && piece.to-piece.from > flow.Minute:
 			return false
-		case piece.source == minutes:
+		case piece.source == minutes && p.rest():
 			fine += piece.to - piece.from
 		}
 	}
