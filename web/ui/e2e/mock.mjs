@@ -207,7 +207,7 @@ const paths = ['top', 'series', 'flows', 'share', 'summary', 'exporters', 'expor
 
 const about = (q, now, more = {}) => {
   const [from, to] = [time(q.get('from') ?? '-6h', now), time(q.get('to') ?? 'now', now)];
-  return { from: iso(from), to: iso(to), filter: q.get('filter') ?? '', source: 'flows', resolution: '1 ms', exact: true, sampling: 'none', cut: null, remainder: null, took_ms: 12, sql: 'select 1;', command: 'flowtally top', ...more };
+  return { from: iso(from), to: iso(to), filter: q.get('filter') ?? '', source: 'flows', resolution: '1 ms', exact: true, sampling: 'none', cut: null, remainder: null, took_ms: 12, sql: 'select count(*) from flows;', command: 'flowtally top', ...more };
 };
 
 // share gives who took part in most flows, minute by minute: the bursts of 10.1.4.7.
