@@ -93,18 +93,18 @@ func (db *DB) Share(ctx context.Context, q Question) (*Share, error) {
 }
 
 func (c *question) share(ctx context.Context, tx pgx.Tx) (*Share, error) {
-	// All flows, of the same moment.
+	if err := c.resolve(ctx, tx, c.step); err != nil {
+		return nil, err
+	}
+	// All flows, of the same moment; where hosts are read from flows, as those of one
+	// value are, from the same ones.
 	all := *c
-	all.keys, all.columns = nil, nil
+	all.keys, all.columns, all.raw = nil, nil, c.raw || !c.p.rolled()
 	if err := all.resolve(ctx, tx, c.step); err != nil {
 		return nil, err
 	}
 	total, err := all.flowsBySlot(ctx, tx)
 	if err != nil {
-		return nil, err
-	}
-	c.looked = all.looked
-	if err := c.resolve(ctx, tx, c.step); err != nil {
 		return nil, err
 	}
 	if err := c.followHosts(ctx, tx, total); err != nil {

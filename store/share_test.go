@@ -90,6 +90,31 @@ func TestSharesAgreeWithFlows(t *testing.T) {
 					}
 				}
 			}
+			// Of one value's flows its host has all.
+			one := func(stage string, n int) {
+				t.Helper()
+				for _, words := range []string{"src ip 10.20.7.66", "ip 10.20.7.66"} {
+					r, err := db.Share(ctx, store.Question{From: (noon - 3*flow.Hour).Time(), To: (noon + 2*flow.Hour).Time(), Filter: parseFilter(t, words)})
+					if err != nil {
+						t.Fatalf("%s, %s: %v", stage, words, err)
+					}
+					var all, host, want int64
+					for i := range r.Start {
+						all, host = all+r.Flows[i], host+r.HostFlows[i]
+					}
+					for j := range recs[:n] {
+						f := &recs[j]
+						a, _ := valueOf(f, store.KeySrcAddr, 0).(string)
+						b, _ := valueOf(f, store.KeyDstAddr, 0).(string)
+						if f.Start >= noon-3*flow.Hour && f.Start < noon+2*flow.Hour && (a == busy.String() || words == "ip 10.20.7.66" && b == busy.String()) {
+							want++
+						}
+					}
+					if all != want || host != want {
+						t.Errorf("%s, %s: %d flows, %d of the host, want %d", stage, words, all, host, want)
+					}
+				}
+			}
 			writeAll(t, w, recs[:700], 130)
 			ask("nothing is summed", 700)
 			if err := store.SumOnly(ctx, k); err != nil {
@@ -103,11 +128,13 @@ func TestSharesAgreeWithFlows(t *testing.T) {
 				t.Fatal(err)
 			}
 			ask("all are summed", len(recs))
+			one("all are summed", len(recs))
 			now = noon + flow.Day + flow.Hour
 			if err := k.Sum(ctx); err != nil {
 				t.Fatal(err)
 			}
 			ask("all are settled", len(recs))
+			one("all are settled", len(recs))
 			if !rolled || c.follow > 0 && !followed {
 				t.Errorf("roll-ups were read: %v, hosts followed: %v", rolled, followed)
 			}
