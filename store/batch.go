@@ -108,8 +108,8 @@ func (b *batch) encode(id int32, recs []flow.Record, now flow.Time, parcel *parc
 		if parcel != nil {
 			parcel.addRecord(&f, r)
 		}
-		b.packets = add(b.packets, r.Packets)
-		b.bytes = add(b.bytes, r.Bytes)
+		b.packets = flow.SaturatingAdd(b.packets, r.Packets)
+		b.bytes = flow.SaturatingAdd(b.bytes, r.Bytes)
 		if i == 0 {
 			b.receivedFrom, b.receivedTo, b.minEnd, b.maxEnd = r.Received, r.Received, r.End, r.End
 			continue
@@ -260,12 +260,4 @@ func (b *batch) exporters() (map[flow.ExporterID]uint64, error) {
 		}
 	}
 	return counts, nil
-}
-
-// add adds up to what a bigint holds.
-func add(sum, v uint64) uint64 {
-	if v > math.MaxInt64-sum { // sum is at most MaxInt64
-		return math.MaxInt64
-	}
-	return sum + v
 }

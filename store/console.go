@@ -281,7 +281,7 @@ func (db *DB) Interfaces(ctx context.Context, exporter string) ([]Interface, err
 		var ids []int32
 		if exporter != "" {
 			var err error
-			if ids, err = findExporters(ctx, tx, exporter); err != nil {
+			if ids, err = exportersOf(ctx, tx, exporter); err != nil {
 				return err
 			}
 		}
@@ -334,4 +334,13 @@ func (db *DB) NameInterface(ctx context.Context, id flow.ExporterID, index int64
 			on conflict (exporter_id, if_index) do update set name = excluded.name, changed_at = now()`, int32(id), index, name)
 		return err
 	})
+}
+
+// exportersOf returns the numbers of the exporters that a word means.
+func exportersOf(ctx context.Context, tx pgx.Tx, word string) ([]int32, error) {
+	ids, err := FindExporters(ctx, tx, word)
+	if e, ok := errors.AsType[*ExporterError](err); ok {
+		return nil, &QuestionError{Parameter: "exporter", Reason: e.Reason}
+	}
+	return ids, err
 }

@@ -16,9 +16,6 @@ func OnCommit(w *Writer, f func(*pgx.Conn)) { w.beforeCommit = f }
 // Lease returns the next identifier a batch would get.
 func Lease(w *Writer) int32 { return w.ids.next }
 
-// PartitionName returns the name of an hour's table.
-func PartitionName(hour flow.Time) string { return partitionName(hour) }
-
 // Follow sets how many hosts of an hour a share follows, how much it leaves to
 // others, and from how many minutes on, until the function it returns is called.
 func Follow(few, most int, open float64, minutes flow.Time) (back func()) {

@@ -92,7 +92,7 @@ func (s *FlowsSummary) rates() {
 // range is listed whole; the summary is by the law of the question.
 func (db *DB) Flows(ctx context.Context, q FlowsQuestion) (*Flows, error) {
 	q.Keys, q.By, q.Having = nil, ByFlows, nil
-	c, err := q.check()
+	c, err := check(q.Question)
 	if err != nil {
 		return nil, err
 	}

@@ -11,13 +11,11 @@ import (
 // Having is a condition on the sums of a group: flows > 100 and bytes > 1m.
 type Having struct{ root *havingNode }
 
-// havingNode is either an operator over kids or a comparison.
+// havingNode is either an operator (and, or, not) over kids, or a comparison.
 type havingNode struct {
-	op       string // and, or, not, or a comparator
-	kids     []*havingNode
-	measure  Measure
-	number   uint64
-	unsigned string // the number as it was written
+	op   string
+	kids []*havingNode
+	Comparison
 }
 
 // MaxHaving is how many comparisons a Having may have, and how deep it may be
@@ -158,7 +156,7 @@ func (p *havingParser) not(depth int) (*havingNode, error) {
 }
 
 var comparators = map[string]string{
-	"=": "=", "==": "=", "eq": "=", "!=": "<>", "ne": "<>", ">": ">", "gt": ">", "<": "<", "lt": "<", ">=": ">=", "ge": ">=", "<=": "<=", "le": "<=",
+	"=": "=", "==": "=", "eq": "=", "!=": "!=", "ne": "!=", ">": ">", "gt": ">", "<": "<", "lt": "<", ">=": ">=", "ge": ">=", "<=": "<=", "le": "<=",
 }
 
 func (p *havingParser) comparison() (*havingNode, error) {
@@ -193,7 +191,7 @@ func (p *havingParser) comparison() (*havingNode, error) {
 		return nil, p.fail("a whole number")
 	}
 	p.at++
-	return &havingNode{op: op, measure: m, number: n * scale, unsigned: word}, nil
+	return &havingNode{Comparison: Comparison{Measure: m, Op: op, Number: n * scale, text: word}}, nil
 }
 
 // String returns the condition in a form that parses to the same.
@@ -201,16 +199,23 @@ func (h *Having) String() string {
 	if h == nil {
 		return ""
 	}
-	return h.root.text(func(n *havingNode) string {
-		op := n.op
-		if op == "<>" {
-			op = "!="
-		}
-		return fmt.Sprintf("%s %s %s", n.measure, op, n.unsigned)
-	})
+	return h.root.text(func(c Comparison) string { return fmt.Sprintf("%s %s %s", c.Measure, c.Op, c.text) })
 }
 
-func (n *havingNode) text(leaf func(*havingNode) string) string {
+// Comparison is one comparison of a Having: a measure, one of = != < > <= >=, and a
+// number.
+type Comparison struct {
+	Measure Measure
+	Op      string
+	Number  uint64
+	text    string // the number as it was written
+}
+
+// Render writes the condition with and, or, not and parentheses, each comparison as leaf
+// writes it.
+func (h *Having) Render(leaf func(Comparison) string) string { return h.root.text(leaf) }
+
+func (n *havingNode) text(leaf func(Comparison) string) string {
 	switch n.op {
 	case "not":
 		return "not (" + n.kids[0].text(leaf) + ")"
@@ -223,21 +228,14 @@ func (n *havingNode) text(leaf func(*havingNode) string) string {
 		}
 		return strings.Join(parts, " "+n.op+" ")
 	}
-	return leaf(n)
+	return leaf(n.Comparison)
 }
 
 // seen reports whether the condition needs to know when a group was seen.
 func (h *Having) seen() bool {
-	return h != nil && h.root.any(func(n *havingNode) bool { return n.measure.seen() })
+	return h != nil && h.root.any(func(n *havingNode) bool { return n.op == "" && n.Measure.seen() })
 }
 
 func (n *havingNode) any(f func(*havingNode) bool) bool {
 	return f(n) || slices.ContainsFunc(n.kids, func(k *havingNode) bool { return k.any(f) })
-}
-
-// sql is the condition over the columns of the groups.
-func (h *Having) sql() string {
-	return h.root.text(func(n *havingNode) string {
-		return fmt.Sprintf("coalesce(%s, 0) %s %d", n.measure.expression(), n.op, n.number)
-	})
 }

@@ -32,7 +32,7 @@ func (db *DB) InterfaceTraffic(ctx context.Context, q Question) ([]InterfaceSums
 	at := make(map[place]int)
 	for _, side := range []Key{KeyInIf, KeyOutIf} {
 		q.Keys, q.By, q.From = []Key{KeyExporter, side}, ByBytes, flow.TimeOf(q.From).Floor(flow.Minute).Time()
-		c, err := q.check()
+		c, err := check(q)
 		if err != nil {
 			return nil, err
 		}

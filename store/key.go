@@ -76,17 +76,6 @@ type keyColumn struct {
 	v4, v6 int
 }
 
-// network is the expression by which a column is grouped.
-func (c keyColumn) network(column string) string {
-	if c.v4 == 0 {
-		return column
-	}
-	if c.v4 == c.v6 {
-		return fmt.Sprintf("network(set_masklen(%s, %d))::inet", column, c.v4)
-	}
-	return fmt.Sprintf("network(set_masklen(%s, case family(%s) when 4 then %d else %d end))::inet", column, column, c.v4, c.v6)
-}
-
 func (c keyColumn) eitherSide() bool { return c.src != "" }
 
 // grouped is the column that flows are grouped by: an exporter's number stays
@@ -292,30 +281,6 @@ const (
 
 // additive reports whether the measure is a sum: others have no shares.
 func (m Measure) additive() bool { return m == ByFlows || m == ByPackets || m == ByBytes }
-
-// expression is the measure over the columns of groups.
-func (m Measure) expression() string {
-	const between = "nullif(round(date_part('epoch', last_seen - first_seen) * 1000)::bigint, 0)"
-	switch m {
-	case ByPPS:
-		return "packets * 1000 / " + between
-	case ByBPS:
-		return "bytes * 8000 / " + between
-	case ByBPP:
-		return "bytes / nullif(packets, 0)"
-	case ByDuration:
-		return "duration_ms / nullif(touched, 0)"
-	}
-	return string(m)
-}
-
-// order ranks groups by the measure.
-func (m Measure) order(table string) string {
-	if m.additive() {
-		return table + string(m) + " desc"
-	}
-	return "coalesce(" + m.expression() + ", 0) desc"
-}
 
 // seen reports whether the measure needs to know when a group was seen.
 func (m Measure) seen() bool { return m == ByPPS || m == ByBPS || m == ByDuration }

@@ -170,8 +170,8 @@ func (c *question) rankSQL(s *statement) {
 	s.line("  ) piece")
 	s.line("  group by ", names)
 	s.line("), top as (")
-	s.line("  select row_number() over (order by ", c.by.order(""), ", ", names, ") as rank, * from (")
-	s.line("    select * from groups order by ", c.by.order(""), ", ", names, " limit ", s.int(c.limit+1), ") most")
+	s.line("  select row_number() over (order by ", rankedBy(c.by, ""), ", ", names, ") as rank, * from (")
+	s.line("    select * from groups order by ", rankedBy(c.by, ""), ", ", names, " limit ", s.int(c.limit+1), ") most")
 	s.line(")")
 	s.line("select 'group' as line, rank, ", c.shown())
 	for _, m := range measures {
@@ -239,7 +239,7 @@ func (c *question) among(side []string, groups []*group) string {
 			}
 		}
 		slices.Sort(list)
-		conditions[i] = "(" + side[i] + " = any('{" + strings.Join(slices.Compact(list), ",") + "}'::" + k.sqlType() + "[])" + null + ")"
+		conditions[i] = "(" + side[i] + " = any('{" + strings.Join(slices.Compact(list), ",") + "}'::" + sqlType(k) + "[])" + null + ")"
 	}
 	return "and " + strings.Join(conditions, " and ")
 }

@@ -110,7 +110,7 @@ func (db *DB) Loss(ctx context.Context, from, to time.Time, exporter string) (*L
 		var ids []int32
 		if exporter != "" {
 			var err error
-			if ids, err = findExporters(ctx, tx, exporter); err != nil {
+			if ids, err = exportersOf(ctx, tx, exporter); err != nil {
 				return err
 			}
 		}

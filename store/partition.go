@@ -46,8 +46,8 @@ func newPartitions(limit int) *partitions {
 	return &partitions{limit: limit, known: make(map[flow.Time]bool)}
 }
 
-// partitionName is the name of an hour's table in schema parts.
-func partitionName(hour flow.Time) string { return "flows_" + hour.Time().Format("2006010215") }
+// PartitionName is the name of an hour's table in schema parts.
+func PartitionName(hour flow.Time) string { return "flows_" + hour.Time().Format("2006010215") }
 
 // count returns how many partitions are known.
 func (p *partitions) count() int {
@@ -124,7 +124,7 @@ func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 				refused = append(refused, h)
 				continue
 			}
-			switch busy, err := aside(ctx, tx, partitionName(h)); {
+			switch busy, err := aside(ctx, tx, PartitionName(h)); {
 			case err != nil:
 				return err
 			case busy:
@@ -134,7 +134,7 @@ func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 					return err
 				}
 				if !ok && h >= first && h <= last {
-					return fmt.Errorf("%s is being removed", partitionName(h))
+					return fmt.Errorf("%s is being removed", PartitionName(h))
 				}
 				if !ok {
 					refused = append(refused, h)
@@ -164,13 +164,13 @@ func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 // adopt enters a partition that exists into our books again, unless it is on its
 // way out.
 func adopt(ctx context.Context, tx pgx.Tx, hour flow.Time) (ok bool, err error) {
-	s, err := stateOf(ctx, tx, "c.relname = $1", partitionName(hour))
+	s, err := stateOf(ctx, tx, "c.relname = $1", PartitionName(hour))
 	if err != nil || s == nil || !s.attached || s.leaving {
 		return false, err
 	}
 	tag, err := tx.Exec(ctx, fmt.Sprintf(`insert into parts.partition (hour, min_start, name)
 		select $1::timestamptz, least($1::timestamptz, (select min(flow_start) from parts.%s)), $2::text
-		where not exists (select from parts.removal where id = $3)`, partitionName(hour)), hour.Time(), partitionName(hour), s.id)
+		where not exists (select from parts.removal where id = $3)`, PartitionName(hour)), hour.Time(), PartitionName(hour), s.id)
 	return tag.RowsAffected() == 1, err
 }
 
@@ -181,7 +181,7 @@ func adopt(ctx context.Context, tx pgx.Tx, hour flow.Time) (ok bool, err error) 
 func createPartition(ctx context.Context, tx pgx.Tx, hour flow.Time) error {
 	const form = "2006-01-02 15:04:05+00"
 	var (
-		name = "parts." + partitionName(hour)
+		name = "parts." + PartitionName(hour)
 		from = hour.Time().Format(form)
 		to   = (hour + flow.Hour).Time().Format(form)
 	)
@@ -197,6 +197,6 @@ func createPartition(ctx context.Context, tx pgx.Tx, hour flow.Time) error {
 	}
 	// Its rows end in the hour, so the hour's begin is a bound until one of them
 	// starts earlier.
-	_, err := tx.Exec(ctx, "insert into parts.partition (hour, min_start, name) values ($1, $1, $2)", hour.Time(), partitionName(hour))
+	_, err := tx.Exec(ctx, "insert into parts.partition (hour, min_start, name) values ($1, $1, $2)", hour.Time(), PartitionName(hour))
 	return err
 }

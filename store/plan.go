@@ -68,7 +68,7 @@ func (p *plan) sources() string {
 		if s == raw {
 			names = append(names, "flows")
 		} else {
-			names = append(names, laws[s].table)
+			names = append(names, Grains[s].table)
 		}
 	}
 	if len(names) == 0 {
@@ -209,12 +209,18 @@ func (c *question) dimensionsOf() (p plan, why string) {
 // reading all flows is better.
 const maxUnsummed = 2048
 
+// tailBatch is a batch that the roll-ups do not have yet, and when its flows end.
+type tailBatch struct {
+	id             int32
+	minEnd, maxEnd flow.Time
+}
+
 // state is what a plan depends on, all of one moment.
 type state struct {
 	from, to flow.Time // of the question
 	reach    [4]Reach  // flows, then the grains
 	pending  map[grain]map[flow.Time]bool
-	batches  []unsummed
+	batches  []tailBatch
 	lastEnd  flow.Time // of any flow
 	// since is from when on the roll-ups have the flows whose two sides are equal.
 	since flow.Time
@@ -253,12 +259,12 @@ func (c *question) look(ctx context.Context, tx pgx.Tx) (*state, error) {
 		})
 		return err
 	})
-	b.Queue("select id, records, min_end, max_end from batches where summed_at is null order by id limit $1", maxUnsummed+1).Query(func(rows pgx.Rows) error {
+	b.Queue("select id, min_end, max_end from batches where summed_at is null order by id limit $1", maxUnsummed+1).Query(func(rows pgx.Rows) error {
 		var (
-			b           unsummed
+			b           tailBatch
 			first, last time.Time
 		)
-		_, err := pgx.ForEachRow(rows, []any{&b.id, &b.records, &first, &last}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&b.id, &first, &last}, func() error {
 			b.minEnd, b.maxEnd = flow.TimeOf(first), flow.TimeOf(last)
 			s.batches = append(s.batches, b)
 			return nil
@@ -321,7 +327,7 @@ func (s *state) complete(g grain, bucket flow.Time) bool {
 		return true
 	}
 	for f := minutes; f <= g; f++ {
-		for at := bucket; at < bucket+laws[g].length; at += flow.Hour {
+		for at := bucket; at < bucket+Grains[g].length; at += flow.Hour {
 			if s.pending[f][at] {
 				return false
 			}
@@ -382,7 +388,7 @@ func (c *question) compose(p *plan, s *state, step flow.Time) {
 	if s.lastEnd > 0 && s.lastEnd < to {
 		to = (to + flow.Minute - 1).Floor(flow.Minute)
 	}
-	fits := func(g grain) bool { return step == 0 || step%laws[g].length == 0 }
+	fits := func(g grain) bool { return step == 0 || step%Grains[g].length == 0 }
 	if !fits(minutes) {
 		return
 	}
@@ -397,13 +403,13 @@ func (c *question) compose(p *plan, s *state, step flow.Time) {
 	for from < to {
 		next := raw
 		for _, g := range []grain{days, hours, minutes} {
-			if l := laws[g].length; fits(g) && from%l == 0 && from+l <= to && s.complete(g, from) {
+			if l := Grains[g].length; fits(g) && from%l == 0 && from+l <= to && s.complete(g, from) {
 				next = g
 				break
 			}
 		}
 		if next != raw {
-			add(next, from+laws[next].length)
+			add(next, from+Grains[next].length)
 			continue
 		}
 		// Up to where the next grain could go on.
@@ -415,7 +421,7 @@ func (c *question) compose(p *plan, s *state, step flow.Time) {
 			// Flows are gone: a coarser bucket that covers more is better than
 			// nothing, and said.
 			if g := s.coarser(from); g != raw {
-				l := laws[g].length
+				l := Grains[g].length
 				at := from.Floor(l)
 				if n := len(p.pieces); n == 0 || p.pieces[n-1].to <= at {
 					from = at
@@ -441,7 +447,7 @@ func (c *question) compose(p *plan, s *state, step flow.Time) {
 // coarser returns the finest grain that still has the bucket of a time.
 func (s *state) coarser(at flow.Time) grain {
 	for g := minutes; g < grains; g++ {
-		if s.complete(g, at.Floor(laws[g].length)) {
+		if s.complete(g, at.Floor(Grains[g].length)) {
 			return g
 		}
 	}
@@ -462,7 +468,7 @@ func (s *state) cutOf(pieces []piece) *Cut {
 		from := r.CutBefore
 		what := "flows"
 		if p.source != raw {
-			what = laws[p.source].table
+			what = Grains[p.source].table
 		}
 		cut = &Cut{From: from, Reason: what + " reach back to " + from.UTC().Format("2006-01-02 15:04 UTC") + ", what was before is removed"}
 	}
@@ -505,7 +511,7 @@ func (p *plan) explain() string {
 	for _, piece := range p.pieces {
 		name := "flows"
 		if piece.source != raw {
-			name = laws[piece.source].table
+			name = Grains[piece.source].table
 		}
 		text := fmt.Sprintf("%s %s to %s", name, stamp(piece.from), stamp(piece.to))
 		if piece.batches != nil {

@@ -66,9 +66,9 @@ func TestPlansAgreeWithFlows(t *testing.T) {
 				}
 			}
 			w := store.NewWriter(db, store.WriterConfig{})
-			k := store.NewKeeper(db, store.KeeperConfig{})
 			now := noon
-			store.SetKeeper(k, c.keep, c.few, c.most, 400, func() time.Time { return now.Time() })
+			config := smallKeeper(c.keep, c.few, c.most, 400, func() time.Time { return now.Time() })
+			k := store.NewKeeper(db, config)
 			sources := make(map[string]int)
 			exact, bounded := 0, 0
 			ask := func(stage string, n int) {
@@ -104,7 +104,7 @@ func TestPlansAgreeWithFlows(t *testing.T) {
 			}
 			writeAll(t, w, recs[:500], 130)
 			ask("nothing is summed", 5)
-			if err := store.SumOnly(ctx, k); err != nil {
+			if err := sumOnly(ctx, db, config); err != nil {
 				t.Fatal(err)
 			}
 			ask("nothing is settled", 12)
@@ -118,7 +118,7 @@ func TestPlansAgreeWithFlows(t *testing.T) {
 			ask("settled", 25)
 			writeAll(t, w, recs[700:800], 50)
 			ask("late and not summed", 10)
-			if err := store.SumOnly(ctx, k); err != nil {
+			if err := sumOnly(ctx, db, config); err != nil {
 				t.Fatal(err)
 			}
 			writeAll(t, w, recs[800:], 50)
@@ -324,8 +324,7 @@ func TestEitherSide(t *testing.T) {
 	db, _, _ := open(t)
 	recs := rollupFlows(rand.New(rand.NewPCG(31, 32)), 700)
 	writeAll(t, store.NewWriter(db, store.WriterConfig{}), recs, 130)
-	k := store.NewKeeper(db, store.KeeperConfig{})
-	store.SetKeeper(k, 1000, 1000, 1000, 400, at(noon+3*flow.Day))
+	k := store.NewKeeper(db, smallKeeper(1000, 1000, 1000, 400, at(noon+3*flow.Day)))
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -384,8 +383,7 @@ func TestEitherSideOfOldBuckets(t *testing.T) {
 	ctx := context.Background()
 	db, _, conn := open(t)
 	writeAll(t, store.NewWriter(db, store.WriterConfig{}), rollupFlows(rand.New(rand.NewPCG(51, 52)), 500), 130)
-	k := store.NewKeeper(db, store.KeeperConfig{})
-	store.SetKeeper(k, 1000, 1000, 1000, 400, at(noon+3*flow.Day))
+	k := store.NewKeeper(db, smallKeeper(1000, 1000, 1000, 400, at(noon+3*flow.Day)))
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -446,9 +444,8 @@ func TestSeriesAgreesWithFlows(t *testing.T) {
 	db, _, _ := open(t)
 	recs := rollupFlows(rnd, 700)
 	w := store.NewWriter(db, store.WriterConfig{})
-	k := store.NewKeeper(db, store.KeeperConfig{})
 	now := noon + flow.Day + flow.Hour
-	store.SetKeeper(k, 1000, 1000, 1000, 400, func() time.Time { return now.Time() })
+	k := store.NewKeeper(db, smallKeeper(1000, 1000, 1000, 400, func() time.Time { return now.Time() }))
 	writeAll(t, w, recs[:600], 130)
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
@@ -545,8 +542,7 @@ func TestSeriesOfOneValue(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(41, 42))
 	db, _, _ := open(t)
 	writeAll(t, store.NewWriter(db, store.WriterConfig{}), rollupFlows(rnd, 900), 130)
-	k := store.NewKeeper(db, store.KeeperConfig{})
-	store.SetKeeper(k, 25, 4, 100_000, 400, at(noon+3*flow.Day))
+	k := store.NewKeeper(db, smallKeeper(25, 4, 100_000, 400, at(noon+3*flow.Day)))
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -597,8 +593,7 @@ func TestPlansBeyondRetention(t *testing.T) {
 	db, _, conn := open(t)
 	recs := rollupFlows(rand.New(rand.NewPCG(14, 15)), 400)
 	writeAll(t, store.NewWriter(db, store.WriterConfig{}), recs, 130)
-	k := store.NewKeeper(db, store.KeeperConfig{})
-	store.SetKeeper(k, 1000, 1000, 1000, 400, at(noon+3*flow.Day))
+	k := store.NewKeeper(db, smallKeeper(1000, 1000, 1000, 400, at(noon+3*flow.Day)))
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
 	}

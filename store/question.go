@@ -159,8 +159,8 @@ type question struct {
 	listed []*group
 }
 
-// check fills in the defaults or returns a *QuestionError.
-func (q Question) check() (*question, error) {
+// check fills in the defaults of a question or returns a *QuestionError.
+func check(q Question) (*question, error) {
 	if q.From.Before(earliest) || q.From.After(latest) {
 		return nil, &QuestionError{Parameter: "from", Reason: q.From.Format(time.RFC3339) + " is outside of the years 1970 to 2199"}
 	}
@@ -219,7 +219,7 @@ func (c *question) where(s *statement, indent string, p piece) {
 	case p.batches != nil:
 		s.line(indent, and, "flow_end >= ", s.time(max(p.from, p.since)), " and flow_end < ", s.time(p.until))
 		s.line(indent, "  and flow_start < ", to, " and (flow_end > ", from, " or flow_start = ", from, ")")
-		s.line(indent, "  and batch = any('{", idList(p.batches), "}')")
+		s.line(indent, "  and batch = any('{", numbers(p.batches), "}')")
 	default:
 		// A person's statement finds the bound itself, but once: outside of a
 		// subselect the function would be called for every row.
@@ -236,7 +236,7 @@ func (c *question) where(s *statement, indent string, p piece) {
 // ofExporters adds the condition on exporters.
 func (c *question) ofExporters(s *statement, indent string) {
 	if c.exporter != "" {
-		s.line(indent, "  and exporter_id in (", idList(c.exporters), ")")
+		s.line(indent, "  and exporter_id in (", numbers(c.exporters), ")")
 	}
 }
 
@@ -244,7 +244,10 @@ func (c *question) ofExporters(s *statement, indent string) {
 // chooses what to read.
 func (c *question) resolve(ctx context.Context, tx pgx.Tx, step flow.Time) error {
 	if c.exporter != "" && c.exporters == nil {
-		ids, err := findExporters(ctx, tx, c.exporter)
+		ids, err := FindExporters(ctx, tx, c.exporter)
+		if e, ok := errors.AsType[*ExporterError](err); ok {
+			return &QuestionError{Parameter: "exporter", Reason: e.Reason}
+		}
 		if err != nil {
 			return err
 		}
@@ -327,9 +330,9 @@ func (c *question) sides() [][]string {
 		switch {
 		case k.eitherSide():
 			either = true
-			source, destination = append(source, k.network(k.src)), append(destination, k.network(k.dst))
+			source, destination = append(source, network(k, k.src)), append(destination, network(k, k.dst))
 		default:
-			source, destination = append(source, k.network(k.grouped())), append(destination, k.network(k.grouped()))
+			source, destination = append(source, network(k, k.grouped())), append(destination, network(k, k.grouped()))
 		}
 	}
 	if !either {
@@ -350,7 +353,7 @@ func (c *question) otherSide() string {
 	var differ []string
 	for _, k := range c.columns {
 		if k.eitherSide() {
-			differ = append(differ, k.network(k.src)+" is distinct from "+k.network(k.dst))
+			differ = append(differ, network(k, k.src)+" is distinct from "+network(k, k.dst))
 		}
 	}
 	if len(differ) == 1 {
@@ -622,7 +625,8 @@ func (db *DB) acquire(ctx context.Context, timeout time.Duration) (*pgxpool.Conn
 }
 
 // ask runs f in a read-only transaction with one view of the data for all its
-// statements, within the question's time.
+// statements, within timeout (ErrTimeout) and once a connection is free (ErrBusy).
+// Other errors of f come back as they are.
 func (db *DB) ask(ctx context.Context, timeout time.Duration, f func(pgx.Tx) error) error {
 	// Hashing groups gets room, but not so much that a handful of questions
 	// could exhaust a small machine. The planner cannot know how few groups or
@@ -639,12 +643,71 @@ func (db *DB) ask(ctx context.Context, timeout time.Duration, f func(pgx.Tx) err
 	// The statements of a question have the time together.
 	limited, cancel := context.WithTimeout(ctx, timeout+time.Second)
 	defer cancel()
-	err = pgx.BeginTxFunc(limited, c, pgx.TxOptions{BeginQuery: begin}, f)
+	var asked error
+	err = pgx.BeginTxFunc(limited, c, pgx.TxOptions{BeginQuery: begin}, func(tx pgx.Tx) error {
+		asked = f(tx)
+		return asked
+	})
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ctx.Err() == nil && (ok && pg.Code == "57014" || err != nil && limited.Err() != nil) {
 		return fmt.Errorf("store: %w: it was stopped after %v, ask for a shorter range", ErrTimeout, timeout)
 	}
-	if _, ok := errors.AsType[*QuestionError](err); ok || err == nil {
+	if err == nil || asked != nil {
 		return err
 	}
 	return fmt.Errorf("store: ask: %w", err)
+}
+
+// numbers writes identifiers for SQL.
+func numbers(ids []int32) string {
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = strconv.Itoa(int(id))
+	}
+	return strings.Join(texts, ",")
+}
+
+// network is the expression by which a column is grouped.
+func network(c keyColumn, column string) string {
+	if c.v4 == 0 {
+		return column
+	}
+	if c.v4 == c.v6 {
+		return fmt.Sprintf("network(set_masklen(%s, %d))::inet", column, c.v4)
+	}
+	return fmt.Sprintf("network(set_masklen(%s, case family(%s) when 4 then %d else %d end))::inet", column, column, c.v4, c.v6)
+}
+
+// expression is the measure over the columns of groups.
+func expression(m Measure) string {
+	const between = "nullif(round(date_part('epoch', last_seen - first_seen) * 1000)::bigint, 0)"
+	switch m {
+	case ByPPS:
+		return "packets * 1000 / " + between
+	case ByBPS:
+		return "bytes * 8000 / " + between
+	case ByBPP:
+		return "bytes / nullif(packets, 0)"
+	case ByDuration:
+		return "duration_ms / nullif(touched, 0)"
+	}
+	return string(m)
+}
+
+// rankedBy ranks groups by the measure.
+func rankedBy(m Measure, table string) string {
+	if m.additive() {
+		return table + string(m) + " desc"
+	}
+	return "coalesce(" + expression(m) + ", 0) desc"
+}
+
+// havingSQL is a condition over the columns of groups.
+func havingSQL(h *Having) string {
+	return h.Render(func(c Comparison) string {
+		op := c.Op
+		if op == "!=" {
+			op = "<>"
+		}
+		return fmt.Sprintf("coalesce(%s, 0) %s %d", expression(c.Measure), op, c.Number)
+	})
 }

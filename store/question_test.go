@@ -429,7 +429,7 @@ var ranges = [][2]flow.Time{
 	{20 * flow.Hour, 21 * flow.Hour},
 }
 
-func (h *house) questions(f func(name string, q store.Question)) {
+func questions(f func(name string, q store.Question)) {
 	measures := []store.Measure{store.ByFlows, store.ByPackets, store.ByBytes}
 	n := 0
 	for _, keys := range keyLists {
@@ -462,7 +462,7 @@ func TestTop(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Close(ctx)
-	h.questions(func(name string, q store.Question) {
+	questions(func(name string, q store.Question) {
 		got, err := h.db.Top(ctx, q)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -583,7 +583,7 @@ func TestSeries(t *testing.T) {
 	defer reader.Close(ctx)
 	steps := []time.Duration{0, 5 * time.Minute, 7 * time.Minute, 24 * time.Hour, 7 * 24 * time.Hour, 61234 * time.Millisecond}
 	n := 0
-	h.questions(func(name string, q store.Question) {
+	questions(func(name string, q store.Question) {
 		if n++; n%5 >= 2 {
 			return // a part of them shows as much, sooner
 		}

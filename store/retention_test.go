@@ -22,8 +22,8 @@ func hoursOfFlows(t testing.TB, conn *pgx.Conn) []string {
 // tidy runs a Keeper's housekeeping at a moment.
 func tidy(t testing.TB, db *store.DB, c store.KeeperConfig, now flow.Time, fault func(string) error) error {
 	t.Helper()
+	c.SumRecords, c.Now = 1000, at(now)
 	k := store.NewKeeper(db, c)
-	store.SetKeeper(k, 0, 0, 0, 1000, at(now))
 	store.FailAt(k, fault)
 	return k.Tidy(context.Background())
 }

@@ -66,7 +66,7 @@ type measured [3]uint64
 
 func (m *measured) add(o *measured) {
 	for i := range m {
-		m[i] = add(m[i], o[i])
+		m[i] = flow.SaturatingAdd(m[i], o[i])
 	}
 }
 

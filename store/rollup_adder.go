@@ -96,8 +96,8 @@ func (t *slotTable) add(key uint64, spot, flows uint32, packets, octets uint64) 
 		}
 		if s.key == key && s.spot == spot {
 			s.flows += flows
-			s.packets = add(s.packets, packets)
-			s.bytes = add(s.bytes, octets)
+			s.packets = flow.SaturatingAdd(s.packets, packets)
+			s.bytes = flow.SaturatingAdd(s.bytes, octets)
 			return
 		}
 	}
@@ -151,8 +151,8 @@ func sumParcels(parcels []*parcel, keep, few int) map[flow.Time]*summary {
 		for i, at := range p.place {
 			t := &totals[at>>1]
 			t[0] += uint64(at & 1)
-			t[1] = add(t[1], p.packets[i])
-			t[2] = add(t[2], p.bytes[i])
+			t[1] = flow.SaturatingAdd(t[1], p.packets[i])
+			t[2] = flow.SaturatingAdd(t[2], p.bytes[i])
 		}
 		a.totals = append(a.totals, totals)
 	}

@@ -114,17 +114,18 @@ func BenchmarkKeeper(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
+				var handoff *store.Handoff
 				if os.Getenv("FLOWTALLY_BENCH_READ") == "" {
-					store.HandOn(db)
+					handoff = newHandoff(b)
 				}
-				w := store.NewWriter(db, store.WriterConfig{})
+				w := store.NewWriter(db, store.WriterConfig{Handoff: handoff})
 				next := blast(noon.Floor(flow.Hour), c.rate)
 				recs := make([]flow.Record, 16384)
 				conn, err := pgx.Connect(ctx, dsn)
 				if err != nil {
 					b.Fatal(err)
 				}
-				k := store.NewKeeper(db, store.KeeperConfig{})
+				k := store.NewKeeper(db, store.KeeperConfig{Handoff: handoff})
 				var write, sum, settle, server cost
 				wal := int64(0)
 				lsn := func() int64 { return get[int64](b, conn, "select (pg_current_wal_lsn() - '0/0')::bigint") }

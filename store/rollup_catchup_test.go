@@ -16,8 +16,7 @@ func TestCatchUp(t *testing.T) {
 	ctx := context.Background()
 	db, _, conn := open(t)
 	w := store.NewWriter(db, store.WriterConfig{})
-	k := store.NewKeeper(db, store.KeeperConfig{})
-	store.SetKeeper(k, 1000, 1000, 1000, 150, time.Now)
+	k := store.NewKeeper(db, smallKeeper(1000, 1000, 1000, 150, time.Now))
 	recs := rollupFlows(rand.New(rand.NewPCG(9, 4)), 300)
 	written := 0
 	for _, n := range []int{200, 300} {

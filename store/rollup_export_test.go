@@ -5,17 +5,6 @@ import (
 	"time"
 )
 
-// SetKeeper makes a Keeper's limits those of a test: how many values stay and
-// wait, how many records are summed at once, what time it is.
-func SetKeeper(k *Keeper, keep, few, most, records int, now func() time.Time) {
-	for g := range k.laws {
-		if keep > 0 {
-			k.laws[g].keep, k.laws[g].few, k.laws[g].most = keep, few, most
-		}
-	}
-	k.records, k.now = records, now
-}
-
 // SetPieces has a Keeper sum so many rows at once and put all sums aside each time.
 func SetPieces(k *Keeper, rows int) { k.pieces = pieces{rows: rows, thin: rows} }
 
@@ -31,17 +20,6 @@ func Pieces(k *Keeper, f func()) {
 
 // FailAt has f called between the steps of a Keeper's work.
 func FailAt(k *Keeper, f func(at string) error) { k.fault = f }
-
-// HandOn has the Writers of a database hand on what they store, as while a Keeper
-// runs.
-func HandOn(db *DB) { db.fresh.wanted.Add(1) }
-
-// Fresh is how many batches, and rows of them, were handed on and not summed.
-func Fresh(db *DB) (batches, rows int) {
-	db.fresh.mu.Lock()
-	defer db.fresh.mu.Unlock()
-	return len(db.fresh.of), db.fresh.rows
-}
 
 // SumOnly sums all batches and settles nothing.
 func SumOnly(ctx context.Context, k *Keeper) error {

@@ -65,7 +65,6 @@ func FuzzSummary(f *testing.F) {
 		}
 		again.merge(s)
 		again.compact(2, 1)
-		again.appendTraffic(nil, 0, 1)
 	})
 }
 
@@ -292,10 +291,10 @@ func TestParcelOfLongFlows(t *testing.T) {
 		t.Errorf("it has %d rows", p.rows())
 	}
 	p.records = 100
-	var f fresh
-	f.wanted.Add(1)
-	f.put(p)
-	if len(f.of) != 0 {
+	f := NewHandoff()
+	defer f.Begin()()
+	f.Put(p)
+	if n, _ := f.Waiting(); n != 0 {
 		t.Error("it is handed on")
 	}
 	if p.reset(); p.overfull {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -76,6 +77,15 @@ type KeeperConfig struct {
 	// Every is the pause between two looks for batches that are not summed, 5 s
 	// when 0.
 	Every time.Duration
+	// Handoff has what the Writers of this process stored; with nil every batch is read
+	// back from the database.
+	Handoff *Handoff
+	// Grains are the limits of the roll-ups, those of rollup.Grains when nil. SumRecords is
+	// how many records are summed at once, a million when 0. Now is the clock, time.Now
+	// when nil. Tests set them.
+	Grains     *[grains]grainLaw
+	SumRecords int
+	Now        func() time.Time
 }
 
 // Keeper keeps the house in order while a Writer fills it: it sums committed
@@ -120,8 +130,14 @@ func NewKeeper(db *DB, c KeeperConfig) *Keeper {
 	def(&c.Retain1h, DefaultRetain1h)
 	def(&c.Retain1d, ForEver)
 	def(&c.Every, 5*time.Second)
+	if c.Grains == nil {
+		c.Grains = &Grains
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	return &Keeper{
-		db: db, c: c, log: c.Logger, laws: laws, records: sumRecords, pieces: pieces{tallyRows, thinRows, thinPlaces, tallyValues}, now: time.Now, free: diskFree,
+		db: db, c: c, log: c.Logger, laws: *c.Grains, records: cmp.Or(c.SumRecords, sumRecords), pieces: pieces{tallyRows, thinRows, thinPlaces, tallyValues}, now: c.Now, free: diskFree,
 		pages: make(map[flow.Time]uint32), metrics: newKeeperMetrics(c.Registerer),
 	}
 }
@@ -157,8 +173,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 			}
 		})
 	}
-	k.db.fresh.wanted.Add(1)
-	defer k.db.fresh.wanted.Add(-1)
+	defer k.c.Handoff.Begin()()
 	turns("summing the roll-ups", k.c.Every, k.Sum)
 	turns("housekeeping", max(k.c.Every, 10*time.Second), k.Tidy)
 	group.Wait()
@@ -330,9 +345,9 @@ func (k *Keeper) sum(ctx context.Context) (more bool, err error) {
 		switch {
 		case b.parcel == nil:
 		case err != nil:
-			k.db.fresh.put(b.parcel) // for the next time
+			k.c.Handoff.Put(b.parcel) // for the next time
 		default:
-			k.db.fresh.spare.Put(b.parcel)
+			k.c.Handoff.Reuse(b.parcel)
 		}
 	}
 	if err != nil {
@@ -410,13 +425,13 @@ func (k *Keeper) nextBatches(ctx context.Context, tx pgx.Tx) (list []unsummed, a
 			return nil
 		}
 		weight := readCosts * b.records
-		if b.parcel = k.db.fresh.take(b.id, key, b.records); b.parcel != nil {
+		if b.parcel = k.c.Handoff.Take(b.id, key, b.records); b.parcel != nil {
 			weight = b.parcel.weight()
 		}
 		if len(list) > 0 && sum+weight > k.records {
 			sum = k.records // no smaller one either: their order is kept
 			if b.parcel != nil {
-				k.db.fresh.put(b.parcel)
+				k.c.Handoff.Put(b.parcel)
 			}
 			return nil
 		}
@@ -491,7 +506,7 @@ func (k *Keeper) read(ctx context.Context, tx pgx.Tx, batches []unsummed, list [
 				where += fmt.Sprintf(" and ctid >= '(%d,0)'", page)
 				trusted = true
 			}
-			if err := copyOut(ctx, tx, t.reader(), partitionName(h.hour), where, !citus); err != nil {
+			if err := copyOut(ctx, tx, t.reader(), PartitionName(h.hour), where, !citus); err != nil {
 				return nil, err
 			}
 		}
@@ -559,11 +574,11 @@ func (k *Keeper) putAside(ctx context.Context, tx pgx.Tx, buckets map[flow.Time]
 	}
 	for _, bucket := range order {
 		s := buckets[bucket]
-		s.compact(law.most, law.few)
+		s.compact(law.Most, law.Few)
 		sums := s.appendTo(nil)
 		pending, octets = append(pending, []any{bucket.Time(), part, int16(minutes), sums}), octets+len(sums)
-		s.compact(law.keep, law.few)
-		rows = s.appendTraffic(rows, bucket, part)
+		s.compact(law.Keep, law.Few)
+		rows = appendTraffic(rows, s, bucket, part)
 		delete(buckets, bucket)
 		if len(rows)+octets > asideOctets {
 			if err := write(); err != nil {

@@ -217,22 +217,47 @@ const (
 	freshMost = freshRows / 4
 )
 
-// fresh are the flows of batches that were just stored, for the Keeper of the same
-// process, which else would have to ask the database for what it was told a moment
-// ago. It is a short cut: what is not here is in the database.
-type fresh struct {
-	// wanted is how many Keepers are at work.
-	wanted atomic.Int32
-	spare  sync.Pool
+// Handoff carries the flows of batches that were just stored from the Writer to the
+// Keeper of the same process, which would otherwise read back from the database what
+// the Writer sent there a moment ago. Whoever assembles the two gives the same Handoff
+// to both. It holds nothing that is not in the database as well, so that it may drop
+// parcels at any time. A nil Handoff takes nothing and has nothing.
+type Handoff struct {
+	// keepers is how many Keepers are at work.
+	keepers atomic.Int32
+	spare   sync.Pool
 
-	mu   sync.Mutex
-	of   map[int32]*parcel // by batch
-	rows int
+	mu      sync.Mutex
+	parcels map[int32]*parcel // by batch
+	rows    int
 }
 
-// get returns an empty parcel, nil when none is wanted.
-func (f *fresh) get() *parcel {
-	if f.wanted.Load() == 0 {
+// NewHandoff returns an empty Handoff.
+func NewHandoff() *Handoff { return &Handoff{parcels: make(map[int32]*parcel)} }
+
+// Begin says that a Keeper has started to take parcels. Until the returned function is
+// called, Writers fill them.
+func (f *Handoff) Begin() (end func()) {
+	if f == nil {
+		return func() {}
+	}
+	f.keepers.Add(1)
+	return func() { f.keepers.Add(-1) }
+}
+
+// Waiting returns how many batches wait to be taken, and how many rows they have.
+func (f *Handoff) Waiting() (batches, rows int) {
+	if f == nil {
+		return 0, 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.parcels), f.rows
+}
+
+// Empty returns an empty parcel, nil while no Keeper is at work.
+func (f *Handoff) Empty() *parcel {
+	if f == nil || f.keepers.Load() == 0 {
 		return nil
 	}
 	if p, ok := f.spare.Get().(*parcel); ok {
@@ -242,54 +267,65 @@ func (f *fresh) get() *parcel {
 	return newParcel()
 }
 
-// put keeps a parcel until it is taken, unless there are too many. It belongs to
-// fresh from then on.
-func (f *fresh) put(p *parcel) {
+// Put keeps the parcel of a batch, under its identifier and key, until it is taken,
+// unless there are too many. The parcel belongs to the Handoff from then on.
+func (f *Handoff) Put(p *parcel) {
+	if f == nil {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.of == nil {
-		f.of = make(map[int32]*parcel)
-	}
 	weight := p.weight()
 	now := time.Now()
 	if f.rows+weight > freshRows {
-		for _, old := range f.of {
+		for _, old := range f.parcels {
 			if now.Sub(old.since) > freshFor {
 				f.drop(old)
 			}
 		}
 	}
-	if p.overfull || f.wanted.Load() == 0 || f.rows+weight > freshRows || p.rows() > freshParts*p.records+1024 {
+	if p.overfull || f.keepers.Load() == 0 || f.rows+weight > freshRows || p.rows() > freshParts*p.records+1024 {
 		f.spare.Put(p)
 		return
 	}
-	if old := f.of[p.id]; old != nil {
+	if old := f.parcels[p.id]; old != nil {
 		f.drop(old)
 	}
 	p.since = now
-	f.of[p.id] = p
+	f.parcels[p.id] = p
 	f.rows += weight
+}
+
+// Reuse takes back a parcel that was summed, for another batch.
+func (f *Handoff) Reuse(p *parcel) {
+	if f != nil {
+		f.spare.Put(p)
+	}
 }
 
 // weight is a parcel's size in rows of IPv4.
 func (p *parcel) weight() int { return p.octets() / parcelRowSize }
 
 // drop takes a parcel out; the lock is held.
-func (f *fresh) drop(p *parcel) {
-	delete(f.of, p.id)
+func (f *Handoff) drop(p *parcel) {
+	delete(f.parcels, p.id)
 	f.rows -= p.weight()
 	f.spare.Put(p)
 }
 
-// take takes out the parcel of a batch, nil when there is none.
-func (f *fresh) take(id int32, key *int64, records int) *parcel {
+// Take removes and returns the parcel of a batch, nil when there is none: the batch then
+// has to be read from the database.
+func (f *Handoff) Take(id int32, key *int64, records int) *parcel {
+	if f == nil {
+		return nil
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	p := f.of[id]
+	p := f.parcels[id]
 	if p == nil || key == nil || p.key != *key || p.records != records {
 		return nil
 	}
-	delete(f.of, id)
+	delete(f.parcels, id)
 	f.rows -= p.weight()
 	return p
 }

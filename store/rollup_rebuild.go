@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,9 @@ import (
 
 	"flowtally/flow"
 )
+
+// ErrRange is wrapped by the error of a Rebuild of days that cannot be rebuilt.
+var ErrRange = errors.New("the range cannot be summed anew")
 
 // rebuildPages is how much of a table is read at once, about a million rows.
 const rebuildPages = 16384
@@ -21,14 +25,14 @@ const rebuildPages = 16384
 func (k *Keeper) Rebuild(ctx context.Context, from, to time.Time) (flows int64, err error) {
 	first, end := flow.TimeOf(from).Floor(flow.Day), flow.TimeOf(to)
 	if first >= end {
-		return 0, &QuestionError{Parameter: "to", Reason: "the range is empty: to is not after from"}
+		return 0, fmt.Errorf("%w: it is empty, to is not after from", ErrRange)
 	}
 	reaches, err := k.db.Reach(ctx)
 	if err != nil {
 		return 0, err
 	}
 	if cut := reaches[0].CutBefore; !cut.IsZero() && flow.TimeOf(cut) > first {
-		return 0, &QuestionError{Parameter: "from", Reason: fmt.Sprintf("the flows reach back to %s only: begin with the day after", cut.Format(time.RFC3339))}
+		return 0, fmt.Errorf("%w: the flows reach back to %s only, begin with the day after", ErrRange, cut.Format(time.RFC3339))
 	}
 	conn, err := k.db.pool.Acquire(ctx)
 	if err != nil {

@@ -68,8 +68,8 @@ func (k *Keeper) settle(ctx context.Context, g grain) (more bool, err error) {
 			}
 			if g < days {
 				next.merge(s)
-				if c := k.laws[g+1]; next.count() > 2*c.most {
-					next.compact(c.most, c.few)
+				if c := k.laws[g+1]; next.count() > 2*c.Most {
+					next.compact(c.Most, c.Few)
 				}
 			}
 			old, err := readTraffic(ctx, tx, g, bucket)
@@ -77,8 +77,8 @@ func (k *Keeper) settle(ctx context.Context, g grain) (more bool, err error) {
 				return err
 			}
 			s.merge(old)
-			s.compact(law.keep, law.few)
-			out = s.appendTraffic(out, bucket, 0)
+			s.compact(law.Keep, law.Few)
+			out = appendTraffic(out, s, bucket, 0)
 			done = append(done, at)
 		}
 		if err := k.fails("gathered"); err != nil {
@@ -98,7 +98,7 @@ func (k *Keeper) settle(ctx context.Context, g grain) (more bool, err error) {
 		}
 		if g < days {
 			c := k.laws[g+1]
-			next.compact(c.most, c.few)
+			next.compact(c.Most, c.Few)
 			var part int32
 			if err := tx.QueryRow(ctx, "select part from parts.pending where grain = $1 and bucket = $2 limit 1", int16(g), done[0]).Scan(&part); err != nil {
 				return err
@@ -148,8 +148,8 @@ func (k *Keeper) gather(ctx context.Context, tx pgx.Tx, g grain, bucket flow.Tim
 			continue
 		}
 		s.merge(o)
-		if law := k.laws[g]; s.count() > 2*law.most {
-			s.compact(law.most, law.few)
+		if law := k.laws[g]; s.count() > 2*law.Most {
+			s.compact(law.Most, law.Few)
 		}
 	}
 	return s, rows.Err()

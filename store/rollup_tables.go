@@ -27,15 +27,14 @@ const (
 type grainLaw struct {
 	table  string
 	length flow.Time
-	// keep is how many values of a dimension stay by each measure when a bucket is
-	// settled, few how many at least of each cell, most how many wait one by one
+	// Keep is how many values of a dimension stay by each measure when a bucket is
+	// settled, Few how many at least of each cell, Most how many wait one by one
 	// to be settled.
-	keep, few, most int
+	Keep, Few, Most int
 }
 
-// laws are the grains as DESIGN has them; a Keeper has a copy, which tests make
-// smaller.
-var laws = [grains]grainLaw{
+// Grains are the limits of the grains; a Keeper has a copy, which tests make smaller.
+var Grains = [grains]grainLaw{
 	minutes: {"traffic_1m", flow.Minute, 500, 12, 20_000},
 	hours:   {"traffic_1h", flow.Hour, 2_000, 12, 200_000},
 	days:    {"traffic_1d", flow.Day, 5_000, 12, 200_000},
@@ -57,7 +56,7 @@ func (g grain) period(bucket flow.Time) (from, to flow.Time, name string) {
 		a = time.Date(t.Year(), 1, 1, 0, 0, 0, 0, time.UTC)
 		b, form = a.AddDate(1, 0, 0), "2006"
 	}
-	return flow.TimeOf(a), flow.TimeOf(b), laws[g].table + "_" + a.Format(form)
+	return flow.TimeOf(a), flow.TimeOf(b), Grains[g].table + "_" + a.Format(form)
 }
 
 // ensureTraffic makes the partitions that the buckets need.
@@ -102,9 +101,9 @@ func ensureTraffic(ctx context.Context, tx pgx.Tx, g grain, buckets []flow.Time)
 		}
 		from, to := p.from.Time().Format(form), p.to.Time().Format(form)
 		for _, statement := range []string{
-			fmt.Sprintf("create table parts.%s (like parts.%s including defaults including constraints including storage including indexes, constraint period check (bucket >= '%s' and bucket < '%s'))", name, laws[g].table, from, to),
+			fmt.Sprintf("create table parts.%s (like parts.%s including defaults including constraints including storage including indexes, constraint period check (bucket >= '%s' and bucket < '%s'))", name, Grains[g].table, from, to),
 			fmt.Sprintf("alter table parts.%s owner to %s", name, RoleWriter),
-			fmt.Sprintf("alter table parts.%s attach partition parts.%s for values from ('%s') to ('%s')", laws[g].table, name, from, to),
+			fmt.Sprintf("alter table parts.%s attach partition parts.%s for values from ('%s') to ('%s')", Grains[g].table, name, from, to),
 			fmt.Sprintf("alter table parts.%s drop constraint period", name),
 		} {
 			if _, err := tx.Exec(ctx, statement); err != nil {
@@ -122,7 +121,7 @@ func ensureTraffic(ctx context.Context, tx pgx.Tx, g grain, buckets []flow.Time)
 const trafficColumns = "bucket, flows, packets, bytes, number, exporter_id, dimension, sampling_rate, part, protocol, remainder, addr, addr2, cut"
 
 // appendTraffic appends the rows of a bucket in binary COPY form. part 0 is none.
-func (s *summary) appendTraffic(b []byte, bucket flow.Time, part int32) []byte {
+func appendTraffic(b []byte, s *summary, bucket flow.Time, part int32) []byte {
 	row := func(e *entry, rest bool, cut *measured) {
 		b = binary.BigEndian.AppendUint16(b, 14)
 		b = appendTime(b, bucket)
@@ -191,7 +190,7 @@ func copyTraffic(ctx context.Context, tx pgx.Tx, g grain, rows []byte) error {
 	}
 	all := append([]byte(copyHeader), rows...)
 	all = append(all, copyTrailer...)
-	_, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(all), "copy parts."+laws[g].table+" ("+trafficColumns+") from stdin binary")
+	_, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(all), "copy parts."+Grains[g].table+" ("+trafficColumns+") from stdin binary")
 	return err
 }
 
@@ -201,7 +200,7 @@ const allDimensions = "dimension = any(enum_range(null::traffic_dimension))"
 // readTraffic reads the rows of a bucket that was settled.
 func readTraffic(ctx context.Context, tx pgx.Tx, g grain, bucket flow.Time) (*summary, error) {
 	rows, err := tx.Query(ctx, "select array_position(enum_range(null::traffic_dimension), dimension) - 1, exporter_id, coalesce(sampling_rate, 0), protocol, remainder, addr, addr2, number, flows, packets, bytes, cut from parts."+
-		laws[g].table+" where bucket = $1 and "+allDimensions+" and part is null", bucket.Time())
+		Grains[g].table+" where bucket = $1 and "+allDimensions+" and part is null", bucket.Time())
 	if err != nil {
 		return nil, err
 	}

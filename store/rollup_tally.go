@@ -124,13 +124,13 @@ func (t *tally) flush() {
 			mine.lastPage = max(mine.lastPage, h.lastPage)
 		}
 	}
-	for bucket, s := range sumParcels(t.parcels, t.law.most, t.law.few) {
+	for bucket, s := range sumParcels(t.parcels, t.law.Most, t.law.Few) {
 		if mine := t.buckets[bucket]; mine == nil {
 			t.buckets[bucket] = s
 		} else {
 			mine.merge(s)
-			if mine.count() > 2*t.law.most {
-				mine.compact(t.law.most, t.law.few)
+			if mine.count() > 2*t.law.Most {
+				mine.compact(t.law.Most, t.law.Few)
 			}
 		}
 	}

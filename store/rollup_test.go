@@ -349,14 +349,14 @@ func TestRollupLaw(t *testing.T) {
 	} {
 		test := func(t *testing.T, handed bool) {
 			db, _, conn := open(t)
+			var handoff *store.Handoff
 			if handed {
-				store.HandOn(db)
+				handoff = newHandoff(t)
 			}
 			recs := rollupFlows(rand.New(rand.NewPCG(5, 6)), 350)
-			w := store.NewWriter(db, store.WriterConfig{})
-			k := store.NewKeeper(db, store.KeeperConfig{})
+			w := store.NewWriter(db, store.WriterConfig{Handoff: handoff})
 			now := noon
-			store.SetKeeper(k, c.keep, c.few, c.most, 150, func() time.Time { return now.Time() })
+			k := store.NewKeeper(db, handing(handoff, smallKeeper(c.keep, c.few, c.most, 150, func() time.Time { return now.Time() })))
 			first := recs
 			if c.late {
 				first = recs[:220]
@@ -392,7 +392,7 @@ func TestRollupLaw(t *testing.T) {
 			if n := get[int](t, conn, "select count(*) from parts.pending"); n != 0 {
 				t.Errorf("%d sums still wait", n)
 			}
-			if n, rows := store.Fresh(db); n != 0 || rows != 0 {
+			if n, rows := handoff.Waiting(); n != 0 || rows != 0 {
 				t.Errorf("%d batches of %d rows are kept in memory", n, rows)
 			}
 		}
@@ -408,9 +408,9 @@ func TestRollupLaw(t *testing.T) {
 func TestKeeperThatDies(t *testing.T) {
 	ctx := context.Background()
 	db, _, conn := open(t)
-	store.HandOn(db)
+	handoff := newHandoff(t)
 	recs := rollupFlows(rand.New(rand.NewPCG(7, 8)), 600)
-	w := store.NewWriter(db, store.WriterConfig{})
+	w := store.NewWriter(db, store.WriterConfig{Handoff: handoff})
 	died := errors.New("died")
 	seen := make(map[string]bool)
 	check := func(after string) {
@@ -428,8 +428,7 @@ func TestKeeperThatDies(t *testing.T) {
 			writeAll(t, w, recs[next:min(next+50, len(recs))], 50)
 			next += 50
 		}
-		k := store.NewKeeper(db, store.KeeperConfig{})
-		store.SetKeeper(k, 5, 2, 1000, 60, at(farLater+flow.Time(try)*flow.Day*1000))
+		k := store.NewKeeper(db, handing(handoff, smallKeeper(5, 2, 1000, 60, at(farLater+flow.Time(try)*flow.Day*1000))))
 		if try%2 == 0 {
 			store.SetPieces(k, 20)
 		}
@@ -452,8 +451,7 @@ func TestKeeperThatDies(t *testing.T) {
 			break
 		}
 	}
-	k := store.NewKeeper(db, store.KeeperConfig{})
-	store.SetKeeper(k, 5, 2, 1000, 60, at(farLater+flow.Day*1_000_000))
+	k := store.NewKeeper(db, handing(handoff, smallKeeper(5, 2, 1000, 60, at(farLater+flow.Day*1_000_000))))
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -471,19 +469,17 @@ func TestKeeperThatDies(t *testing.T) {
 func TestTwoKeepers(t *testing.T) {
 	ctx := context.Background()
 	db, _, conn := open(t)
-	store.HandOn(db)
+	handoff := newHandoff(t)
 	recs := rollupFlows(rand.New(rand.NewPCG(9, 10)), 1200)
-	w := store.NewWriter(db, store.WriterConfig{})
+	w := store.NewWriter(db, store.WriterConfig{Handoff: handoff})
 	var group sync.WaitGroup
 	done := make(chan struct{})
-	keeper := func() *store.Keeper {
-		k := store.NewKeeper(db, store.KeeperConfig{})
-		store.SetKeeper(k, 1000, 1000, 1000, 100, at(farLater))
-		return k
+	keeper := func(now flow.Time) *store.Keeper {
+		return store.NewKeeper(db, handing(handoff, smallKeeper(1000, 1000, 1000, 100, at(now))))
 	}
 	for range 2 {
 		group.Go(func() {
-			k := keeper()
+			k := keeper(farLater)
 			for {
 				if err := k.Sum(ctx); err != nil {
 					t.Error(err)
@@ -500,8 +496,7 @@ func TestTwoKeepers(t *testing.T) {
 	writeAll(t, w, recs, 40)
 	close(done)
 	group.Wait()
-	k := keeper()
-	store.SetKeeper(k, 1000, 1000, 1000, 100, at(farLater+1000*flow.Day))
+	k := keeper(farLater + 1000*flow.Day)
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -526,9 +521,7 @@ func TestRebuild(t *testing.T) {
 	recs := rollupFlows(rand.New(rand.NewPCG(11, 12)), 300)
 	w := store.NewWriter(db, store.WriterConfig{})
 	keeper := func() *store.Keeper {
-		k := store.NewKeeper(db, store.KeeperConfig{})
-		store.SetKeeper(k, 5, 2, 100_000, 100, at(farLater))
-		return k
+		return store.NewKeeper(db, smallKeeper(5, 2, 100_000, 100, at(farLater)))
 	}
 	writeAll(t, w, recs[:200], 50)
 	if err := keeper().Sum(ctx); err != nil {
@@ -568,8 +561,7 @@ func TestRebuild(t *testing.T) {
 	if n := get[int](t, conn, "select count(*) from parts.traffic join pg_class on relname = name where from_time <= $1 and to_time > $1 and reltuples < 0", noon.Time()); n > 0 {
 		t.Errorf("%d partitions have no statistics", n)
 	}
-	k = store.NewKeeper(db, store.KeeperConfig{})
-	store.SetKeeper(k, 5, 2, 100_000, 100, at(farLater+flow.Day*1000))
+	k = store.NewKeeper(db, smallKeeper(5, 2, 100_000, 100, at(farLater+flow.Day*1000)))
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -599,8 +591,9 @@ func TestRollupInPieces(t *testing.T) {
 	}{{"one piece", 0, false}, {"many pieces, read", 200, false}, {"many pieces, handed on", 200, true}} {
 		t.Run(c.name, func(t *testing.T) {
 			db, _, conn := open(t)
+			var handoff *store.Handoff
 			if c.handed {
-				store.HandOn(db)
+				handoff = newHandoff(t)
 			}
 			recs := rollupFlows(rand.New(rand.NewPCG(21, 22)), 40)
 			for i := range recs {
@@ -612,9 +605,8 @@ func TestRollupInPieces(t *testing.T) {
 					r.Start = r.End - 13*flow.Hour
 				}
 			}
-			writeAll(t, store.NewWriter(db, store.WriterConfig{}), recs, 20)
-			k := store.NewKeeper(db, store.KeeperConfig{})
-			store.SetKeeper(k, 1000, 1000, 1000, 1_000_000, at(farLater))
+			writeAll(t, store.NewWriter(db, store.WriterConfig{Handoff: handoff}), recs, 20)
+			k := store.NewKeeper(db, handing(handoff, smallKeeper(1000, 1000, 1000, 1_000_000, at(farLater))))
 			if c.rows > 0 {
 				store.SetPieces(k, c.rows)
 			}
@@ -643,4 +635,16 @@ func TestRollupInPieces(t *testing.T) {
 			check()
 		})
 	}
+}
+
+// newHandoff returns a Handoff that Writers fill, as while a Keeper runs.
+func newHandoff(t testing.TB) *store.Handoff {
+	h := store.NewHandoff()
+	t.Cleanup(h.Begin())
+	return h
+}
+
+func handing(h *store.Handoff, c store.KeeperConfig) store.KeeperConfig {
+	c.Handoff = h
+	return c
 }

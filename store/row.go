@@ -16,10 +16,7 @@ import (
 // would be refused, but a wrong type of the right size would be stored. Those
 // that every row has come first, so that they are at fixed places; of the others
 // a batch names only those that one of its rows has.
-var rowColumns = []struct {
-	name string
-	oid  uint32
-}{
+var rowColumns = []column{
 	{"flow_start", pgtype.TimestamptzOID}, {"flow_end", pgtype.TimestamptzOID}, {"received_at", pgtype.TimestamptzOID},
 	{"packets", pgtype.Int8OID}, {"bytes", pgtype.Int8OID},
 	{"exporter_id", pgtype.Int4OID}, {"batch", pgtype.Int4OID},
@@ -31,6 +28,12 @@ var rowColumns = []struct {
 	{"src_mask", pgtype.Int2OID}, {"dst_mask", pgtype.Int2OID},
 	{"src_addr", pgtype.InetOID}, {"dst_addr", pgtype.InetOID}, {"next_hop", pgtype.InetOID},
 	{"extra", pgtype.JSONBOID},
+}
+
+// column is a column of parts.flows and the OID of its type.
+type column struct {
+	name string
+	oid  uint32
 }
 
 // columns is a set of columns: bit i is rowColumns[i].
@@ -143,12 +146,7 @@ func (c columns) names() []string {
 // columnsNamed is the reverse of names; false when it cannot be one.
 func columnsNamed(names []string) (c columns, ok bool) {
 	for _, name := range names {
-		i := slices.IndexFunc(rowColumns, func(x struct {
-			name string
-			oid  uint32
-		}) bool {
-			return x.name == name
-		})
+		i := slices.IndexFunc(rowColumns, func(x column) bool { return x.name == name })
 		if i < 0 || c>>i != 0 { // unknown, or not in order
 			return 0, false
 		}
@@ -159,20 +157,6 @@ func columnsNamed(names []string) (c columns, ok bool) {
 
 // count returns how many columns there are.
 func (c columns) count() int { return bits.OnesCount32(uint32(c)) }
-
-// checkColumns compares the types of the table's columns with what appendRow
-// writes.
-func checkColumns(columns map[string]uint32) error {
-	for _, c := range rowColumns {
-		switch oid, ok := columns[c.name]; {
-		case !ok:
-			return say(ErrSchema, nil, "table parts.flows has no column %s: run flowtally migrate", c.name)
-		case oid != c.oid:
-			return say(ErrSchema, nil, "column %s of table parts.flows has type %d and not %d: undo what changed it", c.name, oid, c.oid)
-		}
-	}
-	return nil
-}
 
 const (
 	// copyHeader and copyTrailer enclose the rows of a binary COPY: signature,

@@ -148,7 +148,7 @@ func autoStep(from, to flow.Time, buckets int) flow.Time {
 // up to Top's numbers for it, exactly. An automatic step is a minute or more for
 // half an hour and more where roll-ups can answer.
 func (db *DB) Series(ctx context.Context, q Question) (*Series, error) {
-	c, err := q.check()
+	c, err := check(q)
 	if err != nil {
 		return nil, err
 	}
@@ -621,7 +621,7 @@ func (c *question) sumsOf(s *statement, from string) {
 }
 
 // sqlType is the type that a key's values are written with.
-func (c keyColumn) sqlType() string {
+func sqlType(c keyColumn) string {
 	if c.kind == kindAddr {
 		return "inet"
 	}
@@ -631,7 +631,7 @@ func (c keyColumn) sqlType() string {
 func (c *question) typedNulls() string {
 	var b strings.Builder
 	for _, k := range c.columns {
-		b.WriteString(", null::" + k.sqlType())
+		b.WriteString(", null::" + sqlType(k))
 	}
 	return b.String()
 }
@@ -648,7 +648,7 @@ func (c *question) literals(g *group) string {
 		case k.kind != kindAddr && g.numbers[i] != nil:
 			b.WriteString(strconv.FormatInt(*g.numbers[i], 10))
 		default:
-			b.WriteString("null::" + k.sqlType())
+			b.WriteString("null::" + sqlType(k))
 		}
 	}
 	return b.String()

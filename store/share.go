@@ -64,7 +64,7 @@ const (
 // question, Keys, By and Limit mean nothing.
 func (db *DB) Share(ctx context.Context, q Question) (*Share, error) {
 	q.Keys, q.By, q.Limit, q.Having, q.Scaled = []Key{KeyAddr}, ByFlows, 1, nil, false
-	c, err := q.check()
+	c, err := check(q)
 	if err != nil {
 		return nil, err
 	}

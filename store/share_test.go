@@ -57,9 +57,9 @@ func TestSharesAgreeWithFlows(t *testing.T) {
 			}
 			rnd.Shuffle(len(recs), func(i, j int) { recs[i], recs[j] = recs[j], recs[i] })
 			w := store.NewWriter(db, store.WriterConfig{})
-			k := store.NewKeeper(db, store.KeeperConfig{})
 			now := noon
-			store.SetKeeper(k, c.keep, c.few, c.most, 400, func() time.Time { return now.Time() })
+			config := smallKeeper(c.keep, c.few, c.most, 400, func() time.Time { return now.Time() })
+			k := store.NewKeeper(db, config)
 			rolled, followed := false, false
 			ask := func(stage string, n int) {
 				t.Helper()
@@ -117,14 +117,14 @@ func TestSharesAgreeWithFlows(t *testing.T) {
 			}
 			writeAll(t, w, recs[:700], 130)
 			ask("nothing is summed", 700)
-			if err := store.SumOnly(ctx, k); err != nil {
+			if err := sumOnly(ctx, db, config); err != nil {
 				t.Fatal(err)
 			}
 			ask("nothing is settled", 700)
 			now = noon + 90*flow.Minute
 			writeAll(t, w, recs[700:], 90)
 			ask("some are not summed", len(recs))
-			if err := store.SumOnly(ctx, k); err != nil {
+			if err := sumOnly(ctx, db, config); err != nil {
 				t.Fatal(err)
 			}
 			ask("all are summed", len(recs))
@@ -212,8 +212,7 @@ func TestShareNamesABurst(t *testing.T) {
 		add(noon-4*flow.Hour+31*flow.Minute+flow.Time(i)*120, flow.AddrFrom(busy), flow.Addr4([4]byte{10, 8, byte(i >> 8), byte(i)}))
 	}
 	writeAll(t, store.NewWriter(db, store.WriterConfig{}), recs, 5000)
-	k := store.NewKeeper(db, store.KeeperConfig{RetainRaw: store.ForEver})
-	store.SetKeeper(k, 0, 0, 0, 50_000, func() time.Time { return (noon + flow.Hour).Time() })
+	k := store.NewKeeper(db, store.KeeperConfig{RetainRaw: store.ForEver, SumRecords: 50_000, Now: at(noon + flow.Hour)})
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
 	}

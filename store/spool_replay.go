@@ -231,8 +231,8 @@ func (w *Writer) quarantine(ctx context.Context, tx pgx.Tx, b *batch, found *ref
 	counts := make(map[flow.ExporterID]uint64)
 	for _, p := range bad.parts {
 		if err := p.each(b.columns, func(row []byte) {
-			bad.packets = add(bad.packets, binary.BigEndian.Uint64(row[atPackets:]))
-			bad.bytes = add(bad.bytes, binary.BigEndian.Uint64(row[atBytes:]))
+			bad.packets = flow.SaturatingAdd(bad.packets, binary.BigEndian.Uint64(row[atPackets:]))
+			bad.bytes = flow.SaturatingAdd(bad.bytes, binary.BigEndian.Uint64(row[atBytes:]))
 			counts[flow.ExporterID(binary.BigEndian.Uint32(row[atExporter:]))]++
 			binary.BigEndian.PutUint32(row[atBatch:], 0)
 		}); err != nil {

@@ -90,24 +90,22 @@ type DB struct {
 	// unchecked is set by OpenAway until the schema was compared with ours.
 	unchecked atomic.Bool
 	config    *pgconn.Config
-	// fresh is what Writers hand on to Keepers.
-	fresh fresh
 }
 
 // Open connects to a database and checks that its schema is the one this binary
 // knows.
 func Open(ctx context.Context, dsn string) (*DB, error) {
-	return open(ctx, dsn, false)
+	return openDB(ctx, dsn, false)
 }
 
 // OpenAway is like Open, but a database that does not answer (ErrDown) is no
 // error: its schema is checked before the first batch is stored. It is for
 // writers with a spool, which can begin without the database.
 func OpenAway(ctx context.Context, dsn string) (*DB, error) {
-	return open(ctx, dsn, true)
+	return openDB(ctx, dsn, true)
 }
 
-func open(ctx context.Context, dsn string, away bool) (*DB, error) {
+func openDB(ctx context.Context, dsn string, away bool) (*DB, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, dsnError(err)
@@ -219,6 +217,20 @@ func flowsColumns(ctx context.Context, q queryer) (map[string]uint32, error) {
 		return nil
 	})
 	return columns, err
+}
+
+// checkColumns compares the types of the table's columns with what package row
+// writes.
+func checkColumns(columns map[string]uint32) error {
+	for _, c := range rowColumns {
+		switch oid, ok := columns[c.name]; {
+		case !ok:
+			return say(ErrSchema, nil, "table parts.flows has no column %s: run flowtally migrate", c.name)
+		case oid != c.oid:
+			return say(ErrSchema, nil, "column %s of table parts.flows has type %d and not %d: undo what changed it", c.name, oid, c.oid)
+		}
+	}
+	return nil
 }
 
 // MigrateConfig is what Migrate may do beside migrating.

@@ -59,7 +59,7 @@ type Other struct {
 // Top ranks the groups of a question. A question that makes no sense gives a
 // *QuestionError, one that takes too long an error that wraps ErrTimeout.
 func (db *DB) Top(ctx context.Context, q Question) (*Top, error) {
-	c, err := q.check()
+	c, err := check(q)
 	if err != nil {
 		return nil, err
 	}
@@ -335,9 +335,9 @@ func (c *question) topSQL(s *statement) {
 	s.line("), top as (")
 	s.line("  select * from groups")
 	if c.having != nil {
-		s.line("  where ", c.having.sql())
+		s.line("  where ", havingSQL(c.having))
 	}
-	s.line("  order by ", c.by.order(""), ", ", names)
+	s.line("  order by ", rankedBy(c.by, ""), ", ", names)
 	s.line("  limit ", s.int(c.limit))
 	nulls := strings.TrimSuffix(strings.Repeat("null, ", len(c.columns)), ", ")
 	moreNulls := ""
@@ -377,7 +377,7 @@ func (c *question) topSQL(s *statement) {
 		s.line("  select 'rest', ", nulls, ", sum(flows), sum(packets), sum(bytes), null from pieces where rest")
 		s.line("  union all")
 		s.line("  select 'next', ", nulls, ", max(flows), max(packets), max(bytes), null from (")
-		s.line("    select * from groups order by ", c.by.order(""), ", ", names, " limit 1 offset ", s.int(c.limit), ") unlisted")
+		s.line("    select * from groups order by ", rankedBy(c.by, ""), ", ", names, " limit 1 offset ", s.int(c.limit), ") unlisted")
 	}
 	s.line(")")
 	s.line("select line, ", c.shown(), ",")
@@ -390,7 +390,7 @@ func (c *question) topSQL(s *statement) {
 		s.line("  groups")
 	}
 	s.line("from answer")
-	s.line("order by line, ", c.by.order("answer."), ", ", c.ordered("answer"))
+	s.line("order by line, ", rankedBy(c.by, "answer."), ", ", c.ordered("answer"))
 }
 
 // read adds a reading of a side of a piece, grouped.
@@ -506,7 +506,7 @@ func (c *question) rolled(s *statement, indent, columns string, remainders bool,
 
 // rolledTable is a roll-up with the names of flows.
 func (c *question) rolledTable(g grain, dim dimension) string {
-	table := laws[g].table
+	table := Grains[g].table
 	var columns, join string
 	switch name := dimensionNames[dim]; dim {
 	case dimTotal:

@@ -91,6 +91,9 @@ type WriterConfig struct {
 	// Patience is how long the database may take for a batch before that goes to
 	// the spool; DefaultPatience when 0.
 	Patience time.Duration
+	// Handoff takes what is stored on to a Keeper of the same process; nil leaves the
+	// Keeper to read it back.
+	Handoff *Handoff
 }
 
 // Writer stores what a collector received. It is safe for concurrent use: each
@@ -106,6 +109,7 @@ type Writer struct {
 	partitions *partitions
 	batches    sync.Pool
 	patience   time.Duration
+	handoff    *Handoff
 
 	// spool is nil without one; spoolErr is why it could not be opened.
 	spool    *spool
@@ -139,7 +143,7 @@ type Writer struct {
 // for taking the spool's directory into use; when that fails, Run says so and the
 // Writer works as one without.
 func NewWriter(db *DB, c WriterConfig) *Writer {
-	w := &Writer{db: db, log: c.Logger, partitions: newPartitions(c.MaxPartitions), patience: c.Patience}
+	w := &Writer{db: db, log: c.Logger, partitions: newPartitions(c.MaxPartitions), patience: c.Patience, handoff: c.Handoff}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
@@ -181,7 +185,7 @@ func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
 	defer done()
 	b := w.batches.Get().(*batch)
 	defer w.batches.Put(b)
-	b.encode(w.leased(), received.Records, flow.TimeOf(time.Now()), w.db.fresh.get())
+	b.encode(w.leased(), received.Records, flow.TimeOf(time.Now()), w.handoff.Empty())
 	b.sequences = append(b.sequences, received.Sequences...)
 	b.loss = append(b.loss, received.Loss...)
 	if w.spool != nil && w.running.Load() && (w.away.Load() || received.Pressed && w.direct.Load() > 0) {
@@ -272,7 +276,7 @@ func (w *Writer) handOn(b *batch) {
 		return
 	}
 	b.parcel.id, b.parcel.key = b.id, b.key
-	w.db.fresh.put(b.parcel)
+	w.handoff.Put(b.parcel)
 	b.parcel = nil
 }
 
@@ -479,7 +483,7 @@ func (w *Writer) store(ctx context.Context, conn *pgx.Conn, b *batch, turn <-cha
 // copyRows sends rows, a whole binary COPY, to the partition of p.
 func copyRows(ctx context.Context, conn *pgx.Conn, b *batch, p *part, buf []byte, rows int64) error {
 	tag, err := conn.PgConn().CopyFrom(ctx, bytes.NewReader(buf),
-		"copy parts."+partitionName(p.hour)+" ("+b.statement+") from stdin binary")
+		"copy parts."+PartitionName(p.hour)+" ("+b.statement+") from stdin binary")
 	if err != nil {
 		return &contentError{err}
 	}

@@ -910,3 +910,22 @@ func BenchmarkWrite(b *testing.B) {
 	})
 	b.ReportMetric(float64(b.N)*float64(len(recs))/b.Elapsed().Seconds(), "rows/s")
 }
+
+// smallKeeper is the configuration of a Keeper whose roll-ups keep few values: keep by
+// each measure, few of each cell, most until they are settled (0: as in earnest). It sums
+// so many records at once.
+func smallKeeper(keep, few, most, records int, now func() time.Time) store.KeeperConfig {
+	grains := store.Grains
+	for i := range grains {
+		if keep > 0 {
+			grains[i].Keep, grains[i].Few, grains[i].Most = keep, few, most
+		}
+	}
+	return store.KeeperConfig{Grains: &grains, SumRecords: records, Now: now}
+}
+
+// sumOnly sums all batches and settles nothing: nothing is due before 1970.
+func sumOnly(ctx context.Context, db *store.DB, c store.KeeperConfig) error {
+	c.Now = func() time.Time { return time.UnixMilli(0) }
+	return store.NewKeeper(db, c).Sum(ctx)
+}
