@@ -15,7 +15,9 @@ import (
 
 	"flowtally/filter"
 	"flowtally/flow"
+	"flowtally/query"
 	"flowtally/store"
+	"flowtally/store/answer"
 	"flowtally/web"
 )
 
@@ -53,35 +55,35 @@ func (q *question) rangeFlags(cmd *cobra.Command, limit int, what string) {
 
 // parse turns the flags, and the words behind them, which are the filter, into a
 // Question.
-func (q *question) parse(now time.Time, words []string) (store.Question, error) {
-	bad := func(err error) (store.Question, error) { return store.Question{}, usageError{err} }
+func (q *question) parse(now time.Time, words []string) (query.Question, error) {
+	bad := func(err error) (query.Question, error) { return query.Question{}, usageError{err} }
 	switch q.output {
 	case "table", "json", "csv":
 	default:
 		return bad(fmt.Errorf("--output %q: want table, json or csv", q.output))
 	}
-	from, err := store.ParseTime(q.from, now)
+	from, err := query.ParseTime(q.from, now)
 	if err != nil {
 		return bad(fmt.Errorf("--from: %w", err))
 	}
-	to, err := store.ParseTime(q.to, now)
+	to, err := query.ParseTime(q.to, now)
 	if err != nil {
 		return bad(fmt.Errorf("--to: %w", err))
 	}
 	if !from.Before(to) {
 		return bad(fmt.Errorf("--from %s is not before --to %s", q.from, q.to))
 	}
-	var keys []store.Key
+	var keys []query.Key
 	if q.key != "" {
-		if keys, err = store.ParseKeys(q.key); err != nil {
+		if keys, err = query.ParseKeys(q.key); err != nil {
 			return bad(fmt.Errorf("--key: %w", err))
 		}
 	}
-	by, err := store.ParseMeasure(q.by)
+	by, err := query.ParseMeasure(q.by)
 	if err != nil {
 		return bad(fmt.Errorf("--by: %w", err))
 	}
-	having, err := store.ParseHaving(q.having)
+	having, err := query.ParseHaving(q.having)
 	if err != nil {
 		return bad(fmt.Errorf("--having: %w", err))
 	}
@@ -89,7 +91,7 @@ func (q *question) parse(now time.Time, words []string) (store.Question, error) 
 	if err != nil {
 		return bad(fmt.Errorf("filter: %w", err))
 	}
-	return store.Question{
+	return query.Question{
 		From: from, To: to, Keys: keys, By: by, Limit: q.limit, Exporter: q.exporter, Filter: meant, Having: having,
 		Whole: q.whole, Scaled: q.scaled, Raw: q.raw, Timeout: q.timeout,
 	}, nil
@@ -107,7 +109,7 @@ func (q *question) open(cmd *cobra.Command) (*store.DB, error) {
 // invalid makes a question that the store refuses for its content a mistake of
 // the call.
 func invalid(err error) error {
-	if _, ok := errors.AsType[*store.QuestionError](err); ok {
+	if _, ok := errors.AsType[*query.Error](err); ok {
 		return usageError{err}
 	}
 	return err
@@ -116,7 +118,7 @@ func invalid(err error) error {
 // keyNames lists the keys for people.
 func keyNames() string {
 	var names []string
-	for _, k := range store.Keys() {
+	for _, k := range query.Keys() {
 		names = append(names, string(k))
 	}
 	return strings.Join(names, " ")
@@ -157,7 +159,7 @@ func topCommand(stdout io.Writer) *cobra.Command {
 				return err
 			}
 			defer db.Close()
-			top, err := db.Top(cmd.Context(), ask)
+			top, err := answer.New(db).Top(cmd.Context(), ask)
 			if err != nil {
 				return invalid(err)
 			}
@@ -201,7 +203,7 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 				return usageError{fmt.Errorf("--step: %w", err)}
 			}
 			if ask.Step > 0 {
-				ask.MaxBuckets = store.MaxBuckets
+				ask.MaxBuckets = query.MaxBuckets
 			}
 			if ask.LayOver = layOver; layOver > 0 && period != "auto" {
 				if ask.Period, err = parseStep(period); err != nil {
@@ -217,13 +219,13 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 			}
 			defer db.Close()
 			if share {
-				r, err := db.Share(cmd.Context(), ask)
+				r, err := answer.New(db).Share(cmd.Context(), ask)
 				if err != nil {
 					return invalid(err)
 				}
 				return q.printShare(stdout, r)
 			}
-			series, err := db.Series(cmd.Context(), ask)
+			series, err := answer.New(db).Series(cmd.Context(), ask)
 			if err != nil {
 				return invalid(err)
 			}
@@ -271,7 +273,7 @@ func flowsCommand(stdout io.Writer) *cobra.Command {
 				return err
 			}
 			defer db.Close()
-			r, err := db.Flows(cmd.Context(), store.FlowsQuestion{Question: ask, Sort: sort, Ascending: ascending, After: after, NoSummary: bare || q.output == "csv"})
+			r, err := answer.New(db).Flows(cmd.Context(), query.FlowsQuestion{Question: ask, Sort: sort, Ascending: ascending, After: after, NoSummary: bare || q.output == "csv"})
 			if err != nil {
 				return invalid(err)
 			}
@@ -281,7 +283,7 @@ func flowsCommand(stdout io.Writer) *cobra.Command {
 			return q.printFlows(stdout, r)
 		},
 	}
-	q.rangeFlags(cmd, store.DefaultFlows, "how many flows to list")
+	q.rangeFlags(cmd, query.DefaultFlows, "how many flows to list")
 	f := cmd.Flags()
 	f.StringVar(&sort, "sort", "flow_start", "what to sort by, the latest or largest first: flow_start, flow_end, packets, bytes or duration")
 	f.BoolVar(&ascending, "ascending", false, "the earliest or smallest first")
@@ -291,7 +293,7 @@ func flowsCommand(stdout io.Writer) *cobra.Command {
 }
 
 // printExplanation prints what was read, and the SQL.
-func printExplanation(w io.Writer, p *store.Provenance) error {
+func printExplanation(w io.Writer, p *query.Provenance) error {
 	exact := "exact"
 	if !p.Exact {
 		exact = "not exact"
@@ -305,7 +307,7 @@ func printExplanation(w io.Writer, p *store.Provenance) error {
 }
 
 // printCaveats says what an answer is not.
-func printCaveats(w io.Writer, p *store.Provenance) {
+func printCaveats(w io.Writer, p *query.Provenance) {
 	if p.Cut != nil {
 		fmt.Fprintf(w, "part of the range is gone: %s\n", p.Cut.Reason)
 	}
@@ -318,7 +320,7 @@ func printCaveats(w io.Writer, p *store.Provenance) {
 }
 
 // printSummary is the line that nfdump ends with.
-func printSummary(w io.Writer, s *store.FlowsSummary) {
+func printSummary(w io.Writer, s *query.FlowsSummary) {
 	fmt.Fprintf(w, "Summary: total flows: %d, total bytes: %d, total packets: %d, avg bps: %.0f, avg pps: %.0f, avg bpp: %.0f\n",
 		s.Flows, s.Bytes, s.Packets, s.BPS, s.PPS, s.BPP)
 	if !s.First.IsZero() {
@@ -350,7 +352,7 @@ func text(v any) string {
 	return fmt.Sprint(v)
 }
 
-func (q *question) printFlows(w io.Writer, r *store.Flows) error {
+func (q *question) printFlows(w io.Writer, r *query.Flows) error {
 	switch q.output {
 	case "json":
 		return printJSON(w, web.NewFlows(r))
@@ -407,7 +409,7 @@ func (q *question) printFlows(w io.Writer, r *store.Flows) error {
 	return nil
 }
 
-func (q *question) printShare(w io.Writer, r *store.Share) error {
+func (q *question) printShare(w io.Writer, r *query.Share) error {
 	if q.explain {
 		return printExplanation(w, &r.Provenance)
 	}
@@ -453,7 +455,7 @@ func printJSON(w io.Writer, v any) error {
 }
 
 // printTop prints a ranking as a table: the groups, the rest, and the total.
-func printTop(w io.Writer, t *store.Top) error {
+func printTop(w io.Writer, t *query.Top) error {
 	fmt.Fprintf(w, "top %d by %s, %s to %s\n", t.Limit, t.By, stamp(t.From), stamp(t.To))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := "#\t"
@@ -471,7 +473,7 @@ func printTop(w io.Writer, t *store.Top) error {
 		head += "±" + string(t.By) + "\t"
 	}
 	fmt.Fprintln(tw, head)
-	line := func(rank string, names []string, s store.Sums, share, more string) {
+	line := func(rank string, names []string, s query.Sums, share, more string) {
 		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", rank, strings.Join(names, "\t"), s.Flows, s.Packets, s.Bytes, share, more)
 	}
 	percent := func(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
@@ -498,7 +500,7 @@ func printTop(w io.Writer, t *store.Top) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	s := store.FlowsSummary{Sums: t.Total, First: t.From, Last: t.To}
+	s := query.FlowsSummary{Sums: t.Total, First: t.From, Last: t.To}
 	if d := t.To.Sub(t.From).Seconds(); d > 0 {
 		s.BPS, s.PPS = 8*float64(s.Bytes)/d, float64(s.Packets)/d
 	}
@@ -512,7 +514,7 @@ func printTop(w io.Writer, t *store.Top) error {
 }
 
 // share is the part of the total that s has, by one measure.
-func share(s, total store.Sums, by store.Measure) float64 {
+func share(s, total query.Sums, by query.Measure) float64 {
 	if n := total.By(by); n > 0 {
 		return float64(s.By(by)) / float64(n)
 	}
@@ -521,7 +523,7 @@ func share(s, total store.Sums, by store.Measure) float64 {
 
 // printSeries prints a series as a table, one row a bucket and, by a key, one
 // column a group of the measure that was asked for.
-func printSeries(w io.Writer, s *store.Series) error {
+func printSeries(w io.Writer, s *query.Series) error {
 	fmt.Fprintf(w, "%s to %s in buckets of %v\n", stamp(s.From), stamp(s.To), s.Step)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if len(s.Keys) == 0 {
@@ -561,11 +563,11 @@ func printSeries(w io.Writer, s *store.Series) error {
 }
 
 // measured returns one measure of a line.
-func measured(l store.Line, by store.Measure) []int64 {
+func measured(l query.Line, by query.Measure) []int64 {
 	switch by {
-	case store.ByPackets:
+	case query.ByPackets:
 		return l.Packets
-	case store.ByBytes:
+	case query.ByBytes:
 		return l.Bytes
 	}
 	return l.Flows

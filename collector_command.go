@@ -16,19 +16,21 @@ import (
 	"flowtally/flow"
 	"flowtally/netflow"
 	"flowtally/store"
+	"flowtally/store/ingest"
+	"flowtally/store/keeper"
 )
 
 func collectorCommand() *cobra.Command {
 	var (
 		c                     collector.Config
-		keep                  store.KeeperConfig
+		keep                  keeper.Config
 		dsn, metrics, spool   string
 		cert, key, ca         string
 		allow                 []string
 		sampling, override    []string
 		spoolSize, retainSize octets
 		raw, min, hour, day   age
-		keeper                bool
+		houseKeeping          bool
 	)
 	cmd := &cobra.Command{
 		Use:   "collector --listen :9995 --database URL",
@@ -66,7 +68,7 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 			if keep.RetainPath == "auto" {
 				keep.RetainPath = ""
 			}
-			if !keeper {
+			if !houseKeeping {
 				return collect(cmd.Context(), c, dsn, metrics, spool, int64(spoolSize), nil)
 			}
 			return collect(cmd.Context(), c, dsn, metrics, spool, int64(spoolSize), &keep)
@@ -94,16 +96,16 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 	f.IntVar(&c.Writers, "writers", 2, "batches written at once, one connection each")
 	f.IntVar(&c.Queue, "queue", 32, "batches that may wait for a writer; beyond that they are dropped and counted")
 	f.StringVar(&spool, "spool", "auto", "directory for what the database cannot take at once, and for templates; auto finds one, none goes without")
-	spoolSize = octets(store.DefaultSpoolBytes)
+	spoolSize = octets(ingest.DefaultSpoolBytes)
 	f.Var(&spoolSize, "spool-size", "most that the spool may take, such as 4G; then the oldest gives way and is counted")
-	raw, min, hour, day = age(store.DefaultRetainRaw), age(store.DefaultRetain1m), age(store.DefaultRetain1h), age(store.ForEver)
+	raw, min, hour, day = age(keeper.DefaultRetainRaw), age(keeper.DefaultRetain1m), age(keeper.DefaultRetain1h), age(keeper.ForEver)
 	f.Var(&raw, "retain-raw", "how long to keep flows, such as 15d; forever keeps them")
 	f.Var(&min, "retain-1m", "how long to keep minutes")
 	f.Var(&hour, "retain-1h", "how long to keep hours")
 	f.Var(&day, "retain-1d", "how long to keep days")
 	f.Var(&retainSize, "retain-size", "most that the database may take, such as 50G, 0 for no limit; then the oldest flows go")
 	f.StringVar(&keep.RetainPath, "retain-path", "auto", "directory on the database's disk: the oldest flows go, too, when the database has more than 80 % of what others leave of it; auto takes PostgreSQL's own where it can be seen from here, none looks at no disk")
-	f.BoolVar(&keeper, "keeper", true, "sum roll-ups, seal and remove what is old; of several collectors one at a time does it")
+	f.BoolVar(&houseKeeping, "keeper", true, "sum roll-ups, seal and remove what is old; of several collectors one at a time does it")
 	databaseFlag(cmd, &dsn)
 	metricsFlag(cmd, &metrics)
 	return cmd
@@ -111,11 +113,11 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 
 // collect runs a collector with its store, until ctx ends. keep is nil for none
 // of the house-keeping.
-func collect(ctx context.Context, c collector.Config, dsn, metrics, spool string, spoolSize int64, keep *store.KeeperConfig) error {
+func collect(ctx context.Context, c collector.Config, dsn, metrics, spool string, spoolSize int64, keep *keeper.Config) error {
 	log := slog.Default()
 	switch spool {
 	case "auto":
-		if spool = store.DefaultSpool(); spool == "" {
+		if spool = ingest.DefaultSpool(); spool == "" {
 			log.Warn("there is no directory for a spool: what the database cannot take waits in memory; give one with --spool")
 		}
 	case "none":
@@ -134,7 +136,7 @@ func collect(ctx context.Context, c collector.Config, dsn, metrics, spool string
 		return err
 	}
 	defer db.Close()
-	w := store.NewWriter(db, store.WriterConfig{Logger: log, Registerer: reg, Spool: spool, SpoolBytes: spoolSize})
+	w := ingest.NewWriter(db, ingest.WriterConfig{Logger: log, Registerer: reg, Spool: spool, SpoolBytes: spoolSize})
 	defer w.Close()
 	c.Sink, c.StateDir, c.Logger, c.Registerer = w, spool, log, reg
 
@@ -153,7 +155,7 @@ func collect(ctx context.Context, c collector.Config, dsn, metrics, spool string
 	})
 	if keep != nil {
 		keep.Logger, keep.Registerer = log, reg
-		k := store.NewKeeper(db, *keep)
+		k := keeper.New(db, *keep)
 		working.Go(func() {
 			if err := k.Run(behind); err != nil {
 				log.Error("roll-ups and retention stand still", "error", err)
@@ -302,7 +304,7 @@ func (a *age) String() string {
 // forever.
 func (a *age) Set(s string) error {
 	if s == "forever" {
-		*a = age(store.ForEver)
+		*a = age(keeper.ForEver)
 		return nil
 	}
 	if n := len(s); n > 1 {

@@ -26,6 +26,7 @@ import (
 	"flowtally/lab/postgres/pgtest"
 	"flowtally/netflow"
 	"flowtally/store"
+	"flowtally/store/ingest"
 )
 
 // The test binary is also the collector that the test kills: with this variable
@@ -64,7 +65,7 @@ func collectUntilKilled(dsn, spool string) int {
 		return 1
 	}
 	defer db.Close()
-	w := store.NewWriter(db, store.WriterConfig{Logger: log, Spool: spool})
+	w := ingest.NewWriter(db, ingest.WriterConfig{Logger: log, Spool: spool})
 	defer w.Close()
 	replay, stop := context.WithCancel(context.Background())
 	replaying := make(chan error, 1)

@@ -1,10 +1,11 @@
 package main
 
 import (
-	"flowtally/store"
 	"log/slog"
 
 	"github.com/spf13/cobra"
+
+	"flowtally/store"
 )
 
 func migrateCommand() *cobra.Command {

@@ -11,7 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"flowtally/query"
 	"flowtally/store"
+	"flowtally/store/keeper"
 )
 
 // rollupCommand is what the collector does by itself, once and by hand.
@@ -37,17 +39,17 @@ storing meanwhile.`,
 			var begin, end time.Time
 			if rebuild {
 				var err error
-				if begin, err = store.ParseTime(from, now); err != nil {
+				if begin, err = query.ParseTime(from, now); err != nil {
 					return usageError{fmt.Errorf("--from: %w", err)}
 				}
-				if end, err = store.ParseTime(to, now); err != nil {
+				if end, err = query.ParseTime(to, now); err != nil {
 					return usageError{fmt.Errorf("--to: %w", err)}
 				}
 			} else if from != "" {
 				return usageError{fmt.Errorf("--from says what to rebuild: give --rebuild, too")}
 			}
 			return withStore(cmd.Context(), dsn, "", func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
-				k := store.NewKeeper(db, store.KeeperConfig{Logger: slog.Default(), Registerer: reg})
+				k := keeper.New(db, keeper.Config{Logger: slog.Default(), Registerer: reg})
 				var flows int64
 				if rebuild {
 					var err error
@@ -62,7 +64,7 @@ storing meanwhile.`,
 				took := time.Since(now).Round(time.Millisecond)
 				if asJSON {
 					return json.NewEncoder(stdout).Encode(struct {
-						store.Done
+						keeper.Done
 						Rebuilt int64 `json:"rebuilt_flows"`
 						Took    int64 `json:"took_ms"`
 					}{done, flows, took.Milliseconds()})

@@ -9,6 +9,8 @@ import (
 	"flowtally/flow"
 	"flowtally/lab/postgres/pgtest"
 	"flowtally/store"
+	"flowtally/store/ingest"
+	"flowtally/store/keeper"
 )
 
 // flowtally rollup leaves nothing to do, says what it did, and removes nothing
@@ -23,15 +25,15 @@ func TestRollupCommand(t *testing.T) {
 	defer db.Close()
 	end := flow.Time(1_400_000_000_000) // 2014
 	r := flow.Record{Start: end - flow.Second, End: end, Received: end, Packets: 1, Bytes: 40, Exporter: 1}
-	if err := store.NewWriter(db, store.WriterConfig{}).Write(ctx, flow.Batch{Records: []flow.Record{r}}); err != nil {
+	if err := ingest.NewWriter(db, ingest.WriterConfig{}).Write(ctx, flow.Batch{Records: []flow.Record{r}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []store.Done{{Batches: 1, Flows: 1, Settled: 3, Sealed: 1}, {}} {
+	for _, want := range []keeper.Done{{Batches: 1, Flows: 1, Settled: 3, Sealed: 1}, {}} {
 		var stdout, stderr bytes.Buffer
 		if status := run(ctx, []string{"rollup", "--json", "--database", dsn}, &stdout, &stderr); status != 0 {
 			t.Fatalf("status %d: %s", status, &stderr)
 		}
-		var got store.Done
+		var got keeper.Done
 		if err := json.Unmarshal(stdout.Bytes(), &got); err != nil || got != want {
 			t.Errorf("it says %s: %+v, want %+v, %v", &stdout, got, want, err)
 		}

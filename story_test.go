@@ -33,7 +33,9 @@ import (
 	"flowtally/lab/postgres/pgtest"
 	"flowtally/lab/truth"
 	"flowtally/netflow"
+	"flowtally/query"
 	"flowtally/store"
+	"flowtally/store/ingest"
 	"flowtally/web"
 )
 
@@ -65,11 +67,11 @@ func build(t *testing.T) *house {
 	collected, webbed := make(chan error, 1), make(chan error, 1)
 	go func() {
 		collected <- collector.Run(cctx, collector.Config{Listen: []string{"127.0.0.1:0"}, Logger: log,
-			Sink: store.NewWriter(db, store.WriterConfig{Logger: log}), BatchAge: 200 * time.Millisecond,
+			Sink: ingest.NewWriter(db, ingest.WriterConfig{Logger: log}), BatchAge: 200 * time.Millisecond,
 			Ready: func(a []netip.AddrPort) { bound <- a }})
 	}()
 	go func() {
-		webbed <- web.Run(ctx, web.Config{Listen: "127.0.0.1:0", DB: db, Logger: log, Ready: func(a netip.AddrPort) { served <- a }})
+		webbed <- web.Run(ctx, web.Config{Listen: "127.0.0.1:0", DB: web.NewDatabase(db), Logger: log, Ready: func(a netip.AddrPort) { served <- a }})
 	}()
 	select {
 	case a := <-bound:
@@ -106,7 +108,7 @@ func build(t *testing.T) *house {
 }
 
 // sums asks the database what an exporter's flows hold.
-func (h *house) sums(t *testing.T, where string) map[flow.ExporterID]store.Sums {
+func (h *house) sums(t *testing.T, where string) map[flow.ExporterID]query.Sums {
 	t.Helper()
 	conn, err := pgx.Connect(context.Background(), h.dsn)
 	if err != nil {
@@ -118,10 +120,10 @@ func (h *house) sums(t *testing.T, where string) map[flow.ExporterID]store.Sums 
 		t.Fatal(err)
 	}
 	defer rows.Close()
-	got := map[flow.ExporterID]store.Sums{}
+	got := map[flow.ExporterID]query.Sums{}
 	for rows.Next() {
 		var id int32
-		var s store.Sums
+		var s query.Sums
 		if err := rows.Scan(&id, &s.Flows, &s.Packets, &s.Bytes); err != nil {
 			t.Fatal(err)
 		}
@@ -385,7 +387,7 @@ func seconds(t *testing.T, s string) float64 {
 
 // softflowdExport has softflowd export a capture to a house of its own and
 // returns what was stored.
-func softflowdExport(t *testing.T, softflowd, file, version string) (sums store.Sums, err error) {
+func softflowdExport(t *testing.T, softflowd, file, version string) (sums query.Sums, err error) {
 	h := build(t)
 	dir, err := os.MkdirTemp("", "sf")
 	if err != nil {
@@ -423,7 +425,7 @@ func softflowdExport(t *testing.T, softflowd, file, version string) (sums store.
 	}
 	h.stop()
 	for _, s := range h.sums(t, "") {
-		sums = store.Sums{Flows: sums.Flows + s.Flows, Packets: sums.Packets + s.Packets, Bytes: sums.Bytes + s.Bytes}
+		sums = query.Sums{Flows: sums.Flows + s.Flows, Packets: sums.Packets + s.Packets, Bytes: sums.Bytes + s.Bytes}
 	}
 	return sums, nil
 }

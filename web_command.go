@@ -49,7 +49,7 @@ logs them in (--trust-proxy).`,
 				}
 			}
 			return withStore(cmd.Context(), dsn, metrics, func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
-				c.DB, c.Logger, c.Registerer = db, slog.Default(), reg
+				c.DB, c.Logger, c.Registerer = web.NewDatabase(db), slog.Default(), reg
 				return web.Run(ctx, c)
 			})
 		},

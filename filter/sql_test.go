@@ -16,6 +16,7 @@ import (
 	"flowtally/flow"
 	"flowtally/lab/postgres/pgtest"
 	"flowtally/store"
+	"flowtally/store/ingest"
 )
 
 const noon flow.Time = 1_763_726_400_000 // 2025-11-21T12:00Z
@@ -175,7 +176,7 @@ func fill(t *testing.T, dsn string, n int) []flow.Record {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	w := store.NewWriter(db, store.WriterConfig{})
+	w := ingest.NewWriter(db, ingest.WriterConfig{})
 	recs := make([]flow.Record, n)
 	for i := range recs {
 		recs[i] = rapid.Custom(func(t *rapid.T) flow.Record { return genRecord(t, i) }).Example(i + 1)

@@ -21,6 +21,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
 	"flowtally/collector"
 	"flowtally/exporter"
 	"flowtally/exporter/capture"
@@ -29,10 +32,9 @@ import (
 	"flowtally/lab/traffic"
 	"flowtally/netflow"
 	"flowtally/store"
+	"flowtally/store/ingest"
+	"flowtally/store/keeper"
 	"flowtally/web"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // The Observation Domains that the lab's own exporter reports under.
@@ -147,10 +149,10 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 	h.onStop(db.Close)
 	spool := filepath.Join(c.Dir, "spool")
-	writer := store.NewWriter(db, store.WriterConfig{Logger: c.Logger, Registerer: c.Registerer, Spool: spool})
+	writer := ingest.NewWriter(db, ingest.WriterConfig{Logger: c.Logger, Registerer: c.Registerer, Spool: spool})
 	h.onStop(writer.Close)
 	h.start(writer.Run)
-	h.start(store.NewKeeper(db, store.KeeperConfig{Logger: c.Logger, Registerer: c.Registerer}).Run)
+	h.start(keeper.New(db, keeper.Config{Logger: c.Logger, Registerer: c.Registerer}).Run)
 	listening := make(chan []netip.AddrPort, 1)
 	h.start(func(ctx context.Context) error {
 		return collector.Run(ctx, collector.Config{
@@ -175,7 +177,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	serving := make(chan netip.AddrPort, 1)
 	h.start(func(ctx context.Context) error {
 		return web.Run(ctx, web.Config{
-			Listen: c.WebListen, DB: webDB, Logger: c.Logger, Registerer: c.Registerer,
+			Listen: c.WebListen, DB: web.NewDatabase(webDB), Logger: c.Logger, Registerer: c.Registerer,
 			CollectorListen: fmt.Sprintf(":%d", here.Collector.Port()),
 			Ready:           func(a netip.AddrPort) { serving <- a },
 		})

@@ -32,7 +32,7 @@ func Distribute(ctx context.Context, dsn string, logger *slog.Logger) error {
 		return connectError(err, &config.Config)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	yes, err := hasCitus(ctx, conn)
+	yes, err := HasCitus(ctx, conn)
 	if err != nil {
 		return connectError(err, &config.Config)
 	}
@@ -60,4 +60,9 @@ func Distribute(ctx context.Context, dsn string, logger *slog.Logger) error {
 		return migrateError(err)
 	}
 	return nil
+}
+
+func HasCitus(ctx context.Context, q Queryer) (yes bool, err error) {
+	err = q.QueryRow(ctx, "select exists (select from pg_extension where extname = 'citus')").Scan(&yes)
+	return yes, err
 }

@@ -8,26 +8,29 @@ import (
 
 	"flowtally/flow"
 	"flowtally/store"
+	"flowtally/store/ingest"
+	"flowtally/store/keeper"
+	"flowtally/store/storetest"
 )
 
 // What a Citus cluster refuses of a distributed table is not there: foreign keys
 // in either direction, triggers, keys without the distribution column, partitions
 // of partitions; and no row lacks the distribution column.
 func TestNothingThatCitusForbids(t *testing.T) {
-	db, dsn, conn := open(t)
+	db, dsn, conn := storetest.Open(t)
 	ctx := context.Background()
-	w := store.NewWriter(db, store.WriterConfig{})
-	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
+	w := ingest.NewWriter(db, ingest.WriterConfig{})
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{storetest.Record(storetest.Noon)}}); err != nil {
 		t.Fatal(err)
 	}
-	k := store.NewKeeper(db, store.KeeperConfig{RetainRaw: store.ForEver})
+	k := keeper.New(db, keeper.Config{RetainRaw: keeper.ForEver})
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
 	}
 	for _, d := range store.Distributed {
 		check := func(what, sql string) {
 			t.Helper()
-			if n := get[int](t, conn, "with recursive tables(id) as (select $1::text::regclass::oid union select inhrelid from pg_inherits join tables on inhparent = id) "+sql, d[0]); n != 0 {
+			if n := storetest.Get[int](t, conn, "with recursive tables(id) as (select $1::text::regclass::oid union select inhrelid from pg_inherits join tables on inhparent = id) "+sql, d[0]); n != 0 {
 				t.Errorf("%s has %d %s", d[0], n, what)
 			}
 		}

@@ -19,17 +19,17 @@ const (
 	// partitionsAtOnce bounds how many partitions one transaction makes: each
 	// costs the server locks.
 	partitionsAtOnce = 50
-	// partitionLock is the advisory lock of whoever changes the set of
+	// PartitionLock is the advisory lock of whoever changes the set of
 	// partitions: "flow" and a number.
-	partitionLock = 0x666c6f77_0001
+	PartitionLock = 0x666c6f77_0001
 	// fullFor is how long we believe that there is no room for another hour.
 	fullFor = 10 * time.Second
 )
 
-// partitions is what a writer knows of the partitions: enough to write without
+// Partitions is what a writer knows of the partitions: enough to write without
 // asking. What it knows may be out of date only in that one was removed, which
 // the transaction that writes finds out.
-type partitions struct {
+type Partitions struct {
 	limit int
 
 	mu sync.Mutex
@@ -39,35 +39,32 @@ type partitions struct {
 	full time.Time
 }
 
-func newPartitions(limit int) *partitions {
+func NewPartitions(limit int) *Partitions {
 	if limit <= 0 {
 		limit = DefaultMaxPartitions
 	}
-	return &partitions{limit: limit, known: make(map[flow.Time]bool)}
+	return &Partitions{limit: limit, known: make(map[flow.Time]bool)}
 }
 
-// PartitionName is the name of an hour's table in schema parts.
-func PartitionName(hour flow.Time) string { return "flows_" + hour.Time().Format("2006010215") }
-
-// count returns how many partitions are known.
-func (p *partitions) count() int {
+// Count returns how many partitions are known.
+func (p *Partitions) Count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.known)
 }
 
-// forget makes the next writer ask again.
-func (p *partitions) forget() {
+// Forget makes the next writer ask again.
+func (p *Partitions) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.known)
 }
 
-// ensure sees to it that the partitions of the hours exist, and returns those
+// Ensure sees to it that the partitions of the hours exist, and returns those
 // for which there is no room. Hours between first and last are let in even then:
 // they are the hours of receipt, as many as there is time, and what has no room
 // goes there.
-func (p *partitions) ensure(ctx context.Context, conn *pgx.Conn, hours []flow.Time, first, last flow.Time) (refused []flow.Time, err error) {
+func (p *Partitions) Ensure(ctx context.Context, conn *pgx.Conn, hours []flow.Time, first, last flow.Time) (refused []flow.Time, err error) {
 	var missing []flow.Time
 	p.mu.Lock()
 	full := time.Now().Before(p.full)
@@ -93,7 +90,7 @@ func (p *partitions) ensure(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 }
 
 // create makes partitions, in one transaction. Everybody who does takes turns.
-func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Time, first, last flow.Time) (refused []flow.Time, err error) {
+func (p *Partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Time, first, last flow.Time) (refused []flow.Time, err error) {
 	found := make(map[flow.Time]bool)
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		// Attaching a partition lets readers and writers of the others go on, but
@@ -102,7 +99,7 @@ func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 		if _, err := tx.Exec(ctx, "set local lock_timeout = '5s'"); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", int64(partitionLock)); err != nil {
+		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", int64(PartitionLock)); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, "select hour from parts.partition")
@@ -124,7 +121,7 @@ func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 				refused = append(refused, h)
 				continue
 			}
-			switch busy, err := aside(ctx, tx, PartitionName(h)); {
+			switch busy, err := SetAside(ctx, tx, PartitionName(h)); {
 			case err != nil:
 				return err
 			case busy:
@@ -164,13 +161,13 @@ func (p *partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 // adopt enters a partition that exists into our books again, unless it is on its
 // way out.
 func adopt(ctx context.Context, tx pgx.Tx, hour flow.Time) (ok bool, err error) {
-	s, err := stateOf(ctx, tx, "c.relname = $1", PartitionName(hour))
-	if err != nil || s == nil || !s.attached || s.leaving {
+	s, err := FindTable(ctx, tx, "c.relname = $1", PartitionName(hour))
+	if err != nil || s == nil || !s.Attached || s.Leaving {
 		return false, err
 	}
 	tag, err := tx.Exec(ctx, fmt.Sprintf(`insert into parts.partition (hour, min_start, name)
 		select $1::timestamptz, least($1::timestamptz, (select min(flow_start) from parts.%s)), $2::text
-		where not exists (select from parts.removal where id = $3)`, PartitionName(hour)), hour.Time(), PartitionName(hour), s.id)
+		where not exists (select from parts.removal where id = $3)`, PartitionName(hour)), hour.Time(), PartitionName(hour), s.Id)
 	return tag.RowsAffected() == 1, err
 }
 
@@ -200,3 +197,49 @@ func createPartition(ctx context.Context, tx pgx.Tx, hour flow.Time) error {
 	_, err := tx.Exec(ctx, "insert into parts.partition (hour, min_start, name) values ($1, $1, $2)", hour.Time(), PartitionName(hour))
 	return err
 }
+
+// Table is what became of a table in schema parts.
+type Table struct {
+	Id                uint32
+	Name              string
+	Attached, Leaving bool // leaving: detached for all who come from now on
+}
+
+const tableStateSQL = `select c.oid, c.relname::text, i.inhrelid is not null, coalesce(i.inhdetachpending, false)
+	from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_inherits i on i.inhrelid = c.oid
+	where n.nspname = 'parts' and c.relkind in ('r', 'p', 'f') and `
+
+// FindTable returns nil when there is no such table.
+func FindTable(ctx context.Context, q Queryer, where string, arg any) (*Table, error) {
+	rows, err := q.Query(ctx, tableStateSQL+where, arg)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Table, error) {
+		var s Table
+		err := row.Scan(&s.Id, &s.Name, &s.Attached, &s.Leaving)
+		return &s, err
+	})
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// SetAside moves a table out of the way that has the name of a partition to be made
+// and is none: it was detached, by a removal that was not finished or by a person
+// who wants to keep it. busy: it is one, or was until a moment ago.
+func SetAside(ctx context.Context, tx pgx.Tx, name string) (busy bool, err error) {
+	s, err := FindTable(ctx, tx, "c.relname = $1", name)
+	if err != nil || s == nil {
+		return false, err
+	}
+	if s.Attached {
+		return true, nil
+	}
+	_, err = tx.Exec(ctx, fmt.Sprintf("alter table parts.%s rename to %s_left_%d", name, name, s.Id))
+	return false, err
+}
+
+// PartitionName is the name of an hour's table in schema parts.
+func PartitionName(hour flow.Time) string { return "flows_" + hour.Time().Format("2006010215") }

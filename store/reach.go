@@ -23,21 +23,21 @@ type Reach struct {
 // first.
 func (db *DB) Reach(ctx context.Context) ([]Reach, error) {
 	var list []Reach
-	err := db.ask(ctx, DefaultTimeout, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, reachSQL)
+	err := db.Ask(ctx, DefaultTimeout, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, ReachSQL)
 		if err != nil {
 			return fmt.Errorf("reach: %w", err)
 		}
-		list, err = pgx.CollectRows(rows, scanReach)
+		list, err = pgx.CollectRows(rows, ScanReach)
 		return err
 	})
 	return list, err
 }
 
-const reachSQL = `select source, cut_before, first from reach
+const ReachSQL = `select source, cut_before, first from reach
 	order by array_position(array['flows', 'traffic_1m', 'traffic_1h', 'traffic_1d'], source)`
 
-func scanReach(row pgx.CollectableRow) (r Reach, err error) {
+func ScanReach(row pgx.CollectableRow) (r Reach, err error) {
 	var cut, first *time.Time
 	if err = row.Scan(&r.Source, &cut, &first); cut != nil {
 		r.CutBefore = cut.UTC()

@@ -21,11 +21,13 @@ import (
 	"flowtally/lab/postgres"
 	"flowtally/lab/postgres/pgtest"
 	"flowtally/store"
+	"flowtally/store/ingest"
+	"flowtally/store/storetest"
 )
 
 // flow_share and flow.Share are one law.
 func TestShareInSQL(t *testing.T) {
-	_, _, conn := open(t)
+	_, _, conn := storetest.Open(t)
 	ctx := context.Background()
 	type question struct {
 		value            uint64
@@ -67,12 +69,12 @@ func TestShareInSQL(t *testing.T) {
 	var edges []question
 	for _, length := range []flow.Time{0, 1, 2, 999, flow.Hour, flow.MaxDuration - 1, flow.MaxDuration} {
 		for _, value := range []uint64{0, 1, 2, 1500, math.MaxInt64 - 1, math.MaxInt64} {
-			end := noon + length
-			cuts := []flow.Time{noon - 1, noon, noon + 1, noon + length/3, noon + length/2, end - 1, end, end + 1}
+			end := storetest.Noon + length
+			cuts := []flow.Time{storetest.Noon - 1, storetest.Noon, storetest.Noon + 1, storetest.Noon + length/3, storetest.Noon + length/2, end - 1, end, end + 1}
 			for _, from := range cuts {
 				for _, middle := range cuts {
 					if from <= middle {
-						edges = append(edges, question{value, noon, end, from, middle, max(middle, end)})
+						edges = append(edges, question{value, storetest.Noon, end, from, middle, max(middle, end)})
 					}
 				}
 			}
@@ -97,23 +99,23 @@ func TestShareInSQL(t *testing.T) {
 
 // flow_ms is exact for what we store.
 func TestMillisecondsInSQL(t *testing.T) {
-	_, _, conn := open(t)
+	_, _, conn := storetest.Open(t)
 	times := []int64{0, 1, -1, 999, 1000, noonMS(), noonMS() + 1, 253_402_300_799_999, -62_135_596_800_000}
 	for i := range int64(1000) {
 		times = append(times, noonMS()+i*7919)
 	}
 	for _, ms := range times {
-		if got := get[int64](t, conn, "select flow_ms($1)", time.UnixMilli(ms)); got != ms {
+		if got := storetest.Get[int64](t, conn, "select flow_ms($1)", time.UnixMilli(ms)); got != ms {
 			t.Errorf("flow_ms gives %d for %d", got, ms)
 		}
 	}
 }
 
-func noonMS() int64 { return int64(noon) }
+func noonMS() int64 { return int64(storetest.Noon) }
 
 // Both functions are expressions to the planner: no call is left.
 func TestFunctionsAreInlined(t *testing.T) {
-	_, _, conn := open(t)
+	_, _, conn := storetest.Open(t)
 	rows, err := conn.Query(context.Background(), `explain (verbose) select sum(flow_share(bytes, flow_start, flow_end, '2025-11-21', '2025-11-22')), max(flow_ms(flow_end)) from parts.flows`)
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +131,7 @@ func TestFunctionsAreInlined(t *testing.T) {
 
 // Every table, view and column says what it is.
 func TestEverythingHasAComment(t *testing.T) {
-	_, _, conn := open(t)
+	_, _, conn := storetest.Open(t)
 	rows, err := conn.Query(context.Background(), `
 		select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
 			where n.nspname in ('public', 'parts', 'console') and c.relkind in ('r', 'v', 'p') and not c.relispartition
@@ -167,12 +169,12 @@ func TestRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	w := store.NewWriter(db, store.WriterConfig{})
-	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
+	w := ingest.NewWriter(db, ingest.WriterConfig{})
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{storetest.Record(storetest.Noon)}}); err != nil {
 		t.Fatal(err)
 	}
-	status := flow.ExporterStatus{Exporter: flow.Exporter{Addr: flow.Addr4([4]byte{192, 0, 2, 7})}, Version: 9, FirstSeen: noon, LastSeen: noon}
-	if err := w.Report(ctx, flow.Report{Status: []flow.ExporterStatus{status}, Loss: []flow.Loss{{Minute: noon, Stage: "way", Cause: "c", Unit: "u", Count: 1}}}); err != nil {
+	status := flow.ExporterStatus{Exporter: flow.Exporter{Addr: flow.Addr4([4]byte{192, 0, 2, 7})}, Version: 9, FirstSeen: storetest.Noon, LastSeen: storetest.Noon}
+	if err := w.Report(ctx, flow.Report{Status: []flow.ExporterStatus{status}, Loss: []flow.Loss{{Minute: storetest.Noon, Stage: "way", Cause: "c", Unit: "u", Count: 1}}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -181,8 +183,8 @@ func TestRoles(t *testing.T) {
 		sql     string
 	}{
 		{store.RoleWriter, true, "select pg_advisory_xact_lock(1)"},
-		{store.RoleWriter, true, "alter table parts.flows detach partition parts." + store.PartitionName(noon.Floor(flow.Hour))},
-		{store.RoleWriter, true, "drop table parts." + store.PartitionName(noon.Floor(flow.Hour))},
+		{store.RoleWriter, true, "alter table parts.flows detach partition parts." + store.PartitionName(storetest.Noon.Floor(flow.Hour))},
+		{store.RoleWriter, true, "drop table parts." + store.PartitionName(storetest.Noon.Floor(flow.Hour))},
 		{store.RoleWriter, true, "update batches set summed_at = now()"},
 		{store.RoleWriter, true, "create table parts.t1 partition of parts.traffic_1m for values from ('2025-11-21') to ('2025-11-22'); insert into parts.traffic_1m (bucket, flows, packets, bytes, exporter_id, dimension) values ('2025-11-21', 1, 1, 1, 1, 'total')"},
 		{store.RoleWriter, false, "insert into console.exporters (id, name) values (1, 'x')"},
@@ -233,7 +235,7 @@ func TestRoles(t *testing.T) {
 		{store.RoleReader, false, "alter role flow_writer nologin"},
 	} {
 		t.Run(c.role+" "+c.sql, func(t *testing.T) {
-			conn := connect(t, as(c.role))
+			conn := storetest.Connect(t, as(c.role))
 			// That a reader's session is read-only is a setting, which it may
 			// change; it is the grants that have to hold.
 			tx, err := conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadWrite})
@@ -262,7 +264,7 @@ func TestRoles(t *testing.T) {
 	}
 	// The server lets every role change its own settings and password, but nobody
 	// in a read-only transaction, as a reader's are.
-	conn := connect(t, as(store.RoleReader))
+	conn := storetest.Connect(t, as(store.RoleReader))
 	for _, sql := range []string{
 		"alter role flow_reader in database " + name(t, dsn) + " set statement_timeout = 0",
 		"alter role flow_reader password 'x'",
@@ -271,7 +273,7 @@ func TestRoles(t *testing.T) {
 			t.Errorf("a reader's session may %s", sql)
 		}
 	}
-	if got := get[string](t, conn, "select current_setting('statement_timeout') || ' ' || current_setting('transaction_read_only') || ' ' || current_setting('timezone')"); got != "1min on UTC" {
+	if got := storetest.Get[string](t, conn, "select current_setting('statement_timeout') || ' ' || current_setting('transaction_read_only') || ' ' || current_setting('timezone')"); got != "1min on UTC" {
 		t.Errorf("a reader's session starts with %s", got)
 	}
 }
@@ -285,7 +287,7 @@ func TestTriggersLendNoRights(t *testing.T) {
 	if err := store.Migrate(ctx, dsn, store.MigrateConfig{Passwords: passwords}); err != nil {
 		t.Fatal(err)
 	}
-	writer := connect(t, pgtest.As(t, dsn, store.RoleWriter, "w"))
+	writer := storetest.Connect(t, pgtest.As(t, dsn, store.RoleWriter, "w"))
 	for _, sql := range []string{
 		"create table parts.was (who name)",
 		"grant insert on parts.was to public",
@@ -299,14 +301,14 @@ func TestTriggersLendNoRights(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	web := connect(t, pgtest.As(t, dsn, store.RoleWeb, "b"))
+	web := storetest.Connect(t, pgtest.As(t, dsn, store.RoleWeb, "b"))
 	if _, err := web.Exec(ctx, "insert into console.exporters (id, name) values (1, 'core')"); err != nil {
 		t.Fatal(err)
 	}
-	if got := get[string](t, writer, "select string_agg(distinct who, ' ') from parts.was"); got != store.RoleWriter {
+	if got := storetest.Get[string](t, writer, "select string_agg(distinct who, ' ') from parts.was"); got != store.RoleWriter {
 		t.Errorf("its trigger ran as %s", got)
 	}
-	if got := get[string](t, writer, "select label from exporters"); got != "core" {
+	if got := storetest.Get[string](t, writer, "select label from exporters"); got != "core" {
 		t.Errorf("the label is %q", got)
 	}
 }
@@ -346,7 +348,7 @@ func TestMigrateAtOnce(t *testing.T) {
 func TestMigrateAsOwner(t *testing.T) {
 	ctx := context.Background()
 	dsn := pgtest.Empty(t)
-	admin := connect(t, dsn)
+	admin := storetest.Connect(t, dsn)
 	for _, sql := range []string{
 		"drop role if exists flowtally_owner", "create role flowtally_owner login createrole password 'o'",
 		"alter database " + name(t, dsn) + " owner to flowtally_owner", "alter schema public owner to flowtally_owner",
@@ -356,7 +358,7 @@ func TestMigrateAsOwner(t *testing.T) {
 		}
 	}
 	// The roles are the cluster's, and another test has made them.
-	if get[int](t, admin, "select current_setting('server_version_num')::int") >= 160000 {
+	if storetest.Get[int](t, admin, "select current_setting('server_version_num')::int") >= 160000 {
 		if _, err := admin.Exec(ctx, `do $$
 			declare r text;
 			begin
@@ -383,10 +385,10 @@ func TestMigrateAsOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := store.NewWriter(db, store.WriterConfig{}).Write(ctx, flow.Batch{Records: []flow.Record{one(noon)}}); err != nil {
+	if err := ingest.NewWriter(db, ingest.WriterConfig{}).Write(ctx, flow.Batch{Records: []flow.Record{storetest.Record(storetest.Noon)}}); err != nil {
 		t.Fatal(err)
 	}
-	if n := get[int](t, connect(t, owner), "select count(*) from flows"); n != 1 {
+	if n := storetest.Get[int](t, storetest.Connect(t, owner), "select count(*) from flows"); n != 1 {
 		t.Errorf("%d flows stored", n)
 	}
 }
@@ -396,21 +398,21 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	ctx := context.Background()
 	dsn := pgtest.New(t)
 	empty := pgtest.Empty(t)
-	conn := connect(t, dsn)
+	conn := storetest.Connect(t, dsn)
 	older, newer := pgtest.New(t), pgtest.New(t)
 	for dsn, sql := range map[string]string{
 		older: "delete from goose_db_version where version_id = (select max(version_id) from goose_db_version)",
 		newer: "insert into goose_db_version (version_id, is_applied) values (999, true)",
 	} {
-		if _, err := connect(t, dsn).Exec(ctx, sql); err != nil {
+		if _, err := storetest.Connect(t, dsn).Exec(ctx, sql); err != nil {
 			t.Fatal(err)
 		}
 	}
 	other := pgtest.New(t)
-	if _, err := connect(t, other).Exec(ctx, "alter table parts.flows drop column next_hop"); err == nil {
+	if _, err := storetest.Connect(t, other).Exec(ctx, "alter table parts.flows drop column next_hop"); err == nil {
 		t.Fatal("a column of the view could be dropped")
 	}
-	if _, err := connect(t, other).Exec(ctx, "drop view flows; alter table parts.flows alter column src_port type smallint"); err != nil {
+	if _, err := storetest.Connect(t, other).Exec(ctx, "drop view flows; alter table parts.flows alter column src_port type smallint"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.Exec(ctx, "do $$ begin create role flowtally_stranger login; exception when duplicate_object then null; end $$"); err != nil {
@@ -483,7 +485,7 @@ func TestSchemaIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, conn := open(t)
+	_, _, conn := storetest.Open(t)
 	// Of tables that have the columns of another, that one's are enough.
 	rows, err := conn.Query(context.Background(), `
 		select c.oid::regclass::text, format('| %s%s%s | %s | %s |', chr(96), a.attname, chr(96),

@@ -1,12 +1,9 @@
-// Package store keeps flows in PostgreSQL and answers questions about them.
+// Package store is the database: connections, roles, the schema and its version, the
+// partitions of flows, and read-only transactions in which several statements see the same
+// data (Ask). What goes in and out is in the packages below: ingest, keeper, answer and
+// console.
 //
-// Rows go in by binary COPY of octets made here, straight into the partition of
-// their hour, a batch a transaction; a batch that is sent twice is stored once
-// (Writer). Questions come out of the view flows (Top, Series). The schema is in
-// package migrations; Migrate brings a database there, Open refuses one that is
-// not.
-//
-// A DB and a Writer are safe for concurrent use.
+// A DB is safe for concurrent use.
 package store
 
 import (
@@ -32,6 +29,7 @@ import (
 	"github.com/pressly/goose/v3/lock"
 
 	"flowtally/migrations"
+	"flowtally/store/row"
 )
 
 // What can be wrong with a database. Errors of Open and Migrate are one of these
@@ -86,7 +84,7 @@ const connectTimeout = 10 * time.Second
 
 // DB is a database with our schema.
 type DB struct {
-	pool *pgxpool.Pool
+	Pool *pgxpool.Pool
 	// unchecked is set by OpenAway until the schema was compared with ours.
 	unchecked atomic.Bool
 	config    *pgconn.Config
@@ -118,7 +116,7 @@ func openDB(ctx context.Context, dsn string, away bool) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: open: %w", err)
 	}
-	db := &DB{pool: pool, config: &config.ConnConfig.Config}
+	db := &DB{Pool: pool, config: &config.ConnConfig.Config}
 	if err := db.check(ctx); err != nil {
 		if !away || !errors.Is(err, ErrDown) {
 			pool.Close()
@@ -129,8 +127,8 @@ func openDB(ctx context.Context, dsn string, away bool) (*DB, error) {
 	return db, nil
 }
 
-// ready makes up for the check that OpenAway could not make.
-func (db *DB) ready(ctx context.Context) error {
+// Ready makes up for the check that OpenAway could not make.
+func (db *DB) Ready(ctx context.Context) error {
 	if !db.unchecked.Load() {
 		return nil
 	}
@@ -142,7 +140,7 @@ func (db *DB) ready(ctx context.Context) error {
 }
 
 // Close waits until nobody uses the database any more and ends its connections.
-func (db *DB) Close() { db.pool.Close() }
+func (db *DB) Close() { db.Pool.Close() }
 
 // prepare sets what every connection of ours has in common.
 func prepare(c *pgx.ConnConfig, dsn string) {
@@ -158,7 +156,7 @@ func prepare(c *pgx.ConnConfig, dsn string) {
 // check compares the schema with ours.
 func (db *DB) check(ctx context.Context) error {
 	c := db.config
-	version, err := schemaVersion(ctx, db.pool)
+	version, err := schemaVersion(ctx, db.Pool)
 	if err != nil {
 		return connectError(err, c)
 	}
@@ -170,7 +168,7 @@ func (db *DB) check(ctx context.Context) error {
 	case version > want:
 		return newerError(c.Database, version)
 	}
-	columns, err := flowsColumns(ctx, db.pool)
+	columns, err := flowsColumns(ctx, db.Pool)
 	if err != nil {
 		return connectError(err, c)
 	}
@@ -182,25 +180,25 @@ func newerError(database string, version int64) error {
 		database, version, migrations.Latest())
 }
 
-// queryer is a connection or a pool of them.
-type queryer interface {
+// Queryer is a connection or a pool of them.
+type Queryer interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 // schemaVersion returns the number of the last migration that was applied, 0 for
 // none.
-func schemaVersion(ctx context.Context, q queryer) (int64, error) {
+func schemaVersion(ctx context.Context, q Queryer) (int64, error) {
 	var version int64
 	err := q.QueryRow(ctx, "select coalesce(max(version_id), 0) from goose_db_version where is_applied").Scan(&version)
-	if code(err) == "42P01" { // undefined_table
+	if Code(err) == "42P01" { // undefined_table
 		return 0, nil
 	}
 	return version, err
 }
 
 // flowsColumns returns the types of the columns of parts.flows.
-func flowsColumns(ctx context.Context, q queryer) (map[string]uint32, error) {
+func flowsColumns(ctx context.Context, q Queryer) (map[string]uint32, error) {
 	rows, err := q.Query(ctx, `select attname::text, atttypid from pg_attribute
 		where attrelid = (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'parts' and c.relname = 'flows')
 		and attnum > 0 and not attisdropped`)
@@ -222,12 +220,12 @@ func flowsColumns(ctx context.Context, q queryer) (map[string]uint32, error) {
 // checkColumns compares the types of the table's columns with what package row
 // writes.
 func checkColumns(columns map[string]uint32) error {
-	for _, c := range rowColumns {
-		switch oid, ok := columns[c.name]; {
+	for _, c := range row.Table {
+		switch oid, ok := columns[c.Name]; {
 		case !ok:
-			return say(ErrSchema, nil, "table parts.flows has no column %s: run flowtally migrate", c.name)
-		case oid != c.oid:
-			return say(ErrSchema, nil, "column %s of table parts.flows has type %d and not %d: undo what changed it", c.name, oid, c.oid)
+			return say(ErrSchema, nil, "table parts.flows has no column %s: run flowtally migrate", c.Name)
+		case oid != c.Oid:
+			return say(ErrSchema, nil, "column %s of table parts.flows has type %d and not %d: undo what changed it", c.Name, oid, c.Oid)
 		}
 	}
 	return nil
@@ -304,7 +302,7 @@ func migrate(ctx context.Context, db *sql.DB, database string, logger *slog.Logg
 }
 
 func migrateError(err error) error {
-	if code(err) == "42501" { // insufficient_privilege
+	if Code(err) == "42501" { // insufficient_privilege
 		return say(ErrAuth, err, "migrate: it takes a superuser, or the database's owner with the right to create roles: %v", err)
 	}
 	return fmt.Errorf("store: migrate: %w", err)
@@ -320,7 +318,7 @@ func setPassword(ctx context.Context, db *sql.DB, role, password string) error {
 	statement := "alter role " + pgx.Identifier{role}.Sanitize() + " with login password '" + strings.ReplaceAll(verifier, "'", "''") + "'"
 	for try := 0; ; try++ {
 		_, err := db.ExecContext(ctx, statement)
-		if err == nil || code(err) != "XX000" || try == 20 { // tuple concurrently updated
+		if err == nil || Code(err) != "XX000" || try == 20 { // tuple concurrently updated
 			return err
 		}
 		select {
@@ -331,8 +329,8 @@ func setPassword(ctx context.Context, db *sql.DB, role, password string) error {
 	}
 }
 
-// code returns the SQLSTATE of an error, "" when the server did not send it.
-func code(err error) string {
+// Code returns the SQLSTATE of an error, "" when the server did not send it.
+func Code(err error) string {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -20,50 +19,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
 
-	"flowtally/flow"
-	"flowtally/store"
+	"flowtally/query"
 )
-
-// Querier answers the API's questions; *store.DB is one. Every method honours
-// its context: the client's leaving cancels the query.
-type Querier interface {
-	// Top returns the groups with most of a measure.
-	Top(ctx context.Context, q store.Question) (*store.Top, error)
-	// Series returns the same sums over time, in at most q.MaxBuckets buckets.
-	Series(ctx context.Context, q store.Question) (*store.Series, error)
-	// Flows returns a page of the flows themselves.
-	Flows(ctx context.Context, q store.FlowsQuestion) (*store.Flows, error)
-	// Share returns the busiest host's part of all flows, over time.
-	Share(ctx context.Context, q store.Question) (*store.Share, error)
-	// Summary returns totals and rates by class of protocol.
-	Summary(ctx context.Context, q store.Question) (*store.Summary, error)
-	// HeatMap returns the traffic of each hour of each day.
-	HeatMap(ctx context.Context, q store.Question) (*store.HeatMap, error)
-	// Address returns what there is to know of an address.
-	Address(ctx context.Context, addr netip.Addr, q store.Question) (*store.AddressCard, error)
-	// RunSQL runs a stranger's statement, and Schema says what it may ask.
-	RunSQL(ctx context.Context, q store.SQLQuestion) (*store.SQLAnswer, error)
-	Schema(ctx context.Context) ([]store.SchemaTable, error)
-
-	// Exporters returns every exporter seen so far, ExporterStates what is known
-	// of them besides, Diagnosis why nothing is seen of one.
-	Exporters(ctx context.Context) ([]store.ExporterRow, error)
-	ExporterStates(ctx context.Context) (map[flow.ExporterID]store.ExporterState, error)
-	Diagnosis(ctx context.Context, id flow.ExporterID) (*store.Diagnosis, error)
-	Interfaces(ctx context.Context, exporter string) ([]store.Interface, error)
-	// Loss returns the ledger.
-	Loss(ctx context.Context, from, to time.Time, exporter string) (*store.Losses, error)
-
-	// What people say and keep.
-	SetExporter(ctx context.Context, id flow.ExporterID, w store.ExporterWords) error
-	NameInterface(ctx context.Context, id flow.ExporterID, index int64, name string) error
-	InterfaceTraffic(ctx context.Context, q store.Question) ([]store.InterfaceSums, error)
-	Preferences(ctx context.Context, user string) (store.Preferences, error)
-	SetPreferences(ctx context.Context, user string, p store.Preferences) error
-	Views(ctx context.Context) ([]store.View, error)
-	SaveView(ctx context.Context, v store.View) (*store.View, error)
-	DeleteView(ctx context.Context, id int64) error
-}
 
 // Ranged is what every question about a range is asked with. Like Sums it is
 // exported for the library's sake.
@@ -180,7 +137,7 @@ type Remainder struct {
 }
 
 // provenanceOf puts a provenance of the store into the API's words.
-func provenanceOf(p store.Provenance) Provenance {
+func provenanceOf(p query.Provenance) Provenance {
 	a := Provenance{
 		Filter: p.Filter, Scaled: p.Scaled, Sampling: p.Sampling, Source: p.Source, Resolution: p.Resolution, Exact: p.Exact,
 		Cut: cutOf(p.Cut), TookMS: p.Took.Milliseconds(), SQL: p.SQL, Command: p.Command,
@@ -192,7 +149,7 @@ func provenanceOf(p store.Provenance) Provenance {
 	return a
 }
 
-func cutOf(c *store.Cut) *Cut {
+func cutOf(c *query.Cut) *Cut {
 	if c == nil {
 		return nil
 	}
@@ -419,14 +376,14 @@ func checkQuery(next http.Handler) http.Handler {
 var lostPlus = regexp.MustCompile(`^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:\d\d)$`)
 
 // question turns parameters into a question of the store.
-func (s *server) question(in Filtered, by, key string, limit int) (store.Question, error) {
-	q := store.Question{By: store.Measure(by), Limit: limit, Exporter: in.Exporter, Whole: in.Whole, Scaled: in.Scaled, Raw: in.Raw, Timeout: s.config.Timeout}
+func (s *server) question(in Filtered, by, key string, limit int) (query.Question, error) {
+	q := query.Question{By: query.Measure(by), Limit: limit, Exporter: in.Exporter, Whole: in.Whole, Scaled: in.Scaled, Raw: in.Raw, Timeout: s.config.Timeout}
 	var err error
 	if q.From, q.To, err = s.rangeOf(in.Ranged); err != nil {
 		return q, err
 	}
 	if key != "" {
-		keys, err := store.ParseKeys(key)
+		keys, err := query.ParseKeys(key)
 		if err != nil {
 			return q, parameterProblem("key", key, reason(err))
 		}
@@ -449,7 +406,7 @@ func (s *server) rangeOf(in Ranged) (from, to time.Time, err error) {
 		name, value string
 		to          *time.Time
 	}{{"from", in.From, &from}, {"to", in.To, &to}} {
-		t, err := store.ParseTime(lostPlus.ReplaceAllString(p.value, "$1+$2"), now)
+		t, err := query.ParseTime(lostPlus.ReplaceAllString(p.value, "$1+$2"), now)
 		if err != nil {
 			return from, to, parameterProblem(p.name, p.value, reason(err))
 		}
@@ -518,7 +475,7 @@ func (s *server) top(ctx context.Context, in *topInput) (*topOutput, error) {
 	if q.Having, err = parseHaving(in.Having); err != nil {
 		return nil, err
 	}
-	t, err := ask(ctx, s, "top", func(ctx context.Context) (*store.Top, error) { return s.config.DB.Top(ctx, q) })
+	t, err := ask(ctx, s, "top", func(ctx context.Context) (*query.Top, error) { return s.config.DB.Top(ctx, q) })
 	if err != nil {
 		return nil, err
 	}
@@ -536,9 +493,9 @@ func (in Formatted) csv(ctx context.Context) bool {
 }
 
 // NewTop puts a ranking of the store into the API's words.
-func NewTop(t *store.Top) Top {
+func NewTop(t *query.Top) Top {
 	a := Top{
-		From: t.From.UTC(), To: t.To.UTC(), Key: store.JoinKeys(t.Keys), By: string(t.By), Limit: t.Limit,
+		From: t.From.UTC(), To: t.To.UTC(), Key: query.JoinKeys(t.Keys), By: string(t.By), Limit: t.Limit,
 		Rows: make([]topRow, len(t.Rows)), Total: Sums(t.Total),
 		Provenance: provenanceOf(t.Provenance),
 		columns:    columns(t.Keys),
@@ -555,7 +512,7 @@ func NewTop(t *store.Top) Top {
 	return a
 }
 
-func topRowOf(row *store.TopRow) topRow {
+func topRowOf(row *query.TopRow) topRow {
 	r := topRow{
 		Values: valuesOf(row.Values), Label: row.Label, Sums: Sums(row.Sums), Share: row.Share, Error: row.Error,
 		PPS: row.PPS, BPS: row.BPS, BPP: row.BPP, FirstSeen: moment(row.FirstSeen), LastSeen: moment(row.LastSeen),
@@ -591,9 +548,9 @@ func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, er
 		return nil, parameterProblem("step", in.Step, reason(err))
 	}
 	if q.Step > 0 {
-		q.MaxBuckets = store.MaxBuckets
+		q.MaxBuckets = query.MaxBuckets
 	}
-	t, err := ask(ctx, s, "series", func(ctx context.Context) (*store.Series, error) { return s.config.DB.Series(ctx, q) })
+	t, err := ask(ctx, s, "series", func(ctx context.Context) (*query.Series, error) { return s.config.DB.Series(ctx, q) })
 	if err != nil {
 		return nil, err
 	}
@@ -605,10 +562,10 @@ func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, er
 }
 
 // NewSeries puts a series of the store into the API's words.
-func NewSeries(t *store.Series) Series {
+func NewSeries(t *query.Series) Series {
 	a := Series{
 		From: t.From.UTC(), To: t.To.UTC(), StepSeconds: int64(t.Step / time.Second),
-		Key: store.JoinKeys(t.Keys), By: string(t.By),
+		Key: query.JoinKeys(t.Keys), By: string(t.By),
 		Starts: make([]time.Time, len(t.Start)), Lines: make([]line, len(t.Lines)), Total: sumLineOf(&t.Total, "total"),
 		Previous:   make([]previous, len(t.Previous)),
 		Provenance: provenanceOf(t.Provenance),
@@ -637,20 +594,20 @@ func NewSeries(t *store.Series) Series {
 	return a
 }
 
-func lineOf(l *store.Line) line {
+func lineOf(l *query.Line) line {
 	return line{Values: valuesOf(l.Values), Label: l.Label, Flows: some(l.Flows), Packets: some(l.Packets), Bytes: some(l.Bytes)}
 }
 
 // reason is what is wrong with a parameter, without its name.
 func reason(err error) string {
-	if q, ok := errors.AsType[*store.QuestionError](err); ok {
+	if q, ok := errors.AsType[*query.Error](err); ok {
 		return q.Reason
 	}
 	return err.Error()
 }
 
 // columns returns the SQL names of keys, for answers without a row to tell.
-func columns(keys []store.Key) []string {
+func columns(keys []query.Key) []string {
 	names := make([]string, len(keys))
 	for i, k := range keys {
 		name, _, _ := strings.Cut(string(k), "/")
@@ -659,7 +616,7 @@ func columns(keys []store.Key) []string {
 	return names
 }
 
-func columnsOf(vs []store.Value) []string {
+func columnsOf(vs []query.Value) []string {
 	names := make([]string, len(vs))
 	for i, v := range vs {
 		names[i] = v.Column
@@ -667,7 +624,7 @@ func columnsOf(vs []store.Value) []string {
 	return names
 }
 
-func valuesOf(vs []store.Value) values {
+func valuesOf(vs []query.Value) values {
 	m := make(values, len(vs))
 	for _, v := range vs {
 		m[v.Column] = v.V
@@ -675,7 +632,7 @@ func valuesOf(vs []store.Value) values {
 	return m
 }
 
-func sumLineOf(l *store.Line, label string) sumLine {
+func sumLineOf(l *query.Line, label string) sumLine {
 	if l.Label != "" {
 		label = l.Label
 	}

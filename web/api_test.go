@@ -15,7 +15,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"flowtally/query"
 	"flowtally/store"
+	"flowtally/store/console"
 )
 
 var (
@@ -23,47 +25,47 @@ var (
 	abroad = time.FixedZone("", 3600)
 )
 
-func sampleTop() *store.Top {
-	return &store.Top{
-		From: hour.In(abroad), To: hour.Add(time.Hour), Keys: []store.Key{store.KeySrcAddr, store.KeyDstPort}, By: store.ByFlows, Limit: 2,
-		Rows: []store.TopRow{
-			{Values: []store.Value{{Column: "src_addr", V: "10.1.2.3", Label: "10.1.2.3"}, {Column: "dst_port", V: int64(443), Label: "443"}},
-				Label: "10.1.2.3, 443", Sums: store.Sums{Flows: 41, Packets: 456, Bytes: 789}, Share: 0.41},
-			{Values: []store.Value{{Column: "src_addr", V: "2001:db8::1", Label: "2001:db8::1"}, {Column: "dst_port", Label: "none"}},
-				Label: "2001:db8::1, none", Sums: store.Sums{Flows: 9, Packets: 9, Bytes: 9_007_199_254_740_993}, Share: 0.09},
+func sampleTop() *query.Top {
+	return &query.Top{
+		From: hour.In(abroad), To: hour.Add(time.Hour), Keys: []query.Key{query.KeySrcAddr, query.KeyDstPort}, By: query.ByFlows, Limit: 2,
+		Rows: []query.TopRow{
+			{Values: []query.Value{{Column: "src_addr", V: "10.1.2.3", Label: "10.1.2.3"}, {Column: "dst_port", V: int64(443), Label: "443"}},
+				Label: "10.1.2.3, 443", Sums: query.Sums{Flows: 41, Packets: 456, Bytes: 789}, Share: 0.41},
+			{Values: []query.Value{{Column: "src_addr", V: "2001:db8::1", Label: "2001:db8::1"}, {Column: "dst_port", Label: "none"}},
+				Label: "2001:db8::1, none", Sums: query.Sums{Flows: 9, Packets: 9, Bytes: 9_007_199_254_740_993}, Share: 0.09},
 		},
-		Other: &store.Other{Groups: 1234, Sums: store.Sums{Flows: 50, Packets: 2, Bytes: 3}},
-		Total: store.Sums{Flows: 100, Packets: 467, Bytes: 9_007_199_254_741_785},
-		Provenance: store.Provenance{Source: "flows", Resolution: "1 ms", Exact: true, SQL: "select 1 < 2", Command: "flowtally top --key src-addr,dst-port",
+		Other: &query.Other{Groups: 1234, Sums: query.Sums{Flows: 50, Packets: 2, Bytes: 3}},
+		Total: query.Sums{Flows: 100, Packets: 467, Bytes: 9_007_199_254_741_785},
+		Provenance: query.Provenance{Source: "flows", Resolution: "1 ms", Exact: true, SQL: "select 1 < 2", Command: "flowtally top --key src-addr,dst-port",
 			Took: 38*time.Millisecond + 900*time.Microsecond},
 	}
 }
 
-func sampleSeries() *store.Series {
-	return &store.Series{
-		From: hour, To: hour.Add(2 * time.Minute), Step: time.Minute, Keys: []store.Key{store.KeyProtocol}, By: store.ByBytes,
+func sampleSeries() *query.Series {
+	return &query.Series{
+		From: hour, To: hour.Add(2 * time.Minute), Step: time.Minute, Keys: []query.Key{query.KeyProtocol}, By: query.ByBytes,
 		Start: []time.Time{hour.In(abroad), hour.Add(time.Minute)},
-		Lines: []store.Line{{Values: []store.Value{{Column: "protocol", V: int64(6), Label: "tcp"}}, Label: "tcp",
+		Lines: []query.Line{{Values: []query.Value{{Column: "protocol", V: int64(6), Label: "tcp"}}, Label: "tcp",
 			Flows: []int64{1, 2}, Packets: []int64{3, 4}, Bytes: []int64{5, 6}}},
-		Other:      &store.Line{Label: "other", Flows: []int64{0, 1}, Packets: []int64{0, 1}, Bytes: []int64{0, 1}},
-		Total:      store.Line{Label: "total", Flows: []int64{1, 3}, Packets: []int64{3, 5}, Bytes: []int64{5, 7}},
-		Provenance: store.Provenance{Source: "traffic_1m", Resolution: "60 s", Exact: true, SQL: "select 2", Command: "flowtally series", Took: 12 * time.Millisecond},
+		Other:      &query.Line{Label: "other", Flows: []int64{0, 1}, Packets: []int64{0, 1}, Bytes: []int64{0, 1}},
+		Total:      query.Line{Label: "total", Flows: []int64{1, 3}, Packets: []int64{3, 5}, Bytes: []int64{5, 7}},
+		Provenance: query.Provenance{Source: "traffic_1m", Resolution: "60 s", Exact: true, SQL: "select 2", Command: "flowtally series", Took: 12 * time.Millisecond},
 	}
 }
 
-func topOf(t *store.Top) *fake {
-	return &fake{top: func(context.Context, store.Question) (*store.Top, error) { return t, nil }}
+func topOf(t *query.Top) *fake {
+	return &fake{top: func(context.Context, query.Question) (*query.Top, error) { return t, nil }}
 }
 
-func seriesOf(s *store.Series) *fake {
-	return &fake{series: func(context.Context, store.Question) (*store.Series, error) { return s, nil }}
+func seriesOf(s *query.Series) *fake {
+	return &fake{series: func(context.Context, query.Question) (*query.Series, error) { return s, nil }}
 }
 
 func TestShapes(t *testing.T) {
 	complete := sampleTop()
 	complete.Other, complete.Rows = nil, nil
 	bare := sampleSeries()
-	bare.Lines, bare.Other, bare.Keys, bare.Start, bare.Total = nil, nil, nil, nil, store.Line{}
+	bare.Lines, bare.Other, bare.Keys, bare.Start, bare.Total = nil, nil, nil, nil, query.Line{}
 	for _, row := range []struct {
 		name   string
 		db     *fake
@@ -95,9 +97,9 @@ func TestShapes(t *testing.T) {
 			"from":"2026-11-21T10:00:00Z","to":"2026-11-21T10:02:00Z","step_seconds":60,"key":"","by":"bytes",
 			"starts":[],"lines":[],"other":null,"total":{"label":"total","flows":[],"packets":[],"bytes":[]},
 			"previous":[],"filter":"","scaled":false,"sampling":"","cut":null,"remainder":null,"source":"traffic_1m","resolution":"60 s","exact":true,"took_ms":12,"sql":"select 2","command":"flowtally series"}`},
-		{"exporters", &fake{exporters: func(context.Context) ([]store.ExporterRow, error) {
+		{"exporters", &fake{exporters: func(context.Context) ([]console.ExporterRow, error) {
 			rate := int64(100)
-			return []store.ExporterRow{
+			return []console.ExporterRow{
 				{ID: 7, Name: "edge-1", Label: "edge-1", Addr: netip.MustParseAddr("192.0.2.1"), ObservationDomain: 42, Version: 10, FirstSeen: hour.In(abroad),
 					LastSeen: hour, Datagrams: 1, Records: 2, Packets: 3, Bytes: 4, SamplingRate: &rate, ClockOffset: -300 * time.Millisecond},
 				{ID: 8, Label: "2001:db8::1", Addr: netip.MustParseAddr("2001:db8::1"), Version: 5, FirstSeen: hour, LastSeen: hour},
@@ -143,26 +145,26 @@ func TestQuestions(t *testing.T) {
 	six := testNow.Add(-6 * time.Hour)
 	for _, row := range []struct {
 		name, target string
-		want         store.Question
+		want         query.Question
 	}{
 		{"top_with_defaults", "/api/v1/top",
-			store.Question{From: six, To: testNow, Keys: []store.Key{store.KeySrcAddr}, By: store.ByFlows, Limit: 10}},
+			query.Question{From: six, To: testNow, Keys: []query.Key{query.KeySrcAddr}, By: query.ByFlows, Limit: 10}},
 		{"top_with_everything", "/api/v1/top?from=2026-11-21T10:00:00Z&to=-30m&key=src-addr,dst-addr&by=bytes&limit=10000&exporter=edge%201&whole=true&format=json",
-			store.Question{From: hour, To: testNow.Add(-30 * time.Minute), Keys: []store.Key{store.KeySrcAddr, store.KeyDstAddr}, By: store.ByBytes, Limit: 10000, Exporter: "edge 1", Whole: true}},
+			query.Question{From: hour, To: testNow.Add(-30 * time.Minute), Keys: []query.Key{query.KeySrcAddr, query.KeyDstAddr}, By: query.ByBytes, Limit: 10000, Exporter: "edge 1", Whole: true}},
 		{"empty_is_default", "/api/v1/top?from=&to=&key=&by=&limit=&exporter=&whole=&format=",
-			store.Question{From: six, To: testNow, Keys: []store.Key{store.KeySrcAddr}, By: store.ByFlows, Limit: 10}},
+			query.Question{From: six, To: testNow, Keys: []query.Key{query.KeySrcAddr}, By: query.ByFlows, Limit: 10}},
 		{"plus_of_an_offset_read_as_space", "/api/v1/top?from=2026-11-21T11:00:00+01:00",
-			store.Question{From: hour, To: testNow, Keys: []store.Key{store.KeySrcAddr}, By: store.ByFlows, Limit: 10}},
+			query.Question{From: hour, To: testNow, Keys: []query.Key{query.KeySrcAddr}, By: query.ByFlows, Limit: 10}},
 		{"plus_of_an_offset_escaped", "/api/v1/top?from=2026-11-21T11:00:00%2B01:00",
-			store.Question{From: hour, To: testNow, Keys: []store.Key{store.KeySrcAddr}, By: store.ByFlows, Limit: 10}},
+			query.Question{From: hour, To: testNow, Keys: []query.Key{query.KeySrcAddr}, By: query.ByFlows, Limit: 10}},
 		{"no_zone_is_utc", "/api/v1/top?from=2026-11-21+10:00",
-			store.Question{From: hour, To: testNow, Keys: []store.Key{store.KeySrcAddr}, By: store.ByFlows, Limit: 10}},
+			query.Question{From: hour, To: testNow, Keys: []query.Key{query.KeySrcAddr}, By: query.ByFlows, Limit: 10}},
 		{"series_with_defaults", "/api/v1/series",
-			store.Question{From: six, To: testNow, By: store.ByFlows, Limit: 8}},
+			query.Question{From: six, To: testNow, By: query.ByFlows, Limit: 8}},
 		{"series_with_step", "/api/v1/series?step=5m&key=protocol&limit=3",
-			store.Question{From: six, To: testNow, Keys: []store.Key{store.KeyProtocol}, By: store.ByFlows, Limit: 3, Step: 5 * time.Minute, MaxBuckets: store.MaxBuckets}},
+			query.Question{From: six, To: testNow, Keys: []query.Key{query.KeyProtocol}, By: query.ByFlows, Limit: 3, Step: 5 * time.Minute, MaxBuckets: query.MaxBuckets}},
 		{"series_by_day", "/api/v1/series?from=-7d&step=1d",
-			store.Question{From: testNow.Add(-7 * 24 * time.Hour), To: testNow, By: store.ByFlows, Limit: 8, Step: 24 * time.Hour, MaxBuckets: store.MaxBuckets}},
+			query.Question{From: testNow.Add(-7 * 24 * time.Hour), To: testNow, By: query.ByFlows, Limit: 8, Step: 24 * time.Hour, MaxBuckets: query.MaxBuckets}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			db := &fake{}
@@ -239,8 +241,8 @@ func TestStoreErrors(t *testing.T) {
 		status int
 		says   string
 	}{
-		{"question_makes_no_sense", fmt.Errorf("store: %w", &store.QuestionError{Parameter: "exporter", Reason: `no exporter "edge"`}), 422, "exporter"},
-		{"question_makes_no_sense_nowhere", &store.QuestionError{Reason: "too much is asked"}, 422, "too much"},
+		{"question_makes_no_sense", fmt.Errorf("store: %w", &query.Error{Parameter: "exporter", Reason: `no exporter "edge"`}), 422, "exporter"},
+		{"question_makes_no_sense_nowhere", &query.Error{Reason: "too much is asked"}, 422, "too much"},
 		{"took_too_long", fmt.Errorf("store: %w", store.ErrTimeout), 504, "shorter range"},
 		{"our_clock_ran_out", fmt.Errorf("store: ask: %w", context.DeadlineExceeded), 504, "shorter range"},
 		{"cancelled_by_the_role", sqlError("57014"), 504, "shorter range"},
@@ -254,9 +256,9 @@ func TestStoreErrors(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			h := newTestHandler(t, &fake{
-				top:       func(context.Context, store.Question) (*store.Top, error) { return nil, row.err },
-				series:    func(context.Context, store.Question) (*store.Series, error) { return nil, row.err },
-				exporters: func(context.Context) ([]store.ExporterRow, error) { return nil, row.err },
+				top:       func(context.Context, query.Question) (*query.Top, error) { return nil, row.err },
+				series:    func(context.Context, query.Question) (*query.Series, error) { return nil, row.err },
+				exporters: func(context.Context) ([]console.ExporterRow, error) { return nil, row.err },
 			})
 			for _, target := range []string{"/api/v1/top?format=csv", "/api/v1/series", "/api/v1/exporters"} {
 				w := get(h, target)
@@ -279,7 +281,7 @@ func TestStoreErrors(t *testing.T) {
 }
 
 func TestOurClockEndsAQuestion(t *testing.T) {
-	db := &fake{top: func(ctx context.Context, _ store.Question) (*store.Top, error) {
+	db := &fake{top: func(ctx context.Context, _ query.Question) (*query.Top, error) {
 		deadline, ok := ctx.Deadline()
 		if !ok || time.Until(deadline) > 3*time.Second {
 			t.Errorf("deadline %v, %v", deadline, ok)
@@ -314,7 +316,7 @@ func FuzzRequest(f *testing.F) {
 	} {
 		f.Add(s[0], s[1], s[2])
 	}
-	srv, err := newServer(Config{DB: &fake{}}, page)
+	srv, err := newServer(Config{DB: faked(&fake{})}, build)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -263,7 +263,7 @@ func TestRoutesAreGuarded(t *testing.T) {
 	doc := readDocument(t)
 	c := &clock{testNow}
 	db := &fake{}
-	h := newLoginHandler(t, c, withUsers(t, usersFile(t)), func(c *Config) { c.DB = db })
+	h := newLoginHandler(t, c, withUsers(t, usersFile(t)), func(c *Config) { c.DB = faked(db) })
 	vera, _ := cookieOf(t, logIn(h, "vera", "right horse"))
 	edgar, _ := cookieOf(t, logIn(h, "edgar", "right horse"))
 	n := 0
@@ -326,7 +326,7 @@ func TestRoutesAreGuarded(t *testing.T) {
 // The document has every route there is, and docs/api.md all of the document.
 func TestEverythingIsDescribed(t *testing.T) {
 	doc := readDocument(t)
-	s, err := newServer(Config{DB: &fake{}}, page)
+	s, err := newServer(Config{DB: faked(&fake{})}, build)
 	if err != nil {
 		t.Fatal(err)
 	}

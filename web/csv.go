@@ -9,13 +9,13 @@ import (
 	"strings"
 	"time"
 
-	"flowtally/store"
+	"flowtally/query"
 )
 
 const mediaCSV = "text/csv"
 
 // csvHeaders returns the content type and the disposition of a download.
-func csvHeaders(question string, keys []store.Key, from, to time.Time) (contentType, disposition string) {
+func csvHeaders(question string, keys []query.Key, from, to time.Time) (contentType, disposition string) {
 	const stamp = "20060102T150405Z"
 	name := "flowtally-" + question
 	for _, k := range keys {
@@ -26,11 +26,11 @@ func csvHeaders(question string, keys []store.Key, from, to time.Time) (contentT
 }
 
 // WriteTopCSV writes the listed groups of a ranking as the API does.
-func WriteTopCSV(w io.Writer, t *store.Top) error { return marshalCSV(w, NewTop(t)) }
+func WriteTopCSV(w io.Writer, t *query.Top) error { return marshalCSV(w, NewTop(t)) }
 
 // WriteSeriesCSV writes a series as the API does: one row for each bucket and
 // listed group; without keys, for each bucket.
-func WriteSeriesCSV(w io.Writer, t *store.Series) error { return marshalCSV(w, NewSeries(t)) }
+func WriteSeriesCSV(w io.Writer, t *query.Series) error { return marshalCSV(w, NewSeries(t)) }
 
 // marshalCSV writes an answer as RFC 4180 has it, the first line holding the
 // SQL names of the columns.

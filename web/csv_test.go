@@ -7,16 +7,16 @@ import (
 
 	"pgregory.net/rapid"
 
-	"flowtally/store"
+	"flowtally/query"
 )
 
 func TestCSV(t *testing.T) {
 	named := sampleTop()
-	named.Keys = []store.Key{store.KeyExporter}
-	named.Rows = []store.TopRow{
-		{Values: []store.Value{{Column: "exporter", V: `=HYPERLINK("http://evil.example")`}}, Sums: store.Sums{Flows: 1}},
-		{Values: []store.Value{{Column: "exporter", V: "@SUM(A1)"}}},
-		{Values: []store.Value{{Column: "exporter", V: "core, \"east\"\r\nsecond line"}}},
+	named.Keys = []query.Key{query.KeyExporter}
+	named.Rows = []query.TopRow{
+		{Values: []query.Value{{Column: "exporter", V: `=HYPERLINK("http://evil.example")`}}, Sums: query.Sums{Flows: 1}},
+		{Values: []query.Value{{Column: "exporter", V: "@SUM(A1)"}}},
+		{Values: []query.Value{{Column: "exporter", V: "core, \"east\"\r\nsecond line"}}},
 	}
 	empty := sampleTop()
 	empty.Rows = nil

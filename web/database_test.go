@@ -12,6 +12,7 @@ import (
 	"flowtally/flow"
 	"flowtally/lab/postgres/pgtest"
 	"flowtally/store"
+	"flowtally/store/ingest"
 )
 
 // TestOverPostgreSQL asks the API for flows that went in through the writer,
@@ -39,7 +40,7 @@ func TestOverPostgreSQL(t *testing.T) {
 		r.Exporter, r.Packets, r.Bytes = exporter.ID(), packets, bytes
 		return r
 	}
-	w := store.NewWriter(in, store.WriterConfig{})
+	w := ingest.NewWriter(in, ingest.WriterConfig{})
 	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{
 		record("10.0.0.1", time.Minute, 1, 100), record("10.0.0.1", 2*time.Minute, 1, 100), record("10.0.0.1", 3*time.Minute, 1, 100),
 		record("10.0.0.2", 3*time.Minute, 10, 10_000), record("10.0.0.3", 4*time.Minute, 2, 200),
@@ -56,7 +57,7 @@ func TestOverPostgreSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	h := newTestHandler(t, db)
+	h := newTestHandler(t, nil, func(c *Config) { c.DB = NewDatabase(db) })
 	ask := func(target string, answer any) {
 		t.Helper()
 		r := get(h, target)

@@ -13,7 +13,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"flowtally/flow"
-	"flowtally/store"
+	"flowtally/query"
+	"flowtally/store/console"
 )
 
 const (
@@ -64,7 +65,7 @@ type exportersOutput struct{ Body exportersAnswer }
 const silence = 5 * time.Minute
 
 // exporterRowOf puts a row of the store into the API's words.
-func exporterRowOf(r *store.ExporterRow, state store.ExporterState, now time.Time) exporterRow {
+func exporterRowOf(r *console.ExporterRow, state console.ExporterState, now time.Time) exporterRow {
 	e := exporterRow{
 		ID: int64(r.ID), Name: r.Name, Label: r.Label, Color: state.Color, Note: state.Note,
 		Addr: r.Addr.String(), ObservationDomain: int64(r.ObservationDomain),
@@ -136,7 +137,7 @@ func (s *server) putExporter(ctx context.Context, in *exporterInput) (*exporterO
 		return nil, err
 	}
 	id := flow.ExporterID(in.ID)
-	w := store.ExporterWords{Name: in.Body.Name, Color: in.Body.Color, Note: in.Body.Note, SamplingRate: in.Body.SamplingRate}
+	w := console.ExporterWords{Name: in.Body.Name, Color: in.Body.Color, Note: in.Body.Note, SamplingRate: in.Body.SamplingRate}
 	if _, err := ask(ctx, s, "exporters", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, s.config.DB.SetExporter(ctx, id, w)
 	}); err != nil {
@@ -151,7 +152,7 @@ func (s *server) putExporter(ctx context.Context, in *exporterInput) (*exporterO
 			return &exporterOutput{row}, nil
 		}
 	}
-	return nil, s.storeProblem(ctx, "exporters", store.ErrNotFound)
+	return nil, s.storeProblem(ctx, "exporters", console.ErrNotFound)
 }
 
 type exporterID struct {
@@ -167,21 +168,21 @@ type check struct {
 
 // Diagnosis says why nothing, or not all, is seen of an exporter.
 type Diagnosis struct {
-	ExporterID int64                  `json:"exporter_id"`
-	Exporter   string                 `json:"exporter" doc:"Its label; empty for the collector as a whole."`
-	OK         bool                   `json:"ok" doc:"Whether every check is."`
-	Headline   string                 `json:"headline" doc:"What to read first: the gravest finding."`
-	Checks     []check                `json:"checks" nullable:"false"`
-	Counters   *store.ExporterDetails `json:"counters" doc:"What the collector knows of it; null before its first report and for the collector as a whole."`
+	ExporterID int64                    `json:"exporter_id"`
+	Exporter   string                   `json:"exporter" doc:"Its label; empty for the collector as a whole."`
+	OK         bool                     `json:"ok" doc:"Whether every check is."`
+	Headline   string                   `json:"headline" doc:"What to read first: the gravest finding."`
+	Checks     []check                  `json:"checks" nullable:"false"`
+	Counters   *console.ExporterDetails `json:"counters" doc:"What the collector knows of it; null before its first report and for the collector as a whole."`
 }
 
 type diagnosisOutput struct{ Body Diagnosis }
 
 func (s *server) diagnosis(ctx context.Context, in *exporterID) (*diagnosisOutput, error) {
-	d, err := ask(ctx, s, "diagnosis", func(ctx context.Context) (*store.Diagnosis, error) {
+	d, err := ask(ctx, s, "diagnosis", func(ctx context.Context) (*console.Diagnosis, error) {
 		d, err := s.config.DB.Diagnosis(ctx, flow.ExporterID(in.ID))
-		if q, ok := errors.AsType[*store.QuestionError](err); ok && q.Parameter == "exporter" {
-			err = fmt.Errorf("exporter %d: %w", in.ID, store.ErrNotFound)
+		if q, ok := errors.AsType[*query.Error](err); ok && q.Parameter == "exporter" {
+			err = fmt.Errorf("exporter %d: %w", in.ID, console.ErrNotFound)
 		}
 		return d, err
 	})
@@ -232,7 +233,7 @@ func (s *server) interfaces(ctx context.Context, in *interfacesInput) (*interfac
 	if err != nil {
 		return nil, err
 	}
-	known, err := ask(ctx, s, "interfaces", func(ctx context.Context) ([]store.Interface, error) {
+	known, err := ask(ctx, s, "interfaces", func(ctx context.Context) ([]console.Interface, error) {
 		return s.config.DB.Interfaces(ctx, in.Exporter)
 	})
 	if err != nil {
@@ -262,8 +263,8 @@ func (s *server) interfaces(ctx context.Context, in *interfacesInput) (*interfac
 	for _, e := range exporters {
 		labels[int64(e.ID)] = e.Label
 	}
-	traffic, err := ask(ctx, s, "interfaces", func(ctx context.Context) ([]store.InterfaceSums, error) {
-		return s.config.DB.InterfaceTraffic(ctx, store.Question{From: from, To: to, Exporter: in.Exporter, Timeout: s.config.Timeout})
+	traffic, err := ask(ctx, s, "interfaces", func(ctx context.Context) ([]query.InterfaceSums, error) {
+		return s.config.DB.InterfaceTraffic(ctx, query.Question{From: from, To: to, Exporter: in.Exporter, Timeout: s.config.Timeout})
 	})
 	if err != nil {
 		a.Complete = false
@@ -349,11 +350,13 @@ func (s *server) loss(ctx context.Context, in *lossInput) (*lossOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := ask(ctx, s, "loss", func(ctx context.Context) (*store.Losses, error) { return s.config.DB.Loss(ctx, from, to, in.Exporter) })
+	l, err := ask(ctx, s, "loss", func(ctx context.Context) (*console.Losses, error) {
+		return s.config.DB.Loss(ctx, from, to, in.Exporter)
+	})
 	if err != nil {
 		return nil, err
 	}
-	lossesOf := func(list []store.LossTotal) []loss {
+	lossesOf := func(list []console.LossTotal) []loss {
 		out := make([]loss, len(list))
 		for i, t := range list {
 			out[i] = loss(t)

@@ -13,7 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"flowtally/filter"
-	"flowtally/store"
+	"flowtally/query"
 )
 
 const (
@@ -65,8 +65,8 @@ func parseFilter(parameter, text string) (*filter.Filter, error) {
 }
 
 // parseHaving reads a condition on sums.
-func parseHaving(text string) (*store.Having, error) {
-	h, err := store.ParseHaving(text)
+func parseHaving(text string) (*query.Having, error) {
+	h, err := query.ParseHaving(text)
 	if err == nil {
 		return h, nil
 	}
@@ -79,7 +79,7 @@ func parseHaving(text string) (*store.Having, error) {
 
 func havingFault(text string, err error) *FilterFault {
 	f := &FilterFault{Message: reason(err), Suggest: []string{}}
-	if q, ok := errors.AsType[*store.QuestionError](err); ok {
+	if q, ok := errors.AsType[*query.Error](err); ok {
 		f.Offset, f.End = q.Offset, q.End
 	}
 	f.Column = utf8.RuneCountInString(text[:f.Offset]) + 1
@@ -105,7 +105,7 @@ type filterCheckOutput struct{ Body filterCheckAnswer }
 func (s *server) filterCheck(_ context.Context, in *filterCheckInput) (*filterCheckOutput, error) {
 	out := &filterCheckOutput{}
 	if in.Body.Having != "" {
-		h, err := store.ParseHaving(in.Body.Having)
+		h, err := query.ParseHaving(in.Body.Having)
 		if err != nil {
 			out.Body.Error = havingFault(in.Body.Having, err)
 			return out, nil
@@ -247,7 +247,7 @@ func isClosed(c chan struct{}) bool {
 // addressesLately are those with most flows in the last hour.
 func addressesLately(ctx context.Context, s *server) []completion {
 	now := s.now().UTC()
-	t, err := s.config.DB.Top(ctx, store.Question{From: now.Add(-time.Hour), To: now, Keys: []store.Key{store.KeyAddr}, By: store.ByFlows, Limit: 500, Timeout: 4 * time.Second})
+	t, err := s.config.DB.Top(ctx, query.Question{From: now.Add(-time.Hour), To: now, Keys: []query.Key{query.KeyAddr}, By: query.ByFlows, Limit: 500, Timeout: 4 * time.Second})
 	if err != nil {
 		s.log.Debug("completion without addresses", "err", err)
 		return nil

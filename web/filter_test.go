@@ -9,7 +9,8 @@ import (
 	"slices"
 	"testing"
 
-	"flowtally/store"
+	"flowtally/query"
+	"flowtally/store/console"
 )
 
 func TestFilterIsChecked(t *testing.T) {
@@ -106,13 +107,13 @@ func TestWrongFilterOfAQuestion(t *testing.T) {
 
 func TestFilterIsCompleted(t *testing.T) {
 	db := &fake{
-		top: func(_ context.Context, q store.Question) (*store.Top, error) {
-			return &store.Top{Keys: q.Keys, Rows: []store.TopRow{{Values: []store.Value{{Column: "addr", V: "10.1.4.7"}}}, {Values: []store.Value{{Column: "addr", V: "192.0.2.1"}}}}}, nil
+		top: func(_ context.Context, q query.Question) (*query.Top, error) {
+			return &query.Top{Keys: q.Keys, Rows: []query.TopRow{{Values: []query.Value{{Column: "addr", V: "10.1.4.7"}}}, {Values: []query.Value{{Column: "addr", V: "192.0.2.1"}}}}}, nil
 		},
-		exporters: func(context.Context) ([]store.ExporterRow, error) {
-			return []store.ExporterRow{{Label: "edge one", Addr: netip.MustParseAddr("192.0.2.9")}, {Label: "core", Addr: netip.MustParseAddr("192.0.2.8")}}, nil
+		exporters: func(context.Context) ([]console.ExporterRow, error) {
+			return []console.ExporterRow{{Label: "edge one", Addr: netip.MustParseAddr("192.0.2.9")}, {Label: "core", Addr: netip.MustParseAddr("192.0.2.8")}}, nil
 		},
-		named: []store.Interface{{Name: "uplink", Exporter: "core"}, {Name: `"'`, Exporter: "core"}},
+		named: []console.Interface{{Name: "uplink", Exporter: "core"}, {Name: `"'`, Exporter: "core"}},
 	}
 	h := newTestHandler(t, db)
 	complete := func(text string) (a filterCompleteAnswer) {

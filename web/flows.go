@@ -12,7 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"flowtally/store"
+	"flowtally/query"
 )
 
 const (
@@ -39,10 +39,10 @@ type flowRow map[string]any
 // Schema names the columns, which docs/schema.md describes.
 func (flowRow) Schema(huma.Registry) *huma.Schema {
 	s := &huma.Schema{
-		Type: huma.TypeObject, Properties: map[string]*huma.Schema{}, Required: slices.Clone(store.FlowColumns),
+		Type: huma.TypeObject, Properties: map[string]*huma.Schema{}, Required: slices.Clone(query.FlowColumns),
 		Description: "One flow: all columns of the view flows (docs/schema.md), null where it has none.",
 	}
-	for _, name := range store.FlowColumns {
+	for _, name := range query.FlowColumns {
 		c := &huma.Schema{Type: huma.TypeInteger, Format: "int64"}
 		switch {
 		case strings.HasSuffix(name, "_at") || name == "flow_start" || name == "flow_end":
@@ -94,8 +94,8 @@ func (s *server) flows(ctx context.Context, in *flowsInput) (*flowsOutput, error
 	if err != nil {
 		return nil, err
 	}
-	f, err := ask(ctx, s, "flows", func(ctx context.Context) (*store.Flows, error) {
-		return s.config.DB.Flows(ctx, store.FlowsQuestion{Question: q, Sort: in.Sort, Ascending: in.Order == "asc", After: in.After, NoSummary: !in.Summary})
+	f, err := ask(ctx, s, "flows", func(ctx context.Context) (*query.Flows, error) {
+		return s.config.DB.Flows(ctx, query.FlowsQuestion{Question: q, Sort: in.Sort, Ascending: in.Order == "asc", After: in.After, NoSummary: !in.Summary})
 	})
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func (s *server) flows(ctx context.Context, in *flowsInput) (*flowsOutput, error
 }
 
 // NewFlows puts a page of flows of the store into the API's words.
-func NewFlows(f *store.Flows) Flows {
+func NewFlows(f *query.Flows) Flows {
 	a := Flows{
 		From: f.From.UTC(), To: f.To.UTC(), Sort: f.Sort, Order: "desc", Limit: f.Limit, Rows: make([]flowRow, len(f.Rows)),
 		Provenance: provenanceOf(f.Provenance), columns: f.Columns,
@@ -178,9 +178,9 @@ func (s *server) share(ctx context.Context, in *shareInput) (*shareOutput, error
 		return nil, parameterProblem("step", in.Step, reason(err))
 	}
 	if q.Step > 0 {
-		q.MaxBuckets = store.MaxBuckets
+		q.MaxBuckets = query.MaxBuckets
 	}
-	r, err := ask(ctx, s, "share", func(ctx context.Context) (*store.Share, error) { return s.config.DB.Share(ctx, q) })
+	r, err := ask(ctx, s, "share", func(ctx context.Context) (*query.Share, error) { return s.config.DB.Share(ctx, q) })
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +192,7 @@ func (s *server) share(ctx context.Context, in *shareInput) (*shareOutput, error
 }
 
 // NewShare puts a share of the store into the API's words.
-func NewShare(r *store.Share) Share {
+func NewShare(r *query.Share) Share {
 	a := Share{
 		From: r.From.UTC(), To: r.To.UTC(), StepSeconds: int64(r.Step / time.Second),
 		Starts: make([]time.Time, len(r.Start)), Share: append([]float64{}, r.Share...), Host: make([]string, len(r.Host)),
@@ -245,7 +245,7 @@ func (s *server) summary(ctx context.Context, in *summaryInput) (*summaryOutput,
 	if err != nil {
 		return nil, err
 	}
-	r, err := ask(ctx, s, "summary", func(ctx context.Context) (*store.Summary, error) { return s.config.DB.Summary(ctx, q) })
+	r, err := ask(ctx, s, "summary", func(ctx context.Context) (*query.Summary, error) { return s.config.DB.Summary(ctx, q) })
 	if err != nil {
 		return nil, err
 	}
@@ -257,7 +257,7 @@ func (s *server) summary(ctx context.Context, in *summaryInput) (*summaryOutput,
 }
 
 // NewSummary puts a summary of the store into the API's words.
-func NewSummary(r *store.Summary) Summary {
+func NewSummary(r *query.Summary) Summary {
 	a := Summary{From: r.From.UTC(), To: r.To.UTC(), Rows: make([]summaryRow, len(r.Rows)), Provenance: provenanceOf(r.Provenance)}
 	for i, row := range r.Rows {
 		a.Rows[i] = summaryRow{row.Class, Sums(row.Sums), row.FlowsPerSecond, row.PPS, row.BPS}
@@ -293,7 +293,7 @@ func (s *server) heatMap(ctx context.Context, in *heatMapInput) (*heatMapOutput,
 	if err != nil {
 		return nil, err
 	}
-	r, err := ask(ctx, s, "heatmap", func(ctx context.Context) (*store.HeatMap, error) { return s.config.DB.HeatMap(ctx, q) })
+	r, err := ask(ctx, s, "heatmap", func(ctx context.Context) (*query.HeatMap, error) { return s.config.DB.HeatMap(ctx, q) })
 	if err != nil {
 		return nil, err
 	}
@@ -349,7 +349,7 @@ func (s *server) address(ctx context.Context, in *addressInput) (*addressOutput,
 	// Names are asked for while the database works.
 	names := make(chan map[netip.Addr]string, 1)
 	go func() { names <- s.names.of(ctx, []netip.Addr{addr}) }()
-	card, err := ask(ctx, s, "address", func(ctx context.Context) (*store.AddressCard, error) { return s.config.DB.Address(ctx, addr, q) })
+	card, err := ask(ctx, s, "address", func(ctx context.Context) (*query.AddressCard, error) { return s.config.DB.Address(ctx, addr, q) })
 	if err != nil {
 		return nil, err
 	}

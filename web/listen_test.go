@@ -50,7 +50,7 @@ func TestListen(t *testing.T) {
 
 func TestRunSaysWhatIsWrongWithItsAddress(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "127.0.0.1"} {
-		if err := Run(t.Context(), Config{DB: &fake{}, Listen: addr}); err == nil {
+		if err := Run(t.Context(), Config{DB: faked(&fake{}), Listen: addr}); err == nil {
 			t.Errorf("Run on %s returned nil", addr)
 		}
 	}
@@ -59,7 +59,7 @@ func TestRunSaysWhatIsWrongWithItsAddress(t *testing.T) {
 // The header timeouts and limits are set on the server itself, which only a
 // real connection reaches.
 func TestOversizedHeaderIsRefused(t *testing.T) {
-	addr, stop := start(t, Config{DB: &fake{}})
+	addr, stop := start(t, Config{DB: faked(&fake{})})
 	r, err := http.NewRequest(http.MethodGet, "http://"+addr.String()+"/", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -50,11 +50,11 @@ type clock struct{ now time.Time }
 
 func newLoginHandler(t *testing.T, c *clock, change ...func(*Config)) http.Handler {
 	t.Helper()
-	config := Config{DB: &fake{}, NoDNS: true}
+	config := Config{DB: faked(&fake{}), NoDNS: true}
 	for _, f := range change {
 		f(&config)
 	}
-	s, err := newServer(config, page)
+	s, err := newServer(config, build)
 	if err != nil {
 		t.Fatal(err)
 	}

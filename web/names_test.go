@@ -89,7 +89,7 @@ func TestNamesNeverBlock(t *testing.T) {
 }
 
 func TestNamesOverHTTP(t *testing.T) {
-	s, err := newServer(Config{DB: &fake{}, NoDNS: true}, page)
+	s, err := newServer(Config{DB: faked(&fake{}), NoDNS: true}, build)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"flowtally/store"
+	"flowtally/store/console"
 )
 
 const pathPreferences = "/api/v1/preferences"
@@ -36,7 +36,7 @@ func (s *server) preferences(ctx context.Context, _ *struct{}) (*preferencesOutp
 	if user == "" {
 		return out, nil
 	}
-	p, err := ask(ctx, s, "preferences", func(ctx context.Context) (store.Preferences, error) { return s.config.DB.Preferences(ctx, user) })
+	p, err := ask(ctx, s, "preferences", func(ctx context.Context) (console.Preferences, error) { return s.config.DB.Preferences(ctx, user) })
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (s *server) putPreferences(ctx context.Context, in *preferencesInput) (*str
 			Detail: "Nobody logs in here, so that the server does not know whose preferences these are: the page keeps them in the browser."}
 	}
 	_, err := ask(ctx, s, "preferences", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, s.config.DB.SetPreferences(ctx, user, store.Preferences(in.Body))
+		return struct{}{}, s.config.DB.SetPreferences(ctx, user, console.Preferences(in.Body))
 	})
 	return nil, inBody(err)
 }

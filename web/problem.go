@@ -12,7 +12,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"flowtally/query"
 	"flowtally/store"
+	"flowtally/store/console"
 )
 
 // statusClientGone is what logs and counters say of a request whose client
@@ -111,7 +113,7 @@ func explain(_ huma.Context, _ string, v any) (any, error) {
 // out, 503 when the database is away, 500 when it did not understand us. The
 // cause goes to the log, since it may name hosts and users.
 func (s *server) storeProblem(ctx context.Context, question string, err error) error {
-	if q, ok := errors.AsType[*store.QuestionError](err); ok && ctx.Err() == nil {
+	if q, ok := errors.AsType[*query.Error](err); ok && ctx.Err() == nil {
 		return parameterProblem(q.Parameter, "", q.Reason)
 	}
 	if p := statementProblem(err); p != nil && ctx.Err() == nil {
@@ -143,9 +145,9 @@ func classify(ctx context.Context, err error, limit time.Duration) (int, string)
 	switch {
 	case ctx.Err() != nil:
 		return statusClientGone, "The client closed the connection before the answer."
-	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, console.ErrNotFound):
 		return http.StatusNotFound, "There is no such thing any more: somebody may have removed it. Load the page again."
-	case errors.Is(err, store.ErrTaken):
+	case errors.Is(err, console.ErrTaken):
 		return http.StatusConflict, "Something else has this name already: choose another."
 	case errors.Is(err, store.ErrBusy):
 		return http.StatusServiceUnavailable, "Too many questions are being answered. Try again in a moment."

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"flowtally/store"
+	"flowtally/store/console"
 )
 
 const (
@@ -79,8 +80,8 @@ func (s *server) sql(ctx context.Context, in *sqlInput) (*sqlOutput, error) {
 	case <-wait.C:
 		return nil, s.storeProblem(ctx, "sql", store.ErrBusy)
 	}
-	a, err := ask(ctx, s, "sql", func(ctx context.Context) (*store.SQLAnswer, error) {
-		return s.config.DB.RunSQL(ctx, store.SQLQuestion{SQL: in.Body.SQL, Limit: in.Body.Limit, Timeout: s.config.Timeout})
+	a, err := ask(ctx, s, "sql", func(ctx context.Context) (*console.SQLAnswer, error) {
+		return s.config.DB.RunSQL(ctx, console.SQLQuestion{SQL: in.Body.SQL, Limit: in.Body.Limit, Timeout: s.config.Timeout})
 	})
 	if err != nil {
 		return nil, inBody(err)
@@ -102,7 +103,7 @@ func (s *server) sql(ctx context.Context, in *sqlInput) (*sqlOutput, error) {
 // statementProblem puts the database's complaint about a stranger's statement
 // into a problem; nil when it is none.
 func statementProblem(err error) error {
-	e, ok := errors.AsType[*store.SQLError](err)
+	e, ok := errors.AsType[*console.SQLError](err)
 	if !ok {
 		return nil
 	}
@@ -126,7 +127,7 @@ type huntsOutput struct{ Body []hunt }
 
 func (s *server) hunts(context.Context, *struct{}) (*huntsOutput, error) {
 	out := &huntsOutput{Body: []hunt{}}
-	for _, h := range store.Hunts() {
+	for _, h := range console.Hunts() {
 		out.Body = append(out.Body, hunt(h))
 	}
 	return out, nil

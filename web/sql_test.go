@@ -13,7 +13,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"flowtally/lab/postgres/pgtest"
+	"flowtally/query"
 	"flowtally/store"
+	"flowtally/store/console"
 )
 
 func postSQL(h http.Handler, sql string, headers ...string) *httptest.ResponseRecorder {
@@ -34,7 +36,7 @@ func TestStrangersSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	h := newTestHandler(t, db, func(c *Config) { c.Timeout = 3 * time.Second })
+	h := newTestHandler(t, nil, func(c *Config) { c.DB, c.Timeout = NewDatabase(db), 3*time.Second })
 	for name, sql := range map[string]string{
 		"temporary_table":        "create temp table t (a int)",
 		"temporary_table_filled": "select 1 as a into temp t",
@@ -116,7 +118,7 @@ func TestStrangersSQL(t *testing.T) {
 	}
 
 	// Who leaves takes his statement along: the server ends it.
-	h = newTestHandler(t, db, func(c *Config) { c.Timeout = 4 * time.Minute })
+	h = newTestHandler(t, nil, func(c *Config) { c.DB, c.Timeout = NewDatabase(db), 4*time.Minute })
 	leaving, leave := context.WithCancel(ctx)
 	defer leave()
 	r := httptest.NewRequestWithContext(leaving, http.MethodPost, pathSQL, strings.NewReader(`{"sql":"select pg_sleep(600) /* left alone */"}`))
@@ -155,10 +157,10 @@ func TestStrangersSQL(t *testing.T) {
 // People's statements leave the page its connections.
 func TestStatementsAtOnce(t *testing.T) {
 	begun, end := make(chan struct{}), make(chan struct{})
-	h := newTestHandler(t, &fake{sql: func(ctx context.Context, _ store.SQLQuestion) (*store.SQLAnswer, error) {
+	h := newTestHandler(t, &fake{sql: func(ctx context.Context, _ console.SQLQuestion) (*console.SQLAnswer, error) {
 		begun <- struct{}{}
 		<-end
-		return &store.SQLAnswer{}, nil
+		return &console.SQLAnswer{}, nil
 	}})
 	answers := make(chan int, maxStatements)
 	for range maxStatements {
@@ -194,8 +196,8 @@ func TestErrorsOfWhatPeopleKeep(t *testing.T) {
 		status   int
 		location string
 	}{
-		{errors.Join(store.ErrNotFound), 404, ""}, {errors.Join(store.ErrTaken), 409, ""}, {errors.Join(store.ErrBusy), 503, ""},
-		{&store.QuestionError{Parameter: "name", Reason: "too long"}, 422, "body.name"},
+		{errors.Join(console.ErrNotFound), 404, ""}, {errors.Join(console.ErrTaken), 409, ""}, {errors.Join(store.ErrBusy), 503, ""},
+		{&query.Error{Parameter: "name", Reason: "too long"}, 422, "body.name"},
 	} {
 		h := newTestHandler(t, &fake{err: row.err})
 		for _, try := range [][3]string{
@@ -212,7 +214,7 @@ func TestErrorsOfWhatPeopleKeep(t *testing.T) {
 			}
 		}
 	}
-	h := newTestHandler(t, &fake{err: &store.QuestionError{Parameter: "exporter", Reason: "there is no exporter 9"}})
+	h := newTestHandler(t, &fake{err: &query.Error{Parameter: "exporter", Reason: "there is no exporter 9"}})
 	if w := get(h, pathExporters+"/9/diagnosis"); w.Code != http.StatusNotFound {
 		t.Errorf("diagnosis of nobody: %d %s", w.Code, w.Body)
 	}

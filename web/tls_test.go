@@ -91,7 +91,7 @@ func TestServesByTLS(t *testing.T) {
 	ca, dir := newAuthority(t), t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "web.pem"), filepath.Join(dir, "web.key")
 	first := ca.issue(t, certFile, keyFile)
-	addr, stop := start(t, Config{DB: &fake{}, NoDNS: true, TLSCert: certFile, TLSKey: keyFile, Users: mustLoadUsers(t, usersFile(t))})
+	addr, stop := start(t, Config{DB: faked(&fake{}), NoDNS: true, TLSCert: certFile, TLSKey: keyFile, Users: mustLoadUsers(t, usersFile(t))})
 	base, client := "https://"+addr.String(), ca.client()
 
 	r, err := client.Get(base + pathHealth)
@@ -215,7 +215,7 @@ func TestBadCertificateIsSaidAtTheStart(t *testing.T) {
 		{"swapped", at("a.key"), at("a.pem"), at("a.key")},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			err := Run(t.Context(), Config{DB: &fake{}, Listen: "127.0.0.1:0", TLSCert: row.cert, TLSKey: row.key})
+			err := Run(t.Context(), Config{DB: faked(&fake{}), Listen: "127.0.0.1:0", TLSCert: row.cert, TLSKey: row.key})
 			if err == nil || !strings.HasPrefix(err.Error(), "web: TLS") || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%v, want a sentence with %q", err, row.want)
 			}

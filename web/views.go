@@ -8,7 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"flowtally/store"
+	"flowtally/store/console"
 )
 
 const (
@@ -38,7 +38,7 @@ type view struct {
 	ChangedAt time.Time `json:"changed_at"`
 }
 
-func viewOf(v *store.View) view {
+func viewOf(v *console.View) view {
 	return view{v.ID, v.Name, v.URL, v.Filter, v.Color, v.Sign, v.Pinned, v.ChangedAt}
 }
 
@@ -89,8 +89,8 @@ func (s *server) saveView(ctx context.Context, id int64, w ViewWords) (*viewOutp
 	if _, err := parseFilter("filter", w.Filter); err != nil {
 		return nil, inBody(err)
 	}
-	v, err := ask(ctx, s, "views", func(ctx context.Context) (*store.View, error) {
-		return s.config.DB.SaveView(ctx, store.View{ID: id, Name: w.Name, URL: w.URL, Filter: w.Filter, Color: w.Color, Sign: w.Sign, Pinned: w.Pinned})
+	v, err := ask(ctx, s, "views", func(ctx context.Context) (*console.View, error) {
+		return s.config.DB.SaveView(ctx, console.View{ID: id, Name: w.Name, URL: w.URL, Filter: w.Filter, Color: w.Color, Sign: w.Sign, Pinned: w.Pinned})
 	})
 	if err != nil {
 		return nil, inBody(err)
@@ -116,7 +116,7 @@ func (s *server) routeViews(api huma.API) {
 	}, s.views)
 	huma.Register(api, huma.Operation{
 		OperationID: "view-new", Method: http.MethodPost, Path: pathViews, DefaultStatus: http.StatusCreated,
-		Summary: "Save a view", Description: fmt.Sprintf("Keeps a view. At most %d are kept. For editors.", store.MaxViews), Errors: changes,
+		Summary: "Save a view", Description: fmt.Sprintf("Keeps a view. At most %d are kept. For editors.", console.MaxViews), Errors: changes,
 	}, s.newView)
 	huma.Register(api, huma.Operation{
 		OperationID: "view-change", Method: http.MethodPut, Path: pathView,

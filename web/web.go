@@ -61,7 +61,7 @@ type Config struct {
 	// Empty means DefaultListen.
 	Listen string
 	// DB answers the questions.
-	DB Querier
+	DB Database
 	// AllowHosts are further host names this server answers to, beside the
 	// host of Listen, localhost and the loopback addresses.
 	AllowHosts []string
@@ -108,7 +108,7 @@ type server struct {
 	log     *slog.Logger
 	metrics *metrics
 	hosts   *hostList
-	console *console
+	page    *page
 	openAPI []byte
 	now     func() time.Time
 
@@ -119,9 +119,9 @@ type server struct {
 }
 
 // newServer checks the configuration and prepares what does not change between
-// requests. The page's files come from the root of page.
-func newServer(c Config, page fs.FS) (*server, error) {
-	if c.DB == nil {
+// requests. The page's files come from the root of files.
+func newServer(c Config, files fs.FS) (*server, error) {
+	if c.DB.AnswerStore == nil || c.DB.ExporterStore == nil || c.DB.ViewStore == nil || c.DB.SQLStore == nil {
 		return nil, errors.New("web: no database to ask: Config.DB is not set")
 	}
 	if c.Listen == "" {
@@ -148,7 +148,7 @@ func newServer(c Config, page fs.FS) (*server, error) {
 	if s.hosts, err = newHostList(host, c.AllowHosts); err != nil {
 		return nil, err
 	}
-	if s.console, err = newConsole(page); err != nil {
+	if s.page, err = newPage(files); err != nil {
 		return nil, err
 	}
 	if s.metrics, err = newMetrics(c.Registerer); err != nil {
@@ -175,7 +175,7 @@ func (s *server) handler() (http.Handler, error) {
 	r.Get("/*", func(w http.ResponseWriter, req *http.Request) {
 		switch {
 		case !isAPI(req.URL.Path):
-			s.console.ServeHTTP(w, req)
+			s.page.ServeHTTP(w, req)
 		case len(allowed(r, req.URL.Path)) > 0:
 			methodNotAllowed(r, w, req)
 		default:
@@ -287,7 +287,7 @@ func Run(ctx context.Context, c Config) error {
 		failed <- srv.Serve(l)
 	}()
 	s.warnOfPlainPasswords(addr)
-	s.log.Info("web: serving", "address", addr.String(), "console", s.console.index != nil)
+	s.log.Info("web: serving", "address", addr.String(), "console", s.page.index != nil)
 	if c.Ready != nil {
 		c.Ready(addr)
 	}

@@ -17,133 +17,136 @@ import (
 	"time"
 
 	"flowtally/flow"
-	"flowtally/store"
+	"flowtally/query"
+	"flowtally/store/console"
 )
 
 // fake is a Querier that answers what a test puts into it, and keeps what it
 // was asked.
 type fake struct {
-	top       func(context.Context, store.Question) (*store.Top, error)
-	series    func(context.Context, store.Question) (*store.Series, error)
-	exporters func(context.Context) ([]store.ExporterRow, error)
-	flows     func(context.Context, store.FlowsQuestion) (*store.Flows, error)
-	sql       func(context.Context, store.SQLQuestion) (*store.SQLAnswer, error)
+	top       func(context.Context, query.Question) (*query.Top, error)
+	series    func(context.Context, query.Question) (*query.Series, error)
+	exporters func(context.Context) ([]console.ExporterRow, error)
+	flows     func(context.Context, query.FlowsQuestion) (*query.Flows, error)
+	sql       func(context.Context, console.SQLQuestion) (*console.SQLAnswer, error)
 	err       error // of everything else
 
 	mu     sync.Mutex
-	asked  []store.Question
-	states map[flow.ExporterID]store.ExporterState
-	saved  []store.View
-	named  []store.Interface
-	prefer map[string]store.Preferences
+	asked  []query.Question
+	states map[flow.ExporterID]console.ExporterState
+	saved  []console.View
+	named  []console.Interface
+	prefer map[string]console.Preferences
 }
 
-func (f *fake) keep(q store.Question) {
+func (f *fake) keep(q query.Question) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, q)
 }
 
-func (f *fake) Top(ctx context.Context, q store.Question) (*store.Top, error) {
+func (f *fake) Top(ctx context.Context, q query.Question) (*query.Top, error) {
 	f.keep(q)
 	if f.top == nil {
-		return &store.Top{From: q.From, To: q.To, Keys: q.Keys, By: q.By, Limit: q.Limit}, nil
+		return &query.Top{From: q.From, To: q.To, Keys: q.Keys, By: q.By, Limit: q.Limit}, nil
 	}
 	return f.top(ctx, q)
 }
 
-func (f *fake) Series(ctx context.Context, q store.Question) (*store.Series, error) {
+func (f *fake) Series(ctx context.Context, q query.Question) (*query.Series, error) {
 	f.keep(q)
 	if f.series == nil {
-		return &store.Series{From: q.From, To: q.To, Keys: q.Keys, By: q.By, Step: q.Step}, nil
+		return &query.Series{From: q.From, To: q.To, Keys: q.Keys, By: q.By, Step: q.Step}, nil
 	}
 	return f.series(ctx, q)
 }
 
-func (f *fake) Flows(ctx context.Context, q store.FlowsQuestion) (*store.Flows, error) {
+func (f *fake) Flows(ctx context.Context, q query.FlowsQuestion) (*query.Flows, error) {
 	f.keep(q.Question)
 	if f.flows == nil {
-		return &store.Flows{From: q.From, To: q.To, Limit: q.Limit, Sort: q.Sort, Ascending: q.Ascending, Columns: store.FlowColumns}, f.err
+		return &query.Flows{From: q.From, To: q.To, Limit: q.Limit, Sort: q.Sort, Ascending: q.Ascending, Columns: query.FlowColumns}, f.err
 	}
 	return f.flows(ctx, q)
 }
 
-func (f *fake) Share(_ context.Context, q store.Question) (*store.Share, error) {
+func (f *fake) Share(_ context.Context, q query.Question) (*query.Share, error) {
 	f.keep(q)
-	return &store.Share{From: q.From, To: q.To, Step: q.Step}, f.err
+	return &query.Share{From: q.From, To: q.To, Step: q.Step}, f.err
 }
 
-func (f *fake) Summary(_ context.Context, q store.Question) (*store.Summary, error) {
+func (f *fake) Summary(_ context.Context, q query.Question) (*query.Summary, error) {
 	f.keep(q)
-	return &store.Summary{From: q.From, To: q.To}, f.err
+	return &query.Summary{From: q.From, To: q.To}, f.err
 }
 
-func (f *fake) HeatMap(_ context.Context, q store.Question) (*store.HeatMap, error) {
+func (f *fake) HeatMap(_ context.Context, q query.Question) (*query.HeatMap, error) {
 	f.keep(q)
-	return &store.HeatMap{From: q.From, To: q.To, By: q.By}, f.err
+	return &query.HeatMap{From: q.From, To: q.To, By: q.By}, f.err
 }
 
-func (f *fake) Address(_ context.Context, addr netip.Addr, q store.Question) (*store.AddressCard, error) {
+func (f *fake) Address(_ context.Context, addr netip.Addr, q query.Question) (*query.AddressCard, error) {
 	f.keep(q)
-	return &store.AddressCard{From: q.From, To: q.To, Addr: addr}, f.err
+	return &query.AddressCard{From: q.From, To: q.To, Addr: addr}, f.err
 }
 
-func (f *fake) RunSQL(ctx context.Context, q store.SQLQuestion) (*store.SQLAnswer, error) {
+func (f *fake) RunSQL(ctx context.Context, q console.SQLQuestion) (*console.SQLAnswer, error) {
 	if f.sql == nil {
-		return &store.SQLAnswer{}, f.err
+		return &console.SQLAnswer{}, f.err
 	}
 	return f.sql(ctx, q)
 }
 
-func (f *fake) Schema(context.Context) ([]store.SchemaTable, error) { return nil, f.err }
+func (f *fake) Schema(context.Context) ([]console.SchemaTable, error) { return nil, f.err }
 
-func (f *fake) Exporters(ctx context.Context) ([]store.ExporterRow, error) {
+func (f *fake) Exporters(ctx context.Context) ([]console.ExporterRow, error) {
 	if f.exporters == nil {
 		return nil, nil
 	}
 	return f.exporters(ctx)
 }
 
-func (f *fake) ExporterStates(context.Context) (map[flow.ExporterID]store.ExporterState, error) {
+func (f *fake) ExporterStates(context.Context) (map[flow.ExporterID]console.ExporterState, error) {
 	return f.states, nil
 }
 
-func (f *fake) Diagnosis(_ context.Context, id flow.ExporterID) (*store.Diagnosis, error) {
-	return &store.Diagnosis{ID: id, OK: true, Headline: "all is well"}, f.err
+func (f *fake) Diagnosis(_ context.Context, id flow.ExporterID) (*console.Diagnosis, error) {
+	return &console.Diagnosis{ID: id, OK: true, Headline: "all is well"}, f.err
 }
 
-func (f *fake) Interfaces(context.Context, string) ([]store.Interface, error) { return f.named, f.err }
-
-func (f *fake) Loss(_ context.Context, from, to time.Time, exporter string) (*store.Losses, error) {
-	return &store.Losses{From: from, To: to, Exporter: exporter}, f.err
+func (f *fake) Interfaces(context.Context, string) ([]console.Interface, error) {
+	return f.named, f.err
 }
 
-func (f *fake) SetExporter(_ context.Context, id flow.ExporterID, w store.ExporterWords) error {
+func (f *fake) Loss(_ context.Context, from, to time.Time, exporter string) (*console.Losses, error) {
+	return &console.Losses{From: from, To: to, Exporter: exporter}, f.err
+}
+
+func (f *fake) SetExporter(_ context.Context, id flow.ExporterID, w console.ExporterWords) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.states == nil {
-		f.states = make(map[flow.ExporterID]store.ExporterState)
+		f.states = make(map[flow.ExporterID]console.ExporterState)
 	}
-	f.states[id] = store.ExporterState{ExporterWords: w}
+	f.states[id] = console.ExporterState{ExporterWords: w}
 	return f.err
 }
 
-func (f *fake) InterfaceTraffic(_ context.Context, q store.Question) ([]store.InterfaceSums, error) {
+func (f *fake) InterfaceTraffic(_ context.Context, q query.Question) ([]query.InterfaceSums, error) {
 	f.keep(q)
 	return nil, f.err
 }
 
-func (f *fake) Preferences(_ context.Context, user string) (store.Preferences, error) {
+func (f *fake) Preferences(_ context.Context, user string) (console.Preferences, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.prefer[user], f.err
 }
 
-func (f *fake) SetPreferences(_ context.Context, user string, p store.Preferences) error {
+func (f *fake) SetPreferences(_ context.Context, user string, p console.Preferences) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.prefer == nil {
-		f.prefer = make(map[string]store.Preferences)
+		f.prefer = make(map[string]console.Preferences)
 	}
 	f.prefer[user] = p
 	return f.err
@@ -152,13 +155,13 @@ func (f *fake) SetPreferences(_ context.Context, user string, p store.Preference
 func (f *fake) NameInterface(_ context.Context, id flow.ExporterID, index int64, name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.named = append(f.named, store.Interface{ExporterID: id, IfIndex: index, Name: name, Named: true})
+	f.named = append(f.named, console.Interface{ExporterID: id, IfIndex: index, Name: name, Named: true})
 	return f.err
 }
 
-func (f *fake) Views(context.Context) ([]store.View, error) { return f.saved, f.err }
+func (f *fake) Views(context.Context) ([]console.View, error) { return f.saved, f.err }
 
-func (f *fake) SaveView(_ context.Context, v store.View) (*store.View, error) {
+func (f *fake) SaveView(_ context.Context, v console.View) (*console.View, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if v.ID == 0 {
@@ -173,8 +176,8 @@ func (f *fake) DeleteView(context.Context, int64) error { return f.err }
 // testNow is the clock of every test server.
 var testNow = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-// page is a small build of the console.
-var page = fstest.MapFS{
+// build is a small build of the console.
+var build = fstest.MapFS{
 	"index.html":           {Data: []byte("<!doctype html><title>flowtally</title><p>" + strings.Repeat("console ", 100))},
 	"assets/main-a1b2.js":  {Data: []byte("// " + strings.Repeat("flows packets bytes ", 100))},
 	"assets/dot-c3d4.png":  {Data: []byte("\x89PNG")},
@@ -184,13 +187,13 @@ var page = fstest.MapFS{
 }
 
 // newTestHandler returns the whole handler over db as Run would serve it.
-func newTestHandler(t *testing.T, db Querier, change ...func(*Config)) http.Handler {
+func newTestHandler(t *testing.T, db *fake, change ...func(*Config)) http.Handler {
 	t.Helper()
-	c := Config{DB: db, CollectorListen: ":9995"}
+	c := Config{DB: faked(db), CollectorListen: ":9995"}
 	for _, f := range change {
 		f(&c)
 	}
-	s, err := newServer(c, page)
+	s, err := newServer(c, build)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +275,7 @@ func start(t *testing.T, c Config) (netip.AddrPort, func() error) {
 }
 
 func TestRunServesUntilTheContextEnds(t *testing.T) {
-	addr, stop := start(t, Config{DB: &fake{}})
+	addr, stop := start(t, Config{DB: faked(&fake{})})
 	r, err := http.Get("http://" + addr.String() + "/healthz")
 	if err != nil {
 		t.Fatal(err)
@@ -289,12 +292,12 @@ func TestRunServesUntilTheContextEnds(t *testing.T) {
 
 func TestClientThatLeavesCancelsTheQuestion(t *testing.T) {
 	asked, cancelled := make(chan struct{}), make(chan error, 1)
-	addr, stop := start(t, Config{DB: &fake{top: func(ctx context.Context, _ store.Question) (*store.Top, error) {
+	addr, stop := start(t, Config{DB: faked(&fake{top: func(ctx context.Context, _ query.Question) (*query.Top, error) {
 		close(asked)
 		<-ctx.Done()
 		cancelled <- context.Cause(ctx)
 		return nil, ctx.Err()
-	}}})
+	}})})
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
 	go func() {
@@ -321,11 +324,11 @@ func TestClientThatLeavesCancelsTheQuestion(t *testing.T) {
 
 func TestQuestionUnderWayDoesNotHoldTheEnd(t *testing.T) {
 	asked := make(chan struct{})
-	addr, stop := start(t, Config{DB: &fake{top: func(ctx context.Context, _ store.Question) (*store.Top, error) {
+	addr, stop := start(t, Config{DB: faked(&fake{top: func(ctx context.Context, _ query.Question) (*query.Top, error) {
 		close(asked)
 		<-ctx.Done()
 		return nil, ctx.Err()
-	}}})
+	}})})
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
@@ -361,7 +364,7 @@ func TestRequestsAreLoggedAtDebugOnly(t *testing.T) {
 }
 
 func TestPanicIsAnAnswer(t *testing.T) {
-	h := newTestHandler(t, &fake{exporters: func(context.Context) ([]store.ExporterRow, error) { panic("a defect") }})
+	h := newTestHandler(t, &fake{exporters: func(context.Context) ([]console.ExporterRow, error) { panic("a defect") }})
 	w := get(h, "/api/v1/exporters")
 	if w.Code != http.StatusInternalServerError {
 		t.Errorf("status %d", w.Code)
@@ -375,4 +378,9 @@ func TestConfigWithoutDatabase(t *testing.T) {
 	if err := Run(t.Context(), Config{}); err == nil || !strings.HasPrefix(err.Error(), "web: ") {
 		t.Errorf("Run without a database: %v", err)
 	}
+}
+
+// faked is a Database that f answers for.
+func faked(f *fake) Database {
+	return Database{AnswerStore: f, ExporterStore: f, ViewStore: f, SQLStore: f}
 }

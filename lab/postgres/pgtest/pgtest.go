@@ -21,10 +21,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"flowtally/lab/postgres"
 	"flowtally/store"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // envDatabase names the variable with the URL of a server to use instead of a

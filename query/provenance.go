@@ -1,0 +1,48 @@
+package query
+
+import (
+	"time"
+)
+
+// Provenance says where an answer comes from, and how much it can be trusted.
+type Provenance struct {
+	// Filter is the question's filter in its canonical form.
+	Filter string
+	// Scaled says that packets and bytes were multiplied by the sampling rate,
+	// Sampling what is known of that of the exporters: none, known, unknown, or
+	// mixed.
+	Scaled   bool
+	Sampling string
+	// Source is what was read: flows, traffic_1m, traffic_1h, traffic_1d, several
+	// of them joined by +. Resolution is how finely its times are known.
+	Source, Resolution string
+	// Exact reports that nothing was estimated. Totals never are.
+	Exact bool
+	// Cut is not nil when retention has removed a part of the range.
+	Cut *Cut
+	// Remainder is not nil when roll-ups gave the answer which do not tell
+	// their smallest values apart.
+	Remainder *Remainder
+	// Plan says in a line which part of the range was read from what, and why.
+	Plan string
+	// SQL gives the same numbers in psql, Command on the command line.
+	SQL, Command string
+	// Took is how long the database worked.
+	Took time.Duration
+}
+
+// Cut says that a range begins before what is kept.
+type Cut struct {
+	// From is where what is kept begins.
+	From   time.Time
+	Reason string
+}
+
+// Remainder is what roll-ups know of their smallest values only as a sum.
+type Remainder struct {
+	// Share is the remainder's part of the total by the question's measure.
+	Share float64
+	// Error is the most that a group which is not listed may have beyond what it
+	// was ranked with, in the question's measure.
+	Error int64
+}

@@ -1,0 +1,261 @@
+package ingest
+
+import (
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"flowtally/flow"
+	"flowtally/store/rollup"
+	"flowtally/store/row"
+)
+
+// batch is what is committed at once: the records of one Write as rows, by the
+// hour they end in, and what belongs to them. It is used again, and keeps its
+// room.
+type batch struct {
+	// id is what the rows carry and what the batch is stored under, 0 while it
+	// has none; key is drawn at random when the batch is made and tells it from
+	// every other, also from one that has its id.
+	id  int32
+	key int64
+	// columns are those of the rows; statement is the list of their names.
+	columns   row.Columns
+	statement string
+
+	parts []*part             // the hours, ascending once encoded
+	spare []*part             // room of former hours
+	hours map[flow.Time]*part // the same by hour
+	last  *part               // the one used last: nearly always the next, too
+
+	records, clamped, repaired, noRoom int
+	packets, bytes                     uint64
+	receivedFrom, receivedTo           flow.Time
+	minEnd, maxEnd                     flow.Time
+
+	// parcel is what is handed on to the roll-ups once the batch is stored, nil when
+	// nobody wants it or it is not what is stored.
+	parcel *rollup.Parcel
+
+	// sequences and loss are stored together with the rows.
+	sequences []flow.Sequence
+	loss      []flow.Loss
+	check     bool // compare sequences with what the database knows
+}
+
+// part is a batch's share of one partition.
+type part struct {
+	hour     flow.Time
+	minStart flow.Time // to the minute, downwards
+	rows     int64
+	buf      []byte // a whole binary COPY once encoded
+}
+
+// body returns the rows of a part that is encoded.
+func (p *part) body() []byte { return p.buf[len(row.CopyHeader) : len(p.buf)-len(row.CopyTrailer)] }
+
+// spareRoom is the largest buffer that is kept for the next batch.
+const spareRoom = 16 << 20
+
+func newBatch() *batch { return &batch{hours: make(map[flow.Time]*part)} }
+
+func (b *batch) reset() {
+	for _, p := range b.parts {
+		if cap(p.buf) <= spareRoom && len(b.spare) < 8 {
+			b.spare = append(b.spare, p)
+		}
+	}
+	clear(b.hours)
+	*b = batch{
+		parts: b.parts[:0], spare: b.spare, hours: b.hours, columns: b.columns, statement: b.statement,
+		sequences: b.sequences[:0], loss: b.loss[:0],
+	}
+}
+
+// encode makes the rows of recs, under the given id, which may be 0. Records
+// without a time of receipt are received now. recs is not changed.
+//
+// The parcel, when it is not nil, is filled with what the roll-ups want.
+func (b *batch) encode(id int32, recs []flow.Record, now flow.Time, parcel *rollup.Parcel) {
+	b.reset()
+	b.parcel = parcel
+	var f rollup.Flow
+	b.id, b.key = id, rand.Int64()
+	b.setColumns(row.Needed(recs))
+	b.records = len(recs)
+	// Without records there is still what the batch says besides.
+	b.receivedFrom, b.receivedTo, b.minEnd, b.maxEnd = now, now, now, now
+	for i := range recs {
+		r := &recs[i]
+		if !row.TimesPossible(r) {
+			c := *r
+			if c.Received <= 0 || c.Received > row.MaxTime {
+				c.Received = now
+			}
+			if c.RepairTime() {
+				b.repaired++
+			}
+			r = &c
+		}
+		p := b.part(r.End.Floor(flow.Hour))
+		var clamped bool
+		if p.buf, clamped = row.Append(p.buf, r, id, b.columns); clamped {
+			b.clamped++
+		}
+		p.rows++
+		p.minStart = min(p.minStart, r.Start)
+		if parcel != nil {
+			parcel.AddRecord(&f, r)
+		}
+		b.packets = flow.SaturatingAdd(b.packets, r.Packets)
+		b.bytes = flow.SaturatingAdd(b.bytes, r.Bytes)
+		if i == 0 {
+			b.receivedFrom, b.receivedTo, b.minEnd, b.maxEnd = r.Received, r.Received, r.End, r.End
+			continue
+		}
+		b.receivedFrom, b.receivedTo = min(b.receivedFrom, r.Received), max(b.receivedTo, r.Received)
+		b.minEnd, b.maxEnd = min(b.minEnd, r.End), max(b.maxEnd, r.End)
+	}
+	b.close()
+	if parcel != nil {
+		parcel.Close()
+	}
+}
+
+// setColumns says which columns the rows have.
+func (b *batch) setColumns(c row.Columns) {
+	if b.columns != c || b.statement == "" {
+		b.columns, b.statement = c, strings.Join(c.Names(), ", ")
+	}
+}
+
+// close ends the parts and puts them in order. In order of the hours, two writers
+// lock the same rows in the same order.
+func (b *batch) close() {
+	slices.SortFunc(b.parts, func(x, y *part) int { return int((x.hour - y.hour) / flow.Hour) })
+	for _, p := range b.parts {
+		p.buf = append(p.buf, row.CopyTrailer...)
+		p.minStart = p.minStart.Floor(flow.Minute)
+	}
+}
+
+// part returns the part of an hour, a new one if need be.
+func (b *batch) part(hour flow.Time) *part {
+	if b.last != nil && b.last.hour == hour {
+		return b.last
+	}
+	p := b.hours[hour]
+	if p == nil {
+		if n := len(b.spare); n > 0 {
+			p, b.spare = b.spare[n-1], b.spare[:n-1]
+		} else {
+			p = new(part)
+		}
+		*p = part{hour: hour, minStart: math.MaxInt64, buf: append(p.buf[:0], row.CopyHeader...)}
+		b.hours[hour] = p
+		b.parts = append(b.parts, p)
+	}
+	b.last = p
+	return p
+}
+
+// times returns the hours of the parts.
+func (b *batch) times() []flow.Time {
+	hours := make([]flow.Time, len(b.parts))
+	for i, p := range b.parts {
+		hours[i] = p.hour
+	}
+	return hours
+}
+
+// each calls f for every row, in order, and may change it.
+func (p *part) each(c row.Columns, f func(r []byte)) error {
+	var r []byte
+	rest, ok := p.body(), true
+	for range p.rows {
+		if r, rest, ok = row.Next(rest, c); !ok {
+			return row.ErrRows
+		}
+		f(r)
+	}
+	if len(rest) != 0 {
+		return row.ErrRows
+	}
+	return nil
+}
+
+// number gives the batch another id.
+func (b *batch) number(id int32) error {
+	for _, p := range b.parts {
+		if err := p.each(b.columns, func(r []byte) {
+			binary.BigEndian.PutUint32(r[row.AtBatch:], uint32(id))
+		}); err != nil {
+			return err
+		}
+	}
+	b.id = id
+	return nil
+}
+
+// move gives the rows that end in one of the hours their time of receipt
+// instead, since there is no room for these hours.
+func (b *batch) move(hours []flow.Time) error {
+	b.parcel = nil
+	old := slices.Clone(b.parts)
+	b.parts, b.last = b.parts[:0], nil
+	clear(b.hours)
+	var bad []*part
+	for _, p := range old {
+		if slices.Contains(hours, p.hour) {
+			bad = append(bad, p)
+			continue
+		}
+		p.buf = p.buf[:len(p.buf)-len(row.CopyTrailer)]
+		b.parts = append(b.parts, p)
+		b.hours[p.hour] = p
+	}
+	for _, p := range bad {
+		if err := p.each(b.columns, func(r []byte) {
+			received := row.Time(r, row.AtReceived)
+			copy(r[row.AtStart:row.AtStart+8], r[row.AtReceived:])
+			copy(r[row.AtEnd:row.AtEnd+8], r[row.AtReceived:])
+			marks := binary.BigEndian.Uint16(r[row.AtMarks:]) | uint16(flow.MarkPartitionLimit)
+			binary.BigEndian.PutUint16(r[row.AtMarks:], marks)
+			to := b.part(received.Floor(flow.Hour))
+			to.buf = append(to.buf, r...)
+			to.rows++
+			to.minStart = min(to.minStart, received)
+			b.noRoom++
+		}); err != nil {
+			return err
+		}
+	}
+	b.last = nil
+	// What was closed before ends anew, and the bounds are those of what is left.
+	b.close()
+	b.minEnd, b.maxEnd = math.MaxInt64, math.MinInt64
+	for _, p := range b.parts {
+		if err := p.each(b.columns, func(r []byte) {
+			end := row.Time(r, row.AtEnd)
+			b.minEnd, b.maxEnd = min(b.minEnd, end), max(b.maxEnd, end)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exporters counts the rows by exporter.
+func (b *batch) exporters() (map[flow.ExporterID]uint64, error) {
+	counts := make(map[flow.ExporterID]uint64)
+	for _, p := range b.parts {
+		if err := p.each(b.columns, func(r []byte) {
+			counts[flow.ExporterID(binary.BigEndian.Uint32(r[row.AtExporter:]))]++
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return counts, nil
+}

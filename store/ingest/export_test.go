@@ -1,0 +1,15 @@
+package ingest
+
+import (
+	"github.com/jackc/pgx/v5"
+)
+
+// The tests that need a database are of package store_test, because what gives
+// them one imports this package. These are the doors they need.
+
+// OnCommit has f called between the last statement of a transaction and its
+// commit.
+func OnCommit(w *Writer, f func(*pgx.Conn)) { w.beforeCommit = f }
+
+// Lease returns the next identifier a batch would get.
+func Lease(w *Writer) int32 { return w.ids.next }

@@ -1,0 +1,301 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"flowtally/flow"
+	"flowtally/store/row"
+)
+
+// identities are the exporters whose identity is stored, and those that are
+// refused because another one has their identifier.
+type identities struct {
+	sync.Mutex
+	stored  map[flow.ExporterID]flow.Exporter
+	refused map[flow.Exporter]bool
+}
+
+// Report stores what is known of the exporters and their interfaces, replacing
+// what was, and adds to the ledger what was lost. It also makes the partitions of this hour and the
+// next, so that no Write has to wait for that. Either all of it is stored or,
+// with an error, nothing, and it may be reported again.
+//
+// An exporter whose identifier another one has is refused: logged and counted
+// once, and its status left out. That is no error. Its records are stored all the
+// same, under the identifier that both have.
+func (w *Writer) Report(ctx context.Context, r flow.Report) error {
+	conn, err := w.db.Pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("store: report: %w", err)
+	}
+	defer conn.Release()
+	if err := w.makeAhead(ctx, conn.Conn()); err != nil {
+		return fmt.Errorf("store: report: %w", err)
+	}
+	if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 {
+		return nil
+	}
+	xid, err := w.report(ctx, conn.Conn(), r)
+	if err == nil {
+		return nil
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); xid == "" || ok && pg.SeverityUnlocalized == "ERROR" {
+		return fmt.Errorf("store: report: %w", err)
+	}
+	// The answer to the commit was lost: the last we heard, if anything, is that
+	// the session is over. Sums must not be added twice. Whoever is asked may be
+	// the next connection in a pool of one.
+	conn.Release()
+	committed, asked := w.committed(ctx, xid)
+	if asked != nil {
+		return fmt.Errorf("store: report: %w", errors.Join(err, asked))
+	}
+	if !committed {
+		return fmt.Errorf("store: report: %w", err)
+	}
+	return nil
+}
+
+// makeAhead makes the partitions of this hour and the next.
+func (w *Writer) makeAhead(ctx context.Context, conn *pgx.Conn) error {
+	hour := flow.TimeOf(time.Now()).Floor(flow.Hour)
+	_, err := w.partitions.Ensure(ctx, conn, []flow.Time{hour, hour + flow.Hour}, hour, hour+flow.Hour)
+	return err
+}
+
+// report does it in one transaction, whose identifier it returns once the commit
+// was asked for.
+func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid string, err error) {
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	status, fresh, err := w.identify(ctx, tx, r.Status)
+	if err != nil {
+		return "", err
+	}
+	if err := putStatus(ctx, tx, status); err != nil {
+		return "", fmt.Errorf("exporter_status: %w", err)
+	}
+	gaps, err := putSequences(ctx, tx, r.Sequences, false)
+	if err != nil {
+		return "", fmt.Errorf("sequence: %w", err)
+	}
+	if err := addLoss(ctx, tx, slices.Concat(r.Loss, gaps)); err != nil {
+		return "", fmt.Errorf("loss: %w", err)
+	}
+	if err := putInterfaces(ctx, tx, r.Interfaces); err != nil {
+		return "", fmt.Errorf("interfaces: %w", err)
+	}
+	if err := tx.QueryRow(ctx, "select coalesce(pg_current_xact_id_if_assigned()::text, '')").Scan(&xid); err != nil {
+		return "", err
+	}
+	if w.beforeCommit != nil {
+		w.beforeCommit(conn)
+	}
+	commit, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	if err := tx.Commit(commit); err != nil {
+		return xid, err
+	}
+	w.exporters.Lock()
+	defer w.exporters.Unlock()
+	for _, e := range fresh {
+		if w.exporters.stored == nil {
+			w.exporters.stored = make(map[flow.ExporterID]flow.Exporter)
+		}
+		w.exporters.stored[e.ID()] = e
+	}
+	return xid, nil
+}
+
+// committed asks what became of a transaction.
+func (w *Writer) committed(ctx context.Context, xid string) (bool, error) {
+	for {
+		var state *string
+		if err := w.db.Pool.QueryRow(ctx, "select pg_xact_status($1::text::xid8)", xid).Scan(&state); err != nil {
+			return false, err
+		}
+		if state == nil || *state != "in progress" {
+			return state != nil && *state == "committed", nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// identify stores identities that are not known to be, and returns the status of
+// those exporters that are who their identifier says, and whose was new to us.
+func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) (own []flow.ExporterStatus, fresh []flow.Exporter, err error) {
+	w.exporters.Lock()
+	defer w.exporters.Unlock()
+	own = make([]flow.ExporterStatus, 0, len(status))
+	for i := range status {
+		s := &status[i]
+		id := s.Exporter.ID()
+		if holder, ok := w.exporters.stored[id]; ok && holder == s.Exporter {
+			own = append(own, *s)
+			continue
+		}
+		var (
+			addr   netip.Addr
+			domain int64
+		)
+		if _, err := tx.Exec(ctx, `insert into parts.exporter (id, addr, observation_domain, first_seen) values ($1, $2, $3, $4)
+			on conflict do nothing`, int32(id), s.Addr.Netip(), int64(s.Domain), s.FirstSeen.Time()); err != nil {
+			return nil, nil, fmt.Errorf("exporter %v: %w", s.Addr, err)
+		}
+		if err := tx.QueryRow(ctx, "select addr, observation_domain from parts.exporter where id = $1", int32(id)).Scan(&addr, &domain); err != nil {
+			return nil, nil, fmt.Errorf("exporter %v: %w", s.Addr, err)
+		}
+		if addr == s.Addr.Netip() && domain == int64(s.Domain) {
+			own = append(own, *s)
+			fresh = append(fresh, s.Exporter)
+			continue
+		}
+		if w.exporters.refused[s.Exporter] {
+			continue
+		}
+		if w.exporters.refused == nil {
+			w.exporters.refused = make(map[flow.Exporter]bool)
+		}
+		w.exporters.refused[s.Exporter] = true
+		w.metrics.exporterClash.Inc()
+		w.log.Error("exporter refused: another one has its identifier; give it another address or observation domain",
+			"exporter", s.Addr.String(), "domain", s.Domain, "id", int32(id), "holder", addr.String(), "holder_domain", domain)
+	}
+	return own, fresh, nil
+}
+
+// statusColumns are those of exporter_status that putStatus replaces, in the
+// order of statusValues.
+const statusColumns = `exporter_id, version, first_seen, last_seen, updated_at, clock_offset_ms,
+	datagrams, records, packets, bytes, templates, sampling_rate,
+	no_template, malformed, over_limit, held, recovered, rate_limited,
+	missing_records, missing_datagrams, duplicates, restarts, not_sent, ignored, dropped, time_repaired,
+	configured_rate, sampling_override, last_start, last_end, last_error, last_error_at, source_ports, senders, gateway`
+
+// putStatusSQL replaces one row of exporter_status.
+var putStatusSQL = func() string {
+	columns := strings.Fields(strings.ReplaceAll(statusColumns, ",", " "))
+	values, sets := make([]string, len(columns)), make([]string, 0, len(columns))
+	n := 0
+	for i, c := range columns {
+		if c == "updated_at" {
+			values[i] = "clock_timestamp()"
+		} else {
+			n++
+			values[i] = "$" + strconv.Itoa(n)
+		}
+		if i > 0 {
+			sets = append(sets, c+" = excluded."+c)
+		}
+	}
+	return "insert into public.exporter_status (" + strings.Join(columns, ", ") + ") values (" + strings.Join(values, ", ") +
+		") on conflict (exporter_id) do update set " + strings.Join(sets, ", ")
+}()
+
+// statusValues are the parameters of putStatusSQL.
+func statusValues(s *flow.ExporterStatus) []any {
+	unlessZero := func(t flow.Time) *time.Time {
+		if t == 0 {
+			return nil
+		}
+		v := t.Time()
+		return &v
+	}
+	rate := func(n uint32) *int64 {
+		if n == 0 {
+			return nil
+		}
+		v := int64(n)
+		return &v
+	}
+	var text *string
+	if s.LastError != "" {
+		text = &s.LastError
+	}
+	return []any{
+		int32(s.Exporter.ID()), int32(s.Version), s.FirstSeen.Time(), s.LastSeen.Time(), int64(s.ClockOffset),
+		bigint(s.Datagrams), bigint(s.Records), bigint(s.Packets), bigint(s.Bytes), bigint(s.Templates), rate(s.SamplingRate),
+		bigint(s.NoTemplate), bigint(s.Malformed), bigint(s.OverLimit), bigint(s.Held), bigint(s.Recovered), bigint(s.RateLimited),
+		bigint(s.MissingRecords), bigint(s.MissingDatagrams), bigint(s.Duplicates), bigint(s.Restarts),
+		bigint(s.NotSent), bigint(s.Ignored), bigint(s.Dropped), bigint(s.TimeRepaired),
+		rate(s.ConfiguredRate), s.SamplingOverride, unlessZero(s.LastStart), unlessZero(s.LastEnd), text, unlessZero(s.LastErrorAt),
+		int32(s.SourcePorts), int32(s.Senders), s.Gateway,
+	}
+}
+
+// putStatus replaces the status of exporters.
+func putStatus(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) error {
+	if len(status) == 0 {
+		return nil
+	}
+	var b pgx.Batch
+	for i := range status {
+		b.Queue(putStatusSQL, statusValues(&status[i])...)
+	}
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+// putInterfaces replaces what is known of interfaces. What a record does not say
+// stays as it was.
+func putInterfaces(ctx context.Context, tx pgx.Tx, list []flow.Interface) error {
+	if len(list) == 0 {
+		return nil
+	}
+	// In one order, two collectors lock the same rows in the same order.
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b flow.Interface) int {
+		return cmp.Or(cmp.Compare(a.Exporter, b.Exporter), cmp.Compare(a.Index, b.Index))
+	})
+	var b pgx.Batch
+	for i := range list {
+		x := &list[i]
+		b.Queue(`insert into public.interfaces as i (exporter_id, if_index, speed, announced, description)
+			values ($1, $2, nullif($3::bigint, 0), nullif($4, ''), nullif($5, ''))
+			on conflict (exporter_id, if_index) do update set updated_at = now(), speed = coalesce(excluded.speed, i.speed),
+				announced = coalesce(excluded.announced, i.announced), description = coalesce(excluded.description, i.description)`,
+			int32(x.Exporter), int64(x.Index), bigint(x.Speed), row.Text(x.Name), row.Text(x.Description))
+	}
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+// addLoss adds to the ledger.
+func addLoss(ctx context.Context, tx pgx.Tx, loss []flow.Loss) error {
+	if len(loss) == 0 {
+		return nil
+	}
+	var b pgx.Batch
+	for i := range loss {
+		l := &loss[i]
+		// A sum that no longer fits stays at the largest.
+		b.Queue(`insert into public.loss as o (minute, exporter_id, stage, cause, unit, count) values ($1, $2, $3, $4, $5, $6)
+			on conflict (minute, exporter_id, stage, cause, unit)
+			do update set count = o.count + least(excluded.count, 9223372036854775807 - o.count)`,
+			l.Minute.Floor(flow.Minute).Time(), int32(l.Exporter), l.Stage, l.Cause, l.Unit, bigint(l.Count))
+	}
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+// bigint returns v, or the largest bigint.
+func bigint(v uint64) int64 {
+	return int64(min(v, math.MaxInt64))
+}

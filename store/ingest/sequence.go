@@ -1,0 +1,253 @@
+package ingest
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"flowtally/flow"
+)
+
+// sequenceAge is how long a session that is silent is remembered.
+const sequenceAge = 7 * 24 * time.Hour
+
+// session is what a sequence number belongs to.
+type session struct {
+	flow.Exporter
+	port, version uint16
+}
+
+func sessionOf(q *flow.Sequence) session {
+	return session{Exporter: q.Exporter, port: q.Port, version: q.Version}
+}
+
+func compareSessions(a, b session) int {
+	return cmp.Or(bytes.Compare(a.Addr[:], b.Addr[:]), cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.port, b.port), cmp.Compare(a.version, b.version))
+}
+
+// newest leaves one of each session, the one received last, in a fixed order.
+func newest(sequences []flow.Sequence) []flow.Sequence {
+	last := make(map[session]flow.Sequence, len(sequences))
+	for i := range sequences {
+		q := &sequences[i]
+		if old, ok := last[sessionOf(q)]; !ok || q.At >= old.At {
+			last[sessionOf(q)] = *q
+		}
+	}
+	out := make([]flow.Sequence, 0, len(last))
+	for _, q := range last {
+		out = append(out, q)
+	}
+	slices.SortFunc(out, func(a, b flow.Sequence) int { return compareSessions(sessionOf(&a), sessionOf(&b)) })
+	return out
+}
+
+// putSequences stores where sessions stand, unless what is stored is newer, and
+// returns what has to be booked with it: the gap before a session that was begun
+// blindly. In one order, two writers lock the same rows in the same order.
+//
+// check says that nobody has compared the batches of an earlier run, of which this
+// is one, with what the database knows.
+func putSequences(ctx context.Context, tx pgx.Tx, sequences []flow.Sequence, check bool) (gaps []flow.Loss, err error) {
+	if len(sequences) == 0 {
+		return nil, nil
+	}
+	var (
+		sorted         = newest(sequences)
+		addrs          = make([]netip.Addr, len(sorted))
+		domains, nexts = make([]int64, len(sorted)), make([]int64, len(sorted))
+		ports, version = make([]int32, len(sorted)), make([]int32, len(sorted))
+		ats            = make([]time.Time, len(sorted))
+		holes, epochs  = make([]string, len(sorted)), make([]int64, len(sorted))
+	)
+	for i := range sorted {
+		q := &sorted[i]
+		if q.Blind || check {
+			if gaps, err = blindGaps(ctx, tx, q, check, gaps); err != nil {
+				return nil, err
+			}
+		}
+		addrs[i], domains[i], ports[i], version[i] = q.Addr.Netip(), int64(q.Domain), int32(q.Port), int32(q.Version)
+		nexts[i], ats[i], holes[i], epochs[i] = int64(q.Next), q.At.Time(), holeText(q.Holes), q.Epoch
+	}
+	_, err = tx.Exec(ctx, `insert into parts.sequence as s (addr, observation_domain, port, version, next, at, holes, epoch)
+		select addr, observation_domain, port, version, next, at, holes::bigint[], epoch
+		from unnest($1::inet[], $2::bigint[], $3::int[], $4::int[], $5::bigint[], $6::timestamptz[], $7::text[], $8::bigint[])
+			as n (addr, observation_domain, port, version, next, at, holes, epoch)
+		on conflict (addr, port, observation_domain, version) do update
+		set next = excluded.next, at = excluded.at, holes = excluded.holes, epoch = excluded.epoch
+		where s.at < excluded.at or s.at = excluded.at and (excluded.next - s.next) & 4294967295 < 2147483648`,
+		addrs, domains, ports, version, nexts, ats, holes, epochs)
+	return gaps, err
+}
+
+// blindGaps adds what is missing between where an earlier run left the session,
+// as we know, and where this one began, which did not.
+func blindGaps(ctx context.Context, tx pgx.Tx, q *flow.Sequence, check bool, gaps []flow.Loss) ([]flow.Loss, error) {
+	var (
+		next, epoch int64
+		at          time.Time
+		holes       []int64
+	)
+	err := tx.QueryRow(ctx, `select next, at, holes, epoch from parts.sequence
+		where addr = $1 and port = $2 and observation_domain = $3 and version = $4 for update`,
+		q.Addr.Netip(), int32(q.Port), int64(q.Domain), int32(q.Version)).Scan(&next, &at, &holes, &epoch)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && (epoch == q.Epoch && !check || flow.TimeOf(at) > q.At) {
+		return gaps, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	before := flow.Sequence{Next: uint32(next), At: flow.TimeOf(at), Holes: holesOf(holes), Epoch: epoch}
+	n := uint64(0)
+	for _, h := range follow(before, *q).Holes {
+		if !slices.Contains(q.Holes, h) {
+			n += h.Len()
+		}
+	}
+	if n > 0 {
+		gaps = append(gaps, missing(q, n))
+	}
+	return gaps, nil
+}
+
+// missing books numbers of a session as lost on the way.
+func missing(q *flow.Sequence, n uint64) flow.Loss {
+	unit := "record"
+	if q.Version == 9 {
+		unit = "datagram"
+	}
+	return flow.Loss{Minute: q.At.Floor(flow.Minute), Exporter: q.Exporter.ID(), Stage: "way", Cause: "missing", Unit: unit, Count: n}
+}
+
+// holeText writes holes as an array of PostgreSQL, holesOf reads them.
+func holeText(holes []flow.Hole) string {
+	b := []byte{'{'}
+	for i, h := range holes {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(h.From), 10)
+		b = append(b, ',')
+		b = strconv.AppendUint(b, uint64(h.To), 10)
+	}
+	return string(append(b, '}'))
+}
+
+func holesOf(list []int64) (holes []flow.Hole) {
+	for ; len(list) >= 2; list = list[2:] {
+		holes = append(holes, flow.Hole{From: uint32(list[0]), To: uint32(list[1])})
+	}
+	return holes
+}
+
+// follow returns where a session stands after a batch that says q, which is
+// durable, when it stood at s before. Where q does not begin where s ended, a batch
+// between them was lost: what it added is missing, and so is whatever it made of
+// the holes that were open before it.
+func follow(s, q flow.Sequence) flow.Sequence {
+	if q.At < s.At || q.At == s.At && int32(q.Next-s.Next) < 0 {
+		return s // said before, and stored since
+	}
+	from := q.From
+	if q.Epoch != s.Epoch {
+		if !q.Blind {
+			return q
+		}
+		from = q.Base
+	}
+	gap, missing := flow.Gap(s.Next, from, q.At-s.At)
+	if !missing && q.Epoch == s.Epoch {
+		return q
+	}
+	known := q.Holes
+	q.Holes = nil
+	for _, h := range s.Holes {
+		// A blind run may have known of those behind its begin.
+		if !slices.Contains(known, h) && (missing || int32(h.To-from) <= 0) {
+			q.Holes = append(q.Holes, h)
+		}
+	}
+	if missing {
+		q.Holes = append(q.Holes, gap)
+	}
+	q.Holes = append(q.Holes, known...)
+	return q
+}
+
+// Sequences returns where each export session stood with the last of its batches
+// that is durable, in the database or in the spool. Sessions that were silent for
+// a week are forgotten. With an error, what the spool knows is returned, from Base
+// on: what is missing before is booked when these batches, or Blind ones, are
+// stored. It is to be called before the first Write.
+func (w *Writer) Sequences(ctx context.Context) ([]flow.Sequence, error) {
+	all, err := w.storedSequences(ctx)
+	w.blind.Store(err != nil)
+	stands := make(map[session]flow.Sequence, len(all))
+	for _, q := range all {
+		stands[sessionOf(&q)] = q
+	}
+	if w.spool != nil {
+		spooled := w.spool.sequences()
+		slices.SortStableFunc(spooled, func(a, b flow.Sequence) int { return cmp.Compare(a.At, b.At) })
+		for _, q := range spooled {
+			if s, ok := stands[sessionOf(&q)]; ok {
+				base := s.Base
+				if q = follow(s, q); err != nil {
+					q.Base = base
+				}
+			} else if err != nil {
+				q.Base = q.From // before that the database may know more
+			}
+			stands[sessionOf(&q)] = q
+		}
+	}
+	return newest(slices.Collect(maps.Values(stands))), err
+}
+
+// storedSequences returns what the database knows.
+func (w *Writer) storedSequences(ctx context.Context) (all []flow.Sequence, err error) {
+	if _, err := w.db.Pool.Exec(ctx, "delete from parts.sequence where at < $1", time.Now().Add(-sequenceAge)); err != nil {
+		return nil, fmt.Errorf("store: sequences: %w", err)
+	}
+	rows, err := w.db.Pool.Query(ctx, "select addr, observation_domain, port, version, next, at, holes, epoch from parts.sequence")
+	if err != nil {
+		return nil, fmt.Errorf("store: sequences: %w", err)
+	}
+	var (
+		addr                netip.Addr
+		domain, next, epoch int64
+		port, version       int32
+		at                  time.Time
+		holes               []int64
+	)
+	if _, err := pgx.ForEachRow(rows, []any{&addr, &domain, &port, &version, &next, &at, &holes, &epoch}, func() error {
+		all = append(all, flow.Sequence{
+			Exporter: flow.Exporter{Addr: flow.AddrFrom(addr), Domain: uint32(domain)},
+			Port:     uint16(port), Version: uint16(version), From: uint32(next), Next: uint32(next), Holes: holesOf(holes), Epoch: epoch, At: flow.TimeOf(at),
+		})
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("store: sequences: %w", err)
+	}
+	return all, nil
+}
+
+// sequences returns what the files that wait say.
+func (s *spool) sequences() (all []flow.Sequence) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.entries {
+		all = append(all, e.header.sequences()...)
+	}
+	return all
+}

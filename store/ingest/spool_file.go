@@ -1,0 +1,281 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"flowtally/flow"
+	"flowtally/store/row"
+)
+
+// spoolHeader is what a file says besides the rows.
+type spoolHeader struct {
+	Key          int64           `json:"key"`
+	Records      int             `json:"records"`
+	Clamped      int             `json:"clamped,omitempty"`
+	Repaired     int             `json:"repaired,omitempty"`
+	NoRoom       int             `json:"no_room,omitempty"`
+	Packets      uint64          `json:"packets"`
+	Bytes        uint64          `json:"bytes"`
+	ReceivedFrom flow.Time       `json:"received_from"`
+	ReceivedTo   flow.Time       `json:"received_to"`
+	MinEnd       flow.Time       `json:"min_end"`
+	MaxEnd       flow.Time       `json:"max_end"`
+	Columns      []string        `json:"columns"`
+	Parts        []spoolPart     `json:"parts"`
+	Sequences    []spoolSequence `json:"sequences,omitempty"`
+	Loss         []flow.Loss     `json:"loss,omitempty"`
+	// Exporters says whose records they are, Rows the identifier they carry.
+	Exporters map[flow.ExporterID]uint64 `json:"exporters,omitempty"`
+	Rows      int32                      `json:"rows_id,omitempty"`
+	// Reason is why a batch is in quarantine.
+	Reason string `json:"reason,omitempty"`
+}
+
+type spoolPart struct {
+	Hour     flow.Time `json:"hour"`
+	MinStart flow.Time `json:"min_start"`
+	Rows     int64     `json:"rows"`
+	Octets   int       `json:"octets"`
+}
+
+type spoolSequence struct {
+	Addr    flow.Addr `json:"addr"`
+	Domain  uint32    `json:"domain"`
+	Port    uint16    `json:"port"`
+	Version uint16    `json:"version"`
+	Next    uint32    `json:"next"`
+	At      flow.Time `json:"at"`
+
+	From  uint32      `json:"from"`
+	Holes []flow.Hole `json:"holes,omitempty"`
+	Epoch int64       `json:"epoch,omitempty"`
+	Base  uint32      `json:"base,omitempty"`
+	Blind bool        `json:"blind,omitempty"`
+}
+
+// write writes a file so that it is there whole or not at all.
+func (s *spool) write(path string, h *spoolHeader, b *batch) (err error) {
+	header, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	header = append(header, '\n')
+	var (
+		prefix [spoolPrefix]byte
+		crc    uint32
+		length uint64
+	)
+	for _, p := range b.parts {
+		crc = crc32.Update(crc, castagnoli, p.body())
+		length += uint64(len(p.body()))
+	}
+	copy(prefix[:], spoolMagic)
+	binary.BigEndian.PutUint32(prefix[8:], spoolVersion)
+	binary.BigEndian.PutUint32(prefix[12:], uint32(len(header)))
+	binary.BigEndian.PutUint32(prefix[20:], crc)
+	binary.BigEndian.PutUint64(prefix[24:], length)
+	putSpoolID(prefix[spoolID:], b.id, b.key)
+	binary.BigEndian.PutUint32(prefix[16:], headerCRC(prefix[:], header))
+
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "new-*.tmp")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(append(prefix[:], header...)); err != nil {
+		return err
+	}
+	for _, p := range b.parts {
+		if _, err = f.Write(p.body()); err != nil {
+			return err
+		}
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // some file systems cannot, and need not
+		return err
+	}
+	return nil
+}
+
+func headerCRC(prefix, header []byte) uint32 {
+	crc := crc32.Checksum(prefix[:16], castagnoli)
+	crc = crc32.Update(crc, castagnoli, prefix[20:32])
+	return crc32.Update(crc, castagnoli, header)
+}
+
+// putSpoolID writes the slot of the identifier.
+func putSpoolID(slot []byte, id int32, key int64) {
+	var b [12]byte
+	binary.BigEndian.PutUint32(b[:], uint32(id))
+	binary.BigEndian.PutUint64(b[4:], uint64(key))
+	binary.BigEndian.PutUint32(slot, uint32(id))
+	binary.BigEndian.PutUint32(slot[4:], crc32.Checksum(b[:], castagnoli))
+}
+
+// header says what a file of the batch says besides the rows.
+func (b *batch) header() (*spoolHeader, error) {
+	counts, err := b.exporters()
+	if err != nil {
+		return nil, err
+	}
+	h := &spoolHeader{
+		Key: b.key, Records: b.records, Clamped: b.clamped, Repaired: b.repaired, NoRoom: b.noRoom, Packets: b.packets, Bytes: b.bytes,
+		ReceivedFrom: b.receivedFrom, ReceivedTo: b.receivedTo, MinEnd: b.minEnd, MaxEnd: b.maxEnd,
+		Columns: b.columns.Names(), Loss: slices.Clone(b.loss), Exporters: counts, Rows: b.id,
+	}
+	for _, p := range b.parts {
+		h.Parts = append(h.Parts, spoolPart{Hour: p.hour, MinStart: p.minStart, Rows: p.rows, Octets: len(p.body())})
+	}
+	for _, q := range b.sequences {
+		h.Sequences = append(h.Sequences, spoolSequence{Addr: q.Addr, Domain: q.Domain, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At,
+			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind})
+	}
+	return h, nil
+}
+
+// readSpoolHeader reads the header of a file.
+func readSpoolHeader(path string) (*spoolHeader, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	_, h, err := readSpoolStart(f)
+	return h, err
+}
+
+// readSpoolStart reads and checks prefix and header.
+func readSpoolStart(r io.Reader) (prefix [spoolPrefix]byte, h *spoolHeader, err error) {
+	if _, err := io.ReadFull(r, prefix[:]); err != nil {
+		return prefix, nil, fmt.Errorf("prefix: %w: %w", errCorrupt, err)
+	}
+	if string(prefix[:8]) != spoolMagic {
+		return prefix, nil, fmt.Errorf("prefix: %w", errCorrupt)
+	}
+	if v := binary.BigEndian.Uint32(prefix[8:]); v != spoolVersion {
+		return prefix, nil, fmt.Errorf("version %d: %w", v, errCorrupt)
+	}
+	length := int64(binary.BigEndian.Uint32(prefix[12:]))
+	if length > maxSpoolHeader || binary.BigEndian.Uint64(prefix[24:]) > maxSpoolFile {
+		return prefix, nil, fmt.Errorf("lengths: %w", errCorrupt)
+	}
+	// Not more is set aside than there is, whatever the length says.
+	var header bytes.Buffer
+	if n, err := io.CopyN(&header, r, length); err != nil {
+		return prefix, nil, fmt.Errorf("header: %d of %d octets: %w: %w", n, length, errCorrupt, err)
+	}
+	if headerCRC(prefix[:], header.Bytes()) != binary.BigEndian.Uint32(prefix[16:]) {
+		return prefix, nil, fmt.Errorf("header: checksum: %w", errCorrupt)
+	}
+	h = new(spoolHeader)
+	if err := json.Unmarshal(header.Bytes(), h); err != nil {
+		return prefix, nil, fmt.Errorf("header: %w: %w", errCorrupt, err)
+	}
+	return prefix, h, nil
+}
+
+// readSpool reads a file into b. With an error, b holds nothing of use.
+func readSpool(r io.Reader, b *batch) error {
+	b.reset()
+	prefix, h, err := readSpoolStart(r)
+	if err != nil {
+		return err
+	}
+	c, ok := row.Named(h.Columns)
+	if !ok {
+		return fmt.Errorf("columns: %w", errCorrupt)
+	}
+	b.setColumns(c)
+	var (
+		crc    uint32
+		length uint64
+		rows   int64
+		last   = flow.Time(math.MinInt64)
+	)
+	for _, sp := range h.Parts {
+		if sp.Octets < 0 || sp.Octets > maxSpoolFile || sp.Rows <= 0 || sp.Hour <= last || sp.Hour%flow.Hour != 0 {
+			return fmt.Errorf("parts: %w", errCorrupt)
+		}
+		last = sp.Hour
+		p := b.part(sp.Hour)
+		p.minStart, p.rows = sp.MinStart, sp.Rows
+		for at := len(p.buf); at < len(row.CopyHeader)+sp.Octets; at = len(p.buf) {
+			n := min(len(row.CopyHeader)+sp.Octets-at, 1<<20)
+			p.buf = slices.Grow(p.buf, n)[:at+n]
+			if _, err := io.ReadFull(r, p.buf[at:]); err != nil {
+				return fmt.Errorf("rows: %w: %w", errCorrupt, err)
+			}
+		}
+		crc = crc32.Update(crc, castagnoli, p.buf[len(row.CopyHeader):])
+		length += uint64(sp.Octets)
+		rows += sp.Rows
+		p.buf = append(p.buf, row.CopyTrailer...)
+	}
+	if length != binary.BigEndian.Uint64(prefix[24:]) || crc != binary.BigEndian.Uint32(prefix[20:]) {
+		return fmt.Errorf("rows: checksum: %w", errCorrupt)
+	}
+	if rows != int64(h.Records) {
+		return fmt.Errorf("rows: %w", errCorrupt)
+	}
+	b.key, b.records, b.clamped, b.repaired, b.noRoom = h.Key, h.Records, h.Clamped, h.Repaired, h.NoRoom
+	b.packets, b.bytes = h.Packets, h.Bytes
+	b.receivedFrom, b.receivedTo, b.minEnd, b.maxEnd = h.ReceivedFrom, h.ReceivedTo, h.MinEnd, h.MaxEnd
+	b.loss = append(b.loss, h.Loss...)
+	b.sequences = append(b.sequences, h.sequences()...)
+	for _, p := range b.parts {
+		if !p.narrow(c) {
+			return fmt.Errorf("rows: %w", errCorrupt)
+		}
+		if err := p.each(c, func([]byte) {}); err != nil {
+			return fmt.Errorf("rows: %w: %w", errCorrupt, err)
+		}
+	}
+	// A slot that was torn while it was written was not yet used: nothing was sent
+	// under it.
+	var slot [8]byte
+	id := int32(binary.BigEndian.Uint32(prefix[spoolID:]))
+	putSpoolID(slot[:], id, h.Key)
+	if !bytes.Equal(slot[:], prefix[spoolID:]) {
+		id = 0
+	}
+	if id != h.Rows {
+		return b.number(id)
+	}
+	b.id = id
+	return nil
+}

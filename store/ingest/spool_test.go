@@ -1,0 +1,668 @@
+package ingest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"flowtally/flow"
+	"flowtally/store"
+	"flowtally/store/ingest"
+	"flowtally/store/storetest"
+)
+
+// wire stands between a writer and the database and can be cut.
+type wire struct {
+	listener net.Listener
+	network  string
+	to       string
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	down  bool
+	// filter sees what the client sends and says how much of it goes on; with less
+	// than all, the connection is cut after it. answers says whether what the
+	// server says to that still comes through.
+	filter func(data []byte) (pass int)
+}
+
+// newWire returns a wire to the database of dsn, and the URL at its other end.
+func newWire(t *testing.T, dsn string) (*wire, string) {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{network: "tcp", to: u.Host, conns: make(map[net.Conn]bool)}
+	if dir := u.Query().Get("host"); strings.HasPrefix(dir, "/") {
+		w.network, w.to = "unix", filepath.Join(dir, ".s.PGSQL."+u.Query().Get("port"))
+	}
+	if w.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := w.listener.Accept()
+			if err != nil {
+				return
+			}
+			go w.serve(c)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = w.listener.Close()
+		w.cut()
+	})
+	u.Host = w.listener.Addr().String()
+	u.RawQuery = "sslmode=disable&connect_timeout=5"
+	return w, u.String()
+}
+
+func (w *wire) serve(c net.Conn) {
+	defer c.Close()
+	w.mu.Lock()
+	down := w.down
+	w.mu.Unlock()
+	if down {
+		return
+	}
+	s, err := net.Dial(w.network, w.to)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	w.mu.Lock()
+	if w.down {
+		w.mu.Unlock()
+		return
+	}
+	w.conns[c], w.conns[s] = true, true
+	w.mu.Unlock()
+	go func() {
+		_, _ = io.Copy(c, s)
+		_ = c.Close()
+	}()
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := c.Read(buf)
+		if n > 0 {
+			w.mu.Lock()
+			f := w.filter
+			w.mu.Unlock()
+			pass := n
+			if f != nil {
+				pass = f(buf[:n])
+			}
+			if pass < 0 { // all goes on, no answer comes back
+				_ = c.Close()
+				_, _ = s.Write(buf[:n])
+				_, _ = io.Copy(io.Discard, s)
+				return
+			}
+			if _, werr := s.Write(buf[:pass]); werr != nil || pass < n {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// cut ends all connections and lets no new ones through.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.down = true
+	for c := range w.conns {
+		_ = c.Close()
+	}
+	clear(w.conns)
+}
+
+func (w *wire) mend() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.down, w.filter = false, nil
+}
+
+func (w *wire) onSend(f func([]byte) int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.filter = f
+}
+
+// spooler is a writer with a spool, and what runs beside it.
+type spooler struct {
+	*ingest.Writer
+	log  *bytes.Buffer
+	dir  string
+	stop func()
+}
+
+// spooling starts a writer with a spool on dir; it ends with the test or by stop.
+func spooling(t *testing.T, dsn, dir string, c ingest.WriterConfig) *spooler {
+	t.Helper()
+	db, err := store.OpenAway(context.Background(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &spooler{log: new(bytes.Buffer), dir: dir}
+	c.Spool = dir
+	c.Logger = slog.New(slog.NewTextHandler(&locked{w: s.log}, nil))
+	if c.Registerer == nil {
+		c.Registerer = prometheus.NewRegistry()
+	}
+	s.Writer = ingest.NewWriter(db, c)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		s.Close()
+		db.Close()
+	})
+	t.Cleanup(func() {
+		s.stop()
+		if t.Failed() {
+			t.Log(s.log)
+		}
+	})
+	return s
+}
+
+type locked struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
+// files returns what waits in a spool.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*.batch"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// eventually waits until ok.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 3000 {
+		if ok() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("in vain: %s", what)
+}
+
+// numbered returns n records that carry numbers from first on.
+func numbered(first, n int) []flow.Record {
+	recs := make([]flow.Record, n)
+	for i := range recs {
+		recs[i] = storetest.Record(storetest.Noon + flow.Time(i%3-1)*flow.Hour)
+		recs[i].Received = storetest.Noon + 2*flow.Hour
+		recs[i].Bytes = uint64(first + i)
+	}
+	return recs
+}
+
+// once says what is wrong when not exactly the numbers below n are stored, each
+// once.
+func once(t *testing.T, conn *pgx.Conn, n int) {
+	t.Helper()
+	if got := storetest.Get[string](t, conn, "select concat_ws(' ', count(*), count(distinct bytes), min(bytes), max(bytes)) from flows"); got != fmt.Sprint(n, n, 0, n-1) {
+		t.Errorf("stored (rows, different ones, first, last) %s, want %d, each once", got, n)
+	}
+	if got := storetest.Get[string](t, conn, "select concat_ws(' ', sum(records), sum(bytes)) from batches"); got != fmt.Sprint(n, n*(n-1)/2) {
+		t.Errorf("the batches claim records and bytes %s, want %d and %d", got, n, n*(n-1)/2)
+	}
+	if got := storetest.Get[int](t, conn, "select count(*) from (select batch, count(*) n from flows group by 1) f full join batches b on b.id = f.batch where n is distinct from b.records and b.records > 0"); got != 0 {
+		t.Errorf("%d batches do not have the rows they claim", got)
+	}
+}
+
+// While the database is away, before it was ever there, and when it is cut off at
+// any point of a batch, batches go to the spool and are stored once afterwards.
+func TestSpoolOutage(t *testing.T) {
+	commit := []byte("commit\x00")
+	for _, c := range []struct {
+		name   string
+		before bool // away before the writer begins
+		filter func(data []byte) int
+	}{
+		{"away from the start", true, nil},
+		{"away later", false, nil},
+		{"cut in the middle of COPY", false, func(b []byte) int {
+			if i := bytes.Index(b, []byte("PGCOPY")); i >= 0 {
+				return min(len(b)-1, i+500)
+			}
+			return len(b)
+		}},
+		{"cut before COMMIT arrives", false, func(b []byte) int {
+			if bytes.Contains(b, commit) {
+				return 0
+			}
+			return len(b)
+		}},
+		{"COMMIT arrives, its answer does not", false, func(b []byte) int {
+			if bytes.Contains(b, commit) {
+				return -1
+			}
+			return len(b)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, dsn, conn := storetest.Open(t)
+			line, far := newWire(t, dsn)
+			if c.before {
+				line.cut()
+			}
+			s := spooling(t, far, t.TempDir(), ingest.WriterConfig{})
+			n := 0
+			write := func(batches int) {
+				t.Helper()
+				for range batches {
+					if err := s.Write(context.Background(), flow.Batch{Records: numbered(n, 40)}); err != nil {
+						t.Fatal(err)
+					}
+					n += 40
+				}
+			}
+			if !c.before {
+				write(2)
+			}
+			switch {
+			case c.filter == nil:
+				line.cut()
+			default:
+				var hit atomic.Bool
+				line.onSend(func(b []byte) int {
+					if hit.Load() {
+						return 0
+					}
+					pass := c.filter(b)
+					if pass != len(b) {
+						hit.Store(true)
+					}
+					return pass
+				})
+			}
+			write(3)
+			if len(files(t, s.dir)) == 0 {
+				t.Error("nothing was spooled")
+			}
+			// Another process takes over what this one left.
+			s.stop()
+			line.cut()
+			s = spooling(t, far, s.dir, ingest.WriterConfig{})
+			write(80) // more than a block of identifiers
+			line.mend()
+			eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
+			write(2)
+			s.stop()
+			if left := files(t, s.dir); len(left) != 0 {
+				t.Errorf("left in the spool: %v", left)
+			}
+			once(t, conn, n)
+		})
+	}
+}
+
+// What came later is not stored sooner: the spool is emptied in order.
+func TestSpoolKeepsOrder(t *testing.T) {
+	_, dsn, conn := storetest.Open(t)
+	line, far := newWire(t, dsn)
+	line.cut()
+	s := spooling(t, far, t.TempDir(), ingest.WriterConfig{})
+	for i := range 20 {
+		if err := s.Write(context.Background(), flow.Batch{Records: numbered(i, 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line.mend()
+	eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
+	s.stop()
+	once(t, conn, 20)
+	if n := storetest.Get[int](t, conn, "select count(*) from flows f join flows g on f.batch < g.batch and f.bytes > g.bytes"); n != 0 {
+		t.Errorf("%d pairs in the wrong order", n)
+	}
+}
+
+// A database that takes too long does not hold up who writes, and what it took
+// meanwhile is not stored again.
+func TestSpoolSlowDatabase(t *testing.T) {
+	_, dsn, conn := storetest.Open(t)
+	ctx := context.Background()
+	s := spooling(t, dsn, t.TempDir(), ingest.WriterConfig{Patience: 100 * time.Millisecond})
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(ctx, "lock table batches"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if err := s.Write(ctx, flow.Batch{Records: numbered(10*i, 10)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(files(t, s.dir)); n != 10 {
+		t.Errorf("%d batches in the spool, want 10", n)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
+	s.stop()
+	once(t, conn, 100)
+}
+
+// While more waits than the database keeps up with, one batch at a time goes
+// there directly and the others do not wait for it.
+func TestSpoolUnderPressure(t *testing.T) {
+	_, dsn, conn := storetest.Open(t)
+	ctx := context.Background()
+	s := spooling(t, dsn, t.TempDir(), ingest.WriterConfig{Patience: time.Minute})
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(ctx, "lock table batches"); err != nil {
+		t.Fatal(err)
+	}
+	var direct sync.WaitGroup
+	direct.Go(func() {
+		if err := s.Write(ctx, flow.Batch{Records: numbered(0, 10), Pressed: true}); err != nil {
+			t.Error(err)
+		}
+	})
+	other := storetest.Connect(t, dsn)
+	eventually(t, "it is on its way", func() bool {
+		return storetest.Get[bool](t, other, "select exists (select from pg_locks where not granted and database = (select oid from pg_database where datname = current_database()))")
+	})
+	for i := range 5 {
+		if err := s.Write(ctx, flow.Batch{Records: numbered(10+10*i, 10), Pressed: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(files(t, s.dir)); n != 5 {
+		t.Errorf("%d batches in the spool, want 5", n)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	direct.Wait()
+	eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
+	s.stop()
+	once(t, conn, 60)
+}
+
+// A spool that is full loses its oldest batches, and the ledger says how many
+// records of whom that were.
+func TestSpoolFull(t *testing.T) {
+	_, dsn, conn := storetest.Open(t)
+	line, far := newWire(t, dsn)
+	line.cut()
+	const limit = 200_000
+	s := spooling(t, far, t.TempDir(), ingest.WriterConfig{SpoolBytes: limit})
+	const batches, size = 40, 100
+	for i := range batches {
+		recs := numbered(i*size, size)
+		for j := range recs {
+			recs[j].Exporter = flow.ExporterID(1 + j%2)
+		}
+		if err := s.Write(context.Background(), flow.Batch{Records: recs}); err != nil {
+			t.Fatal(err)
+		}
+		var sum int64
+		for _, f := range files(t, s.dir) {
+			info, err := os.Stat(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum += info.Size()
+		}
+		if sum > limit {
+			t.Fatalf("the spool holds %d octets", sum)
+		}
+	}
+	line.mend()
+	eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
+	s.stop()
+	stored := storetest.Get[int](t, conn, "select count(*) from flows")
+	if stored == 0 || stored == batches*size {
+		t.Errorf("%d rows stored", stored)
+	}
+	if lost := storetest.Get[int](t, conn, "select coalesce(sum(count), 0)::int from loss where stage = 'store' and cause = 'spool_full' and unit = 'record'"); lost != batches*size-stored {
+		t.Errorf("%d of %d rows stored, %d booked as lost", stored, batches*size, lost)
+	}
+	if got := storetest.Get[string](t, conn, "select string_agg(distinct exporter_id::text, ' ') from loss"); got != "1 2" {
+		t.Errorf("booked for exporters %q", got)
+	}
+	// The youngest are those that are there.
+	if got := storetest.Get[int](t, conn, "select min(bytes)::int from flows"); got != batches*size-stored {
+		t.Errorf("oldest row stored is number %d", got)
+	}
+}
+
+// A file that is not what was written is set aside, whatever happened to it, and
+// holds up nobody.
+func TestSpoolCorrupt(t *testing.T) {
+	_, dsn, conn := storetest.Open(t)
+	line, far := newWire(t, dsn)
+	line.cut()
+	s := spooling(t, far, t.TempDir(), ingest.WriterConfig{})
+	for i := range 6 {
+		if err := s.Write(context.Background(), flow.Batch{Records: numbered(10*i, 10)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.stop()
+	names := files(t, s.dir)
+	slices.Sort(names)
+	for i, damage := range []func([]byte) []byte{
+		func(b []byte) []byte { return b[:len(b)-1] },                 // cut off
+		func(b []byte) []byte { b[len(b)-20] ^= 4; return b },         // a bit in the rows
+		func(b []byte) []byte { b[60] ^= 1; return b },                // a bit in the header
+		func([]byte) []byte { return nil },                            // nothing left
+		func(b []byte) []byte { return bytes.Repeat([]byte{0}, 500) }, // another's
+	} {
+		b, err := os.ReadFile(names[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(names[i], damage(b), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line.mend()
+	s = spooling(t, far, s.dir, ingest.WriterConfig{})
+	eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
+	s.stop()
+	if bad, _ := filepath.Glob(filepath.Join(s.dir, "*.bad")); len(bad) != 5 {
+		t.Errorf("set aside: %v", bad)
+	}
+	if got := storetest.Get[string](t, conn, "select concat_ws(' ', count(*), min(bytes)) from flows"); got != "10 50" {
+		t.Errorf("stored (rows, first) %s, want the last file's", got)
+	}
+}
+
+// Rows that the database refuses are kept and booked, and those beside them are
+// stored, whether they come directly or out of the spool.
+func TestQuarantine(t *testing.T) {
+	for _, spooled := range []bool{false, true} {
+		t.Run(fmt.Sprintf("spooled=%v", spooled), func(t *testing.T) {
+			_, dsn, conn := storetest.Open(t)
+			ctx := context.Background()
+			line, far := newWire(t, dsn)
+			if _, err := conn.Exec(ctx, "alter table parts.flows add constraint no_port_23 check (dst_port <> 23)"); err != nil {
+				t.Fatal(err)
+			}
+			s := spooling(t, far, t.TempDir(), ingest.WriterConfig{})
+			if spooled {
+				line.cut()
+			}
+			recs := numbered(0, 300)
+			bad := 0
+			for i := range recs {
+				if i == 0 || i%100 == 37 || i == 299 {
+					recs[i].DstPort = 23
+					bad++
+				}
+			}
+			if err := s.Write(ctx, flow.Batch{Records: recs}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Write(ctx, flow.Batch{Records: numbered(300, 10)}); err != nil {
+				t.Fatal(err)
+			}
+			line.mend()
+			eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
+			s.stop()
+			if n := storetest.Get[int](t, conn, "select count(*) from flows"); n != 310-bad {
+				t.Errorf("%d rows stored, want %d", n, 310-bad)
+			}
+			if n := storetest.Get[int](t, conn, "select sum(count)::int from loss where stage = 'store' and cause = 'quarantined'"); n != bad {
+				t.Errorf("%d booked as quarantined, want %d", n, bad)
+			}
+			if n := storetest.Get[int](t, conn, `select count(*) from batches b left join (select batch, count(*) n, sum(packets) p, sum(bytes) s from flows group by 1) f on f.batch = b.id
+				where (b.records, b.packets, b.bytes) is distinct from (f.n, f.p, f.s)`); n != 0 {
+				t.Errorf("%d batches with wrong sums", n)
+			}
+			// With the reason gone, what was refused can be put back.
+			if _, err := conn.Exec(ctx, "alter table parts.flows drop constraint no_port_23"); err != nil {
+				t.Fatal(err)
+			}
+			kept, _ := filepath.Glob(filepath.Join(s.dir, "quarantine", "*.batch"))
+			if len(kept) != 1 {
+				t.Fatalf("in quarantine: %v", kept)
+			}
+			if err := os.Rename(kept[0], filepath.Join(s.dir, "0000000000000000001.batch")); err != nil {
+				t.Fatal(err)
+			}
+			s = spooling(t, far, s.dir, ingest.WriterConfig{})
+			eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
+			s.stop()
+			once(t, conn, 310)
+		})
+	}
+}
+
+// What the server cannot take for another reason waits without holding up the
+// others.
+func TestSpoolBatchThatIsNotTaken(t *testing.T) {
+	_, dsn, conn := storetest.Open(t)
+	ctx := context.Background()
+	for _, sql := range []string{
+		"create function hold() returns trigger language plpgsql as $$ begin raise exception 'not this one' using errcode = '42501'; end $$",
+		"create trigger hold before insert on batches for each row when (new.bytes = 45) execute function hold()",
+	} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := spooling(t, dsn, t.TempDir(), ingest.WriterConfig{})
+	for i := range 3 {
+		if err := s.Write(ctx, flow.Batch{Records: numbered(10*i, 10)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "one is left", func() bool { return len(files(t, s.dir)) == 1 })
+	if n := storetest.Get[int](t, conn, "select count(*) from flows where bytes >= 10"); n != 20 {
+		t.Errorf("%d rows of the others are stored, want 20", n)
+	}
+	if _, err := conn.Exec(ctx, "drop trigger hold on batches"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
+	s.stop()
+	once(t, conn, 30)
+}
+
+// Two writers in one directory would store things twice.
+func TestSpoolIsNotShared(t *testing.T) {
+	db, dsn, _ := storetest.Open(t)
+	s := spooling(t, dsn, t.TempDir(), ingest.WriterConfig{})
+	other := ingest.NewWriter(db, ingest.WriterConfig{Spool: s.dir})
+	defer other.Close()
+	if err := other.Run(context.Background()); !errors.Is(err, ingest.ErrSpool) {
+		t.Errorf("a second writer: %v", err)
+	}
+}
+
+// Sequence numbers are as durable as the records they came with, and never go
+// back.
+func TestSequences(t *testing.T) {
+	_, dsn, _ := storetest.Open(t)
+	ctx := context.Background()
+	line, far := newWire(t, dsn)
+	s := spooling(t, far, t.TempDir(), ingest.WriterConfig{})
+	now := flow.TimeOf(time.Now())
+	at := func(port uint16, next uint32, t flow.Time) flow.Sequence {
+		return flow.Sequence{Exporter: flow.Exporter{Addr: flow.Addr4([4]byte{192, 0, 2, 1}), Domain: 1 << 31}, Port: port, Version: 10, Next: next, At: t}
+	}
+	write := func(q ...flow.Sequence) {
+		t.Helper()
+		if err := s.Write(ctx, flow.Batch{Records: []flow.Record{storetest.Record(storetest.Noon)}, Sequences: q}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(at(1, 10, now), at(2, 4_000_000_000, now), at(1, 11, now+1))
+	write(at(1, 5, now-1))                // late
+	write(at(3, 7, now-30*flow.Day))      // silent for long
+	write(at(2, 4_000_000_100, now+1000)) // on
+	line.cut()
+	write(at(1, 20, now+2000))
+	got, err := s.Sequences(ctx)
+	if err == nil || len(got) != 1 || got[0].Next != 20 {
+		t.Errorf("while the database is away: %v, %v", got, err)
+	}
+	line.mend()
+	eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
+	got, err = s.Sequences(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []flow.Sequence{at(1, 20, now+2000), at(2, 4_000_000_100, now+1000)}; cmp.Diff(got, want, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(flow.Sequence{}, "From")) != "" {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// The directory that is suggested can be written to.
+func TestDefaultSpool(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("STATE_DIRECTORY", dir+":/elsewhere")
+	if got := ingest.DefaultSpool(); got != filepath.Join(dir, "spool") {
+		t.Errorf("suggests %q", got)
+	}
+}

@@ -1,0 +1,161 @@
+package keeper
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"flowtally/flow"
+	"flowtally/store/rollup"
+	"flowtally/store/row"
+)
+
+// rawColumns are what the roll-ups read of a row, in the order in which rawReader
+// expects them.
+const rawColumns = "batch, flow_start, flow_end, received_at, packets, bytes, exporter_id, sampling_rate, protocol, " +
+	"src_addr, dst_addr, src_port, dst_port, in_if, out_if, src_as, dst_as"
+
+const rawFields = 18
+
+var errRaw = errors.New("rows that were copied out cannot be read")
+
+// rawReader takes a binary COPY of rawColumns and calls each for every row. The
+// flow is valid during the call. It is an io.Writer.
+type rawReader struct {
+	each func(*rollup.Flow)
+	f    rollup.Flow
+	rest []byte // of a message that ended inside of a row
+	// begun: the header is behind us; ended: the trailer is.
+	begun, ended bool
+}
+
+// Write takes the next octets of the COPY.
+func (r *rawReader) Write(p []byte) (int, error) {
+	b := p
+	if len(r.rest) > 0 {
+		r.rest = append(r.rest, p...)
+		b = r.rest
+	}
+	if !r.begun {
+		if len(b) < len(row.CopyHeader) {
+			r.rest = append([]byte(nil), b...)
+			return len(p), nil
+		}
+		if string(b[:len(row.CopyHeader)]) != row.CopyHeader {
+			return 0, errRaw
+		}
+		b, r.begun = b[len(row.CopyHeader):], true
+	}
+	for len(b) > 0 && !r.ended {
+		n, err := r.row(b)
+		if err != nil {
+			return 0, err
+		}
+		if n == 0 {
+			break
+		}
+		b = b[n:]
+	}
+	r.rest = append(r.rest[:0], b...)
+	return len(p), nil
+}
+
+// row reads a row and returns its length, 0 when it is not all there.
+func (r *rawReader) row(b []byte) (int, error) {
+	if len(b) < 2 {
+		return 0, nil
+	}
+	switch n := int16(binary.BigEndian.Uint16(b)); n {
+	case -1:
+		r.ended = true
+		return 2, nil
+	case rawFields:
+	default:
+		return 0, fmt.Errorf("%w: %d columns", errRaw, n)
+	}
+	var fields [rawFields][]byte
+	at := 2
+	for i := range fields {
+		if len(b) < at+4 {
+			return 0, nil
+		}
+		n := int32(binary.BigEndian.Uint32(b[at:]))
+		at += 4
+		if n < 0 {
+			continue
+		}
+		if len(b) < at+int(n) {
+			return 0, nil
+		}
+		fields[i] = b[at : at+int(n)]
+		at += int(n)
+	}
+	for i, want := range [rawFields]int{6, 4, 8, 8, 8, 8, 8, 4} {
+		if want > 0 && len(fields[i]) != want {
+			return 0, fmt.Errorf("%w: column %d has %d octets", errRaw, i, len(fields[i]))
+		}
+	}
+	f := &r.f
+	f.Page = binary.BigEndian.Uint32(fields[0])
+	f.Batch = int32(binary.BigEndian.Uint32(fields[1]))
+	f.Start, f.End, f.Received = rawTime(fields[2]), rawTime(fields[3]), rawTime(fields[4])
+	f.Sums = rollup.Sums{1, binary.BigEndian.Uint64(fields[5]), binary.BigEndian.Uint64(fields[6])}
+	f.Cell.Exporter = int32(binary.BigEndian.Uint32(fields[7]))
+	f.Cell.Rate, f.Cell.Protocol = 0, 0
+	if v := fields[8]; len(v) == 4 {
+		f.Cell.Rate = int32(binary.BigEndian.Uint32(v))
+	}
+	if v := fields[9]; len(v) == 2 {
+		f.Cell.Protocol = int16(binary.BigEndian.Uint16(v))
+	}
+	f.Family, f.Src, f.Dst = rollup.Null, flow.Addr{}, flow.Addr{}
+	var ok1, ok2 bool
+	if fields[10] != nil && fields[11] != nil {
+		var family rollup.Form
+		f.Src, f.Family, ok1 = rawAddr(fields[10])
+		f.Dst, family, ok2 = rawAddr(fields[11])
+		if !ok1 || !ok2 || family != f.Family {
+			return 0, fmt.Errorf("%w: an address", errRaw)
+		}
+	}
+	for i := range f.Numbers {
+		f.Numbers[i] = 0
+		if v := fields[12+i]; len(v) >= 4 {
+			f.Numbers[i] = binary.BigEndian.Uint32(v[len(v)-4:])
+			if i < 2 {
+				f.Numbers[i]++
+			}
+		}
+	}
+	r.each(f)
+	return at, nil
+}
+
+// rawTime reads a timestamptz, which has whole milliseconds here.
+func rawTime(b []byte) flow.Time {
+	return flow.Time(int64(binary.BigEndian.Uint64(b))/1000) + row.Epoch
+}
+
+// rawAddr reads an inet of a single host.
+func rawAddr(b []byte) (a flow.Addr, form rollup.Form, ok bool) {
+	switch {
+	case len(b) == 8 && b[0] == 2:
+		return flow.Addr4([4]byte(b[4:])), rollup.IPv4, true
+	case len(b) == 20 && b[0] == 3:
+		return flow.Addr(b[4:]), rollup.IPv6, true
+	}
+	return a, 0, false
+}
+
+// numbers writes identifiers for SQL.
+func numbers(ids []int32) string {
+	var b strings.Builder
+	for i, id := range ids {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%d", id)
+	}
+	return b.String()
+}

@@ -1,0 +1,120 @@
+package row
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	// maxExtra is the most octets of JSON that a row keeps.
+	maxExtra = 64 << 10
+	// maxExtraDepth is how deep its objects and lists may be nested.
+	maxExtraDepth = 64
+)
+
+// cleanJSON returns b when jsonb takes it as it is, which is so for everything
+// that our own decoder makes. Else it returns what can be kept, nil when that is
+// nothing, and changed: jsonb knows no NUL, no half of a surrogate pair, no
+// number beyond its numeric, and nests only as deep as its stack.
+func cleanJSON(b []byte) (_ []byte, changed bool) {
+	if storable(b) {
+		return b, false
+	}
+	if len(b) > maxExtra || deep(b) {
+		return nil, true
+	}
+	d := json.NewDecoder(bytes.NewReader(bytes.ToValidUTF8(b, []byte("\uFFFD"))))
+	d.UseNumber()
+	var object map[string]any
+	if err := d.Decode(&object); err != nil || object == nil || d.More() {
+		return nil, true
+	}
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(clean(object)); err != nil {
+		return nil, true
+	}
+	if cleaned := bytes.TrimSpace(out.Bytes()); storable(cleaned) {
+		return cleaned, true
+	}
+	return nil, true
+}
+
+// storable reports whether jsonb certainly takes b. It may say no too often.
+func storable(b []byte) bool {
+	if len(b) < 2 || b[0] != '{' || len(b) > maxExtra || !utf8.Valid(b) || !json.Valid(b) {
+		return false
+	}
+	depth, quoted := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			if i++; b[i] == 'u' { // valid JSON has an octet there
+				return false
+			}
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > maxExtraDepth {
+				return false
+			}
+		case c == '}' || c == ']':
+			depth--
+		case c == 'E':
+			return false
+		case c == 'e' && i > 0 && '0' <= b[i-1] && b[i-1] <= '9':
+			return false // of a number, not of true or false
+		}
+	}
+	return true
+}
+
+// deep reports whether b might be nested too deep, also when it is no JSON.
+func deep(b []byte) bool {
+	depth := 0
+	for _, c := range b {
+		switch c {
+		case '{', '[':
+			if depth++; depth > maxExtraDepth {
+				return true
+			}
+		case '}', ']':
+			depth--
+		}
+	}
+	return false
+}
+
+func clean(v any) any {
+	switch v := v.(type) {
+	case string:
+		return strings.ReplaceAll(v, "\x00", "")
+	case json.Number:
+		if !strings.ContainsAny(string(v), "eE") {
+			return v
+		}
+		f, err := v.Float64()
+		if err != nil || math.IsInf(f, 0) {
+			return string(v)
+		}
+		return json.Number(strconv.FormatFloat(f, 'f', -1, 64))
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, e := range v {
+			out[strings.ReplaceAll(k, "\x00", "")] = clean(e)
+		}
+		return out
+	case []any:
+		for i := range v {
+			v[i] = clean(v[i])
+		}
+		return v
+	}
+	return v
+}
