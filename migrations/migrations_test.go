@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Every file takes part: it is named NUMBER_NAME.sql, numbers count up from one
+// Every file takes part: it is named NUMBER_NAME.sql, numbers count up from First
 // without a gap, and each begins with goose's mark, without which goose would
 // refuse it only when it runs.
 func TestFiles(t *testing.T) {
@@ -14,8 +14,17 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if int64(len(names)) != Latest() {
-		t.Errorf("%d files, but the latest is number %d", len(names), Latest())
+	versions := Versions()
+	if len(names) != len(versions) {
+		t.Errorf("%d files, but %d have a number", len(names), len(versions))
+	}
+	for i, v := range versions {
+		if want := First + int64(i); v != want {
+			t.Errorf("number %d is where %d should be", v, want)
+		}
+	}
+	if Latest() < Base {
+		t.Errorf("the latest is number %d, before the base, %d", Latest(), Base)
 	}
 	for _, name := range names {
 		b, err := FS.ReadFile(name)

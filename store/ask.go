@@ -26,7 +26,7 @@ var ErrBusy = errors.New("too many questions at once")
 func (db *DB) Acquire(ctx context.Context, timeout time.Duration) (*pgxpool.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c, err := db.Pool.Acquire(limited)
+	c, err := db.pool.Acquire(limited)
 	switch {
 	case err == nil:
 		return c, nil

@@ -123,7 +123,7 @@ func checkColor(s string) error {
 func (c *Console) change(ctx context.Context, f func(pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, store.DefaultTimeout)
 	defer cancel()
-	err := pgx.BeginTxFunc(ctx, c.db.Pool, pgx.TxOptions{BeginQuery: "begin; set local lock_timeout = '5s'; set local statement_timeout = '10s'"}, f)
+	err := pgx.BeginTxFunc(ctx, c.db.Pool(), pgx.TxOptions{BeginQuery: "begin; set local lock_timeout = '5s'; set local statement_timeout = '10s'"}, f)
 	_, asked := errors.AsType[*query.Error](err)
 	switch {
 	case err == nil || asked || errors.Is(err, ErrNotFound):

@@ -37,7 +37,7 @@ type identities struct {
 // once, and its status left out. That is no error. Its records are stored all the
 // same, under the identifier that both have.
 func (w *Writer) Report(ctx context.Context, r flow.Report) error {
-	conn, err := w.db.Pool.Acquire(ctx)
+	conn, err := w.db.Pool().Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("store: report: %w", err)
 	}
@@ -127,7 +127,7 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 func (w *Writer) committed(ctx context.Context, xid string) (bool, error) {
 	for {
 		var state *string
-		if err := w.db.Pool.QueryRow(ctx, "select pg_xact_status($1::text::xid8)", xid).Scan(&state); err != nil {
+		if err := w.db.Pool().QueryRow(ctx, "select pg_xact_status($1::text::xid8)", xid).Scan(&state); err != nil {
 			return false, err
 		}
 		if state == nil || *state != "in progress" {

@@ -216,10 +216,10 @@ func (w *Writer) Sequences(ctx context.Context) ([]flow.Sequence, error) {
 
 // storedSequences returns what the database knows.
 func (w *Writer) storedSequences(ctx context.Context) (all []flow.Sequence, err error) {
-	if _, err := w.db.Pool.Exec(ctx, "delete from parts.sequence where at < $1", time.Now().Add(-sequenceAge)); err != nil {
+	if _, err := w.db.Pool().Exec(ctx, "delete from parts.sequence where at < $1", time.Now().Add(-sequenceAge)); err != nil {
 		return nil, fmt.Errorf("store: sequences: %w", err)
 	}
-	rows, err := w.db.Pool.Query(ctx, "select addr, observation_domain, port, version, next, at, holes, epoch from parts.sequence")
+	rows, err := w.db.Pool().Query(ctx, "select addr, observation_domain, port, version, next, at, holes, epoch from parts.sequence")
 	if err != nil {
 		return nil, fmt.Errorf("store: sequences: %w", err)
 	}

@@ -104,7 +104,7 @@ func (w *Writer) drain(ctx context.Context, b *batch) (failed error) {
 			w.away.Store(true)
 			w.failing(err)
 			// Connections from before the outage would each fail once.
-			w.db.Pool.Reset()
+			w.db.Pool().Reset()
 			return err
 		}
 		// The database has something against this batch, and not for what is in
@@ -117,7 +117,7 @@ func (w *Writer) drain(ctx context.Context, b *batch) (failed error) {
 		// Nothing to try with.
 		ask, cancel := context.WithTimeout(ctx, w.patience)
 		defer cancel()
-		if _, err := w.db.Pool.Exec(ask, "select 1"); err != nil {
+		if _, err := w.db.Pool().Exec(ask, "select 1"); err != nil {
 			return err
 		}
 		w.away.Store(false)

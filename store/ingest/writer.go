@@ -350,7 +350,7 @@ func (w *Writer) attempt(ctx context.Context, b *batch, turn <-chan struct{}, ho
 	if err := w.db.Ready(ctx); err != nil {
 		return err
 	}
-	conn, err := w.db.Pool.Acquire(ctx)
+	conn, err := w.db.Pool().Acquire(ctx)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ type Done struct {
 // work, it waits for its turn. It removes nothing, and vacuums what it replaced.
 func (k *Keeper) CatchUp(ctx context.Context) (done Done, err error) {
 	var began time.Time
-	if err := k.db.Pool.QueryRow(ctx, "select clock_timestamp()").Scan(&began); err != nil {
+	if err := k.db.Pool().QueryRow(ctx, "select clock_timestamp()").Scan(&began); err != nil {
 		return done, fmt.Errorf("store: catch up: %w", err)
 	}
 	later := func(d time.Duration) *Keeper {
@@ -46,7 +46,7 @@ func (k *Keeper) CatchUp(ctx context.Context) (done Done, err error) {
 	if err := k.vacuumSettled(ctx, began); err != nil {
 		return done, err
 	}
-	err = k.db.Pool.QueryRow(ctx, `select count(*), coalesce(sum(records), 0),
+	err = k.db.Pool().QueryRow(ctx, `select count(*), coalesce(sum(records), 0),
 		(select count(*) from parts.settled where settled_at >= $1),
 		(select count(*) from parts.partition where sealed_at >= $1),
 		(select count(*) from (select distinct grain, bucket from parts.pending) p)
@@ -62,7 +62,7 @@ func (k *Keeper) CatchUp(ctx context.Context) (done Done, err error) {
 // was summed anew, more rows than are left were made and removed, and who asks
 // before PostgreSQL finds time for that would read past all of them.
 func (k *Keeper) vacuumSettled(ctx context.Context, since time.Time) error {
-	rows, err := k.db.Pool.Query(ctx, `select t.name from parts.traffic t where to_regclass('parts.' || t.name) is not null and exists
+	rows, err := k.db.Pool().Query(ctx, `select t.name from parts.traffic t where to_regclass('parts.' || t.name) is not null and exists
 		(select from parts.settled s where s.grain = t.grain and s.bucket >= t.from_time and s.bucket < t.to_time and s.settled_at >= $1)`, since)
 	if err != nil {
 		return fmt.Errorf("store: vacuum: %w", err)
@@ -72,7 +72,7 @@ func (k *Keeper) vacuumSettled(ctx context.Context, since time.Time) error {
 		return fmt.Errorf("store: vacuum: %w", err)
 	}
 	for _, name := range names {
-		if _, err := k.db.Pool.Exec(ctx, "vacuum (analyze) parts."+pgx.Identifier{name}.Sanitize(), pgx.QueryExecModeSimpleProtocol); err != nil {
+		if _, err := k.db.Pool().Exec(ctx, "vacuum (analyze) parts."+pgx.Identifier{name}.Sanitize(), pgx.QueryExecModeSimpleProtocol); err != nil {
 			return fmt.Errorf("store: vacuum %s: %w", name, err)
 		}
 	}

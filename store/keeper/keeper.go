@@ -213,7 +213,7 @@ func (k *Keeper) sumUntil(ctx context.Context, deadline time.Time) (more bool, e
 // step takes a turn: f runs in a transaction that no other Keeper has at the same
 // time. taken is false when another one has.
 func (k *Keeper) step(ctx context.Context, options pgx.TxOptions, f func(pgx.Tx) error) (taken bool, err error) {
-	err = pgx.BeginTxFunc(ctx, k.db.Pool, options, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, k.db.Pool(), options, func(tx pgx.Tx) error {
 		if taken, err = k.turn(ctx, tx, "xact_lock", keeperLock); err != nil || !taken {
 			return err
 		}

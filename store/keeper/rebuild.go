@@ -36,7 +36,7 @@ func (k *Keeper) Rebuild(ctx context.Context, from, to time.Time) (flows int64, 
 	if cut := reaches[0].CutBefore; !cut.IsZero() && flow.TimeOf(cut) > first {
 		return 0, fmt.Errorf("%w: the flows reach back to %s only, begin with the day after", ErrRange, cut.Format(time.RFC3339))
 	}
-	conn, err := k.db.Pool.Acquire(ctx)
+	conn, err := k.db.Pool().Acquire(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("store: rebuild: %w", err)
 	}

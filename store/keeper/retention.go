@@ -42,7 +42,7 @@ type chore struct {
 
 // tidy does chores when no other Keeper does.
 func (k *Keeper) tidy(ctx context.Context, chores []chore) error {
-	conn, err := k.db.Pool.Acquire(ctx)
+	conn, err := k.db.Pool().Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("store: tidy: %w", err)
 	}

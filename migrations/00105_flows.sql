@@ -1,114 +1,19 @@
 -- +goose Up
 
-create schema parts;
-comment on schema parts is 'where flows are kept: hourly partitions and what belongs to them; ask the view public.flows instead';
-create schema console;
-comment on schema console is 'what people say through the web page: names, colours, corrections';
-
--- Who sends.
-
-create table parts.exporter (
-	id                 int primary key,
-	observation_domain bigint not null,
-	first_seen         timestamptz not null,
-	addr               inet not null,
-	label              text not null,
-	unique (addr, observation_domain)
-);
-comment on table parts.exporter is 'the exporters that were ever seen, by identity';
-comment on column parts.exporter.id is 'derived from addr and observation_domain alone, so that a collector can label rows while the database is away';
-comment on column parts.exporter.observation_domain is 'observationDomainId (149); v9: source id; v5: engine type * 256 + engine id';
-comment on column parts.exporter.first_seen is 'when its first message was received';
-comment on column parts.exporter.addr is 'the source address of its packets';
-comment on column parts.exporter.label is 'the name given in console.exporters, else addr; kept by triggers';
-
-create table console.exporters (
-	id            int primary key,
-	name          text unique,
-	color         text,
-	sampling_rate int check (sampling_rate > 0),
-	note          text,
-	changed_at    timestamptz not null default now()
-);
-comment on table console.exporters is 'what people say about an exporter';
-comment on column console.exporters.id is 'parts.exporter.id';
-comment on column console.exporters.name is 'what to call it; null or empty: its address';
-comment on column console.exporters.color is 'its colour in graphs, as CSS writes it';
-comment on column console.exporters.sampling_rate is 'N of 1:N, to be used instead of what it announces';
-comment on column console.exporters.note is 'anything worth knowing about it';
-comment on column console.exporters.changed_at is 'when a person last changed this row';
-
--- The label is a column of its own, rather than an expression in the view, so
--- that "exporter = 'name'" finds the id first and then only compares ids.
--- Both functions become flow_writer's with the grants, and act with its rights:
--- whoever owns a table decides what else happens when it is written to, so that
--- a function with an administrator's rights that wrote there would lend them.
--- +goose StatementBegin
-create function parts.label_exporter() returns trigger
-language plpgsql as $$
-begin
-	new.label := coalesce(
-		(select nullif(c.name, '') from console.exporters c where c.id = new.id),
-		host(new.addr));
-	return new;
-end
-$$;
--- +goose StatementEnd
-alter function parts.label_exporter() security definer set search_path = pg_catalog, pg_temp;
-comment on function parts.label_exporter() is 'sets the label of an exporter that is new or changed';
-create trigger label before insert or update on parts.exporter
-	for each row execute function parts.label_exporter();
-
--- +goose StatementBegin
-create function parts.name_exporter() returns trigger
-language plpgsql as $$
-begin
-	-- An update of nothing: the trigger of parts.exporter finds the name.
-	if tg_op <> 'INSERT' then
-		update parts.exporter set label = '' where id = old.id;
-	end if;
-	if tg_op <> 'DELETE' then
-		update parts.exporter set label = '' where id = new.id;
-	end if;
-	return null;
-end
-$$;
--- +goose StatementEnd
-alter function parts.name_exporter() security definer set search_path = pg_catalog, pg_temp;
-comment on function parts.name_exporter() is 'carries a changed name to parts.exporter.label';
-create trigger name after insert or update or delete on console.exporters
-	for each row execute function parts.name_exporter();
-
-create view exporters as
-select e.id, coalesce(c.name, '') as name, e.label, e.addr, e.observation_domain, e.first_seen,
-	c.color, c.sampling_rate, c.note
-from parts.exporter e
-left join console.exporters c on c.id = e.id;
-comment on view exporters is 'the exporters that were ever seen, and what people say about them';
-comment on column exporters.id is 'flows.exporter_id';
-comment on column exporters.name is 'the name people gave it, empty when none did';
-comment on column exporters.label is 'flows.exporter: the name, else the address';
-comment on column exporters.addr is 'the source address of its packets';
-comment on column exporters.observation_domain is 'observationDomainId (149); v9: source id; v5: engine type * 256 + engine id';
-comment on column exporters.first_seen is 'when its first message was received';
-comment on column exporters.color is 'its colour in graphs, as CSS writes it';
-comment on column exporters.sampling_rate is 'N of 1:N that people say, null: as announced';
-comment on column exporters.note is 'anything worth knowing about it';
-
--- What was said. Wide columns first: no octet is lost to alignment. No index, no
--- key: rows come by COPY at the rate of the wire, and the indexes that are worth
--- having are made when a partition is past.
-
+-- Wide columns first: no byte is lost to alignment. Interfaces and autonomous
+-- systems have 32 bits, which an int has with a sign; the view makes of them what
+-- they are. No index, no key: rows come by COPY at the rate of the wire, and the
+-- indexes that are worth having are made when a partition is past.
 create table parts.flows (
 	flow_start    timestamptz not null,
 	flow_end      timestamptz not null,
 	received_at   timestamptz not null,
 	packets       bigint not null,
 	bytes         bigint not null,
-	in_if         bigint,
-	out_if        bigint,
-	src_as        bigint,
-	dst_as        bigint,
+	in_if         int,
+	out_if        int,
+	src_as        int,
+	dst_as        int,
 	exporter_id   int not null,
 	batch         int not null,
 	sampling_rate int,
@@ -136,10 +41,10 @@ comment on column parts.flows.flow_end is 'time of the last packet, in whole mil
 comment on column parts.flows.received_at is 'when the collector received the record, in whole milliseconds';
 comment on column parts.flows.packets is 'packets as sent, not multiplied by the sampling rate; packetDeltaCount (2)';
 comment on column parts.flows.bytes is 'IP octets with headers as sent, not multiplied by the sampling rate; octetDeltaCount (1)';
-comment on column parts.flows.in_if is 'the exporter''s ifIndex where the flow came in, null when not said; ingressInterface (10)';
-comment on column parts.flows.out_if is 'the exporter''s ifIndex where the flow went out, null when not said; egressInterface (14)';
-comment on column parts.flows.src_as is 'autonomous system of the source, null when not said; bgpSourceAsNumber (16)';
-comment on column parts.flows.dst_as is 'autonomous system of the destination, null when not said; bgpDestinationAsNumber (17)';
+comment on column parts.flows.in_if is 'the exporter''s ifIndex where the flow came in, null when not said; ingressInterface (10); 32 bits of which the uppermost is the sign';
+comment on column parts.flows.out_if is 'the exporter''s ifIndex where the flow went out, null when not said; egressInterface (14); 32 bits of which the uppermost is the sign';
+comment on column parts.flows.src_as is 'autonomous system of the source, null when not said; bgpSourceAsNumber (16); 32 bits of which the uppermost is the sign';
+comment on column parts.flows.dst_as is 'autonomous system of the destination, null when not said; bgpDestinationAsNumber (17); 32 bits of which the uppermost is the sign';
 comment on column parts.flows.exporter_id is 'who sent the record: exporters.id';
 comment on column parts.flows.batch is 'the batch in which the row was stored: batches.id';
 comment on column parts.flows.sampling_rate is 'N of 1:N packet sampling, null when not known; samplingInterval (34), samplingPacketInterval (305) and their kin';
@@ -160,6 +65,8 @@ comment on column parts.flows.src_addr is 'source address, null when not said; s
 comment on column parts.flows.dst_addr is 'destination address, null when not said; destinationIPv4Address (12), destinationIPv6Address (28)';
 comment on column parts.flows.next_hop is 'next router, null when not said; ipNextHopIPv4Address (15), ipNextHopIPv6Address (62)';
 comment on column parts.flows.extra is 'what the record said that has no column, by IANA name, null when nothing';
+alter table parts.flows owner to flow_writer;
+grant select on parts.flows to flow_web;
 
 create table parts.partition (
 	hour       timestamptz primary key,
@@ -174,6 +81,8 @@ comment on column parts.partition.min_start is 'no flow in it starts before; low
 comment on column parts.partition.created_at is 'when it was made';
 comment on column parts.partition.sealed_at is 'when it was given indexes and statistics, null while it is written';
 comment on column parts.partition.name is 'the table''s name in schema parts';
+alter table parts.partition owner to flow_writer;
+grant select on parts.partition to flow_web, flow_reader;
 
 -- The joins are by primary key and outer, so the planner removes them from a
 -- question that does not ask who the exporter is. Products that do not fit a
@@ -192,7 +101,8 @@ select f.flow_start, f.flow_end, f.received_at,
 		then least(f.bytes, 9223372036854775807 / f.sampling_rate) * f.sampling_rate
 		else f.bytes end as bytes_scaled,
 	f.sampling_rate,
-	f.in_if, f.out_if, f.src_as, f.dst_as, f.next_hop,
+	f.in_if::bigint & 4294967295 as in_if, f.out_if::bigint & 4294967295 as out_if,
+	f.src_as::bigint & 4294967295 as src_as, f.dst_as::bigint & 4294967295 as dst_as, f.next_hop,
 	f.end_reason, f.direction, f.src_mask, f.dst_mask,
 	substring(coalesce(f.extra ->> 'postNATSourceIPv4Address', f.extra ->> 'postNATSourceIPv6Address') from '^.*[.:].*$')::inet as nat_src_addr,
 	substring(coalesce(f.extra ->> 'postNATDestinationIPv4Address', f.extra ->> 'postNATDestinationIPv6Address') from '^.*[.:].*$')::inet as nat_dst_addr,
@@ -202,14 +112,17 @@ select f.flow_start, f.flow_end, f.received_at,
 from parts.flows f
 left join parts.exporter e on e.id = f.exporter_id;
 comment on view flows is 'flow records, each one direction of a conversation; say flow_end >= … and flow_end < … and only those hours are read';
+grant select on flows to flow_writer, flow_web, flow_reader;
 
+-- A column of the view is what the table's of the same name is.
 -- +goose StatementBegin
 do $$
 declare
 	a record;
 begin
 	for a in
-		select v.attname, col_description('parts.flows'::regclass, f.attnum) as text
+		select v.attname, replace(col_description('parts.flows'::regclass, f.attnum),
+			'; 32 bits of which the uppermost is the sign', '') as text
 		from pg_attribute v
 		join pg_attribute f on f.attrelid = 'parts.flows'::regclass and f.attname = v.attname
 		where v.attrelid = 'flows'::regclass and v.attnum > 0
@@ -228,3 +141,59 @@ comment on column flows.nat_src_addr is 'source address after translation; postN
 comment on column flows.nat_dst_addr is 'destination address after translation; postNATDestinationIPv4Address (226), postNATDestinationIPv6Address (282)';
 comment on column flows.nat_src_port is 'source port after translation; postNAPTSourceTransportPort (227)';
 comment on column flows.nat_dst_port is 'destination port after translation; postNAPTDestinationTransportPort (228)';
+
+-- These are expressions with a name: the planner puts their bodies where they
+-- are called. For that they are plain SQL, not strict, and built only from
+-- immutable parts: date_part of an interval is one, of a timestamptz it is not.
+
+-- +goose StatementBegin
+create function flow_ms(t timestamptz) returns bigint
+language sql immutable parallel safe as $$
+	select round(date_part('epoch', t - timestamptz '1970-01-01 00:00:00+00') * 1000)::bigint
+$$;
+-- +goose StatementEnd
+comment on function flow_ms(timestamptz) is 'milliseconds since 1970-01-01 UTC, exact for whole milliseconds';
+
+-- value * d / l is written with quotient and remainder: value / l * d is at most
+-- value, and value % l * d is below l * l, which fits a bigint for the 35 days
+-- that a flow may last.
+-- +goose StatementBegin
+create function flow_share(value bigint, start timestamptz, "end" timestamptz, "from" timestamptz, "to" timestamptz) returns bigint
+language sql immutable parallel safe as $$
+	select case
+		when "end" <= start then
+			case when "from" <= start and start < "to" then value else 0 end
+		when "from" <= start and "end" <= "to" then value
+		else
+			case
+				when "to" <= start then 0
+				when "to" >= "end" then value
+				else value / greatest(round(date_part('epoch', "end" - start) * 1000)::bigint, 1)
+						* round(date_part('epoch', "to" - start) * 1000)::bigint
+					+ value % greatest(round(date_part('epoch', "end" - start) * 1000)::bigint, 1)
+						* round(date_part('epoch', "to" - start) * 1000)::bigint
+						/ greatest(round(date_part('epoch', "end" - start) * 1000)::bigint, 1)
+			end
+			- case
+				when "from" <= start then 0
+				when "from" >= "end" then value
+				else value / greatest(round(date_part('epoch', "end" - start) * 1000)::bigint, 1)
+						* round(date_part('epoch', "from" - start) * 1000)::bigint
+					+ value % greatest(round(date_part('epoch', "end" - start) * 1000)::bigint, 1)
+						* round(date_part('epoch', "from" - start) * 1000)::bigint
+						/ greatest(round(date_part('epoch', "end" - start) * 1000)::bigint, 1)
+			end
+		end
+$$;
+-- +goose StatementEnd
+comment on function flow_share(bigint, timestamptz, timestamptz, timestamptz, timestamptz) is
+	'the part of value, spread evenly over [start, end), that lies inside [from, to); a flow without duration lies where it starts; shares of adjoining ranges add up to value';
+
+-- +goose StatementBegin
+create function flows_until("to" timestamptz) returns timestamptz
+language sql stable parallel safe as $$
+	select coalesce(max(p.hour) + interval '1 hour', "to") from parts.partition p where p.min_start < "to"
+$$;
+-- +goose StatementEnd
+comment on function flows_until(timestamptz) is
+	'every flow that starts before the given time ends before the returned one: flow_end < (select flows_until(to)) leaves the partitions after it unread; the select makes it be asked once, not for every row';

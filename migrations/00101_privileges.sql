@@ -1,8 +1,10 @@
 -- +goose Up
 
 -- Grants are the boundary: what a role may not do, the server refuses, whatever
--- reaches it as SQL.
+-- reaches it as SQL. Here are those on the database, its schemas and the server's
+-- functions; each later file grants what it makes.
 
+-- No temporary tables, and no visitors.
 -- +goose StatementBegin
 do $$
 begin
@@ -11,34 +13,21 @@ begin
 end
 $$;
 -- +goose StatementEnd
+
 revoke create on schema public from public;
 grant usage on schema public to flow_writer, flow_web, flow_reader;
+-- Everybody who opens the database compares its version with his own.
+grant select on goose_db_version to flow_writer, flow_web, flow_reader;
 
 -- The collector makes, attaches and detaches partitions by itself, which only an
 -- owner may.
-alter schema parts owner to flow_writer;
-alter table parts.flows owner to flow_writer;
-alter table parts.partition owner to flow_writer;
-alter table parts.exporter owner to flow_writer;
-alter sequence parts.batch_block owner to flow_writer;
-grant select on console.exporters to flow_writer;
-grant usage on schema console to flow_writer;
-grant select, insert, update, delete on batches, exporter_status, interfaces, loss, traffic_1m, traffic_1h, traffic_1d to flow_writer;
-grant select on flows, exporters, goose_db_version to flow_writer;
+create schema parts authorization flow_writer;
+comment on schema parts is 'where flows are kept: hourly partitions and what belongs to them; ask the view public.flows instead';
+grant usage on schema parts to flow_web, flow_reader;
 
-grant usage on schema parts, console to flow_web;
-grant select on all tables in schema public, parts, console to flow_web;
-grant insert, update, delete on all tables in schema console to flow_web;
-
-grant usage on schema parts to flow_reader;
-grant select on parts.partition, goose_db_version to flow_reader;
-grant select on flows, exporters, batches, exporter_status, interfaces, loss, traffic_1m, traffic_1h, traffic_1d to flow_reader;
-
--- A trigger's function is nobody's to call.
-revoke execute on function parts.label_exporter() from public;
-revoke execute on function parts.name_exporter() from public;
-alter function parts.label_exporter() owner to flow_writer;
-alter function parts.name_exporter() owner to flow_writer;
+create schema console;
+comment on schema console is 'what people say through the web page: names, colours, corrections';
+grant usage on schema console to flow_writer, flow_web;
 
 -- Everybody may call these functions of the server's own unless told otherwise,
 -- also in a read-only transaction: they write, lock, kill or change settings.
@@ -68,7 +57,7 @@ begin
 		end;
 	end loop;
 	if refused > 0 then
-		raise warning 'flow_reader may still call % functions that lock or write, because % is no superuser: run the last part of 00006_grants.sql as one', refused, current_user;
+		raise warning 'flow_reader may still call % functions that lock or write, because % is no superuser: run the last part of 00101_privileges.sql as one', refused, current_user;
 	end if;
 end
 $$;
