@@ -131,13 +131,12 @@ func (f *field) compile(p *prim, nets []netip.Prefix, names []string) matcher {
 				return found && name != ""
 			})
 		case kindInterface:
-			index := f.index
 			any = append(any, func(r *flow.Record, n Names) bool {
-				i := index(r)
-				if n == nil || i == 0 {
+				i, ok := num(r, n)
+				if n == nil || !ok {
 					return false
 				}
-				name := n.Interface(r.Exporter, i)
+				name := n.Interface(r.Exporter, uint32(i))
 				_, found := slices.BinarySearch(names, name)
 				return found && name != ""
 			})

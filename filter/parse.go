@@ -280,7 +280,7 @@ func (p *parser) field() (*field, *Error) {
 		if _, err := netip.ParseAddr(t.text); err == nil {
 			return nil, p.fail(t, "an address stands where a condition is expected", "ip "+word)
 		}
-		if words, ok := manyWords[word]; ok {
+		if words := meant(word); words != nil {
 			return nil, p.fail(t, fmt.Sprintf("%q is not a field", t.text), words...)
 		}
 		return nil, p.fail(t, fmt.Sprintf("%q is not a field", t.text), near(word, starters())...)
