@@ -10,7 +10,8 @@ import (
 
 // Fields without a column stand in the JSON object of the record, by IANA name.
 
-// extraValue returns the text of the first of the elements that extra has.
+// extraValue returns the text of the first of the elements that extra has a
+// member of.
 func extraValue(extra []byte, elements []string) ([]byte, bool) {
 	if len(extra) == 0 {
 		return nil, false

@@ -7,7 +7,7 @@ import (
 	"flowtally/flow"
 )
 
-// kind says what values a field has.
+// kind says what values a field is compared with.
 type kind uint8
 
 const (

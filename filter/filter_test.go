@@ -359,7 +359,7 @@ func TestErrors(t *testing.T) {
 		{"proto tcp and ä", "ä", "is not a field", ""},
 		{strings.Repeat("(", 200) + "any", "(", "deeper", ""},
 		{strings.Repeat("not ", 200) + "any", "not", "deeper", ""},
-		{strings.Repeat(" ", MaxLength+1), "", "octets", ""},
+		{strings.Repeat(" ", MaxLength+1), "", "bytes", ""},
 	} {
 		_, err := Parse(c.text)
 		var e *Error
@@ -402,7 +402,7 @@ func TestLimits(t *testing.T) {
 		"too long":            {"any" + strings.Repeat(" ", MaxLength-2), false},
 	} {
 		if len(c.text) > MaxLength && name != "too long" {
-			t.Fatalf("%s is %d octets long", name, len(c.text))
+			t.Fatalf("%s is %d bytes long", name, len(c.text))
 		}
 		if _, err := Parse(c.text); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
@@ -752,7 +752,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzMember: no octets of a stranger's extras make the matcher fail.
+// FuzzMember: no bytes of a stranger's extras make the matcher fail.
 func FuzzMember(f *testing.F) {
 	f.Add(six.Extra)
 	f.Add([]byte(`{"a":{"b":[1,"]"]},"minimumTTL":"6\u0030", "minimumTTL" : 7}`))

@@ -12,7 +12,7 @@ import (
 // matcher is a compiled filter or a part of one.
 type matcher func(*flow.Record, Names) bool
 
-// compile makes the tree a function. What is decided by the text alone is
+// compile turns the tree into a function. What depends on the text alone is
 // decided here, once.
 func (f *Filter) compile(e *expr) matcher {
 	if e == nil {
