@@ -173,9 +173,8 @@ func (f *Field) Members() []string {
 }
 
 // Expression returns the SQL expression of the field over the view flows: its
-// column, or what the column extra has of it. A member that is not what the field
-// is, a number that is longer than 18 digits among them, is null. It is empty
-// where a field has parts that only the filter language takes apart.
+// column, or what the column extra has of it. A member that is not of the
+// field's kind, such as a number of more than 18 digits, gives null.
 func (f *Field) Expression() string {
 	if f.IsColumn() {
 		return f.Name

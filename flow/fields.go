@@ -6,20 +6,21 @@ import "math"
 // from it; tests hold the decoder, the row, the view, the lists of the API and the
 // documentation against it.
 //
-// To receive one more information element and find it by a word and a key: a row
+// To find one more information element by a word, and to rank flows by it: a row
 // here with Extra set, and the word in docs/filter.md. Nothing else is needed: the
-// decoder keeps every element without a field in Record.Extra.
+// decoder keeps every element that fills no field of a Record in Record.Extra.
 //
-// To give it a column, five files and their tests:
+// To give it a column:
 //
-//  1. flow/fields.go: its row, with an accessor;
-//  2. flow/record.go: the field of Record that the accessor reads;
-//  3. netflow/template.go and netflow/plan.go: a rule from the element to a setter,
-//     and the setter that fills the field;
-//  4. the row encoder of the store: the column, its type, and how it is written;
-//  5. migrations: the column of parts.flows and of the view flows.
+//  1. flow/record.go: the field of Record;
+//  2. flow/fields.go: its row, with an accessor that reads the field;
+//  3. netflow/template.go: a rule from the element to a slot and a setter;
+//  4. netflow/plan.go: the setter, which fills the field;
+//  5. the store's row encoder: the column, and how a value is written;
+//  6. a migration: the column of parts.flows and of the view flows.
 //
-// What documentation says of it is in docs/schema.md, as the table says it.
+// The tests then name what docs/schema.md and docs/filter.md have to say, in the
+// words of the table.
 
 // own is the enterprise number of our own elements, netflow.EnterpriseNumber.
 const own = 32473
