@@ -6,27 +6,27 @@ import (
 	"unicode/utf8"
 )
 
-// Completion is something that could be put at a place of a text.
+// Completion is a text that could be inserted at a position of a filter.
 type Completion struct {
-	// Start and End enclose the octets of the text that Text replaces: the word
-	// at the place.
+	// Start and End enclose the bytes of the filter that Text replaces: the word at
+	// the position.
 	Start, End int
-	// Text is what to put there, "" for a placeholder: a value that only those
-	// know who have the data.
+	// Text is what to insert, "" for a placeholder: a value that depends on the
+	// data, such as the name of an exporter.
 	Text string
-	// Kind is keyword, field, operator or value; of a placeholder the kind of
-	// value, as Field.Kind has it.
+	// Kind is keyword, field, operator or value; for a placeholder it is the kind
+	// of value, as in Field.Kind.
 	Kind string
-	// Detail says what it is.
+	// Detail says what the word means.
 	Detail string
 }
 
-// maxCompletions is how many are given at most.
+// maxCompletions is the most that Complete returns.
 const maxCompletions = 100
 
-// Complete returns what could stand at an offset of a text, in octets: the words
-// that go on from what is there, and placeholders for values. It is empty where
-// the text before is wrong.
+// Complete returns what could stand at an offset of a text, in bytes: the words
+// that continue what is there, and placeholders for values. It is empty where the
+// text before the offset is not the beginning of a filter.
 func Complete(text string, offset int) []Completion {
 	if len(text) > MaxLength {
 		return nil

@@ -4,26 +4,14 @@ import (
 	"encoding/json"
 	"net/netip"
 	"strconv"
-	"strings"
 
 	"flowtally/flow"
 )
 
 // Fields without a column stand in the JSON object of the record, by IANA name.
 
-// maxExtraNumber is the largest number of eighteen digits: what the expression
-// takes for a number, and a bigint holds.
-const maxExtraNumber = 999_999_999_999_999_999
-
-// textSQL is the first of the elements that the record has, as text.
-func textSQL(elements []string) string {
-	if len(elements) == 1 {
-		return "extra ->> '" + elements[0] + "'"
-	}
-	return "coalesce(extra ->> '" + strings.Join(elements, "', extra ->> '") + "')"
-}
-
-// extraValue returns the text of the first of the elements that extra has.
+// extraValue returns the text of the first of the elements that extra has a
+// member of.
 func extraValue(extra []byte, elements []string) ([]byte, bool) {
 	if len(extra) == 0 {
 		return nil, false
@@ -36,52 +24,49 @@ func extraValue(extra []byte, elements []string) ([]byte, bool) {
 	return nil, false
 }
 
-func extraNumber(name, what string, most uint64, elements ...string) *field {
-	return &field{name: name, what: what, kind: kindNumber, max: most, columns: []string{"extra"},
-		column: "substring(" + textSQL(elements) + " from '^[0-9]{1,18}$')::bigint",
-		num: func(r *flow.Record, _ Names) (uint64, bool) {
-			v, ok := extraValue(r.Extra, elements)
-			if !ok || len(v) == 0 || len(v) > 18 {
+// extraNumber reads a number as flow.Field's Expression does: up to eighteen
+// digits.
+func extraNumber(elements []string) func(*flow.Record, Names) (uint64, bool) {
+	return func(r *flow.Record, _ Names) (uint64, bool) {
+		v, ok := extraValue(r.Extra, elements)
+		if !ok || len(v) == 0 || len(v) > 18 {
+			return 0, false
+		}
+		var n uint64
+		for _, c := range v {
+			if c < '0' || c > '9' {
 				return 0, false
 			}
-			var n uint64
-			for _, c := range v {
-				if c < '0' || c > '9' {
-					return 0, false
-				}
-				n = n*10 + uint64(c-'0')
-			}
-			return n, true
-		}}
+			n = n*10 + uint64(c-'0')
+		}
+		return n, true
+	}
 }
 
-func extraAddr(name, what string, elements ...string) *field {
-	return &field{name: name, what: what, kind: kindAddr, columns: []string{"extra"},
-		column: "substring(" + textSQL(elements) + " from '^[0-9a-f]{0,4}[.:][0-9a-f.:]+$')::inet",
-		addr: func(r *flow.Record, _ Names) (flow.Addr, family) {
-			v, ok := extraValue(r.Extra, elements)
-			if !ok {
-				return flow.Addr{}, 0
-			}
-			var buf [48]byte
-			if len(v) > len(buf) {
-				return flow.Addr{}, 0
-			}
-			a, err := netip.ParseAddr(string(append(buf[:0], v...)))
-			if err != nil || a.Zone() != "" {
-				return flow.Addr{}, 0
-			}
-			return flowAddr(a)
-		}}
+func extraAddr(elements []string) func(*flow.Record, Names) (flow.Addr, family) {
+	return func(r *flow.Record, _ Names) (flow.Addr, family) {
+		v, ok := extraValue(r.Extra, elements)
+		if !ok {
+			return flow.Addr{}, 0
+		}
+		var buf [48]byte
+		if len(v) > len(buf) {
+			return flow.Addr{}, 0
+		}
+		a, err := netip.ParseAddr(string(append(buf[:0], v...)))
+		if err != nil || a.Zone() != "" {
+			return flow.Addr{}, 0
+		}
+		return flowAddr(a)
+	}
 }
 
-func extraText(name string, k kind, what string, elements ...string) *field {
-	return &field{name: name, what: what, kind: k, columns: []string{"extra"}, column: "(" + textSQL(elements) + ")",
-		str: func(r *flow.Record, _ Names) ([]byte, bool) { return extraValue(r.Extra, elements) }}
+func extraText(elements []string) func(*flow.Record, Names) ([]byte, bool) {
+	return func(r *flow.Record, _ Names) ([]byte, bool) { return extraValue(r.Extra, elements) }
 }
 
 // hexShape is where the digits of a number stand in a value of hexadecimal
-// octets: how many there are at the front, and what must follow.
+// digits: how many there are at the front, and what must follow.
 type hexShape struct {
 	digits  int
 	lengths []int // the value's possible lengths
@@ -135,15 +120,16 @@ var shapes = map[string]hexShape{
 	"^[0-9a-f]{5}([0-9a-f])$":        {lengths: []int{6}, one: true, at: 5},
 }
 
-func extraHex(name, what string, most uint64, shape string, elements ...string) *field {
+// extraHex is a number that is a part of a hexadecimal value.
+func extraHex(name, what string, most uint64, shape, element string) *field {
 	h := shapes[shape]
-	sql := "('x' || lpad(substring(" + textSQL(elements) + " from '" + shape + "'), 16, '0'))::bit(64)::bigint"
+	sql := "('x' || lpad(substring(extra ->> '" + element + "' from '" + shape + "'), 16, '0'))::bit(64)::bigint"
 	if h.one {
 		sql += " / 2"
 	}
 	return &field{name: name, what: what, kind: kindNumber, max: most, columns: []string{"extra"}, column: "(" + sql + ")",
 		num: func(r *flow.Record, _ Names) (uint64, bool) {
-			v, ok := extraValue(r.Extra, elements)
+			v, ok := member(r.Extra, element)
 			if !ok {
 				return 0, false
 			}
@@ -151,7 +137,7 @@ func extraHex(name, what string, most uint64, shape string, elements ...string) 
 		}}
 }
 
-// mplsFields are the label stack's: entries of three octets, a label of twenty
+// mplsFields are the label stack's: entries of three bytes, a label of twenty
 // bits, a traffic class of three, and the bit of the bottom of the stack.
 func mplsFields() []*field {
 	var out, labels, bottoms []*field
@@ -170,7 +156,7 @@ func mplsFields() []*field {
 }
 
 // member returns the text of a member of a JSON object as PostgreSQL's ->> does:
-// of a string its characters, of anything else its octets; nothing for null. Of
+// of a string its characters, of anything else its bytes; nothing for null. Of
 // several of the name the last counts. What is not JSON has no members. It
 // allocates only for escapes.
 func member(object []byte, name string) (value []byte, ok bool) {

@@ -1,13 +1,14 @@
-// Package filter is the language in which people say which flows they mean:
-// nfdump's, with a few words more (docs/filter.md has the grammar).
+// Package filter is the language in which people select flows: nfdump's, with a
+// few words more (docs/filter.md has the grammar).
 //
 // A text is parsed once into a tree. The tree has two back ends that always
 // agree: Match, over a flow.Record, and SQL, over the columns of the view flows.
+// The words for what a record says come from flow.Fields and flow.Pairs.
 // The logic has two values: a field that a record does not carry makes a
 // primitive false, and so its negation true.
 //
-// The package is pure. Names of hosts are looked up by whom Resolve is given,
-// names of exporters and interfaces by the Names that Match is given.
+// The package is pure. Resolve looks names of hosts up through the function that it
+// is given, Match names of exporters and interfaces through the Names.
 package filter
 
 import (
@@ -23,7 +24,7 @@ import (
 )
 
 const (
-	// MaxLength is how many octets a filter's text may have.
+	// MaxLength is how many bytes a filter's text may have.
 	MaxLength = 10_240
 	// MaxDepth is how deep parentheses and not may be nested.
 	MaxDepth = 100
@@ -41,8 +42,8 @@ type Filter struct {
 	match    matcher
 }
 
-// Names knows what exporters and interfaces are called. An absent name is "", an
-// absent address the zero value.
+// Names returns what exporters and interfaces are called. An absent name is "",
+// an absent address the zero value.
 type Names interface {
 	// Exporter returns what the column exporter has, the name people gave it,
 	// else its address, and its address.
@@ -51,7 +52,7 @@ type Names interface {
 	Interface(id flow.ExporterID, index uint32) string
 }
 
-// Domains is what Names may implement besides; without it no record carries an
+// Domains may be implemented by Names besides; without it no record carries an
 // observation domain.
 type Domains interface {
 	// Domain returns the observation domain of an exporter.
@@ -63,10 +64,10 @@ type Resolver func(ctx context.Context, host string) ([]netip.Addr, error)
 
 // Error says what is wrong with a text, and where.
 type Error struct {
-	// Offset and End enclose the octets of the text that are meant; they are
-	// equal, and the length of the text, where something is missing at its end.
+	// Offset and End enclose the bytes of the text that are wrong; both are the
+	// length of the text where something is missing at its end.
 	Offset, End int
-	// Msg is the complaint, in lower case and without its place.
+	// Msg says what is wrong, in lower case and without the position.
 	Msg string
 	// Suggest are words that may have been meant, the likeliest first.
 	Suggest []string
@@ -75,8 +76,8 @@ type Error struct {
 	want   []expect // what could have stood at the end of the text
 }
 
-// Error returns the complaint with the place, counted in characters from 1, and
-// the suggestions.
+// Error returns what is wrong, at which character, counted from 1, and the
+// suggestions.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "filter: character %d: %s", e.column, e.Msg)
@@ -97,7 +98,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Column returns where the complaint begins, in characters from 1.
+// Column returns the position of what is wrong, in characters from 1.
 func (e *Error) Column() int { return e.column }
 
 // Parse parses a filter. The empty text matches everything. An error is an
@@ -118,16 +119,15 @@ func newFilter(root *expr, resolved map[string][]netip.Addr) *Filter {
 	return f
 }
 
-// Match reports whether r is meant. names may be nil; then no exporter and no
+// Match reports whether r matches. names may be nil; then no exporter and no
 // interface has a name, and an exporter no address.
 func (f *Filter) Match(r *flow.Record, names Names) bool { return f.match(r, names) }
 
-// Any reports whether the filter matches everything because it says nothing.
+// Any reports whether the filter is empty and so matches everything.
 func (f *Filter) Any() bool { return f.root == nil }
 
 // Hosts returns the names of hosts that have yet to be looked up, sorted. Until
-// they are, they have no address and match nothing, so that who asks a question
-// has to Resolve first.
+// then they have no address and match nothing: call Resolve before Match or SQL.
 func (f *Filter) Hosts() []string {
 	var names []string
 	f.root.walk(func(p *prim) {
@@ -144,9 +144,9 @@ func (f *Filter) Hosts() []string {
 	return slices.Compact(names)
 }
 
-// Resolve returns the filter with the hosts looked up that have not been: once,
-// so that each row is compared with the same addresses. A host with several
-// addresses is any of them. The time that may take is ctx's.
+// Resolve returns the filter with those of its hosts looked up that were not yet:
+// once, so that each row is compared with the same addresses. A host with several
+// addresses means any of them. ctx limits the time.
 func (f *Filter) Resolve(ctx context.Context, look Resolver) (*Filter, error) {
 	hosts := f.Hosts()
 	if len(hosts) == 0 {
@@ -180,7 +180,7 @@ func (f *Filter) Resolve(ctx context.Context, look Resolver) (*Filter, error) {
 	return newFilter(f.root, resolved), nil
 }
 
-// Resolved returns what the hosts of the filter were found to be.
+// Resolved returns the addresses that were found for the hosts of the filter.
 func (f *Filter) Resolved() map[string][]netip.Addr {
 	out := make(map[string][]netip.Addr, len(f.resolved))
 	for h, a := range f.resolved {
@@ -190,7 +190,7 @@ func (f *Filter) Resolved() map[string][]netip.Addr {
 }
 
 // String returns the filter in its canonical form, which parses to the same
-// tree; "" for the filter that says nothing.
+// tree; "" for the empty filter.
 func (f *Filter) String() string {
 	var b strings.Builder
 	f.root.print(&b, 0)
@@ -205,7 +205,7 @@ type Term struct {
 	// Columns are those of the view flows that the term reads; of a field that
 	// means either side, both.
 	Columns []string
-	// Negated says that the term is not so.
+	// Negated says that the condition must not hold.
 	Negated bool
 	// Ranges, Prefixes and Words are the values: the term holds when one of them
 	// does. Words are names of exporters or interfaces, or texts; Mask are bits
@@ -222,7 +222,7 @@ type Term struct {
 type Range struct{ From, To uint64 }
 
 // Conjuncts returns the conditions that are joined by and at the top of the
-// filter, none for the filter that says nothing. Addresses of hosts that have
+// filter, none for the empty filter. Addresses of hosts that have
 // been looked up are among the Prefixes.
 func (f *Filter) Conjuncts() []Term {
 	if f.root == nil {

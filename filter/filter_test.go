@@ -359,7 +359,7 @@ func TestErrors(t *testing.T) {
 		{"proto tcp and ä", "ä", "is not a field", ""},
 		{strings.Repeat("(", 200) + "any", "(", "deeper", ""},
 		{strings.Repeat("not ", 200) + "any", "not", "deeper", ""},
-		{strings.Repeat(" ", MaxLength+1), "", "octets", ""},
+		{strings.Repeat(" ", MaxLength+1), "", "bytes", ""},
 	} {
 		_, err := Parse(c.text)
 		var e *Error
@@ -402,7 +402,7 @@ func TestLimits(t *testing.T) {
 		"too long":            {"any" + strings.Repeat(" ", MaxLength-2), false},
 	} {
 		if len(c.text) > MaxLength && name != "too long" {
-			t.Fatalf("%s is %d octets long", name, len(c.text))
+			t.Fatalf("%s is %d bytes long", name, len(c.text))
 		}
 		if _, err := Parse(c.text); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
@@ -612,6 +612,65 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// TestEveryFieldOfTheTableHasItsWords: what the table of fields names is asked for
+// by its words, reads what the table says, and is offered for completion.
+func TestEveryFieldOfTheTableHasItsWords(t *testing.T) {
+	known := make(map[string]Field)
+	for _, f := range Fields() {
+		known[f.Name] = f
+	}
+	for i := range flow.Fields {
+		d := &flow.Fields[i]
+		if d.Word == "" {
+			continue
+		}
+		for _, other := range []string{d.Name, d.Key} {
+			var e *Error
+			if _, err := Parse(other + " 1"); other != "" && lookup(other) == nil && (!errors.As(err, &e) || !slices.Equal(e.Suggest, []string{d.Word})) {
+				t.Errorf("%s: %v does not suggest %q", other, err, d.Word)
+			}
+		}
+		f := known[d.Word]
+		columns := []string{"extra"}
+		if d.IsColumn() {
+			columns = []string{d.Name}
+		}
+		if !slices.Equal(f.Aliases, d.Aliases) || !strings.HasPrefix(f.What, d.Label) || !slices.Equal(f.Columns, columns) {
+			t.Errorf("%s: %+v", d.Name, f)
+		}
+		for _, w := range append([]string{d.Word}, d.Aliases...) {
+			begin, last := "", w
+			if at := strings.LastIndexByte(w, ' '); at >= 0 {
+				begin, last = w[:at+1], w[at+1:]
+			}
+			if !slices.ContainsFunc(Complete(begin+last[:1], len(begin)+1), func(c Completion) bool { return c.Kind == "field" && c.Text == last }) {
+				t.Errorf("%q is not offered after %q", last, begin+last[:1])
+			}
+		}
+	}
+	for _, p := range flow.Pairs {
+		src, dst := flow.FieldNamed(p.Src), flow.FieldNamed(p.Dst)
+		f := known[p.Word]
+		if f.What != p.Label || !slices.Equal(f.Aliases, p.Aliases) {
+			t.Errorf("%s: %+v", p.Name, f)
+		}
+		if src.IsColumn() && dst.IsColumn() && !slices.Equal(f.Columns, slices.Sorted(slices.Values([]string{p.Src, p.Dst}))) {
+			t.Errorf("%s reads %q", p.Word, f.Columns)
+		}
+	}
+}
+
+// TestNoFieldIsStoredAndUnasked: what has a column is asked for by a word, but for
+// the sums of columns and for what is the store's own.
+func TestNoFieldIsStoredAndUnasked(t *testing.T) {
+	for i := range flow.Fields {
+		f := &flow.Fields[i]
+		if f.Word == "" && !slices.Contains([]string{"packets_scaled", "bytes_scaled", "extra", "batch", "ttl"}, f.Name) {
+			t.Errorf("%s has no word", f.Name)
+		}
+	}
+}
+
 // simple are the filters that an exporter or a rule may ask of every record.
 var simple = []string{
 	"proto tcp and port 443", "src ip 10.0.0.0/8", "port in [22 23 3389 5900-5910]", "not vlan 10 and bytes > 1k", "flags =S", "bps > 1m or icmp type 8",
@@ -693,7 +752,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzMember: no octets of a stranger's extras make the matcher fail.
+// FuzzMember: no bytes of a stranger's extras make the matcher fail.
 func FuzzMember(f *testing.F) {
 	f.Add(six.Extra)
 	f.Add([]byte(`{"a":{"b":[1,"]"]},"minimumTTL":"6\u0030", "minimumTTL" : 7}`))
@@ -737,7 +796,7 @@ func TestQuote(t *testing.T) {
 }
 
 // TestDocumentation: the examples of docs/filter.md are filters, and its tables
-// leave no word out.
+// leave no word of any field out.
 func TestDocumentation(t *testing.T) {
 	text, err := os.ReadFile("../docs/filter.md")
 	if err != nil {
@@ -756,10 +815,20 @@ func TestDocumentation(t *testing.T) {
 	if n < 8 {
 		t.Errorf("%d examples", n)
 	}
+	written := make(map[string]bool) // what stands between back quotes, word by word
+	for i, code := range strings.Split(string(text), "`") {
+		if i%2 == 1 {
+			for _, w := range regexp.MustCompile(`[a-z0-9-]+`).FindAllString(code, -1) {
+				written[strings.TrimRight(w, "0123456789")] = true
+			}
+		}
+	}
 	for _, f := range Fields() {
-		for _, w := range strings.Fields(f.Name) {
-			if w = strings.TrimRight(w, "0123456789"); !strings.Contains(string(text), w) {
-				t.Errorf("%q of %q is not in docs/filter.md", w, f.Name)
+		for _, name := range append([]string{f.Name}, f.Aliases...) {
+			for _, w := range strings.Fields(name) {
+				if !written[strings.TrimRight(w, "0123456789")] {
+					t.Errorf("%q of %q is not in docs/filter.md", w, name)
+				}
 			}
 		}
 	}

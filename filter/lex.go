@@ -58,7 +58,7 @@ func lex(text string) ([]token, *Error) {
 		}
 		switch {
 		case r == utf8.RuneError && n <= 1:
-			return nil, &Error{Offset: i, End: i + 1, Msg: "an octet that is not UTF-8"}
+			return nil, &Error{Offset: i, End: i + 1, Msg: "a byte that is not UTF-8"}
 		case unicode.IsSpace(r):
 			i += n
 		case r == '#':

@@ -12,7 +12,7 @@ import (
 // matcher is a compiled filter or a part of one.
 type matcher func(*flow.Record, Names) bool
 
-// compile makes the tree a function. What is decided by the text alone is
+// compile turns the tree into a function. What depends on the text alone is
 // decided here, once.
 func (f *Filter) compile(e *expr) matcher {
 	if e == nil {
@@ -131,13 +131,12 @@ func (f *field) compile(p *prim, nets []netip.Prefix, names []string) matcher {
 				return found && name != ""
 			})
 		case kindInterface:
-			index := f.index
 			any = append(any, func(r *flow.Record, n Names) bool {
-				i := index(r)
-				if n == nil || i == 0 {
+				i, ok := num(r, n)
+				if n == nil || !ok {
 					return false
 				}
-				name := n.Interface(r.Exporter, i)
+				name := n.Interface(r.Exporter, uint32(i))
 				_, found := slices.BinarySearch(names, name)
 				return found && name != ""
 			})

@@ -16,7 +16,7 @@ type parser struct {
 	tokens []token
 	pos    int
 	depth  int
-	hosts  map[string]bool // the names to look up
+	hosts  map[string]bool // the names of hosts so far
 
 	after    *trie // what the words before afterPos were
 	afterPos int
@@ -33,7 +33,7 @@ type expect struct {
 
 func (p *parser) parse() (*expr, *Error) {
 	if len(p.text) > MaxLength {
-		return nil, &Error{Offset: 0, End: len(p.text), Msg: fmt.Sprintf("%d octets of filter, more than %d", len(p.text), MaxLength)}
+		return nil, &Error{Offset: 0, End: len(p.text), Msg: fmt.Sprintf("the filter has %d bytes, more than %d", len(p.text), MaxLength)}
 	}
 	var err *Error
 	if p.tokens, err = lex(p.text); err != nil {
@@ -81,8 +81,8 @@ func (p *parser) fail(t token, msg string, suggest ...string) *Error {
 	return &Error{Offset: t.at, End: t.end, Msg: msg, Suggest: suggest}
 }
 
-// missing is a complaint about the end of the text, or of what stands instead
-// of what is wanted.
+// missing returns the error that something is expected at the next token: at the
+// end of the text, or in place of what stands there.
 func (p *parser) missing(what string, want expect) *Error {
 	t := p.peek()
 	if t.kind == tokEnd {
@@ -280,7 +280,7 @@ func (p *parser) field() (*field, *Error) {
 		if _, err := netip.ParseAddr(t.text); err == nil {
 			return nil, p.fail(t, "an address stands where a condition is expected", "ip "+word)
 		}
-		if words, ok := manyWords[word]; ok {
+		if words := meant(word); words != nil {
 			return nil, p.fail(t, fmt.Sprintf("%q is not a field", t.text), words...)
 		}
 		return nil, p.fail(t, fmt.Sprintf("%q is not a field", t.text), near(word, starters())...)
@@ -384,7 +384,7 @@ func (p *parser) value(pr *prim, exact, alone bool) *Error {
 		p.pos++
 		addr, ok := parseMAC(t.text)
 		if !ok {
-			return p.fail(t, fmt.Sprintf("%q is not a MAC address of six octets, as in 00:00:5e:00:53:01", t.text))
+			return p.fail(t, fmt.Sprintf("%q is not a MAC address of six bytes, as in 00:00:5e:00:53:01", t.text))
 		}
 		pr.words = append(pr.words, addr)
 		return nil
@@ -486,7 +486,7 @@ func parseNumber(s string) (uint64, bool) {
 	return n * of, true
 }
 
-// parseNet reads an address or a network; of a network, the octets that are left
+// parseNet reads an address or a network; of a network, the bytes that are left
 // out at the end are 0.
 func parseNet(s string) (netip.Prefix, bool) {
 	if a, err := netip.ParseAddr(s); err == nil {
@@ -610,7 +610,7 @@ func parseTime(s string) (uint64, bool) {
 	return 0, false
 }
 
-// near returns up to three of the words that are closest to what was said.
+// near returns up to three of the words, those most similar to what was written.
 func near(said string, words []string) []string {
 	said = strings.ToLower(said)
 	if len(said) > 40 {
@@ -643,8 +643,8 @@ func near(said string, words []string) []string {
 	return out
 }
 
-// distance is how many letters must be put, taken, changed or swapped with their
-// neighbour to make b of a.
+// distance is how many letters must be inserted, removed, replaced or swapped with
+// their neighbour to turn a into b.
 func distance(a, b string) int {
 	var before, prev []int
 	cur := make([]int, len(b)+1)

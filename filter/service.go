@@ -221,6 +221,11 @@ func ServicePort(name string) (port uint16, ok bool) {
 	return port, ok
 }
 
+func servicePort(name string) (span, bool) {
+	n, ok := ServicePort(name)
+	return span{uint64(n), uint64(n)}, ok
+}
+
 // ServiceName returns what a well-known port is called, "" for others.
 func ServiceName(port uint16) string { return serviceOf[port] }
 

@@ -21,9 +21,9 @@ const (
 	opOr
 )
 
-// expr is a node of the tree. and and or are flat: no kid of theirs is of their
-// own kind; no not has a not below it. So a meaning has few trees, and the
-// printed form parses to the tree it was printed from.
+// expr is a node of the tree. Nodes of and and or are flat: no child is of the same
+// operator; no not has a not below it. So few trees mean the same, and the printed
+// form parses to the tree that it was printed from.
 type expr struct {
 	op   op
 	kids []*expr
@@ -33,8 +33,8 @@ type expr struct {
 // span is a closed range of numbers.
 type span struct{ lo, hi uint64 }
 
-// prim is a primitive: a field, and the values of which it must have one. All
-// comparisons are this: > 5 is the values from 6 on.
+// prim is a primitive: a field and a set of values, one of which it must have.
+// Every comparison is one: > 5 is the values from 6 on.
 type prim struct {
 	f     *field
 	nums  []span         // sorted, disjoint, not adjoining
@@ -91,8 +91,7 @@ func (e *expr) columns() []string {
 	return slices.Compact(all)
 }
 
-// print writes the canonical form; depth is the binding power of what is around
-// it.
+// print writes the canonical form; around is the operator that encloses it.
 func (e *expr) print(b *strings.Builder, around op) {
 	if e == nil {
 		return

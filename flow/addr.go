@@ -2,10 +2,9 @@ package flow
 
 import "net/netip"
 
-// Addr is an IP address in sixteen octets, IPv4 in the mapped form
-// ::ffff:a.b.c.d. It is pointer-free, unlike netip.Addr (whose zone is a
-// pointer), which makes Key cheap to hash and invisible to the collector of
-// garbage. The zero value is both "absent" and "::"; a Record tells them apart
+// Addr is an IP address in sixteen bytes, IPv4 in the mapped form
+// ::ffff:a.b.c.d. It holds no pointer, unlike netip.Addr, whose zone is one: so
+// Key is cheap to hash, and the garbage collector need not look into it. The zero value is both "absent" and "::"; a Record tells them apart
 // by IPVersion.
 type Addr [16]byte
 
@@ -18,7 +17,7 @@ func AddrFrom(a netip.Addr) Addr {
 	return a.As16()
 }
 
-// Addr4 returns the IPv4 address of the four octets of b in network order.
+// Addr4 returns the IPv4 address of the four bytes of b in network order.
 func Addr4(b [4]byte) Addr {
 	return Addr{10: 0xff, 11: 0xff, 12: b[0], 13: b[1], 14: b[2], 15: b[3]}
 }
@@ -36,7 +35,7 @@ func (a Addr) Is4() bool {
 // IsZero reports whether a is the zero value.
 func (a Addr) IsZero() bool { return a == Addr{} }
 
-// As4 returns the last four octets: the address, when Is4.
+// As4 returns the last four bytes: the address, when Is4.
 func (a Addr) As4() [4]byte { return [4]byte(a[12:]) }
 
 // Netip returns a as a netip.Addr, IPv4 unmapped; the zero Addr is "::".

@@ -4,19 +4,20 @@ package flow
 // not at all.
 type Batch struct {
 	Records []Record
-	// Sequences are where the sessions stood that the records came from, after
-	// them: what follows a crash is compared with it, and the gap is known.
+	// Sequences are the states, after these records, of the export sessions that
+	// sent them. After a crash the next run compares what it receives with them and
+	// so finds the gap.
 	Sequences []Sequence
-	// Loss is what of these sessions was lost up to there, and is stored with
-	// them: so that of a crash between the two neither is told twice, nor left out.
+	// Loss is what these sessions lost up to those states. It is stored in the same
+	// transaction, so that a crash neither repeats nor omits any of it.
 	Loss []Loss
-	// Pressed says that more batches wait than a passing delay explains: wherever
-	// this one is durable soonest is best.
+	// Pressed says that more batches wait than a passing delay explains: this one
+	// is to become durable by the fastest way there is.
 	Pressed bool
 }
 
-// Sequence is where one export session stands: the exporter, the port it sends
-// from and its dialect, each of which counts for itself.
+// Sequence is the state of one export session. A session is an exporter, the port
+// it sends from and its version; each numbers its messages separately.
 type Sequence struct {
 	Exporter
 	Port    uint16
@@ -24,16 +25,16 @@ type Sequence struct {
 	// Next is the sequence number that the next message is to carry, counted in
 	// flows (v5), datagrams (v9) or data records (IPFIX).
 	Next uint32
-	// From is what Next was in the batch before: what this one adds goes from the
-	// one to the other.
+	// From is what Next was in the previous batch: this batch accounts for the
+	// numbers between the two.
 	From uint32
-	// Holes are numbers before Next that were passed over and may still come, in
-	// order.
+	// Holes are numbers before Next that were skipped and may still arrive, in
+	// ascending order.
 	Holes []Hole
-	// Epoch is the run of the collector that began to follow the session, or to
-	// whose knowledge of it later runs could add. Base is where it began, and Blind
-	// says that it did without knowing what an earlier one had: the store, when it
-	// knows an earlier epoch, is to book what lies between.
+	// Epoch identifies the run of the collector that began to follow the session; a
+	// later run that knows the state keeps it. Base is the number at which that run
+	// began. Blind says that it began without the state of an earlier run: a store
+	// that knows an earlier epoch counts the numbers between the two as missing.
 	Epoch int64
 	Base  uint32
 	Blind bool
@@ -44,12 +45,13 @@ type Sequence struct {
 // Hole is a range of sequence numbers, To excluded, modulo 2^32.
 type Hole struct{ From, To uint32 }
 
-// Len returns how many numbers it has.
+// Len returns how many numbers the hole has.
 func (h Hole) Len() uint64 { return uint64(h.To - h.From) }
 
-// Gap returns the numbers between two states of a session, the later one
-// beginning at to: none when it begins where the earlier one ended, or behind it
-// (the exporter began again), or farther ahead than one can have sent in between.
+// Gap returns the numbers missing between two states of a session, of which the
+// earlier one ended at from and the later one begins at to, pause after it. There
+// is no gap when to equals from, when it is behind it (the exporter restarted), or
+// when it is farther ahead than an exporter can have sent in that time.
 func Gap(from, to uint32, pause Time) (h Hole, ok bool) {
 	d := int64(int32(to - from))
 	if d <= 0 || d > gapBase+gapRate*max(int64(pause), 0) {
@@ -58,8 +60,8 @@ func Gap(from, to uint32, pause Time) (h Hole, ok bool) {
 	return Hole{from, to}, true
 }
 
-// A gap is believed up to gapBase and gapRate numbers for each millisecond
-// between its sides: more nobody can have sent.
+// A gap is believed when it has at most gapBase numbers and gapRate more for each
+// millisecond of the pause: no exporter sends faster.
 const (
 	gapBase = 1 << 20
 	gapRate = 10_000
@@ -70,20 +72,20 @@ type Interface struct {
 	Exporter ExporterID
 	// Index is the ifIndex that records name.
 	Index uint32
-	// Speed is in bits per second, 0 when not said.
+	// Speed is in bits per second, 0 when not known.
 	Speed             uint64
 	Name, Description string
 }
 
-// Report is what a collector has to say besides records, once a second.
+// Report is what a collector stores besides records, once a second.
 type Report struct {
 	// Status is the state of every exporter that changed since the last report.
 	Status []ExporterStatus
 	// Loss is what was lost since then.
 	Loss []Loss
-	// Interfaces are those that were described anew since then.
+	// Interfaces are those that options records described since then.
 	Interfaces []Interface
-	// Sequences are where sessions stood at the end that sent messages after
-	// those whose records went into batches.
+	// Sequences are the last states of the sessions that sent messages after those
+	// whose records went into batches.
 	Sequences []Sequence
 }

@@ -42,8 +42,8 @@ type ExporterStatus struct {
 	// receipt.
 	ClockOffset Time
 	// SamplingRate is the last one announced, 0 when unknown; ConfiguredRate is
-	// what the collector was told to use, and SamplingOverride whether that
-	// holds whatever is announced.
+	// what the collector is configured to use, and SamplingOverride says that this
+	// takes precedence over what is announced.
 	SamplingRate, ConfiguredRate uint32
 	SamplingOverride             bool
 	// Datagrams, Records, Packets and Bytes are what was decoded.
@@ -51,8 +51,8 @@ type ExporterStatus struct {
 	// Templates is how many are known now.
 	Templates uint64
 	// NoTemplate, Malformed and OverLimit are Sets (v5: records) that were not
-	// decoded. Held are Sets that were kept until their template would come,
-	// Recovered those of them that it came for.
+	// decoded. Held are Sets that were kept to wait for their template, Recovered
+	// those of them whose template came.
 	NoTemplate, Malformed, OverLimit, Held, Recovered uint64
 	// RateLimited are records that were dropped at the exporter's rate limit.
 	RateLimited uint64
@@ -60,12 +60,12 @@ type ExporterStatus struct {
 	// the exporter's own totals, show to be lost on the way.
 	MissingRecords, MissingDatagrams uint64
 	// Duplicates are datagrams that came twice or too late, Restarts how often
-	// the exporter began to count anew.
+	// the exporter restarted its sequence numbers.
 	Duplicates, Restarts uint64
-	// NotSent are flow records, Ignored and Dropped packets, that the exporter
-	// says it did not send, not care for, or lose.
+	// NotSent is how many flow records the exporter reports not to have sent;
+	// Ignored and Dropped are the packets that it reports not to have metered.
 	NotSent, Ignored, Dropped uint64
-	// TimeRepaired are records whose times were impossible.
+	// TimeRepaired is how many records had impossible times.
 	TimeRepaired uint64
 	// LastStart and LastEnd are the times that the flows of the last message
 	// with records span, 0 when there was none.
@@ -75,20 +75,20 @@ type ExporterStatus struct {
 	LastError   string
 	LastErrorAt Time
 	// SourcePorts is how many ports it sends from now. Senders is how many of
-	// them number their messages for themselves: more than one are several
-	// exporters that only their ports tell apart, as behind address translation.
+	// them number their messages separately: more than one are several exporters
+	// that differ by port only, as behind address translation.
 	SourcePorts, Senders int
-	// Gateway says that the address is that of a router in front of this
-	// machine, as that of Docker's bridge, which hides who sent.
+	// Gateway says that the address is that of a router in front of this machine,
+	// such as Docker's bridge, which hides the sender's own address.
 	Gateway bool
 }
 
-// Loss is one cell of the ledger: how many of what an exporter sent were lost
+// Loss is one row of the table loss: how much of what an exporter sent was lost
 // at a stage, in one minute, for one cause.
 type Loss struct {
 	Minute   Time
 	Exporter ExporterID
-	// Stage is where it was lost: exporter (by its own word), way, receive,
+	// Stage is where it was lost: exporter (as it reports itself), way, receive,
 	// decode, store.
 	Stage string
 	// Cause is why, a fixed word of the stage's own list.

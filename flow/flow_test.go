@@ -11,10 +11,10 @@ import (
 )
 
 func TestKeyHasNoGaps(t *testing.T) {
-	// Hashing a key as bytes is only sound when no octet of it is padding.
+	// Hashing a key as bytes is only sound when no byte of it is padding.
 	want := unsafe.Sizeof(Key{})
 	if got := uintptr(16 + 16 + 4 + 4 + 2 + 2 + 2 + 1 + 1 + 1 + 3); got != want {
-		t.Fatalf("fields of Key sum to %d octets, its size is %d", got, want)
+		t.Fatalf("fields of Key sum to %d bytes, its size is %d", got, want)
 	}
 }
 

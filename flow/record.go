@@ -1,21 +1,22 @@
 // Package flow says what a flow is: a Record, one direction of a conversation
 // as an exporter reports it (RFC 7011 §2, "Flow Record").
 //
-// Record is the only type that stands on both sides of the wire: the Metering
-// Process fills it, netflow encodes and decodes it, the store makes rows of it.
+// Record is the only type that both sides of the wire share: the Metering Process
+// fills it, netflow encodes and decodes it, the store makes rows of it. Fields is
+// the table of what a record says, and of what each thing is called elsewhere.
 // The package imports nothing of ours and touches neither clock nor network;
 // its values are plain data, safe to copy and to share for reading.
 package flow
 
 // Record is one flow record: who talked to whom, when, how much.
 //
-// A field the record does not carry is zero; HasPorts, HasICMP and IPVersion
+// A field that the record does not carry is zero; HasPorts, ICMP and IPVersion
 // tell an absent value from a zero one where that matters. Packets and Bytes
 // are as sent, never multiplied by a sampling rate.
 type Record struct {
 	// Start and End are the times of the first and the last packet.
 	Start, End Time
-	// Packets and Bytes count what the flow carried; Bytes are IP octets,
+	// Packets and Bytes count what the flow carried; Bytes are IP bytes,
 	// headers included (IANA octetDeltaCount).
 	Packets, Bytes uint64
 
@@ -28,7 +29,7 @@ type Record struct {
 	EndReason EndReason
 	// Direction is IANA flowDirection plus one: 0 not said, 1 ingress, 2 egress.
 	Direction uint8
-	// SrcMask and DstMask are the routing prefix lengths of the addresses.
+	// SrcMask and DstMask are the prefix lengths of the addresses' routes.
 	SrcMask, DstMask uint8
 	// NextHop is the router's next hop, zero when not said.
 	NextHop Addr
@@ -46,8 +47,8 @@ type Record struct {
 	// Extra holds what has no field here, as one JSON object by IANA name,
 	// nil for nearly all records.
 	Extra []byte
-	// Details hold what an exporter was asked to say besides, nil as a rule and
-	// always in a collector.
+	// Details hold what an exporter is configured to send besides; they are nil as
+	// a rule, and always in a collector.
 	Details *Details
 }
 
@@ -66,7 +67,7 @@ type Key struct {
 	// IPVersion is 4 or 6, and 0 when the record carries no addresses.
 	IPVersion uint8
 	Protocol  Protocol
-	// TOS is the IPv4 type of service or the IPv6 traffic class octet.
+	// TOS is the IPv4 type of service or the IPv6 traffic class byte.
 	TOS uint8
 	_   [3]uint8
 }

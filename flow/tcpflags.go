@@ -1,6 +1,6 @@
 package flow
 
-// TCPFlags is the flags octet of the TCP header with the ECN bits
+// TCPFlags is the flags byte of the TCP header with the ECN bits
 // (IANA tcpControlBits, its low eight bits; NS in bit 8 where a device sends it).
 type TCPFlags uint16
 

@@ -86,9 +86,8 @@ func (r *Record) RepairTime() bool {
 // Share returns the part of value, spread evenly over [start, end), that lies
 // inside [from, to). A flow without duration lies where it starts. The shares
 // of adjoining ranges add up to value exactly, whatever the cuts; that is why
-// each is the difference of two rounded-down running totals. Durations above
-// MaxDuration are for RepairTime to prevent. The SQL function flow_share is the
-// same law.
+// each is the difference of two running totals, rounded down. RepairTime prevents
+// durations above MaxDuration. The SQL function flow_share computes the same.
 func Share(value uint64, start, end, from, to Time) uint64 {
 	if end <= start {
 		if from <= start && start < to {
