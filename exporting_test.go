@@ -13,64 +13,13 @@ import (
 	"time"
 
 	"flowtally/collector"
-	"flowtally/exporter"
+	"flowtally/command"
 	"flowtally/flow"
-	"flowtally/netflow"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
 )
-
-// A destination of the configuration file is the same as one of the command line,
-// with its version and its filter.
-func TestDestinationsOfTheFile(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "flowtally.yaml")
-	const text = `exporter:
-  to:
-    - 192.0.2.1:9995
-    - {address: "192.0.2.2:9995", version: 9}
-    - address: "[2001:db8::3]:9995"
-      filter: dst port in [53, 853] and proto udp
-      version: 5
-  fields: [mac, ttl]
-`
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd, _, err := rootCommand(&bytes.Buffer{}, &bytes.Buffer{}).Find([]string{"exporter"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.ParseFlags([]string{"--config", file}); err != nil {
-		t.Fatal(err)
-	}
-	if err := applySettings(cmd, func(string) (string, bool) { return "", false }); err != nil {
-		t.Fatal(err)
-	}
-	to, _ := cmd.Flags().GetStringArray("to")
-	var f exporterFlags
-	var got []exporter.Collector
-	for _, s := range to {
-		c, err := f.collector(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, c)
-	}
-	if len(got) != 3 || got[0] != (exporter.Collector{To: "192.0.2.1:9995"}) || got[1] != (exporter.Collector{To: "192.0.2.2:9995", Version: netflow.V9}) {
-		t.Fatalf("%+v", got)
-	}
-	last := got[2]
-	ask := flow.Record{Key: flow.Key{Protocol: flow.UDP, DstPort: 853, IPVersion: 4}}
-	if last.To != "[2001:db8::3]:9995" || last.Version != netflow.V5 || last.Filter == nil || !last.Filter.Match(&ask, nil) {
-		t.Errorf("%+v", last)
-	}
-	ask.DstPort = 443
-	if last.Filter.Match(&ask, nil) {
-		t.Error("the filter takes another port")
-	}
-}
 
 // reports is a Sink that keeps what it is told besides records.
 type reports struct {
@@ -124,7 +73,7 @@ func TestExporterTellsTheCollector(t *testing.T) {
 			frames := filepath.Join(t.TempDir(), "some.pcap")
 			writeSome(t, frames)
 			var stdout, stderr bytes.Buffer
-			if status := run(ctx, []string{"exporter", "--read", frames, "--to", to, "--version", version}, &stdout, &stderr); status != 0 {
+			if status := command.Run(ctx, "", []string{"exporter", "--read", frames, "--to", to, "--version", version}, &stdout, &stderr); status != 0 {
 				t.Fatalf("status %d: %s", status, &stderr)
 			}
 			for i := 0; ; i++ {

@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"lab/truth":           {},
 	"lab/traffic":         {"exporter/capture", "exporter/tunnel"},
 	"lab":                 {"*"},
+	"command":             {"*"},
 	"":                    {"*"},
 }
 

@@ -178,7 +178,7 @@ func runCommand(t *testing.T, h *house, line string) map[string]any {
 		t.Fatalf("%v: %s", err, line)
 	}
 	args := append(strings.Split(strings.TrimSuffix(string(words), "\x00"), "\x00")[1:], "--output", "json", "--database", h.dsn)
-	status, stdout, stderr := command(t, args...)
+	status, stdout, stderr := flowtally(t, args...)
 	if status != 0 {
 		t.Fatalf("%s: status %d: %s", line, status, stderr)
 	}

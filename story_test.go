@@ -27,6 +27,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"flowtally/collector"
+	"flowtally/command"
 	"flowtally/exporter"
 	"flowtally/exporter/capture"
 	"flowtally/flow"
@@ -46,6 +47,14 @@ type house struct {
 	collector netip.AddrPort
 	web       string
 	stop      func() // stops the collector; what it received is stored then
+}
+
+// flowtally runs the program as a user would.
+func flowtally(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	status = command.Run(context.Background(), "", args, &out, &errs)
+	return status, out.String(), errs.String()
 }
 
 // build starts a house on free ports. It ends with the test.
@@ -261,7 +270,7 @@ func TestStory(t *testing.T) {
 	}
 
 	// The command line gives the numbers of the page.
-	status, stdout, stderr := command(t, "top", "--database", h.dsn, "--key", "src-addr", "--by", "flows",
+	status, stdout, stderr := flowtally(t, "top", "--database", h.dsn, "--key", "src-addr", "--by", "flows",
 		"--from", "2026-03-02T09:41:00Z", "--to", "2026-03-02T09:42:00Z", "--output", "csv")
 	want := "src_addr,flows,packets,bytes\n10.1.4.7,50,100,4000\n2001:db8::20,2,1000,1048000\n10.1.9.9,1,1,84\n"
 	if status != 0 || strings.ReplaceAll(stdout, "\r", "") != want {
@@ -437,7 +446,7 @@ func TestExporterCommand(t *testing.T) {
 	}
 	defer sink.Close()
 	file := storyCapture(t)
-	status, stdout, stderr := command(t, "exporter", "--read", file, "--to", sink.LocalAddr().String(), "--version", "9", "--json")
+	status, stdout, stderr := flowtally(t, "exporter", "--read", file, "--to", sink.LocalAddr().String(), "--version", "9", "--json")
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, stderr)
 	}
@@ -461,7 +470,7 @@ func TestExporterCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone.Close()
-	status, stdout, stderr = command(t, "exporter", "--read", file, "--to", gone.LocalAddr().String(), "--json")
+	status, stdout, stderr = flowtally(t, "exporter", "--read", file, "--to", gone.LocalAddr().String(), "--json")
 	if status != 1 || !strings.Contains(stderr, "is a collector listening there?") || !strings.Contains(stdout, `"packets":1101`) {
 		t.Errorf("nobody listens: status %d\n%s%s", status, stdout, stderr)
 	}
@@ -474,7 +483,7 @@ func TestExporterCommand(t *testing.T) {
 	if err := os.WriteFile(cut, whole[:len(whole)-20], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	status, stdout, stderr = command(t, "exporter", "--read", cut, "--to", sink.LocalAddr().String(), "--json")
+	status, stdout, stderr = flowtally(t, "exporter", "--read", cut, "--to", sink.LocalAddr().String(), "--json")
 	if status != 1 || !strings.Contains(stderr, "cut.pcap") || !strings.Contains(stdout, `"packets":1100`) {
 		t.Errorf("a capture cut short: status %d\n%s%s", status, stdout, stderr)
 	}

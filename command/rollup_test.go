@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bytes"
@@ -28,7 +28,7 @@ func TestRollupCommand(t *testing.T) {
 	}
 	for _, want := range []store.Done{{Batches: 1, Flows: 1, Settled: 3, Sealed: 1}, {}} {
 		var stdout, stderr bytes.Buffer
-		if status := run(ctx, []string{"rollup", "--json", "--database", dsn}, &stdout, &stderr); status != 0 {
+		if status := Run(ctx, "", []string{"rollup", "--json", "--database", dsn}, &stdout, &stderr); status != 0 {
 			t.Fatalf("status %d: %s", status, &stderr)
 		}
 		var got store.Done

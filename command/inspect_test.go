@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ func TestInspectReadsMessagesBackToBack(t *testing.T) {
 	}
 	for output, want := range map[string]string{"table": "octetDeltaCount                      42", "json": `{"name":"octetDeltaCount","id":1,"value":42}`} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), []string{"inspect", "--read", name, "--output", output}, &stdout, &stderr); status != 0 {
+		if status := Run(t.Context(), "", []string{"inspect", "--read", name, "--output", output}, &stdout, &stderr); status != 0 {
 			t.Fatalf("status %d: %s", status, &stderr)
 		}
 		if n := strings.Count(stdout.String(), want); n != 2 {
@@ -52,7 +52,7 @@ func TestInspectObeysNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stdout, stderr bytes.Buffer
-	if status := run(t.Context(), []string{"inspect", "--read", name}, &stdout, &stderr); status != 0 {
+	if status := Run(t.Context(), "", []string{"inspect", "--read", name}, &stdout, &stderr); status != 0 {
 		t.Fatalf("status %d: %s", status, &stderr)
 	}
 	if s := stdout.String(); strings.Contains(s, "\x1b") || !strings.Contains(s, `"\x1b[2Jeth0"`) {
@@ -69,7 +69,7 @@ func TestInspectSaysWhenThereIsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), []string{"inspect", "--read", name}, &stdout, &stderr); status == 0 || !strings.Contains(stderr.String(), want) || stdout.Len() > 0 {
+		if status := Run(t.Context(), "", []string{"inspect", "--read", name}, &stdout, &stderr); status == 0 || !strings.Contains(stderr.String(), want) || stdout.Len() > 0 {
 			t.Errorf("%q: status %d, %s%s", content, status, &stdout, &stderr)
 		}
 	}
@@ -99,7 +99,7 @@ func TestInspectListens(t *testing.T) {
 	var stdout, stderr shared
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"inspect", "--listen", "127.0.0.1:0"}, io.Writer(&stdout), io.Writer(&stderr))
+		done <- Run(ctx, "", []string{"inspect", "--listen", "127.0.0.1:0"}, io.Writer(&stdout), io.Writer(&stderr))
 	}()
 	until := func(what string, so func() bool) {
 		t.Helper()

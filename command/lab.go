@@ -1,9 +1,10 @@
-package main
+package command
 
 import (
-	"flowtally/lab"
 	"io"
 	"log/slog"
+
+	"flowtally/lab"
 
 	"github.com/spf13/cobra"
 )

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"net/netip"
@@ -37,22 +37,22 @@ func TestSamplingFlags(t *testing.T) {
 }
 
 func TestAllowFlag(t *testing.T) {
-	got, err := prefixes([]string{"10.1.2.3", "10.0.0.1/8", "::ffff:192.0.2.1", "2001:db8::/32"})
+	got, err := parseAllow([]string{"10.1.2.3", "10.0.0.1/8", "::ffff:192.0.2.1", "2001:db8::/32"})
 	if err != nil || len(got) != 4 || got[0].String() != "10.1.2.3/32" || got[1].String() != "10.0.0.0/8" || got[2].String() != "192.0.2.1/32" {
 		t.Errorf("%v %v", got, err)
 	}
-	if _, err := prefixes([]string{"example.org"}); err == nil {
+	if _, err := parseAllow([]string{"example.org"}); err == nil {
 		t.Error("a name is taken for an address")
 	}
 }
 
 func TestSizeAndAgeFlags(t *testing.T) {
-	for text, want := range map[string]octets{"0": 0, "1000": 1000, "4G": 4 << 30, "500M": 500 << 20, "2TiB": 2 << 40, "1kB": 1024} {
-		var o octets
+	for text, want := range map[string]size{"0": 0, "1000": 1000, "4G": 4 << 30, "500M": 500 << 20, "2TiB": 2 << 40, "1kB": 1024} {
+		var o size
 		if err := o.Set(text); err != nil || o != want {
 			t.Errorf("%s: %d %v", text, o, err)
 		}
-		var again octets
+		var again size
 		if err := again.Set(o.String()); err != nil || again != o {
 			t.Errorf("%s prints as %s, which is %d", text, o.String(), again)
 		}
@@ -68,7 +68,7 @@ func TestSizeAndAgeFlags(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "-1", "x", "G", "99999999999T", "1d"} {
-		if err := new(octets).Set(text); err == nil {
+		if err := new(size).Set(text); err == nil {
 			t.Errorf("size %q is taken", text)
 		}
 	}

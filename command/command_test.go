@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bytes"
@@ -13,11 +13,11 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// command runs the program as a user would.
-func command(t *testing.T, args ...string) (status int, stdout, stderr string) {
+// flowtally runs the program as a user would.
+func flowtally(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	status = run(context.Background(), args, &out, &errs)
+	status = Run(context.Background(), "", args, &out, &errs)
 	return status, out.String(), errs.String()
 }
 
@@ -94,7 +94,7 @@ func TestBadInput(t *testing.T) {
 		{"configuration_missing", []string{"exporter", "--config", filepath.Join(dir, "missing.yaml")}, 1, "missing.yaml"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			status, stdout, stderr := command(t, tt.args...)
+			status, stdout, stderr := flowtally(t, tt.args...)
 			if status != tt.status {
 				t.Errorf("exit status %d, want %d", status, tt.status)
 			}
@@ -121,7 +121,7 @@ func TestSettings(t *testing.T) {
 	}
 	var one, two, three, four string
 	var many []string
-	root := rootCommand(nil, nil)
+	root := rootCommand("", nil, nil)
 	cmd := &cobra.Command{Use: "probe", RunE: func(*cobra.Command, []string) error { return nil }}
 	cmd.Flags().StringVar(&one, "one", "default", "")
 	cmd.Flags().StringVar(&two, "two", "default", "")
@@ -142,7 +142,7 @@ func TestSettings(t *testing.T) {
 
 // TestHelp: every command explains itself and every flag says what it does.
 func TestHelp(t *testing.T) {
-	root := rootCommand(nil, nil)
+	root := rootCommand("", nil, nil)
 	for _, c := range append(root.Commands(), root) {
 		if c.Short == "" {
 			t.Errorf("%s says nothing about itself", c.Name())
@@ -153,11 +153,11 @@ func TestHelp(t *testing.T) {
 			}
 		})
 	}
-	status, stdout, _ := command(t, "exporter", "--help")
+	status, stdout, _ := flowtally(t, "exporter", "--help")
 	if status != 0 || !strings.Contains(stdout, "--read") {
 		t.Errorf("exporter --help: status %d, %q", status, stdout)
 	}
-	status, stdout, _ = command(t, "version")
+	status, stdout, _ = flowtally(t, "version")
 	if status != 0 || !strings.HasPrefix(stdout, "flowtally ") {
 		t.Errorf("version: status %d, %q", status, stdout)
 	}

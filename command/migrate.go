@@ -1,8 +1,9 @@
-package main
+package command
 
 import (
-	"flowtally/store"
 	"log/slog"
+
+	"flowtally/store"
 
 	"github.com/spf13/cobra"
 )

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bufio"
@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/netip"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,19 +73,6 @@ logs them in (--trust-proxy).`,
 	metricsFlag(cmd, &metrics)
 	cmd.AddCommand(webUserCommand())
 	return cmd
-}
-
-// parseNetwork reads a network, or an address, which is one of a single address.
-func parseNetwork(text string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(text); err == nil {
-		a = a.Unmap()
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(text)
-	if err != nil {
-		return p, fmt.Errorf("%q is not an address or network: write it as 10.0.0.2 or 10.0.0.0/24", text)
-	}
-	return p.Masked(), nil
 }
 
 func webUserCommand() *cobra.Command {

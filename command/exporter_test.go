@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"flowtally/exporter/meter"
 	"flowtally/flow"
 	"flowtally/lab/truth"
+	"flowtally/netflow"
 )
 
 // What cannot be meant is refused before anything is opened, by name.
@@ -49,13 +50,63 @@ func TestExporterFlags(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			if status := run(context.Background(), append([]string{"exporter"}, tt.args...), &stdout, &stderr); status != 2 {
+			if status := Run(context.Background(), "", append([]string{"exporter"}, tt.args...), &stdout, &stderr); status != 2 {
 				t.Errorf("status %d", status)
 			}
 			if !strings.Contains(stderr.String(), tt.want) {
 				t.Errorf("it said %q, not %q", stderr.String(), tt.want)
 			}
 		})
+	}
+}
+
+// A destination of the configuration file is the same as one of the command line,
+// with its version and its filter.
+func TestDestinationsOfTheFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "flowtally.yaml")
+	const text = `exporter:
+  to:
+    - 192.0.2.1:9995
+    - {address: "192.0.2.2:9995", version: 9}
+    - address: "[2001:db8::3]:9995"
+      filter: dst port in [53, 853] and proto udp
+      version: 5
+  fields: [mac, ttl]
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd, _, err := rootCommand("", &bytes.Buffer{}, &bytes.Buffer{}).Find([]string{"exporter"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.ParseFlags([]string{"--config", file}); err != nil {
+		t.Fatal(err)
+	}
+	if err := applySettings(cmd, func(string) (string, bool) { return "", false }); err != nil {
+		t.Fatal(err)
+	}
+	to, _ := cmd.Flags().GetStringArray("to")
+	var f exporterFlags
+	var got []exporter.Collector
+	for _, s := range to {
+		c, err := f.collector(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, c)
+	}
+	if len(got) != 3 || got[0] != (exporter.Collector{To: "192.0.2.1:9995"}) || got[1] != (exporter.Collector{To: "192.0.2.2:9995", Version: netflow.V9}) {
+		t.Fatalf("%+v", got)
+	}
+	last := got[2]
+	ask := flow.Record{Key: flow.Key{Protocol: flow.UDP, DstPort: 853, IPVersion: 4}}
+	if last.To != "[2001:db8::3]:9995" || last.Version != netflow.V5 || last.Filter == nil || !last.Filter.Match(&ask, nil) {
+		t.Errorf("%+v", last)
+	}
+	ask.DstPort = 443
+	if last.Filter.Match(&ask, nil) {
+		t.Error("the filter takes another port")
 	}
 }
 
@@ -109,7 +160,7 @@ func TestExporterSummary(t *testing.T) {
 	} {
 		var stdout, stderr bytes.Buffer
 		all := append([]string{"exporter", "--read", name, "--to", conn.LocalAddr().String(), "--pace", "0", "--json"}, args...)
-		if status := run(context.Background(), all, &stdout, &stderr); status != 0 {
+		if status := Run(context.Background(), "", all, &stdout, &stderr); status != 0 {
 			t.Fatalf("%q: status %d, it said %s", args, status, stderr.String())
 		}
 		var s exporter.Summary
