@@ -1,4 +1,4 @@
-package main
+package story
 
 import (
 	"go/ast"
@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"lab/traffic":         {"exporter/capture", "exporter/tunnel"},
 	"lab":                 {"*"},
 	"command":             {"*"},
+	"story":               {},
 	"":                    {"*"},
 }
 
@@ -52,13 +53,24 @@ var mustNotReach = []struct{ from, path, why string }{
 	{"exporter/meter", "github.com/calmh/ipfix", "metering ends at the record"},
 }
 
-func TestImports(t *testing.T) {
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Deps " "}}`, "./...").Output()
+// root is the repository's root, from here.
+const root = ".."
+
+// goList asks the go command about packages below the root, a line each.
+func goList(t *testing.T, format string, packages string) []string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-f", format, packages)
+	cmd.Dir = root
+	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+func TestImports(t *testing.T) {
 	const module = "flowtally"
-	for line := range strings.Lines(string(out)) {
+	for _, line := range goList(t, `{{.ImportPath}} {{join .Deps " "}}`, "./...") {
 		words := strings.Fields(line)
 		pkg := strings.TrimPrefix(strings.TrimPrefix(words[0], module), "/")
 		allowed, known := mayImport[pkg]
@@ -76,6 +88,15 @@ func TestImports(t *testing.T) {
 			if ok && !slices.Contains(allowed, ours) && !slices.Contains(allowed, "*") {
 				t.Errorf("%s imports %s, which its room may not", words[0], dep)
 			}
+		}
+	}
+}
+
+// TestDoor: no Go file is at the root but the door, which leads into command.
+func TestDoor(t *testing.T) {
+	for _, line := range goList(t, `{{join .GoFiles " "}};{{join .TestGoFiles " "}};{{join .Imports " "}}`, ".") {
+		if want := "main.go;;flowtally/command os"; line != want {
+			t.Errorf("the root has the files, tests and imports %q, want %q", line, want)
 		}
 	}
 }
@@ -114,7 +135,7 @@ func TestPackageComments(t *testing.T) {
 		if dir == "" {
 			dir = "."
 		}
-		if _, err := os.Stat(dir); err != nil {
+		if _, err := os.Stat(filepath.Join(root, dir)); err != nil {
 			t.Errorf("the import table names %s: %v", pkg, err)
 			continue
 		}
@@ -137,9 +158,10 @@ func TestPackageComments(t *testing.T) {
 	}
 }
 
-// parseDir parses the Go files of dir that are not tests.
+// parseDir parses the Go files of dir, below the root, that are not tests.
 func parseDir(t *testing.T, dir string) map[string]*ast.File {
 	t.Helper()
+	dir = filepath.Join(root, dir)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -162,12 +184,12 @@ func parseDir(t *testing.T, dir string) map[string]*ast.File {
 // TestTopLevel: the listing of the repository is its table of contents, and the
 // README names what a newcomer types.
 func TestTopLevel(t *testing.T) {
-	for _, name := range []string{"exporter", "collector", "web", "migrations", "deploy", "go.mod", "go.sum", "docker-compose.yml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile", "docs"} {
-		if _, err := os.Stat(name); err != nil {
+	for _, name := range []string{"exporter", "collector", "web", "migrations", "command", "story", "deploy", "main.go", "go.mod", "go.sum", "docker-compose.yml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile", "docs"} {
+		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
 			t.Error(err)
 		}
 	}
-	b, err := os.ReadFile("README.md")
+	b, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +203,7 @@ func TestTopLevel(t *testing.T) {
 // TestLinks: a link in our documents leads somewhere.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

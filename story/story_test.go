@@ -1,4 +1,4 @@
-package main
+package story
 
 import (
 	"bytes"
@@ -250,7 +250,7 @@ func TestStory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden := filepath.Join("testdata", "story", name+".golden.json")
+			golden := filepath.Join("testdata", name+".golden.json")
 			if *update {
 				if err := os.MkdirAll(filepath.Dir(golden), 0o755); err != nil {
 					t.Fatal(err)

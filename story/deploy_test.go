@@ -1,8 +1,9 @@
-package main
+package story
 
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +34,7 @@ type composeService struct {
 // TestComposeKeepsItsPromises: every part is locked in, only live capture is uid 0
 // and has one capability, the page is this machine's alone, no secret is in the file.
 func TestComposeKeepsItsPromises(t *testing.T) {
-	text, err := os.ReadFile("docker-compose.yml")
+	text, err := os.ReadFile(filepath.Join(root, "docker-compose.yml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestComposeKeepsItsPromises(t *testing.T) {
 	if !slices.Contains(file.Services["collector"].Volumes, "database:/var/lib/postgresql/data:ro,nocopy") {
 		t.Errorf("collector: volumes %v, want the database's, to see how full its disk is", file.Services["collector"].Volumes)
 	}
-	docker, err := os.ReadFile("deploy/Dockerfile")
+	docker, err := os.ReadFile(filepath.Join(root, "deploy/Dockerfile"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +106,7 @@ func TestComposeIsAccepted(t *testing.T) {
 		t.Skipf("docker compose is not installed: %v: %s", err, strings.TrimSpace(string(out)))
 	}
 	cmd := exec.Command("docker", "compose", "--profile", "live", "--profile", "demo", "config", "--quiet")
+	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "POSTGRES_PASSWORD=a", "WRITER_PASSWORD=b", "WEB_PASSWORD=c", "READER_PASSWORD=d")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("docker compose config: %v\n%s", err, out)
