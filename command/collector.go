@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"flowtally/collector"
+	"flowtally/service"
 	"flowtally/store"
 )
 
@@ -61,10 +61,11 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 			if keep.RetainPath == "auto" {
 				keep.RetainPath = ""
 			}
-			if !keeper {
-				return collect(cmd.Context(), c, dsn, metrics, spool, int64(spoolSize), nil)
+			run := service.Config{DSN: dsn, Collector: c, Spool: spool, SpoolBytes: int64(spoolSize)}
+			if keeper {
+				run.Keeper = &keep
 			}
-			return collect(cmd.Context(), c, dsn, metrics, spool, int64(spoolSize), &keep)
+			return collect(cmd.Context(), run, metrics)
 		},
 	}
 	f := cmd.Flags()
@@ -104,60 +105,19 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 	return cmd
 }
 
-// collect runs a collector with its store, until ctx ends. keep is nil for none
-// of the house-keeping.
-func collect(ctx context.Context, c collector.Config, dsn, metrics, spool string, spoolSize int64, keep *store.KeeperConfig) error {
-	log := slog.Default()
-	switch spool {
+// collect runs the service, with its metrics, until ctx ends.
+func collect(ctx context.Context, c service.Config, metrics string) (err error) {
+	c.Logger = slog.Default()
+	switch c.Spool {
 	case "auto":
-		if spool = store.DefaultSpool(); spool == "" {
-			log.Warn("there is no directory for a spool: what the database cannot take waits in memory; give one with --spool")
+		if c.Spool = store.DefaultSpool(); c.Spool == "" {
+			c.Logger.Warn("there is no directory for a spool: what the database cannot take waits in memory; give one with --spool")
 		}
 	case "none":
-		spool = ""
+		c.Spool = ""
 	}
-	reg, err := serveMetrics(ctx, metrics)
-	if err != nil {
+	if c.Registerer, err = serveMetrics(ctx, metrics); err != nil {
 		return err
 	}
-	open := store.Open
-	if spool != "" {
-		open = store.OpenAway
-	}
-	db, err := open(ctx, dsn)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	w := store.NewWriter(db, store.WriterConfig{Logger: log, Registerer: reg, Spool: spool, SpoolBytes: spoolSize})
-	defer w.Close()
-	c.Sink, c.StateDir, c.Logger, c.Registerer = w, spool, log, reg
-
-	// The spool is emptied, and the house kept, until the last batch is written.
-	behind, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var working sync.WaitGroup
-	defer working.Wait()
-	defer stop()
-	// Without its spool a collector does not begin: somebody relies on it.
-	serving, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	working.Go(func() {
-		if err := w.Run(behind); err != nil {
-			fail(err)
-		}
-	})
-	if keep != nil {
-		keep.Logger, keep.Registerer = log, reg
-		k := store.NewKeeper(db, *keep)
-		working.Go(func() {
-			if err := k.Run(behind); err != nil {
-				log.Error("roll-ups and retention stand still", "error", err)
-			}
-		})
-	}
-	err = collector.Run(serving, c)
-	if cause := context.Cause(serving); err == nil && ctx.Err() == nil && cause != nil {
-		return cause
-	}
-	return err
+	return service.Run(ctx, c)
 }

@@ -25,6 +25,7 @@ import (
 	"flowtally/lab/postgres"
 	"flowtally/lab/postgres/pgtest"
 	"flowtally/netflow"
+	"flowtally/service"
 	"flowtally/store"
 )
 
@@ -57,26 +58,13 @@ func collectUntilKilled(dsn, spool string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	db, err := store.OpenAway(ctx, dsn)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer db.Close()
-	w := store.NewWriter(db, store.WriterConfig{Logger: log, Spool: spool})
-	defer w.Close()
-	replay, stop := context.WithCancel(context.Background())
-	replaying := make(chan error, 1)
-	go func() { replaying <- w.Run(replay) }()
-	err = collector.Run(ctx, collector.Config{
-		Listen: []string{"127.0.0.1:0"}, Sink: w, Sockets: 1, Logger: log, BatchAge: age,
-		Ready: func(a []netip.AddrPort) { fmt.Println(a[0]) },
+	err = service.Run(ctx, service.Config{
+		DSN: dsn, Spool: spool, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Collector: collector.Config{
+			Listen: []string{"127.0.0.1:0"}, Sockets: 1, BatchAge: age,
+			Ready: func(a []netip.AddrPort) { fmt.Println(a[0]) },
+		},
 	})
-	stop()
-	if rerr := <-replaying; err == nil {
-		err = rerr
-	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

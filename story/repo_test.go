@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"exporter":            {"flow", "netflow", "filter", "exporter/pcapfilter", "exporter/tunnel", "exporter/capture", "exporter/packet", "exporter/meter"},
 	"collector":           {"flow", "netflow", "filter"},
 	"store":               {"flow", "filter", "migrations"},
+	"service":             {"flow", "netflow", "filter", "migrations", "store", "collector"},
 	"web":                 {"flow", "filter", "migrations", "store"},
 	"lab/postgres":        {},
 	"lab/postgres/pgtest": {"flow", "filter", "migrations", "store", "lab/postgres"},

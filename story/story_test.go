@@ -34,6 +34,7 @@ import (
 	"flowtally/lab/postgres/pgtest"
 	"flowtally/lab/truth"
 	"flowtally/netflow"
+	"flowtally/service"
 	"flowtally/store"
 	"flowtally/web"
 )
@@ -43,7 +44,6 @@ var update = flag.Bool("update", false, "rewrite golden files")
 // house is a collector, a database and a web server, running.
 type house struct {
 	dsn       string
-	db        *store.DB
 	collector netip.AddrPort
 	web       string
 	stop      func() // stops the collector; what it received is stored then
@@ -67,15 +67,14 @@ func build(t *testing.T) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.db = db
 	cctx, stopCollector := context.WithCancel(ctx)
 	bound := make(chan []netip.AddrPort, 1)
 	served := make(chan netip.AddrPort, 1)
 	collected, webbed := make(chan error, 1), make(chan error, 1)
 	go func() {
-		collected <- collector.Run(cctx, collector.Config{Listen: []string{"127.0.0.1:0"}, Logger: log,
-			Sink: store.NewWriter(db, store.WriterConfig{Logger: log}), BatchAge: 200 * time.Millisecond,
-			Ready: func(a []netip.AddrPort) { bound <- a }})
+		collected <- service.Run(cctx, service.Config{DSN: h.dsn, Logger: log, Collector: collector.Config{
+			Listen: []string{"127.0.0.1:0"}, BatchAge: 200 * time.Millisecond,
+			Ready: func(a []netip.AddrPort) { bound <- a }}})
 	}()
 	go func() {
 		webbed <- web.Run(ctx, web.Config{Listen: "127.0.0.1:0", DB: db, Logger: log, Ready: func(a netip.AddrPort) { served <- a }})
