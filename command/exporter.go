@@ -2,16 +2,12 @@ package command
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,15 +16,9 @@ import (
 	"flowtally/exporter/meter"
 	"flowtally/exporter/packet"
 	"flowtally/exporter/pcapfilter"
-	"flowtally/filter"
 	"flowtally/flow"
-	"flowtally/lab/traffic"
-	"flowtally/netflow"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/net/bpf"
-	"golang.org/x/term"
 )
 
 // exporterFlags are the flags of flowtally exporter.
@@ -152,103 +142,6 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 	return cmd
 }
 
-// collector returns what an element of --to means.
-func (f *exporterFlags) collector(text string) (c exporter.Collector, err error) {
-	c.To, text, _ = strings.Cut(text, ",")
-	for text != "" {
-		name, value, _ := strings.Cut(text, "=")
-		switch name {
-		case "version":
-			value, text, _ = strings.Cut(value, ",")
-			switch value {
-			case "5", "9", "10":
-				n, _ := strconv.Atoi(value)
-				c.Version = netflow.Version(n)
-			default:
-				return c, fmt.Errorf("version %q: want 5, 9 or 10 (IPFIX)", value)
-			}
-		case "filter": // the rest, commas and all
-			if c.Filter, err = filter.Parse(value); err != nil {
-				return c, fmt.Errorf("filter: %w", err)
-			}
-			text = ""
-		default:
-			return c, fmt.Errorf("%q: want HOST:PORT[,version=5|9|10][,filter=FILTER]", name)
-		}
-	}
-	return c, nil
-}
-
-// tls returns whom to trust, and what to show, over TLS; nil is the default.
-func (f *exporterFlags) tls() (*tls.Config, error) {
-	if f.tlsCA == "" && f.tlsCert == "" && f.tlsKey == "" {
-		return nil, nil
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.tlsCA != "" {
-		text, err := os.ReadFile(f.tlsCA)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--tls-ca %s: no certificate in it", f.tlsCA)
-		}
-	}
-	if f.tlsCert != "" || f.tlsKey != "" {
-		pair, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-cert and --tls-key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
-}
-
-// exporting sets in c what is of the wire.
-func (f *exporterFlags) exporting(c *exporter.Config) (err error) {
-	for _, to := range f.to {
-		x, err := f.collector(to)
-		if err != nil {
-			return fmt.Errorf("--to %q: %w", to, err)
-		}
-		if f.balance && x.Filter != nil {
-			return fmt.Errorf("--to %q: a filter, and --balance: want one of them", to)
-		}
-		c.Collectors = append(c.Collectors, x)
-	}
-	if c.TLS, err = f.tls(); err != nil {
-		return err
-	}
-	c.Version, c.Domain, c.Balance, c.Options = netflow.Version(f.version), f.domain, f.balance, f.options
-	if c.Fields, err = netflow.ParseFields(f.fields...); err != nil {
-		return fmt.Errorf("--fields: %w", err)
-	}
-	if c.Fields != 0 && c.Version == netflow.V5 {
-		return errors.New("--fields: NetFlow v5 has no room for more; want --version 9 or 10")
-	}
-	switch f.template {
-	case "flowtally", "":
-	case "pflow":
-		if c.Version == netflow.V9 {
-			return errors.New("--template pflow: pflow(4) has no v9; want --version 5 or 10")
-		}
-		if c.Fields != 0 {
-			return errors.New("--template pflow has no room for --fields")
-		}
-		c.Template = netflow.Pflow
-		if !f.domainSet {
-			c.Domain = 42
-			if c.Version == netflow.V5 {
-				c.Domain = 42<<8 | 42
-			}
-		}
-	default:
-		return fmt.Errorf("--template %q: want flowtally or pflow", f.template)
-	}
-	return nil
-}
-
 // run is the command.
 func (f *exporterFlags) run(cmd *cobra.Command, stdout io.Writer) error {
 	c, err := f.config()
@@ -296,9 +189,8 @@ func (f *exporterFlags) run(cmd *cobra.Command, stdout io.Writer) error {
 	return err
 }
 
-// config returns what the flags say, but for the sources, or what is wrong with
-// them.
-func (f *exporterFlags) config() (c exporter.Config, err error) {
+// check returns what is wrong with the flags that can be told from them alone.
+func (f *exporterFlags) check() error {
 	sources := 0
 	for _, set := range []bool{f.read != "", f.iface != "", f.vxlan != "", f.gre != "", f.geneve != "", f.tzsp != "", f.demo} {
 		if set {
@@ -306,44 +198,53 @@ func (f *exporterFlags) config() (c exporter.Config, err error) {
 		}
 	}
 	if sources != 1 {
-		return c, errors.New("give one of --read FILE, --interface IF, --listen-vxlan, --listen-gre, --listen-geneve, --listen-tzsp and --demo")
+		return errors.New("give one of --read FILE, --interface IF, --listen-vxlan, --listen-gre, --listen-geneve, --listen-tzsp and --demo")
 	}
 	if f.version != 5 && f.version != 9 && f.version != 10 {
-		return c, fmt.Errorf("--version %d: want 5, 9 or 10 (IPFIX)", f.version)
+		return fmt.Errorf("--version %d: want 5, 9 or 10 (IPFIX)", f.version)
 	}
 	if f.duplicates != "keep" && f.duplicates != "drop" {
-		return c, fmt.Errorf("--duplicates %q: want keep or drop", f.duplicates)
+		return fmt.Errorf("--duplicates %q: want keep or drop", f.duplicates)
 	}
 	if f.sampleMode != "deterministic" && f.sampleMode != "random" {
-		return c, fmt.Errorf("--sample-mode %q: want deterministic or random", f.sampleMode)
+		return fmt.Errorf("--sample-mode %q: want deterministic or random", f.sampleMode)
 	}
 	if f.mtu < 576 || f.mtu > 65535 {
-		return c, fmt.Errorf("--mtu %d: want 576 to 65535", f.mtu)
+		return fmt.Errorf("--mtu %d: want 576 to 65535", f.mtu)
 	}
 	for name, n := range map[string]int{"pace": f.pace, "max-flows": f.maxFlows, "workers": f.workers, "capture-buffer": f.bufferMiB} {
 		if n < 0 {
-			return c, fmt.Errorf("--%s %d: cannot be negative", name, n)
+			return fmt.Errorf("--%s %d: cannot be negative", name, n)
 		}
 	}
 	for name, d := range map[string]time.Duration{"active-timeout": f.active, "idle-timeout": f.idle, "linger": f.linger} {
 		if d < time.Millisecond {
-			return c, fmt.Errorf("--%s %v: want at least 1ms", name, d)
+			return fmt.Errorf("--%s %v: want at least 1ms", name, d)
 		}
 	}
 	if f.fanout < 1 || f.fanout > 1 && f.iface == "" {
-		return c, fmt.Errorf("--fanout %d: want 1 or more, with --interface", f.fanout)
+		return fmt.Errorf("--fanout %d: want 1 or more, with --interface", f.fanout)
 	}
 	if f.filter != "" && f.filterFile != "" {
-		return c, errors.New("give one of --filter and -F")
+		return errors.New("give one of --filter and -F")
 	}
 	if f.filter != "" {
 		// What is wrong with its words is said before anything is opened.
 		if _, err := pcapfilter.Compile(f.filter, 1, 0); err != nil {
-			return c, fmt.Errorf("--%w", err)
+			return fmt.Errorf("--%w", err)
 		}
 	}
 	if f.read == "" && (f.shift || f.speed != "max") {
-		return c, errors.New("--speed and --shift-to-now are for --read")
+		return errors.New("--speed and --shift-to-now are for --read")
+	}
+	return nil
+}
+
+// config returns what the flags say, but for the sources, or what is wrong with
+// them.
+func (f *exporterFlags) config() (c exporter.Config, err error) {
+	if err := f.check(); err != nil {
+		return c, err
 	}
 	factor, err := capture.ParseSpeed(f.speed)
 	if err != nil {
@@ -409,166 +310,4 @@ func (f *exporterFlags) meter() (c meter.Config, err error) {
 		*to = ms(d)
 	}
 	return c, nil
-}
-
-// open opens where packets come from: one source, or several of one fan-out.
-func (f *exporterFlags) open() (sources []capture.Source, err error) {
-	var program []bpf.RawInstruction
-	if f.filterFile != "" {
-		text, err := os.ReadFile(f.filterFile)
-		if err != nil {
-			return nil, fmt.Errorf("exporter: filter: %w", err)
-		}
-		if program, err = pcapfilter.ParseProgram(string(text)); err != nil {
-			return nil, fmt.Errorf("exporter: filter: %s: %w", f.filterFile, err)
-		}
-	}
-	if f.iface != "" {
-		return f.openInterface(program)
-	}
-
-	clients := capture.TunnelConfig{KnownOnly: f.knownClients, BufferBytes: f.bufferMiB << 20}
-	for _, s := range f.clients {
-		client, err := capture.ParseTunnelClient(s)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("exporter: --client: %w", err)}
-		}
-		clients.Clients = append(clients.Clients, client)
-	}
-	var source capture.Source
-	switch {
-	case f.read != "":
-		source, err = capture.OpenFile(f.read)
-	case f.vxlan != "":
-		source, err = capture.ListenVXLAN(f.vxlan, clients)
-	case f.gre != "":
-		source, err = capture.ListenGRE(f.gre, clients)
-	case f.geneve != "":
-		source, err = capture.ListenGENEVE(f.geneve, clients)
-	case f.tzsp != "":
-		source, err = capture.ListenTZSP(f.tzsp, clients)
-	default:
-		source = traffic.New(traffic.Config{})
-	}
-	if err != nil {
-		return nil, err
-	}
-	if f.filter != "" {
-		source = capture.FilteredByLink(source, func(link uint32) ([]bpf.RawInstruction, error) {
-			return pcapfilter.Compile(f.filter, link, 0)
-		})
-	} else if program != nil {
-		if source, err = capture.Filtered(source, program); err != nil {
-			return nil, fmt.Errorf("exporter: %s: %w", f.filterFile, err)
-		}
-	}
-	if factor, _ := capture.ParseSpeed(f.speed); factor > 0 {
-		source = capture.Paced(source, factor)
-	}
-	if f.shift {
-		source = capture.Shifted(source, time.Now())
-	}
-	return []capture.Source{source}, nil
-}
-
-// openInterface opens a live interface, with the filter in the kernel where it
-// can be there.
-func (f *exporterFlags) openInterface(program []bpf.RawInstruction) ([]capture.Source, error) {
-	c := capture.InterfaceConfig{
-		Promiscuous: f.promiscuous, BufferBytes: f.bufferMiB << 20, IgnoreOutgoing: f.iface == "lo",
-		Filter: program, NoRing: f.noRing, Logger: slog.Default(),
-	}
-	// The kernel takes VLAN tags off before its filter sees the packet.
-	inProcess := pcapfilter.MentionsTags(f.filter)
-	if f.filter != "" && !inProcess {
-		// What the packets begin with is known when the interface is open.
-		probe, err := capture.OpenInterface(f.iface, c)
-		if err != nil {
-			return nil, err
-		}
-		link := probe.LinkType()
-		probe.Close()
-		if c.Filter, err = pcapfilter.Compile(f.filter, link, 0); err != nil {
-			return nil, fmt.Errorf("exporter: %w", err)
-		}
-	}
-	var sources []capture.Source
-	var err error
-	if f.fanout > 1 {
-		sources, err = capture.OpenFanout(f.iface, c, f.fanout)
-	} else {
-		sources = make([]capture.Source, 1)
-		sources[0], err = capture.OpenInterface(f.iface, c)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if inProcess {
-		for i, s := range sources {
-			sources[i] = capture.FilteredByLink(s, func(link uint32) ([]bpf.RawInstruction, error) {
-				return pcapfilter.Compile(f.filter, link, 0)
-			})
-		}
-	}
-	return sources, nil
-}
-
-// sayMode logs how packets are taken off an interface or a socket, and warns where
-// super-packets cannot be told from packets of the wire.
-func sayMode(source capture.Source, sources int) {
-	moder, ok := capture.As[capture.Moder](source)
-	if !ok {
-		return
-	}
-	mode := moder.Mode()
-	slog.Info("capturing", "sources", sources, "mode", mode.String())
-	if _, tunnels := capture.As[capture.TunnelEnd](source); !tunnels && !mode.Segments {
-		slog.Warn("packets that the card or the kernel put together (GRO, LRO, TSO) count as one each: turn that off with 'ethtool -K IF gro off lro off'",
-			"reason", mode.Reason)
-	}
-}
-
-// progress shows on a terminal how far a file is read, until the function it
-// returns is called.
-func (f *exporterFlags) progress(stderr io.Writer, source capture.Source) (done func()) {
-	done = func() {}
-	terminal, ok := stderr.(*os.File)
-	if f.read == "" || !ok || !term.IsTerminal(int(terminal.Fd())) {
-		return done
-	}
-	position, ok := capture.As[capture.Positioner](source)
-	if !ok {
-		return done
-	}
-	_, total := position.Position()
-	if total == 0 {
-		total = -1 // nobody knows
-	}
-	bar := progressbar.NewOptions64(total,
-		progressbar.OptionSetWriter(terminal),
-		progressbar.OptionSetDescription("reading"),
-		progressbar.OptionShowBytes(true),
-		progressbar.OptionSetWidth(30),
-		progressbar.OptionClearOnFinish(),
-	)
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				now, _ := position.Position()
-				_ = bar.Set64(now)
-			case <-stop:
-				_ = bar.Clear()
-				return
-			}
-		}
-	}()
-	return func() {
-		close(stop)
-		<-stopped
-	}
 }

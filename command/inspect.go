@@ -5,17 +5,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
@@ -44,7 +41,10 @@ to back; --listen receives them over UDP until it is interrupted.`,
 			}
 			out := bufio.NewWriter(cmd.OutOrStdout())
 			defer out.Flush()
-			v := viewer{netflow.NewInspector(), out, output == "json"}
+			v := viewer{netflow.NewInspector(), out, printMessage}
+			if output == "json" {
+				v.print = printMessageJSON
+			}
 			if read != "" {
 				return v.file(read)
 			}
@@ -58,66 +58,17 @@ to back; --listen receives them over UDP until it is interrupted.`,
 	return cmd
 }
 
-// viewer prints messages.
+// viewer finds messages and has them printed.
 type viewer struct {
 	inspector *netflow.Inspector
 	out       *bufio.Writer
-	json      bool
+	print     func(io.Writer, *netflow.Inspected) error
 }
 
 // show prints one message.
 func (v viewer) show(from netip.AddrPort, at flow.Time, datagram []byte) error {
 	x := v.inspector.Inspect(from, at, datagram)
-	if v.json {
-		return json.NewEncoder(v.out).Encode(x)
-	}
-	printInspected(v.out, &x)
-	return nil
-}
-
-// printInspected prints a message for people.
-func printInspected(w io.Writer, x *netflow.Inspected) {
-	exported := x.Exported
-	if exported == "" {
-		exported = "(not said)"
-	}
-	fmt.Fprintf(w, "%s from %s, domain %d, sequence %d, exported %s, %d octets\n", x.Version, x.From, x.Domain, x.Sequence, exported, x.Octets)
-	for _, set := range x.Sets {
-		fmt.Fprintf(w, "  set %d: %s, %d octets\n", set.ID, set.Kind, set.Octets)
-		for _, t := range set.Templates {
-			fmt.Fprintf(w, "    template %d: %d fields", t.ID, len(t.Fields))
-			if t.Scopes > 0 {
-				fmt.Fprintf(w, ", %d of them scopes", t.Scopes)
-			}
-			fmt.Fprintln(w)
-			for _, f := range t.Fields {
-				length := fmt.Sprint(f.Length)
-				if f.Length == 65535 {
-					length = "variable"
-				}
-				fmt.Fprintf(w, "      %-36s %5d %10d  %s\n", f.Name, f.ID, f.Enterprise, length)
-			}
-		}
-		for i, r := range set.Records {
-			fmt.Fprintf(w, "    record %d\n", i+1)
-			for _, f := range r {
-				fmt.Fprintf(w, "      %-36s %v\n", f.Name, printable(f.Value))
-			}
-		}
-	}
-	for _, e := range x.Errors {
-		fmt.Fprintln(w, "  ! "+e)
-	}
-}
-
-// printable returns a value that a terminal shows and does not obey: text comes
-// from whoever sends.
-func printable(value any) any {
-	s, ok := value.(string)
-	if ok && strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(s)
-	}
-	return value
+	return v.print(v.out, &x)
 }
 
 // file shows the messages of a file.
