@@ -83,7 +83,7 @@ bench-ingest: ## what polled dashboards, sealing and removal cost the collector
 
 torture: ## hours of it: 200 kills, every cut of every capture, all tests ten times under -race, five minutes a fuzz target
 	@echo "torture: the long tests; every Go test ten times, shuffled, under the race detector; then each fuzz target for five minutes"
-	FLOWTALLY_TORTURE=1 go test -timeout 120m -v -run 'TestKill|Torture' .
+	FLOWTALLY_TORTURE=1 go test -timeout 120m -v -run 'TestKill|Torture' ./story
 	FLOWTALLY_TORTURE=1 go test -timeout 120m ./...
 	go test -race -count 10 -shuffle on -timeout 120m ./...
 	@$(MAKE) fuzz FUZZTIME=5m

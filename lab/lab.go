@@ -18,23 +18,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/prometheus/client_golang/prometheus"
-
-	"flowtally/collector"
-	"flowtally/exporter"
-	"flowtally/exporter/capture"
-	"flowtally/flow"
 	"flowtally/lab/postgres"
-	"flowtally/lab/traffic"
-	"flowtally/netflow"
 	"flowtally/store"
-	"flowtally/store/ingest"
-	"flowtally/store/keeper"
 	"flowtally/web"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // The Observation Domains that the lab's own exporter reports under.
@@ -143,53 +133,23 @@ func Run(ctx context.Context, c Config) (err error) {
 	// What fails stops the rest; what it returns then is the reason.
 	defer func() { err = errors.Join(err, h.stop()) }()
 
-	db, err := store.Open(ctx, pg.DSN(store.RoleWriter))
-	if err != nil {
-		return err
-	}
-	h.onStop(db.Close)
-	spool := filepath.Join(c.Dir, "spool")
-	writer := ingest.NewWriter(db, ingest.WriterConfig{Logger: c.Logger, Registerer: c.Registerer, Spool: spool})
-	h.onStop(writer.Close)
-	h.start(writer.Run)
-	h.start(keeper.New(db, keeper.Config{Logger: c.Logger, Registerer: c.Registerer}).Run)
-	listening := make(chan []netip.AddrPort, 1)
-	h.start(func(ctx context.Context) error {
-		return collector.Run(ctx, collector.Config{
-			Listen: []string{c.Listen}, Logger: c.Logger, Registerer: c.Registerer,
-			Sink: writer, StateDir: spool,
-			Ready: func(a []netip.AddrPort) { listening <- a },
-		})
-	})
-	var here Addresses
-	select {
-	case a := <-listening:
-		here.Collector = a[0]
-	case <-h.ended():
+	here := Addresses{DSN: pg.DSN(store.RoleReader), Dir: c.Dir}
+	receives, ok := heard(h, startCollector(h, c, pg.DSN(store.RoleWriter)))
+	if !ok {
 		return nil // h.stop has the reason
 	}
-
+	here.Collector = receives[0]
 	webDB, err := store.Open(ctx, pg.DSN(store.RoleWeb))
 	if err != nil {
 		return err
 	}
 	h.onStop(webDB.Close)
-	serving := make(chan netip.AddrPort, 1)
-	h.start(func(ctx context.Context) error {
-		return web.Run(ctx, web.Config{
-			Listen: c.WebListen, DB: web.NewDatabase(webDB), Logger: c.Logger, Registerer: c.Registerer,
-			CollectorListen: fmt.Sprintf(":%d", here.Collector.Port()),
-			Ready:           func(a netip.AddrPort) { serving <- a },
-		})
-	})
-	select {
-	case a := <-serving:
-		here.Page = "http://" + a.String()
-	case <-h.ended():
+	serves, ok := heard(h, startPage(h, c, webDB, here.Collector.Port()))
+	if !ok {
 		return nil
 	}
+	here.Page = "http://" + serves.String()
 
-	here.DSN, here.Dir = pg.DSN(store.RoleReader), c.Dir
 	ready = true
 	banner(c.Stdout, here)
 	if c.Ready != nil {
@@ -197,43 +157,18 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 
 	if c.Demo {
-		start, err := demoStart(ctx, here.DSN, time.Now(), c.past)
+		demo, err := openDemo(ctx, h, c, here.DSN)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
 			return fmt.Errorf("lab: find where the demo stopped: %w", err)
 		}
-		demo := traffic.New(traffic.Config{Start: start})
-		source = demo
 		defer func() { _ = demo.Close() }()
-		fmt.Fprintf(c.Stdout, "demo: making the traffic since %s\n", start.Format("2006-01-02 15:04:05 MST"))
-		begun := time.Now()
-		go func() {
-			select {
-			case <-demo.Live():
-				fmt.Fprintf(c.Stdout, "demo: caught up after %.0f s, goes on live\n", time.Since(begun).Seconds())
-			case <-h.ended():
-			}
-		}()
+		source = demo
 	}
 	if source != nil {
-		h.start(func(ctx context.Context) error {
-			defer time.Sleep(settle)
-			// Generated traffic is metered like a file: it never falls silent, and a
-			// day at full speed has to wait for who sends it.
-			sum, err := exporter.Run(ctx, exporter.Config{
-				Source: source, To: []string{loopback(here.Collector)}, Version: netflow.IPFIX, Domain: domain,
-				Pace: defaultPace, Live: c.Interface != "", Logger: c.Logger, Registerer: c.Registerer,
-			})
-			if err != nil {
-				return err
-			}
-			if c.Read != "" {
-				fmt.Fprintf(c.Stdout, "%s: %d packets, %d bytes, sent as %d flow records\n", c.Read, sum.Packets, sum.Bytes, sum.Records)
-			}
-			return nil
-		})
+		startExporter(h, c, source, domain, here.Collector)
 	}
 
 	select {
@@ -324,94 +259,6 @@ func reason(err error) error {
 		return op.Err
 	}
 	return err
-}
-
-// openSource opens what is to be metered; generated traffic comes later, because it
-// has to look into the database first.
-func openSource(c Config) (capture.Source, uint32, error) {
-	switch {
-	case c.Read != "":
-		s, err := capture.OpenFile(c.Read)
-		return s, ReadDomain, err
-	case c.Interface != "":
-		s, err := capture.OpenInterface(c.Interface, capture.InterfaceConfig{Promiscuous: true, IgnoreOutgoing: c.Interface == "lo"})
-		return s, InterfaceDomain, err
-	}
-	return nil, DemoDomain, nil
-}
-
-func startPostgres(ctx context.Context, c Config) (*postgres.Server, error) {
-	if os.Geteuid() != 0 {
-		// Flow data is nobody else's business.
-		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-			return nil, fmt.Errorf("lab: data directory: %w", err)
-		}
-	}
-	pg, err := postgres.Start(ctx, postgres.Config{
-		Dir:   filepath.Join(c.Dir, "postgres"),
-		Roles: []string{store.RoleWriter, store.RoleWeb, store.RoleReader},
-		Settings: map[string]string{
-			// One machine, many rows in, few questions at once: see
-			// deploy/postgresql.conf for the reasons.
-			"shared_buffers":               "256MB",
-			"work_mem":                     "32MB",
-			"max_wal_size":                 "4GB",
-			"wal_level":                    "minimal",
-			"max_wal_senders":              "0",
-			"wal_compression":              "on",
-			"checkpoint_timeout":           "15min",
-			"checkpoint_completion_target": "0.9",
-			"jit":                          "off",
-		},
-	})
-	switch {
-	case errors.Is(err, postgres.ErrRunning):
-		return nil, fmt.Errorf("lab: another flowtally lab works in %s: stop it, or choose another directory with --data", c.Dir)
-	case errors.Is(err, postgres.ErrNoBinaries):
-		return nil, fmt.Errorf("lab: %w: install one (Debian, Ubuntu: apt-get install postgresql)", err)
-	}
-	return pg, err
-}
-
-func passwords(pg *postgres.Server) map[string]string {
-	p := map[string]string{}
-	for _, role := range []string{store.RoleWriter, store.RoleWeb, store.RoleReader} {
-		p[role] = pg.Password(role)
-	}
-	return p
-}
-
-// demoStart is where generated traffic begins: behind the newest flow of an earlier
-// demo, so that no hour is told twice, and never longer ago than past.
-func demoStart(ctx context.Context, dsn string, now time.Time, past time.Duration) (time.Time, error) {
-	start := now.Add(-past)
-	conn, err := pgx.Connect(ctx, dsn)
-	if err != nil {
-		return start, err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	demo := flow.Exporter{Addr: flow.AddrFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1})), Domain: DemoDomain}
-	var newest *time.Time
-	err = conn.QueryRow(ctx, `select max(flow_end) from flows where exporter_id = $1 and flow_end >= $2`, int32(demo.ID()), start).Scan(&newest)
-	if err != nil {
-		return start, err
-	}
-	if newest != nil && newest.After(start) {
-		start = newest.Add(time.Millisecond).In(now.Location())
-	}
-	if start.After(now) {
-		start = now
-	}
-	return start, nil
-}
-
-// loopback is where this process reaches what listens on a.
-func loopback(a netip.AddrPort) string {
-	host := "127.0.0.1"
-	if ip := a.Addr().Unmap(); ip.IsValid() && !ip.IsUnspecified() {
-		host = ip.String()
-	}
-	return net.JoinHostPort(host, strconv.Itoa(int(a.Port())))
 }
 
 // banner tells a person what there is and what to do with it.

@@ -23,7 +23,7 @@ import (
 // roll-ups of its range.
 func TestHunts(t *testing.T) {
 	ctx := context.Background()
-	b, err := os.ReadFile(filepath.Join("..", "docs", "hunts.md"))
+	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "hunts.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

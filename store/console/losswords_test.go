@@ -10,7 +10,7 @@ import (
 // The causes that have words here are those of docs/ledger.md, and none has a
 // space: they are typed in queries.
 func TestLossWordsAreDocumented(t *testing.T) {
-	doc, err := os.ReadFile("../docs/ledger.md")
+	doc, err := os.ReadFile("../../docs/ledger.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -283,7 +283,7 @@ func (w *Writer) handOn(b *batch) {
 		return
 	}
 	b.parcel.Id, b.parcel.Key = b.id, b.key
-	w.handoff.Put(b.parcel)
+	w.handoff.Put(b.parcel, time.Now())
 	b.parcel = nil
 }
 

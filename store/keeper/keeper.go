@@ -347,7 +347,7 @@ func (k *Keeper) sum(ctx context.Context) (more bool, err error) {
 		switch {
 		case b.parcel == nil:
 		case err != nil:
-			k.c.Handoff.Put(b.parcel) // for the next time
+			k.c.Handoff.Put(b.parcel, time.Now()) // for the next time
 		default:
 			k.c.Handoff.Reuse(b.parcel)
 		}
@@ -433,7 +433,7 @@ func (k *Keeper) nextBatches(ctx context.Context, tx pgx.Tx) (list []unsummed, a
 		if len(list) > 0 && sum+weight > k.records {
 			sum = k.records // no smaller one either: their order is kept
 			if b.parcel != nil {
-				k.c.Handoff.Put(b.parcel)
+				k.c.Handoff.Put(b.parcel, time.Now())
 			}
 			return nil
 		}

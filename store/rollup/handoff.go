@@ -73,15 +73,14 @@ func (f *Handoff) Empty() *Parcel {
 }
 
 // Put keeps the parcel of a batch, under its identifier and key, until it is taken,
-// unless there are too many. The parcel belongs to the Handoff from then on.
-func (f *Handoff) Put(p *Parcel) {
+// unless there are too many; now is the time. The parcel belongs to the Handoff from then on.
+func (f *Handoff) Put(p *Parcel, now time.Time) {
 	if f == nil {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	weight := p.Weight()
-	now := time.Now()
 	if f.rows+weight > freshRows {
 		for _, old := range f.parcels {
 			if now.Sub(old.since) > freshFor {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"flowtally/flow"
 )
@@ -253,7 +254,7 @@ func TestParcelOfLongFlows(t *testing.T) {
 	p.Records = 100
 	f := NewHandoff()
 	defer f.Begin()()
-	f.Put(p)
+	f.Put(p, time.Now())
 	if n, _ := f.Waiting(); n != 0 {
 		t.Error("it is handed on")
 	}

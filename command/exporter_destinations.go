@@ -1,0 +1,112 @@
+package command
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"flowtally/exporter"
+	"flowtally/filter"
+	"flowtally/netflow"
+)
+
+// collector returns what an element of --to means.
+func (f *exporterFlags) collector(text string) (c exporter.Collector, err error) {
+	c.To, text, _ = strings.Cut(text, ",")
+	for text != "" {
+		name, value, _ := strings.Cut(text, "=")
+		switch name {
+		case "version":
+			value, text, _ = strings.Cut(value, ",")
+			switch value {
+			case "5", "9", "10":
+				n, _ := strconv.Atoi(value)
+				c.Version = netflow.Version(n)
+			default:
+				return c, fmt.Errorf("version %q: want 5, 9 or 10 (IPFIX)", value)
+			}
+		case "filter": // the rest, commas and all
+			if c.Filter, err = filter.Parse(value); err != nil {
+				return c, fmt.Errorf("filter: %w", err)
+			}
+			text = ""
+		default:
+			return c, fmt.Errorf("%q: want HOST:PORT[,version=5|9|10][,filter=FILTER]", name)
+		}
+	}
+	return c, nil
+}
+
+// tls returns whom to trust, and what to show, over TLS; nil is the default.
+func (f *exporterFlags) tls() (*tls.Config, error) {
+	if f.tlsCA == "" && f.tlsCert == "" && f.tlsKey == "" {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.tlsCA != "" {
+		text, err := os.ReadFile(f.tlsCA)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("--tls-ca %s: no certificate in it", f.tlsCA)
+		}
+	}
+	if f.tlsCert != "" || f.tlsKey != "" {
+		pair, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-cert and --tls-key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// exporting sets in c what is of the wire.
+func (f *exporterFlags) exporting(c *exporter.Config) (err error) {
+	for _, to := range f.to {
+		x, err := f.collector(to)
+		if err != nil {
+			return fmt.Errorf("--to %q: %w", to, err)
+		}
+		if f.balance && x.Filter != nil {
+			return fmt.Errorf("--to %q: a filter, and --balance: want one of them", to)
+		}
+		c.Collectors = append(c.Collectors, x)
+	}
+	if c.TLS, err = f.tls(); err != nil {
+		return err
+	}
+	c.Version, c.Domain, c.Balance, c.Options = netflow.Version(f.version), f.domain, f.balance, f.options
+	if c.Fields, err = netflow.ParseFields(f.fields...); err != nil {
+		return fmt.Errorf("--fields: %w", err)
+	}
+	if c.Fields != 0 && c.Version == netflow.V5 {
+		return errors.New("--fields: NetFlow v5 has no room for more; want --version 9 or 10")
+	}
+	switch f.template {
+	case "flowtally", "":
+	case "pflow":
+		if c.Version == netflow.V9 {
+			return errors.New("--template pflow: pflow(4) has no v9; want --version 5 or 10")
+		}
+		if c.Fields != 0 {
+			return errors.New("--template pflow has no room for --fields")
+		}
+		c.Template = netflow.Pflow
+		if !f.domainSet {
+			c.Domain = 42
+			if c.Version == netflow.V5 {
+				c.Domain = 42<<8 | 42
+			}
+		}
+	default:
+		return fmt.Errorf("--template %q: want flowtally or pflow", f.template)
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package command
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"golang.org/x/net/bpf"
+
+	"flowtally/exporter/capture"
+	"flowtally/exporter/pcapfilter"
+	"flowtally/lab/traffic"
+)
+
+// open opens where packets come from: one source, or several of one fan-out.
+func (f *exporterFlags) open() (sources []capture.Source, err error) {
+	var program []bpf.RawInstruction
+	if f.filterFile != "" {
+		text, err := os.ReadFile(f.filterFile)
+		if err != nil {
+			return nil, fmt.Errorf("exporter: filter: %w", err)
+		}
+		if program, err = pcapfilter.ParseProgram(string(text)); err != nil {
+			return nil, fmt.Errorf("exporter: filter: %s: %w", f.filterFile, err)
+		}
+	}
+	if f.iface != "" {
+		return f.openInterface(program)
+	}
+
+	clients := capture.TunnelConfig{KnownOnly: f.knownClients, BufferBytes: f.bufferMiB << 20}
+	for _, s := range f.clients {
+		client, err := capture.ParseTunnelClient(s)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("exporter: --client: %w", err)}
+		}
+		clients.Clients = append(clients.Clients, client)
+	}
+	var source capture.Source
+	switch {
+	case f.read != "":
+		source, err = capture.OpenFile(f.read)
+	case f.vxlan != "":
+		source, err = capture.ListenVXLAN(f.vxlan, clients)
+	case f.gre != "":
+		source, err = capture.ListenGRE(f.gre, clients)
+	case f.geneve != "":
+		source, err = capture.ListenGENEVE(f.geneve, clients)
+	case f.tzsp != "":
+		source, err = capture.ListenTZSP(f.tzsp, clients)
+	default:
+		source = traffic.New(traffic.Config{})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if f.filter != "" {
+		source = capture.FilteredByLink(source, func(link uint32) ([]bpf.RawInstruction, error) {
+			return pcapfilter.Compile(f.filter, link, 0)
+		})
+	} else if program != nil {
+		if source, err = capture.Filtered(source, program); err != nil {
+			return nil, fmt.Errorf("exporter: %s: %w", f.filterFile, err)
+		}
+	}
+	if factor, _ := capture.ParseSpeed(f.speed); factor > 0 {
+		source = capture.Paced(source, factor)
+	}
+	if f.shift {
+		source = capture.Shifted(source, time.Now())
+	}
+	return []capture.Source{source}, nil
+}
+
+// openInterface opens a live interface, with the filter in the kernel where it
+// can be there.
+func (f *exporterFlags) openInterface(program []bpf.RawInstruction) ([]capture.Source, error) {
+	c := capture.InterfaceConfig{
+		Promiscuous: f.promiscuous, BufferBytes: f.bufferMiB << 20, IgnoreOutgoing: f.iface == "lo",
+		Filter: program, NoRing: f.noRing, Logger: slog.Default(),
+	}
+	// The kernel takes VLAN tags off before its filter sees the packet.
+	inProcess := pcapfilter.MentionsTags(f.filter)
+	if f.filter != "" && !inProcess {
+		// What the packets begin with is known when the interface is open.
+		probe, err := capture.OpenInterface(f.iface, c)
+		if err != nil {
+			return nil, err
+		}
+		link := probe.LinkType()
+		probe.Close()
+		if c.Filter, err = pcapfilter.Compile(f.filter, link, 0); err != nil {
+			return nil, fmt.Errorf("exporter: %w", err)
+		}
+	}
+	var sources []capture.Source
+	var err error
+	if f.fanout > 1 {
+		sources, err = capture.OpenFanout(f.iface, c, f.fanout)
+	} else {
+		sources = make([]capture.Source, 1)
+		sources[0], err = capture.OpenInterface(f.iface, c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if inProcess {
+		for i, s := range sources {
+			sources[i] = capture.FilteredByLink(s, func(link uint32) ([]bpf.RawInstruction, error) {
+				return pcapfilter.Compile(f.filter, link, 0)
+			})
+		}
+	}
+	return sources, nil
+}
+
+// sayMode logs how packets are taken off an interface or a socket, and warns where
+// super-packets cannot be told from packets of the wire.
+func sayMode(source capture.Source, sources int) {
+	moder, ok := capture.As[capture.Moder](source)
+	if !ok {
+		return
+	}
+	mode := moder.Mode()
+	slog.Info("capturing", "sources", sources, "mode", mode.String())
+	if _, tunnels := capture.As[capture.TunnelEnd](source); !tunnels && !mode.Segments {
+		slog.Warn("packets that the card or the kernel put together (GRO, LRO, TSO) count as one each: turn that off with 'ethtool -K IF gro off lro off'",
+			"reason", mode.Reason)
+	}
+}

@@ -1,0 +1,85 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"flowtally/query"
+	"flowtally/store"
+	"flowtally/store/keeper"
+)
+
+// rollupCommand is what the collector does by itself, once and by hand.
+func rollupCommand(stdout io.Writer) *cobra.Command {
+	var (
+		dsn, from, to   string
+		rebuild, asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "rollup [--rebuild --from T --to T] --database URL",
+		Short: "Sum flows into the roll-ups now, or whole days of them anew",
+		Long: `Sum what is stored and not yet summed, settle the minutes, hours and days that are
+past, and give past hours of flows their indexes: as a collector leaves a database
+a quarter of an hour after the last flow, without the wait for late ones. It
+removes nothing. A collector does all this by itself; this is for a database that
+none fills, after a load or a restore.
+
+With --rebuild the days (UTC) from --from to --to are summed anew from the flows,
+which have to be there: after a restore, or a fault. A running collector goes on
+storing meanwhile.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			now := time.Now()
+			var begin, end time.Time
+			if rebuild {
+				var err error
+				if begin, err = query.ParseTime(from, now); err != nil {
+					return usageError{fmt.Errorf("--from: %w", err)}
+				}
+				if end, err = query.ParseTime(to, now); err != nil {
+					return usageError{fmt.Errorf("--to: %w", err)}
+				}
+			} else if from != "" {
+				return usageError{fmt.Errorf("--from says what to rebuild: give --rebuild, too")}
+			}
+			return withStore(cmd.Context(), dsn, "", func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
+				k := keeper.New(db, keeper.Config{Logger: slog.Default(), Registerer: reg})
+				var flows int64
+				if rebuild {
+					var err error
+					if flows, err = k.Rebuild(ctx, begin, end); err != nil {
+						return err
+					}
+				}
+				done, err := k.CatchUp(ctx)
+				if err != nil {
+					return err
+				}
+				took := time.Since(now).Round(time.Millisecond)
+				if asJSON {
+					return json.NewEncoder(stdout).Encode(struct {
+						keeper.Done
+						Rebuilt int64 `json:"rebuilt_flows"`
+						Took    int64 `json:"took_ms"`
+					}{done, flows, took.Milliseconds()})
+				}
+				slog.Info("the roll-ups are up to date", "summed_flows", done.Flows, "summed_batches", done.Batches, "settled_buckets", done.Settled,
+					"sealed_hours", done.Sealed, "waiting_buckets", done.Waiting, "rebuilt_flows", flows, "took", took)
+				return nil
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&rebuild, "rebuild", false, "sum the days from --from to --to anew")
+	f.StringVar(&from, "from", "", "begin of what to rebuild, such as 2026-11-21 or -3d")
+	f.StringVar(&to, "to", "now", "end of what to rebuild")
+	f.BoolVar(&asJSON, "json", false, "print a summary in JSON on the last line")
+	databaseFlag(cmd, &dsn)
+	return cmd
+}

@@ -1,0 +1,83 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"flowtally/query"
+	"flowtally/store/answer"
+)
+
+func seriesCommand(stdout io.Writer) *cobra.Command {
+	var (
+		q            question
+		step, period string
+		layOver      int
+		share        bool
+	)
+	cmd := &cobra.Command{
+		Use:   "series [FILTER]",
+		Args:  cobra.ArbitraryArgs,
+		Short: "Flows, packets and bytes over time, in all or by a key",
+		Example: `  flowtally series --from -24h --step 1h
+  flowtally series --key protocol --by bytes --from -6h --output csv not port ssh
+  flowtally series --from -24h --step 1h --lay-over 4 --period 1w
+  flowtally series --share --from -24h`,
+		RunE: func(cmd *cobra.Command, words []string) error {
+			p, err := q.printer()
+			if err != nil {
+				return err
+			}
+			question, err := q.parse(time.Now(), words)
+			if err != nil {
+				return err
+			}
+			if question.Step, err = parseStep(step); err != nil {
+				return usageError{fmt.Errorf("--step: %w", err)}
+			}
+			if question.Step > 0 {
+				question.MaxBuckets = query.MaxBuckets
+			}
+			if question.LayOver = layOver; layOver > 0 && period != "auto" {
+				if question.Period, err = parseStep(period); err != nil {
+					return usageError{fmt.Errorf("--period: %w", err)}
+				}
+			}
+			if share && (q.key != "" || layOver > 0) {
+				return usageError{errors.New("--share takes no --key and no --lay-over")}
+			}
+			if share {
+				return ask(cmd.Context(), q.dsn, (*answer.Answerer).Share, question, stdout, p.share)
+			}
+			return ask(cmd.Context(), q.dsn, (*answer.Answerer).Series, question, stdout, p.series)
+		},
+	}
+	q.flags(cmd, "", 8)
+	f := cmd.Flags()
+	f.StringVar(&step, "step", "auto", "length of a bucket, such as 60s or 1h")
+	f.IntVar(&layOver, "lay-over", 0, "show so many earlier periods beside it, 8 at most")
+	f.StringVar(&period, "period", "auto", "length of such a period, such as 1d or 7d; auto: the range's, in whole days")
+	f.BoolVar(&share, "share", false, "of each bucket, which host had the largest part of all flows")
+	return cmd
+}
+
+// parseStep reads the length of a bucket; 0 leaves it to the store.
+func parseStep(s string) (time.Duration, error) {
+	if s == "auto" {
+		return 0, nil
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n > 0 && n <= 366 {
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	} else if d, err := time.ParseDuration(s); err == nil && d >= time.Second {
+		return d, nil
+	}
+	return 0, fmt.Errorf("%q is not the length of a bucket: write auto, or at least a second as 60s, 5m, 1h or 1d", s)
+}

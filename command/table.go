@@ -1,0 +1,226 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"flowtally/flow"
+	"flowtally/query"
+)
+
+// tables prints an answer as a table for people, and what it is not below.
+type tables struct{}
+
+// top prints the groups, the rest, and the total.
+func (tables) top(w io.Writer, t *query.Top) error {
+	fmt.Fprintf(w, "top %d by %s, %s to %s\n", t.Limit, t.By, stamp(t.From), stamp(t.To))
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	head := "#\t"
+	for _, k := range t.Keys {
+		head += strings.ReplaceAll(string(k), "-", " ") + "\t"
+	}
+	seen, vague := false, false
+	for _, r := range t.Rows {
+		seen, vague = seen || !r.FirstSeen.IsZero(), vague || r.Error > 0
+	}
+	if head += "flows\tpackets\tbytes\tshare\tpps\tbps\tbpp\t"; seen {
+		head += "duration\tfirst seen\t"
+	}
+	if vague {
+		head += "±" + string(t.By) + "\t"
+	}
+	fmt.Fprintln(tw, head)
+	line := func(rank string, names []string, s query.Sums, share, more string) {
+		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", rank, strings.Join(names, "\t"), s.Flows, s.Packets, s.Bytes, share, more)
+	}
+	percent := func(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
+	blank := make([]string, len(t.Keys))
+	name := func(s string) []string { blank[0] = s; return blank }
+	for i, r := range t.Rows {
+		names := make([]string, len(r.Values))
+		for j, v := range r.Values {
+			names[j] = v.Label
+		}
+		more := fmt.Sprintf("%.0f\t%.0f\t%.0f\t", r.PPS, r.BPS, r.BPP)
+		if seen {
+			more += fmt.Sprintf("%.3f\t%s\t", r.Duration.Seconds(), milli(r.FirstSeen))
+		}
+		if vague {
+			more += strconv.FormatInt(r.Error, 10) + "\t"
+		}
+		line(strconv.Itoa(i+1), names, r.Sums, percent(r.Share), more)
+	}
+	if t.Other != nil {
+		line("", name(fmt.Sprintf("%d others", t.Other.Groups)), t.Other.Sums, percent(shareOf(t.Other.Sums, t.Total, t.By)), "")
+	}
+	line("", name("all"), t.Total, percent(1), "")
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	s := query.FlowsSummary{Sums: t.Total, First: t.From, Last: t.To}
+	if d := t.To.Sub(t.From).Seconds(); d > 0 {
+		s.BPS, s.PPS = 8*float64(s.Bytes)/d, float64(s.Packets)/d
+	}
+	if s.Packets > 0 {
+		s.BPP = float64(s.Bytes) / float64(s.Packets)
+	}
+	printSummary(w, &s)
+	printCaveats(w, &t.Provenance)
+	_, err := fmt.Fprintf(w, "a flow is one direction of a conversation; source %s, %s, %v\n", t.Source, t.Resolution, t.Took.Round(time.Millisecond))
+	return err
+}
+
+// shareOf is the part of the total that s has, by one measure.
+func shareOf(s, total query.Sums, by query.Measure) float64 {
+	if n := total.By(by); n > 0 {
+		return float64(s.By(by)) / float64(n)
+	}
+	return 0
+}
+
+// series prints one row a bucket and, by a key, one column a group of the measure
+// that was asked for.
+func (tables) series(w io.Writer, s *query.Series) error {
+	fmt.Fprintf(w, "%s to %s in buckets of %v\n", stamp(s.From), stamp(s.To), s.Step)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if len(s.Keys) == 0 {
+		fmt.Fprint(tw, "begin\tflows\tpackets\tbytes\t")
+		for _, p := range s.Previous {
+			fmt.Fprintf(tw, "%s before %v\t", s.By, p.Offset)
+		}
+		fmt.Fprintln(tw)
+		for i, t := range s.Start {
+			fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t", stamp(t), s.Total.Flows[i], s.Total.Packets[i], s.Total.Bytes[i])
+			for _, p := range s.Previous {
+				fmt.Fprintf(tw, "%d\t", measured(p.Total, s.By)[i])
+			}
+			fmt.Fprintln(tw)
+		}
+		err := tw.Flush()
+		printCaveats(w, &s.Provenance)
+		return err
+	}
+	lines := s.Lines
+	if s.Other != nil {
+		lines = append(lines[:len(lines):len(lines)], *s.Other)
+	}
+	fmt.Fprint(tw, string(s.By)+"\t")
+	for _, l := range lines {
+		fmt.Fprint(tw, l.Label+"\t")
+	}
+	fmt.Fprintln(tw, "all\t")
+	for i, t := range s.Start {
+		fmt.Fprint(tw, stamp(t)+"\t")
+		for _, l := range append(lines[:len(lines):len(lines)], s.Total) {
+			fmt.Fprintf(tw, "%d\t", measured(l, s.By)[i])
+		}
+		fmt.Fprintln(tw)
+	}
+	return tw.Flush()
+}
+
+// measured returns one measure of a line.
+func measured(l query.Line, by query.Measure) []int64 {
+	switch by {
+	case query.ByPackets:
+		return l.Packets
+	case query.ByBytes:
+		return l.Bytes
+	}
+	return l.Flows
+}
+
+// share prints the host with most flows, one row a bucket.
+func (tables) share(w io.Writer, r *query.Share) error {
+	fmt.Fprintf(w, "the host with most flows, %s to %s in buckets of %v\n", stamp(r.From), stamp(r.To), r.Step)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "begin\thost\tshare\tits flows\tall flows\t")
+	for i, t := range r.Start {
+		fmt.Fprintf(tw, "%s\t%s\t%.1f %%\t%d\t%d\t\n", stamp(t), host(r.Host[i]), 100*r.Share[i], r.HostFlows[i], r.Flows[i])
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, h := range r.Highlights {
+		fmt.Fprintf(w, "%s had %.1f %% of all flows, %s to %s\n", h.Addr, 100*h.Share, stamp(h.From), stamp(h.To))
+	}
+	printCaveats(w, &r.Provenance)
+	return nil
+}
+
+// flows prints one row a flow, as nfdump does.
+func (tables) flows(w io.Writer, r *query.Flows) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "flow start\tduration\tproto\tsource\tdestination\tflags\tpackets\tbytes\texporter\t")
+	for _, row := range r.Rows {
+		f := flowRow(r.Columns, row)
+		start, _ := f["flow_start"].(time.Time)
+		end, _ := f["flow_end"].(time.Time)
+		side := func(addr, port string) string {
+			a, p := text(f[addr]), text(f[port])
+			switch {
+			case p == "":
+				return a
+			case strings.Contains(a, ":"):
+				return "[" + a + "]:" + p
+			}
+			return a + ":" + p
+		}
+		proto, _ := f["protocol"].(int64)
+		flags := ""
+		if n, ok := f["tcp_flags"].(int64); ok {
+			flags = flow.TCPFlags(n).String()
+		}
+		fmt.Fprintf(tw, "%s\t%.3f\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t\n", milli(start), end.Sub(start).Seconds(), flow.Protocol(proto),
+			side("src_addr", "src_port"), side("dst_addr", "dst_port"), flags, f["packets"], f["bytes"], text(f["exporter"]))
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if r.Next != "" {
+		fmt.Fprintf(w, "there are more: --after %s\n", r.Next)
+	}
+	if r.Summary != nil {
+		printSummary(w, r.Summary)
+	}
+	printCaveats(w, &r.Provenance)
+	return nil
+}
+
+// flowRow is a flow by the names of its columns.
+func flowRow(columns []string, row []any) map[string]any {
+	m := make(map[string]any, len(columns))
+	for i, name := range columns {
+		m[name] = row[i]
+	}
+	return m
+}
+
+// printSummary is the line that nfdump ends with.
+func printSummary(w io.Writer, s *query.FlowsSummary) {
+	fmt.Fprintf(w, "Summary: total flows: %d, total bytes: %d, total packets: %d, avg bps: %.0f, avg pps: %.0f, avg bpp: %.0f\n",
+		s.Flows, s.Bytes, s.Packets, s.BPS, s.PPS, s.BPP)
+	if !s.First.IsZero() {
+		fmt.Fprintf(w, "Time window: %s - %s\n", milli(s.First), milli(s.Last))
+	}
+}
+
+// printCaveats says what an answer is not.
+func printCaveats(w io.Writer, p *query.Provenance) {
+	if p.Cut != nil {
+		fmt.Fprintf(w, "part of the range is gone: %s\n", p.Cut.Reason)
+	}
+	if p.Remainder != nil {
+		fmt.Fprintf(w, "%.1f %% are in the remainder of the roll-ups: a group that is not listed may have up to %d more; --raw reads the flows\n", 100*p.Remainder.Share, p.Remainder.Error)
+	}
+	if p.Scaled {
+		fmt.Fprintln(w, "packets and bytes are multiplied by the sampling rate, by 1 where it is not known")
+	}
+}
+
+// milli writes a time to the millisecond, for people.
+func milli(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") }

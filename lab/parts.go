@@ -1,0 +1,150 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"flowtally/collector"
+	"flowtally/exporter"
+	"flowtally/exporter/capture"
+	"flowtally/lab/postgres"
+	"flowtally/netflow"
+	"flowtally/service"
+	"flowtally/store"
+	"flowtally/store/keeper"
+	"flowtally/web"
+)
+
+// startPostgres starts the private server.
+func startPostgres(ctx context.Context, c Config) (*postgres.Server, error) {
+	if os.Geteuid() != 0 {
+		// Flow data is nobody else's business.
+		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("lab: data directory: %w", err)
+		}
+	}
+	pg, err := postgres.Start(ctx, postgres.Config{
+		Dir:   filepath.Join(c.Dir, "postgres"),
+		Roles: []string{store.RoleWriter, store.RoleWeb, store.RoleReader},
+		Settings: map[string]string{
+			// One machine, many rows in, few questions at once: see
+			// deploy/postgresql.conf for the reasons.
+			"shared_buffers":               "256MB",
+			"work_mem":                     "32MB",
+			"max_wal_size":                 "4GB",
+			"wal_level":                    "minimal",
+			"max_wal_senders":              "0",
+			"wal_compression":              "on",
+			"checkpoint_timeout":           "15min",
+			"checkpoint_completion_target": "0.9",
+			"jit":                          "off",
+		},
+	})
+	switch {
+	case errors.Is(err, postgres.ErrRunning):
+		return nil, fmt.Errorf("lab: another flowtally lab works in %s: stop it, or choose another directory with --data", c.Dir)
+	case errors.Is(err, postgres.ErrNoBinaries):
+		return nil, fmt.Errorf("lab: %w: install one (Debian, Ubuntu: apt-get install postgresql)", err)
+	}
+	return pg, err
+}
+
+// passwords returns those of the three roles.
+func passwords(pg *postgres.Server) map[string]string {
+	p := map[string]string{}
+	for _, role := range []string{store.RoleWriter, store.RoleWeb, store.RoleReader} {
+		p[role] = pg.Password(role)
+	}
+	return p
+}
+
+// startCollector starts what receives and stores, and returns where it will say
+// its addresses.
+func startCollector(h *house, c Config, dsn string) <-chan []netip.AddrPort {
+	listening := make(chan []netip.AddrPort, 1)
+	h.start(func(ctx context.Context) error {
+		return service.Run(ctx, service.Config{
+			DSN: dsn, Spool: filepath.Join(c.Dir, "spool"), Keeper: &keeper.Config{}, Logger: c.Logger, Registerer: c.Registerer,
+			Collector: collector.Config{
+				Listen: []string{c.Listen},
+				Ready:  func(a []netip.AddrPort) { listening <- a },
+			},
+		})
+	})
+	return listening
+}
+
+// startPage starts the page, which tells people the collector's port, and returns
+// where it will say its address.
+func startPage(h *house, c Config, db *store.DB, collector uint16) <-chan netip.AddrPort {
+	serving := make(chan netip.AddrPort, 1)
+	h.start(func(ctx context.Context) error {
+		return web.Run(ctx, web.Config{
+			Listen: c.WebListen, DB: web.NewDatabase(db), Logger: c.Logger, Registerer: c.Registerer,
+			CollectorListen: fmt.Sprintf(":%d", collector),
+			Ready:           func(a netip.AddrPort) { serving <- a },
+		})
+	})
+	return serving
+}
+
+// heard waits for what a part says. It is not ok when the house ends before.
+func heard[T any](h *house, said <-chan T) (v T, ok bool) {
+	select {
+	case v = <-said:
+		return v, true
+	case <-h.ended():
+		return v, false
+	}
+}
+
+// openSource opens what is to be metered; generated traffic comes later, because it
+// has to look into the database first.
+func openSource(c Config) (capture.Source, uint32, error) {
+	switch {
+	case c.Read != "":
+		s, err := capture.OpenFile(c.Read)
+		return s, ReadDomain, err
+	case c.Interface != "":
+		s, err := capture.OpenInterface(c.Interface, capture.InterfaceConfig{Promiscuous: true, IgnoreOutgoing: c.Interface == "lo"})
+		return s, InterfaceDomain, err
+	}
+	return nil, DemoDomain, nil
+}
+
+// startExporter starts an exporter that meters the source and sends to the
+// collector over loopback.
+func startExporter(h *house, c Config, source capture.Source, domain uint32, to netip.AddrPort) {
+	h.start(func(ctx context.Context) error {
+		defer time.Sleep(settle)
+		// Generated traffic is metered like a file: it never falls silent, and a
+		// day at full speed has to wait for who sends it.
+		sum, err := exporter.Run(ctx, exporter.Config{
+			Source: source, To: []string{loopback(to)}, Version: netflow.IPFIX, Domain: domain,
+			Pace: defaultPace, Live: c.Interface != "", Logger: c.Logger, Registerer: c.Registerer,
+		})
+		if err != nil {
+			return err
+		}
+		if c.Read != "" {
+			fmt.Fprintf(c.Stdout, "%s: %d packets, %d bytes, sent as %d flow records\n", c.Read, sum.Packets, sum.Bytes, sum.Records)
+		}
+		return nil
+	})
+}
+
+// loopback is where this process reaches what listens on a.
+func loopback(a netip.AddrPort) string {
+	host := "127.0.0.1"
+	if ip := a.Addr().Unmap(); ip.IsValid() && !ip.IsUnspecified() {
+		host = ip.String()
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(a.Port())))
+}
