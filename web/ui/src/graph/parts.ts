@@ -1,10 +1,10 @@
 // What a graph asks: one question, or two for in and out, or one for each saved view.
 
-import type { Line, SavedView, Series } from './api';
+import type { Line, SavedView, Series } from '../api';
 import { narrowed, sides } from './mirror';
-import { join, term } from './filtertext';
-import type { Query } from './query.svelte';
-import { read } from './view';
+import { join, term } from '../filtertext';
+import type { Query } from '../query.svelte';
+import { read } from '../view';
 
 /** Part is one of the questions behind a graph. */
 export interface Part {
