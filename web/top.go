@@ -21,11 +21,11 @@ type topRow struct {
 	Values values `json:"values"`
 	Label  string `json:"label" doc:"The group in words."`
 	Sums
-	Share      float64    `json:"share" doc:"Part of the total by the measure asked for, 0 to 1."`
+	Share      *float64   `json:"share" doc:"Part of the total by the measure asked for, 0 to 1; null where the measure is no sum."`
 	Error      int64      `json:"error" doc:"By how much the measure asked for may be too small; 0 when it is exact."`
-	PPS        float64    `json:"pps" doc:"Packets a second between first_seen and last_seen when these are known, else of the range."`
-	BPS        float64    `json:"bps" doc:"Bits a second, likewise."`
-	BPP        float64    `json:"bpp" doc:"Bytes a packet."`
+	PPS        *float64   `json:"pps" doc:"Packets a second between first_seen and last_seen; null where these are not known, or the same."`
+	BPS        *float64   `json:"bps" doc:"Bits a second, likewise."`
+	BPP        *float64   `json:"bpp" doc:"Bytes a packet; null without packets."`
 	DurationMS *float64   `json:"duration_ms" doc:"How long its flows last on average; null unless it was asked for."`
 	FirstSeen  *time.Time `json:"first_seen" doc:"When its first flow began; null unless flows were read for it."`
 	LastSeen   *time.Time `json:"last_seen" doc:"When its last flow ended; null unless flows were read for it."`

@@ -163,7 +163,7 @@ func TestOtherQuestions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(top.Rows) > 0 && top.Rows[0].Flows > 0 && (top.Rows[0].Flows != share.HostFlows[i] || top.Rows[0].Label != share.Host[i].String() || share.Share[i] != top.Rows[0].Share) || share.Flows[i] != top.Total.Flows {
+		if len(top.Rows) > 0 && top.Rows[0].Flows > 0 && (top.Rows[0].Flows != share.HostFlows[i] || top.Rows[0].Label != share.Host[i].String() || share.Share[i] != *top.Rows[0].Share) || share.Flows[i] != top.Total.Flows {
 			t.Errorf("%v: %v %d of %d, want %+v of %+v", start, share.Host[i], share.HostFlows[i], share.Flows[i], top.Rows, top.Total)
 		}
 	}
@@ -218,6 +218,10 @@ func TestHavingAndRates(t *testing.T) {
 				sum = add(sum, r.Sums)
 				if strings.HasPrefix(text, "flows") && r.Flows <= 10 || strings.HasPrefix(text, "not") && (r.Flows > 10 || r.Bytes < 1000) {
 					t.Errorf("having %s lists %+v", text, r)
+				}
+				// A rate is that between the first and the last packet, or none; a share is of a sum.
+				if by.NeedsTimes() && (r.BPS == nil) != r.LastSeen.Equal(r.FirstSeen) || !by.NeedsTimes() && !strings.Contains(text, "ps") && (r.BPS != nil || r.PPS != nil) || (r.Share != nil) != by.Additive() {
+					t.Errorf("by %s having %s: bps %v, pps %v, share %v", by, text, r.BPS, r.PPS, r.Share)
 				}
 				if by == query.ByBPS && (r.LastSeen.Before(r.FirstSeen) || r.FirstSeen.IsZero() || r.Duration <= 0) {
 					t.Errorf("%+v", r)

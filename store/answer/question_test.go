@@ -312,12 +312,11 @@ func TestTop(t *testing.T) {
 			t.Errorf("%s: other: %s", name, diff)
 		}
 		for _, r := range got.Rows {
-			share := 0.0
-			if total := got.Total.By(q.By); total > 0 {
-				share = float64(r.By(q.By)) / float64(total)
-			}
-			if math.Abs(r.Share-share) > 1e-12 {
-				t.Errorf("%s: %s has share %v, want %v", name, r.Label, r.Share, share)
+			total := got.Total.By(q.By)
+			if (r.Share == nil) != (total == 0) {
+				t.Errorf("%s: %s has share %v of %d", name, r.Label, r.Share, total)
+			} else if share := float64(r.By(q.By)) / float64(total); r.Share != nil && math.Abs(*r.Share-share) > 1e-12 {
+				t.Errorf("%s: %s has share %v, want %v", name, r.Label, *r.Share, share)
 			}
 		}
 		if !strings.HasPrefix(got.Command, "flowtally top --key "+query.JoinKeys(q.Keys)+" --by "+string(q.By)+" --from 2026-") {

@@ -21,9 +21,10 @@ type reader struct {
 // measures are the names of the sums, in the order of query.Sums.
 var measures = query.Measures
 
-// saturated is a sum as a bigint: one too large must not fail the question.
+// saturated is a sum as a bigint: one too large must not fail the question, nor what is
+// left of one when parts of it are subtracted that were as large.
 func saturated(sum string) string {
-	return "least(coalesce(" + sum + ", 0), 9223372036854775807)::bigint"
+	return "greatest(least(coalesce(" + sum + ", 0), 9223372036854775807), 0)::bigint"
 }
 
 // sumsOf are the three sums over the columns of the same names, perhaps below zero.

@@ -25,9 +25,9 @@ with groups as (
   select 'total' as line, null, sum(flows), sum(packets), sum(bytes), null
   from groups
 )
-select line, src_addr, least(coalesce(flows, 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(packets, 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(bytes, 0), 9223372036854775807)::bigint as bytes, groups
+select line, src_addr, greatest(least(coalesce(flows, 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(packets, 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(bytes, 0), 9223372036854775807), 0)::bigint as bytes, groups
 from answer
 order by line, answer.bytes desc, answer.src_addr;
 
@@ -67,17 +67,18 @@ with top (rank, src_addr) as not materialized (
   group by bucket, rank
 )
 select bucket, case when rank is null then 'other' else 'group' end as line, rank, src_addr,
-  least(coalesce(sum(flows), 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(sum(packets), 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(sum(bytes), 0), 9223372036854775807)::bigint as bytes
+  greatest(least(coalesce(sum(flows), 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(sum(packets), 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(sum(bytes), 0), 9223372036854775807), 0)::bigint as bytes
 from cells
 left join top
   using (rank)
 group by bucket, rank, src_addr
 union all
-select bucket, 'total', null, null, least(coalesce(sum(flows), 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(sum(packets), 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(sum(bytes), 0), 9223372036854775807)::bigint as bytes
+select bucket, 'total', null, null,
+  greatest(least(coalesce(sum(flows), 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(sum(packets), 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(sum(bytes), 0), 9223372036854775807), 0)::bigint as bytes
 from cells
 group by bucket
 order by bucket, line, rank;
@@ -126,9 +127,9 @@ with sides as (
   from sides
   where side = 1
 )
-select line, addr, port, least(coalesce(flows, 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(packets, 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(bytes, 0), 9223372036854775807)::bigint as bytes, groups
+select line, addr, port, greatest(least(coalesce(flows, 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(packets, 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(bytes, 0), 9223372036854775807), 0)::bigint as bytes, groups
 from answer
 order by line, answer.bytes desc, answer.addr, answer.port;
 
@@ -200,17 +201,18 @@ with top (rank, addr, port) as not materialized (
   group by bucket, rank
 )
 select bucket, case when rank is null then 'other' else 'group' end as line, rank, addr, port,
-  least(coalesce(sum(flows), 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(sum(packets), 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(sum(bytes), 0), 9223372036854775807)::bigint as bytes
+  greatest(least(coalesce(sum(flows), 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(sum(packets), 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(sum(bytes), 0), 9223372036854775807), 0)::bigint as bytes
 from cells
 left join top
   using (rank)
 group by bucket, rank, addr, port
 union all
-select bucket, 'total', null, null, null, least(coalesce(sum(flows), 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(sum(packets), 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(sum(bytes), 0), 9223372036854775807)::bigint as bytes
+select bucket, 'total', null, null, null,
+  greatest(least(coalesce(sum(flows), 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(sum(packets), 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(sum(bytes), 0), 9223372036854775807), 0)::bigint as bytes
 from cells
 where side = 1
 group by bucket
