@@ -129,6 +129,8 @@ func (c *question) dimensionsOf() (p plan, why string) {
 		switch {
 		case k.V4 > 0:
 			return p, "networks are not in the roll-ups"
+		case k.EitherSide() && eitherDimensions[k.Column] == nil:
+			return p, k.Column + " is not in the roll-ups"
 		case k.EitherSide():
 			if either != "" {
 				return p, "the roll-ups do not know these together"

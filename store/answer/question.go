@@ -228,7 +228,7 @@ func (c *question) sides() [][]string {
 			either = true
 			source, destination = append(source, network(k, k.Src)), append(destination, network(k, k.Dst))
 		default:
-			source, destination = append(source, network(k, k.Grouped())), append(destination, network(k, k.Grouped()))
+			source, destination = append(source, network(k, k.Expression)), append(destination, network(k, k.Expression))
 		}
 	}
 	if !either {
@@ -316,10 +316,10 @@ type group struct {
 func (c *question) newGroup() (g *group, targets []any) {
 	g = &group{numbers: make([]*int64, len(c.columns)), texts: make([]*string, len(c.columns))}
 	for i, k := range c.columns {
-		switch k.Kind {
-		case query.KindAddr:
+		switch {
+		case k.IsText():
 			targets = append(targets, &g.texts[i])
-		case query.KindExporter:
+		case k.Kind == query.KindExporter:
 			targets = append(targets, &g.numbers[i], &g.texts[i])
 		default:
 			targets = append(targets, &g.numbers[i])
@@ -333,7 +333,7 @@ func (c *question) values(g *group) ([]query.Value, string) {
 	values := make([]query.Value, len(c.columns))
 	for i, k := range c.columns {
 		switch {
-		case k.Kind == query.KindAddr:
+		case k.IsText():
 			values[i] = k.Text(g.texts[i])
 		case k.Kind == query.KindExporter && g.texts[i] == nil && g.numbers[i] != nil:
 			// Its flows are stored, its first status is not yet.

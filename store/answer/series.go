@@ -519,12 +519,7 @@ func (c *question) sumsOf(s *statement, from string) {
 }
 
 // sqlType is the type that a key's values are written with.
-func sqlType(c query.KeyColumn) string {
-	if c.Kind == query.KindAddr {
-		return "inet"
-	}
-	return "bigint"
-}
+func sqlType(c query.KeyColumn) string { return c.SQLType() }
 
 func (c *question) typedNulls() string {
 	var b strings.Builder
@@ -535,7 +530,7 @@ func (c *question) typedNulls() string {
 }
 
 // literals are the values of a group in SQL, as a list to append. They come
-// from the database, numbers and addresses alone.
+// from the database; of an application's name that is what an exporter sent.
 func (c *question) literals(g *group) string {
 	var b strings.Builder
 	for i, k := range c.columns {
@@ -543,13 +538,24 @@ func (c *question) literals(g *group) string {
 		switch {
 		case k.Kind == query.KindAddr && g.texts[i] != nil:
 			b.WriteString("inet '" + strings.ReplaceAll(*g.texts[i], "'", "''") + "'")
-		case k.Kind != query.KindAddr && g.numbers[i] != nil:
+		case k.IsText() && g.texts[i] != nil:
+			b.WriteString("text " + quoted(*g.texts[i]))
+		case !k.IsText() && g.numbers[i] != nil:
 			b.WriteString(strconv.FormatInt(*g.numbers[i], 10))
 		default:
 			b.WriteString("null::" + sqlType(k))
 		}
 	}
 	return b.String()
+}
+
+// quoted is a text in SQL, whatever standard_conforming_strings says.
+func quoted(text string) string {
+	quote := "'" + strings.ReplaceAll(text, "'", "''") + "'"
+	if strings.Contains(text, `\`) {
+		quote = "E" + strings.ReplaceAll(quote, `\`, `\\`)
+	}
+	return quote
 }
 
 // joinTop is the condition under which a flow belongs to a listed group. NULL
@@ -560,13 +566,17 @@ func (c *question) joinTop(side []string, groups []*group) string {
 	for i, k := range c.columns {
 		null, nobody := false, "-1"
 		for _, g := range groups {
-			if k.Kind == query.KindAddr {
+			if k.IsText() {
 				null, nobody = null || g.texts[i] == nil, "'0.0.0.0/0'"
 			} else {
 				null = null || g.numbers[i] == nil
 			}
 		}
 		of, listed := "flow."+side[i], "top."+k.Grouped()
+		if null && k.IsText() && k.Kind != query.KindAddr {
+			// A text may be any; with a character in front it is not the empty one.
+			of, listed, nobody = "('=' || "+of+")", "('=' || "+listed+")", "''"
+		}
 		if null {
 			of, listed = "coalesce("+of+", "+nobody+")", "coalesce("+listed+", "+nobody+")"
 		}
