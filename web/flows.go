@@ -7,11 +7,11 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"flowtally/flow"
 	"flowtally/query"
 )
 
@@ -44,13 +44,13 @@ func (flowRow) Schema(huma.Registry) *huma.Schema {
 	}
 	for _, name := range query.FlowColumns {
 		c := &huma.Schema{Type: huma.TypeInteger, Format: "int64"}
-		switch {
-		case strings.HasSuffix(name, "_at") || name == "flow_start" || name == "flow_end":
+		switch flow.FieldNamed(name).SQL {
+		case flow.Timestamptz:
 			s.Properties[name] = &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 			continue
-		case strings.HasSuffix(name, "_addr") || name == "exporter" || name == "next_hop":
+		case flow.Inet, flow.Text:
 			c = &huma.Schema{Type: huma.TypeString}
-		case name == "extra":
+		case flow.JSONB:
 			c = &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}
 		}
 		s.Properties[name] = &huma.Schema{AnyOf: []*huma.Schema{c, {Type: "null"}}}
