@@ -78,6 +78,7 @@ type KeyColumn struct {
 	// valueName returns what people call a number, nil where they read it as it is.
 	valueName func(uint64) string
 	sides     []Key
+	opposite  Key
 }
 
 // EitherSide reports whether the key means either side of a flow.
@@ -85,6 +86,9 @@ func (c KeyColumn) EitherSide() bool { return c.Src != "" }
 
 // Sides returns the keys of the two sides of an either-side key, nil for others.
 func (c KeyColumn) Sides() []Key { return slices.Clone(c.sides) }
+
+// Opposite returns the key of the other direction, "" for a key without one.
+func (c KeyColumn) Opposite() Key { return c.opposite }
 
 // Grouped is the name under which flows are grouped: an exporter's number stays
 // when its name changes, and two exporters may share an address.
@@ -146,6 +150,14 @@ func keyColumn(k Key) KeyColumn {
 	}
 	f := flow.FieldOfKey(string(k))
 	c := KeyColumn{key: k, Column: f.Name, Kind: f.Kind, valueName: f.ValueName}
+	for _, p := range flow.Pairs {
+		switch f.Name {
+		case p.Src:
+			c.opposite = Key(flow.FieldNamed(p.Dst).Key)
+		case p.Dst:
+			c.opposite = Key(flow.FieldNamed(p.Src).Key)
+		}
+	}
 	if c.Expression = f.Expression(); c.Kind == KindExporter {
 		c.Expression = c.Grouped()
 	}

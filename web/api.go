@@ -48,21 +48,21 @@ type Formatted struct {
 type Asked struct {
 	Filtered
 	Formatted
-	By string `query:"by" default:"flows" enum:"flows,packets,bytes,pps,bps,bpp,duration" doc:"What the groups are ranked by: a sum, packets or bits a second, bytes a packet, or the average duration."`
+	By byMeasure `query:"by" default:"flows" doc:"What the groups are ranked by: a sum, packets or bits a second, bytes a packet, or the average duration."`
 }
 
 type topInput struct {
 	Asked
-	Key    string `query:"key" default:"src-addr" example:"src-addr,dst-addr" doc:"What flows are grouped by: one key, or several joined by commas. An address may have the length of its network: src-addr/24, for IPv6 too: src-addr/24/48."`
-	Limit  int    `query:"limit" default:"10" minimum:"1" maximum:"10000" doc:"How many groups are listed; the rest is summed up in other."`
-	Having string `query:"having" example:"flows > 100 and bytes > 1m" doc:"Only groups whose sums meet this condition are listed."`
+	Key    keyParameter `query:"key" default:"src-addr" example:"src-addr,dst-addr"`
+	Limit  int          `query:"limit" default:"10" minimum:"1" maximum:"10000" doc:"How many groups are listed; the rest is summed up in other."`
+	Having string       `query:"having" example:"flows > 100 and bytes > 1m" doc:"Only groups whose sums meet this condition are listed."`
 }
 
 type seriesInput struct {
 	Asked
-	Key   string `query:"key" example:"protocol" doc:"What flows are grouped by: one key, or several joined by commas. Empty: only the total."`
-	Limit int    `query:"limit" default:"8" minimum:"1" maximum:"100" doc:"How many groups get a line; the rest is summed up in other."`
-	Step  string `query:"step" default:"auto" example:"60s" doc:"Width of a bucket: auto, or a duration of whole seconds such as 60s, 5m, 1h, 1d. auto makes at most 300 buckets; a range has at most 1,500."`
+	Key   optionalKey `query:"key" example:"protocol"`
+	Limit int         `query:"limit" default:"8" minimum:"1" maximum:"100" doc:"How many groups get a line; the rest is summed up in other."`
+	Step  string      `query:"step" default:"auto" example:"60s" doc:"Width of a bucket: auto, or a duration of whole seconds such as 60s, 5m, 1h, 1d. auto makes at most 300 buckets; a range has at most 1,500."`
 
 	LayOver int    `query:"lay_over" default:"0" minimum:"0" maximum:"8" doc:"How many earlier periods are laid over: previous has one series for each."`
 	Period  string `query:"period" example:"1w" doc:"How far apart the periods are: 1d, 1w or another duration of whole seconds. Empty: the length of the range, rounded up to whole days."`
@@ -83,7 +83,7 @@ type values map[string]any
 func (values) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Type:        huma.TypeObject,
-		Description: "The group's columns by SQL name: text for addresses and exporters, numbers for the rest, null where a flow has none.",
+		Description: "The group's columns by SQL name: text for addresses, MAC addresses, exporters and applications, numbers for the rest, null where a flow has none.",
 		AdditionalProperties: &huma.Schema{AnyOf: []*huma.Schema{
 			{Type: huma.TypeString}, {Type: huma.TypeInteger, Format: "int64"}, {Type: "null"},
 		}},
@@ -256,6 +256,7 @@ func (s *server) routeAPI(r chi.Router) error {
 		Responses:   alsoCSV(), Errors: failures,
 	}, s.series)
 	s.routeFlows(api)
+	s.routeKeys(api)
 	s.routeFilter(api)
 	s.routeExporters(api)
 	s.routeViews(api)
@@ -376,8 +377,8 @@ func checkQuery(next http.Handler) http.Handler {
 var lostPlus = regexp.MustCompile(`^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:\d\d)$`)
 
 // question turns parameters into a question of the store.
-func (s *server) question(in Filtered, by, key string, limit int) (query.Question, error) {
-	q := query.Question{By: query.Measure(by), Limit: limit, Exporter: in.Exporter, Whole: in.Whole, Scaled: in.Scaled, Raw: in.Raw, Timeout: s.config.Timeout}
+func (s *server) question(in Filtered, by query.Measure, key string, limit int) (query.Question, error) {
+	q := query.Question{By: by, Limit: limit, Exporter: in.Exporter, Whole: in.Whole, Scaled: in.Scaled, Raw: in.Raw, Timeout: s.config.Timeout}
 	var err error
 	if q.From, q.To, err = s.rangeOf(in.Ranged); err != nil {
 		return q, err
@@ -468,7 +469,7 @@ func ask[T any](ctx context.Context, s *server, name string, question func(conte
 }
 
 func (s *server) top(ctx context.Context, in *topInput) (*topOutput, error) {
-	q, err := s.question(in.Filtered, in.By, in.Key, in.Limit)
+	q, err := s.question(in.Filtered, query.Measure(in.By), string(in.Key), in.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -534,7 +535,7 @@ func moment(t time.Time) *time.Time {
 }
 
 func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, error) {
-	q, err := s.question(in.Filtered, in.By, in.Key, in.Limit)
+	q, err := s.question(in.Filtered, query.Measure(in.By), string(in.Key), in.Limit)
 	if err != nil {
 		return nil, err
 	}

@@ -272,7 +272,7 @@ type heatMapInput struct {
 	Filter   string `query:"filter" doc:"Only flows that match this filter."`
 	Whole    bool   `query:"whole" doc:"Book each flow whole at its end."`
 	Scaled   bool   `query:"scaled" doc:"Multiply packets and bytes by the sampling rate."`
-	By       string `query:"by" default:"flows" enum:"flows,packets,bytes" doc:"What is summed."`
+	By       bySum  `query:"by" default:"flows" doc:"What is summed."`
 }
 
 // HeatMap is the traffic of each hour of each day in the API's words.
@@ -289,7 +289,7 @@ type HeatMap struct {
 type heatMapOutput struct{ Body HeatMap }
 
 func (s *server) heatMap(ctx context.Context, in *heatMapInput) (*heatMapOutput, error) {
-	q, err := s.question(Filtered{Ranged: Ranged{in.From, in.To, in.Exporter}, Filter: in.Filter, Whole: in.Whole, Scaled: in.Scaled}, in.By, "", 0)
+	q, err := s.question(Filtered{Ranged: Ranged{in.From, in.To, in.Exporter}, Filter: in.Filter, Whole: in.Whole, Scaled: in.Scaled}, query.Measure(in.By), "", 0)
 	if err != nil {
 		return nil, err
 	}
