@@ -7,20 +7,20 @@ import "math"
 // documentation against it.
 //
 // To find one more information element by a word, and to rank flows by it: a row
-// here with Extra set, and the word in docs/filter.md. Nothing else is needed: the
+// here with Extra set, its Word and its Key. Nothing else is needed: the
 // decoder keeps every element that fills no field of a Record in Record.Extra.
 //
 // To give it a column:
 //
 //  1. flow/record.go: the field of Record;
 //  2. flow/fields.go: its row, with an accessor that reads the field;
-//  3. netflow/template.go: a rule from the element to a slot and a setter;
-//  4. netflow/plan.go: the setter, which fills the field;
-//  5. the store's row encoder: the column, and how a value is written;
-//  6. a migration: the column of parts.flows and of the view flows.
+//  3. netflow/rules.go: a rule from the element to a slot and a setter, and the
+//     setter, which fills the field;
+//  4. store/row/row.go: the column, and how a value is written;
+//  5. a migration: the column of parts.flows and of the view flows.
 //
 // The tests then name what docs/schema.md and docs/filter.md have to say, in the
-// words of the table.
+// words of the table. CONTRIBUTING.md has more.
 
 // own is the enterprise number of our own elements, netflow.EnterpriseNumber.
 const own = 32473
