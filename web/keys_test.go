@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -72,6 +73,37 @@ func TestKeys(t *testing.T) {
 	for _, k := range a.Keys {
 		if kinds[k.Column] != k.Kind {
 			t.Errorf("the key %s is of kind %s, the filter's word for it %q", k.Name, k.Kind, kinds[k.Column])
+		}
+	}
+}
+
+// docs/questions.md has a row for each key, docs/api.md each by name.
+func TestKeysAreDocumented(t *testing.T) {
+	questions, err := os.ReadFile("../docs/questions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys().Keys {
+		columns, err := query.Columns([]query.Key{query.Key(k.Name)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		by, from := "`"+columns[0].Expression+"`", "flows"
+		if columns[0].EitherSide() {
+			by = "`" + columns[0].Src + "`, `" + columns[0].Dst + "`"
+		}
+		if k.RolledUp {
+			from = "roll-ups"
+		}
+		if row := "| `" + k.Name + "` | " + k.What + " | " + by + " | " + from + " |\n"; !strings.Contains(string(questions), row) {
+			t.Errorf("docs/questions.md does not have\n%s", row)
+		}
+		if !strings.Contains(string(api), "`"+k.Name+"`") {
+			t.Errorf("docs/api.md does not name the key %s", k.Name)
 		}
 	}
 }
