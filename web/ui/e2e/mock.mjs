@@ -15,7 +15,7 @@ const csp =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const types = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 
-// Hosts with a weight of flows, and octets and packets for each flow.
+// Hosts with a weight of flows, and bytes and packets for each flow.
 const hosts = [
   ['10.1.4.7', 0.6, 140, 2],
   ['10.1.2.3', 9, 5200, 8],
@@ -207,7 +207,7 @@ const paths = ['top', 'series', 'flows', 'share', 'summary', 'exporters', 'expor
 
 const about = (q, now, more = {}) => {
   const [from, to] = [time(q.get('from') ?? '-6h', now), time(q.get('to') ?? 'now', now)];
-  return { from: iso(from), to: iso(to), filter: q.get('filter') ?? '', source: 'flows', resolution: '1 ms', exact: true, sampling: 'none', cut: null, remainder: null, took_ms: 12, sql: 'select count(*) from flows;', command: 'flowtally top', ...more };
+  return { from: iso(from), to: iso(to), filter: q.get('filter') ?? '', source: 'flows', resolution: '1 ms', exact: true, sampling: 'none', cut: null, remainder: null, took_ms: 12, sql: 'select count(*) from flows;', command: `flowtally flows --from ${iso(from)} --to ${iso(to)}`, ...more };
 };
 
 // share gives who took part in most flows, minute by minute: the bursts of 10.1.4.7.

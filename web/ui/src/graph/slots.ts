@@ -1,9 +1,9 @@
 // From an answer of sums per slot to what is drawn: rates over the part of a
 // slot that the range covers, and the slot that is still being written.
 
-import type { Line, Series } from './api';
-import { measureOf, type Metric } from './keys';
-import { units } from './units.svelte';
+import type { Line, Series } from '../api';
+import { measureOf, type Metric } from '../keys';
+import { units } from '../units.svelte';
 
 export interface Slots {
   /** starts and ends are in milliseconds, cut at the range. */

@@ -1,10 +1,11 @@
 // What a graph asks: one question, or two for in and out, or one for each saved view.
 
-import type { Line, SavedView, Series } from './api';
+import type { Line, SavedView, Series } from '../api';
 import { narrowed, sides } from './mirror';
-import { join, term } from './filtertext';
-import type { Query } from './query.svelte';
-import { read } from './view';
+import { join, term } from '../filtertext';
+import type { Query } from '../query.svelte';
+import { pageAt } from '../pages';
+import { read } from '../view';
 
 /** Part is one of the questions behind a graph. */
 export interface Part {
@@ -38,7 +39,11 @@ export function inOut(mirror: string, inside: string, filter: string, exporter: 
 }
 
 /** drawable are the saved views that are of flows: a statement in SQL is no line. */
-export const drawable = (views: SavedView[]): SavedView[] => views.filter((x) => !/^\/?(sql|saved|exporters)\b/.test(x.url));
+export const drawable = (views: SavedView[]): SavedView[] =>
+  views.filter((x) => {
+    const at = pageAt(new URL(x.url, 'http://localhost').pathname);
+    return !at || at.answers === 'range and filter';
+  });
 
 /** channels gives the whole, and a part for each saved view, in its colour and on its side. */
 export function channels(views: SavedView[], filter: string, exporter: string): Part[] {

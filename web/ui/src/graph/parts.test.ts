@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { SavedView, Series } from './api';
+import type { SavedView, Series } from '../api';
 import { align, channels, inOut, mostViews } from './parts';
 
 const view = (x: Partial<SavedView>): SavedView => ({ id: 1, name: 'a', url: '/explore', filter: '', color: '#112233', sign: '+', pinned: false, changed_at: '2026-11-21T00:00:00Z', ...x });

@@ -2,7 +2,7 @@
 // between two addresses, seen where it entered one interface and left another. In and
 // out are said of something: of an interface, or of the networks that are one's own.
 
-import { join } from './filtertext';
+import { join } from '../filtertext';
 
 /** usual are the networks that nobody else has: RFC 1918, and unique local addresses (RFC 4193). */
 export const usual = '10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7';

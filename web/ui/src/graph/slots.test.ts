@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { Series } from './api';
+import type { Series } from '../api';
 import { points, slotAt, slots } from './slots';
 
 const line = { label: 'total', flows: [60, 120, 30], packets: [0, 0, 0], bytes: [600, 1200, 300] };

@@ -5,7 +5,7 @@ import { init, use, type EChartsType } from 'echarts/core';
 import { CustomChart, LineChart } from 'echarts/charts';
 import { GridComponent } from 'echarts/components';
 import { CanvasRenderer } from 'echarts/renderers';
-import type { Palette } from './palette';
+import type { Palette } from '../palette';
 
 use([CustomChart, LineChart, GridComponent, CanvasRenderer]);
 

@@ -1,5 +1,5 @@
-import type { Exporter } from './api';
-import { ago, count } from './format';
+import type { Exporter } from '../api';
+import { ago, count } from '../format';
 
 export interface Health {
   /** gone is one that has sent nothing for a month, or never: a name that is left. */
@@ -25,6 +25,3 @@ export function health(e: Exporter, now: number): Health {
       return { kind, text: 'healthy' };
   }
 }
-
-/** versionText names an export protocol. */
-export const versionText = (v: number): string => (v === 10 ? 'IPFIX' : v ? `v${v}` : '–');
