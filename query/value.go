@@ -73,7 +73,11 @@ func (c KeyColumn) Text(s *string) Value {
 			text = p.String()
 		}
 	}
-	return Value{Column: c.Column, V: text, Label: text}
+	v := Value{Column: c.Column, V: text, Label: text}
+	if text == "" {
+		v.Label = `""` // an application may be called so; a label must not be empty
+	}
+	return v
 }
 
 // JoinLabels is the label of a group of several keys: an arrow from the source

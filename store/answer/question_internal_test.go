@@ -137,6 +137,7 @@ func TestLabels(t *testing.T) {
 		{"direction_by_name", []query.Key{"direction"}, []any{1}, "egress"},
 		{"mac_as_it_is", []query.Key{"src-mac", "dst-mac"}, []any{"02:00:00:00:00:01", nil}, "02:00:00:00:00:01 → none"},
 		{"application", []query.Key{"application"}, []any{"dns"}, "dns"},
+		{"application_without_a_name", []query.Key{"application"}, []any{""}, `""`},
 		{"icmp_by_number", []query.Key{"icmp-type", "icmp-code"}, []any{3, 1}, "3, 1"},
 		{"unrelated", []query.Key{query.KeyProtocol, query.KeyDstPort}, []any{17, 53}, "udp, 53"},
 	} {
