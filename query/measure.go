@@ -102,15 +102,3 @@ func ParseMeasure(s string) (Measure, error) {
 	}
 	return "", &Error{Parameter: "by", Reason: fmt.Sprintf("%q is not a measure: use %s", s, MeasureNames())}
 }
-
-// BoundIndex is the measure by which bounds are known: the average of bytes a packet
-// is bounded by none, and those of bytes stand in.
-func (m Measure) BoundIndex() int {
-	switch m {
-	case ByPackets:
-		return 2
-	case ByBytes, ByBPP:
-		return 3
-	}
-	return 1
-}

@@ -12,11 +12,11 @@ import (
 func TestInRollups(t *testing.T) {
 	from := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
 	for _, k := range append(query.Keys(), "src-addr/24") {
-		c, err := check(query.Question{From: from, To: from.Add(time.Hour), Keys: []query.Key{k}})
+		r, err := newRequest(query.Question{From: from, To: from.Add(time.Hour), Keys: []query.Key{k}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, why := c.dimensionsOf()
+		_, why := r.dimensions()
 		if InRollups(k) != (why == "") {
 			t.Errorf("%s: in the roll-ups %v, but the planner says %q", k, InRollups(k), why)
 		}

@@ -815,10 +815,11 @@ func TestStatementForPeople(t *testing.T) {
 	recs[0].IPVersion = 4
 	recs[0].SrcAddr, recs[0].DstAddr = flow.Addr4([4]byte{10, 0, 0, 1}), flow.Addr4([4]byte{10, 0, 0, 2})
 	recs[0].DstPort = 53
+	recs[0].Extra = []byte(`{"applicationName":"it's dns","sourceMacAddress":"02:00:00:00:00:01","destinationMacAddress":"02:00:00:00:00:02"}`)
 	h := storetest.NewHouse(t, recs)
 	ctx := context.Background()
 	var text strings.Builder
-	for _, keys := range [][]query.Key{{query.KeySrcAddr}, {query.KeyAddr, query.KeyPort}} {
+	for _, keys := range [][]query.Key{{query.KeySrcAddr}, {query.KeyAddr, query.KeyPort}, {"mac", "application"}} {
 		q := hourOf(query.Question{Keys: keys, By: query.ByBytes, Limit: 5, Exporter: "2001:db8::1"}, 0, 1)
 		q.From = q.From.Add(30 * time.Second)
 		top, err := answer.New(h.Db).Top(ctx, q)

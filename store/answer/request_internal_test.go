@@ -3,7 +3,6 @@ package answer
 import (
 	"context"
 	"errors"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -55,8 +54,7 @@ func TestQuestionsThatAreRefused(t *testing.T) {
 }
 
 func TestStepThatIsTooSmallNamesOneThatFits(t *testing.T) {
-	c := &question{from: 0, to: flow.Day}
-	err := c.checkStep(time.Second, 0)
+	_, err := request{from: 0, to: flow.Day}.inSlots(time.Second, 0)
 	if err == nil || !strings.Contains(err.Error(), "86400 buckets") || !strings.Contains(err.Error(), "take 1m or more") {
 		t.Error(err)
 	}
@@ -72,11 +70,12 @@ func TestBuckets(t *testing.T) {
 			rapid.Int64Range(1, int64(400*flow.Day)),
 			rapid.Int64Range(1, int64(20000*flow.Day))).Draw(t, "length"))
 		limit := rapid.IntRange(2, query.MaxBuckets).Draw(t, "buckets")
-		c := &question{from: from, to: to}
-		if err := c.checkStep(0, limit); err != nil {
+		r, err := request{from: from, to: to, raw: true}.inSlots(0, limit)
+		if err != nil {
 			t.Fatal(err)
 		}
-		n := int64((c.last-c.first)/c.step) + 1
+		c := r.slots
+		n := int64(c.count())
 		if n < 1 || n > int64(limit) {
 			t.Errorf("%d buckets of %v", n, c.step)
 		}
@@ -98,16 +97,6 @@ func TestBuckets(t *testing.T) {
 			}
 		}
 	})
-}
-
-// The law: a shell reads back the word that was quoted.
-func TestShellQuote(t *testing.T) {
-	for _, s := range []string{"", "plain", "10.0.0.1", "two words", "it's", "$HOME `id` \\ \"x\" ; &", "*", "~", "#1", "new\nline", "ü"} {
-		out, err := exec.Command("sh", "-c", "printf %s "+shellQuote(s)).Output()
-		if err != nil || string(out) != s {
-			t.Errorf("%q becomes %s, read back as %q, %v", s, shellQuote(s), out, err)
-		}
-	}
 }
 
 // A group reads as people write it.
@@ -146,7 +135,7 @@ func TestLabels(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := &question{columns: columns}
+			c := request{columns: columns}
 			g, _ := c.newGroup()
 			for i, v := range test.values {
 				switch v := v.(type) {
