@@ -174,7 +174,7 @@ func (s *server) share(ctx context.Context, in *shareInput) (*shareOutput, error
 	if err != nil {
 		return nil, err
 	}
-	if q.Step, err = parseStep(in.Step); err != nil {
+	if q.Step, err = query.ParseStep(in.Step); err != nil {
 		return nil, parameterProblem("step", in.Step, reason(err))
 	}
 	if q.Step > 0 {

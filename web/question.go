@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	"flowtally/query"
@@ -82,36 +80,6 @@ func (s *server) rangeOf(in Ranged) (from, to time.Time, err error) {
 			from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)))
 	}
 	return from, to, nil
-}
-
-// parseStep reads the width of a bucket; 0 leaves it to the store.
-func parseStep(text string) (time.Duration, error) {
-	if text == "auto" {
-		return 0, nil
-	}
-	const how = "write auto, or whole seconds as 60s, 5m, 1h or 1d"
-	var step time.Duration
-	day := 24 * time.Hour
-	days, ok := strings.CutSuffix(text, "d")
-	if weeks, w := strings.CutSuffix(text, "w"); w {
-		days, ok, day = weeks, true, 7*day
-	}
-	if ok {
-		n, err := strconv.ParseUint(days, 10, 13)
-		if err != nil {
-			return 0, fmt.Errorf("%q is not a duration; %s", text, how)
-		}
-		step = time.Duration(n) * day
-	} else {
-		var err error
-		if step, err = time.ParseDuration(text); err != nil {
-			return 0, fmt.Errorf("%q is not a duration; %s", text, how)
-		}
-	}
-	if step < time.Second || step%time.Second != 0 {
-		return 0, fmt.Errorf("%q is not a number of whole seconds above zero; %s", text, how)
-	}
-	return step, nil
 }
 
 // reason is what is wrong with a parameter, without its name.

@@ -75,11 +75,11 @@ func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, er
 	}
 	q.LayOver = in.LayOver
 	if in.Period != "" {
-		if q.Period, err = parseStep(in.Period); err != nil || q.Period == 0 {
+		if q.Period, err = query.ParseStep(in.Period); err != nil || q.Period == 0 {
 			return nil, parameterProblem("period", in.Period, fmt.Sprintf("%q is not a duration; write whole seconds as 12h, 1d or 1w", in.Period))
 		}
 	}
-	if q.Step, err = parseStep(in.Step); err != nil {
+	if q.Step, err = query.ParseStep(in.Step); err != nil {
 		return nil, parameterProblem("step", in.Step, reason(err))
 	}
 	if q.Step > 0 {
