@@ -24,7 +24,7 @@ type values map[string]any
 func (values) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Type:        huma.TypeObject,
-		Description: "The group's columns by SQL name: text for addresses and exporters, numbers for the rest, null where a flow has none.",
+		Description: "The group's columns by SQL name: text for addresses, MAC addresses, exporters and applications, numbers for the rest, null where a flow has none.",
 		AdditionalProperties: &huma.Schema{AnyOf: []*huma.Schema{
 			{Type: huma.TypeString}, {Type: huma.TypeInteger, Format: "int64"}, {Type: "null"},
 		}},

@@ -12,9 +12,9 @@ import (
 
 type topInput struct {
 	Asked
-	Key    string `query:"key" default:"src-addr" example:"src-addr,dst-addr" doc:"What flows are grouped by: one key, or several joined by commas. An address may have the length of its network: src-addr/24, for IPv6 too: src-addr/24/48."`
-	Limit  int    `query:"limit" default:"10" minimum:"1" maximum:"10000" doc:"How many groups are listed; the rest is summed up in other."`
-	Having string `query:"having" example:"flows > 100 and bytes > 1m" doc:"Only groups whose sums meet this condition are listed."`
+	Key    keyParameter `query:"key" default:"src-addr" example:"src-addr,dst-addr"`
+	Limit  int          `query:"limit" default:"10" minimum:"1" maximum:"10000" doc:"How many groups are listed; the rest is summed up in other."`
+	Having string       `query:"having" example:"flows > 100 and bytes > 1m" doc:"Only groups whose sums meet this condition are listed."`
 }
 
 type topRow struct {
@@ -59,7 +59,7 @@ type topOutput struct {
 }
 
 func (s *server) top(ctx context.Context, in *topInput) (*topOutput, error) {
-	q, err := s.question(in.Filtered, in.By, in.Key, in.Limit)
+	q, err := s.question(in.Filtered, query.Measure(in.By), string(in.Key), in.Limit)
 	if err != nil {
 		return nil, err
 	}
