@@ -262,9 +262,9 @@ with sides as (
   from sides
   where side = 1
 )
-select line, mac, application, least(coalesce(flows, 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(packets, 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(bytes, 0), 9223372036854775807)::bigint as bytes, groups
+select line, mac, application, greatest(least(coalesce(flows, 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(packets, 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(bytes, 0), 9223372036854775807), 0)::bigint as bytes, groups
 from answer
 order by line, answer.bytes desc, answer.mac, answer.application;
 
@@ -338,17 +338,18 @@ with top (rank, mac, application) as not materialized (
   group by bucket, rank
 )
 select bucket, case when rank is null then 'other' else 'group' end as line, rank, mac, application,
-  least(coalesce(sum(flows), 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(sum(packets), 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(sum(bytes), 0), 9223372036854775807)::bigint as bytes
+  greatest(least(coalesce(sum(flows), 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(sum(packets), 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(sum(bytes), 0), 9223372036854775807), 0)::bigint as bytes
 from cells
 left join top
   using (rank)
 group by bucket, rank, mac, application
 union all
-select bucket, 'total', null, null, null, least(coalesce(sum(flows), 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(sum(packets), 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(sum(bytes), 0), 9223372036854775807)::bigint as bytes
+select bucket, 'total', null, null, null,
+  greatest(least(coalesce(sum(flows), 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(sum(packets), 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(sum(bytes), 0), 9223372036854775807), 0)::bigint as bytes
 from cells
 where side = 1
 group by bucket
