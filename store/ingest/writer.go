@@ -282,7 +282,7 @@ func (w *Writer) handOn(b *batch) {
 	if b.parcel == nil || b.id == 0 {
 		return
 	}
-	b.parcel.Id, b.parcel.Key = b.id, b.key
+	b.parcel.ID, b.parcel.Key = b.id, b.key
 	w.handoff.Put(b.parcel, time.Now())
 	b.parcel = nil
 }

@@ -576,10 +576,10 @@ func (k *Keeper) putAside(ctx context.Context, tx pgx.Tx, buckets map[flow.Time]
 	}
 	for _, bucket := range order {
 		s := buckets[bucket]
-		s.Compact(law.Most, law.Few)
+		s.Compact(law.Pending, law.PerCell)
 		sums := s.AppendTo(nil)
 		pending, octets = append(pending, []any{bucket.Time(), part, int16(rollup.Minutes), sums}), octets+len(sums)
-		s.Compact(law.Keep, law.Few)
+		s.Compact(law.Settled, law.PerCell)
 		rows = appendTraffic(rows, s, bucket, part)
 		delete(buckets, bucket)
 		if len(rows)+octets > asideOctets {

@@ -70,8 +70,8 @@ func (k *Keeper) settle(ctx context.Context, g rollup.Grain) (more bool, err err
 			}
 			if g < rollup.Days {
 				next.Merge(s)
-				if c := k.laws[g+1]; next.Count() > 2*c.Most {
-					next.Compact(c.Most, c.Few)
+				if c := k.laws[g+1]; next.LargestDimension() > 2*c.Pending {
+					next.Compact(c.Pending, c.PerCell)
 				}
 			}
 			old, err := readTraffic(ctx, tx, g, bucket)
@@ -79,7 +79,7 @@ func (k *Keeper) settle(ctx context.Context, g rollup.Grain) (more bool, err err
 				return err
 			}
 			s.Merge(old)
-			s.Compact(law.Keep, law.Few)
+			s.Compact(law.Settled, law.PerCell)
 			out = appendTraffic(out, s, bucket, 0)
 			done = append(done, at)
 		}
@@ -100,7 +100,7 @@ func (k *Keeper) settle(ctx context.Context, g rollup.Grain) (more bool, err err
 		}
 		if g < rollup.Days {
 			c := k.laws[g+1]
-			next.Compact(c.Most, c.Few)
+			next.Compact(c.Pending, c.PerCell)
 			var part int32
 			if err := tx.QueryRow(ctx, "select part from parts.pending where grain = $1 and bucket = $2 limit 1", int16(g), done[0]).Scan(&part); err != nil {
 				return err
@@ -150,8 +150,8 @@ func (k *Keeper) gather(ctx context.Context, tx pgx.Tx, g rollup.Grain, bucket f
 			continue
 		}
 		s.Merge(o)
-		if law := k.laws[g]; s.Count() > 2*law.Most {
-			s.Compact(law.Most, law.Few)
+		if law := k.laws[g]; s.LargestDimension() > 2*law.Pending {
+			s.Compact(law.Pending, law.PerCell)
 		}
 	}
 	return s, rows.Err()

@@ -54,7 +54,7 @@ func (t *tally) take(p *rollup.Parcel) error {
 func (t *tally) reader() *rawReader {
 	return &rawReader{each: func(r *rollup.Flow) {
 		t.found[r.Batch]++
-		if len(t.later) > 0 || t.own.Rows() >= t.pieces.thin || r.End-r.Start > rollup.FreshParts*flow.Minute {
+		if len(t.later) > 0 || t.own.Rows() >= t.pieces.thin || r.End-r.Start > rollup.MaxRowsPerFlow*flow.Minute {
 			t.later = append(t.later, *r)
 			return
 		}
@@ -79,10 +79,10 @@ func (t *tally) addLater() error {
 // sumMany sums what is there when it is much, and puts the sums aside when these
 // are many.
 func (t *tally) sumMany() error {
-	rows, places := t.own.Rows(), len(t.own.Places)
+	rows, places := t.own.Rows(), t.own.Groups()
 	for _, p := range t.parcels {
 		rows += p.Rows()
-		places += len(p.Places)
+		places += p.Groups()
 	}
 	if rows < t.pieces.thin || rows < t.pieces.rows && places < t.pieces.places {
 		return nil
@@ -90,7 +90,7 @@ func (t *tally) sumMany() error {
 	t.flush()
 	values := 0
 	for _, s := range t.buckets {
-		values += len(s.Entries)
+		values += s.Len()
 	}
 	if values < t.pieces.values {
 		return nil
@@ -117,13 +117,13 @@ func (t *tally) flush() {
 			mine.LastPage = max(mine.LastPage, h.LastPage)
 		}
 	}
-	for bucket, s := range rollup.SumParcels(t.parcels, t.law.Most, t.law.Few) {
+	for bucket, s := range rollup.SumParcels(t.parcels, t.law.Pending, t.law.PerCell) {
 		if mine := t.buckets[bucket]; mine == nil {
 			t.buckets[bucket] = s
 		} else {
 			mine.Merge(s)
-			if mine.Count() > 2*t.law.Most {
-				mine.Compact(t.law.Most, t.law.Few)
+			if mine.LargestDimension() > 2*t.law.Pending {
+				mine.Compact(t.law.Pending, t.law.PerCell)
 			}
 		}
 	}

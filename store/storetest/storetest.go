@@ -146,14 +146,14 @@ func Get[T any](t testing.TB, conn *pgx.Conn, sql string, args ...any) T {
 	return v
 }
 
-// SmallKeeper is the configuration of a Keeper whose roll-ups keep few values: keep by
-// each measure, few of each cell, most until they are settled (0: as in earnest). It sums
-// so many records at once.
-func SmallKeeper(keep, few, most, records int, now func() time.Time) keeper.Config {
+// SmallKeeper is the configuration of a Keeper whose roll-ups keep few values: settled by
+// each measure, perCell of each cell, pending until they are settled; with a settled of 0
+// they are as in production. The Keeper sums so many records at once.
+func SmallKeeper(settled, perCell, pending, records int, now func() time.Time) keeper.Config {
 	grains := rollup.Grains
 	for i := range grains {
-		if keep > 0 {
-			grains[i].Keep, grains[i].Few, grains[i].Most = keep, few, most
+		if settled > 0 {
+			grains[i].Settled, grains[i].PerCell, grains[i].Pending = settled, perCell, pending
 		}
 	}
 	return keeper.Config{Grains: &grains, SumRecords: records, Now: now}
