@@ -182,8 +182,8 @@ func checkColumns(columns map[string]uint32) error {
 		switch oid, ok := columns[c.Name]; {
 		case !ok:
 			return say(ErrSchema, nil, "table parts.flows has no column %s: run flowtally migrate", c.Name)
-		case oid != c.Oid:
-			return say(ErrSchema, nil, "column %s of table parts.flows has type %d and not %d: undo what changed it", c.Name, oid, c.Oid)
+		case oid != c.OID:
+			return say(ErrSchema, nil, "column %s of table parts.flows has type %d and not %d: undo what changed it", c.Name, oid, c.OID)
 		}
 	}
 	return nil

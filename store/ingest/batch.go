@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -55,6 +54,11 @@ type part struct {
 
 // body returns the rows of a part that is encoded.
 func (p *part) body() []byte { return p.buf[len(row.CopyHeader) : len(p.buf)-len(row.CopyTrailer)] }
+
+// setBody replaces the rows of a part that is encoded.
+func (p *part) setBody(rows []byte) {
+	p.buf = slices.Concat([]byte(row.CopyHeader), rows, []byte(row.CopyTrailer))
+}
 
 // spareRoom is the largest buffer that is kept for the next batch.
 const spareRoom = 16 << 20
@@ -190,7 +194,7 @@ func (p *part) each(c row.Columns, f func(r []byte)) error {
 func (b *batch) number(id int32) error {
 	for _, p := range b.parts {
 		if err := p.each(b.columns, func(r []byte) {
-			binary.BigEndian.PutUint32(r[row.AtBatch:], uint32(id))
+			row.SetBatch(r, id)
 		}); err != nil {
 			return err
 		}
@@ -218,11 +222,8 @@ func (b *batch) move(hours []flow.Time) error {
 	}
 	for _, p := range bad {
 		if err := p.each(b.columns, func(r []byte) {
-			received := row.Time(r, row.AtReceived)
-			copy(r[row.AtStart:row.AtStart+8], r[row.AtReceived:])
-			copy(r[row.AtEnd:row.AtEnd+8], r[row.AtReceived:])
-			marks := binary.BigEndian.Uint16(r[row.AtMarks:]) | uint16(flow.MarkPartitionLimit)
-			binary.BigEndian.PutUint16(r[row.AtMarks:], marks)
+			received := row.Received(r)
+			row.MoveToReceipt(r)
 			to := b.part(received.Floor(flow.Hour))
 			to.buf = append(to.buf, r...)
 			to.rows++
@@ -238,7 +239,7 @@ func (b *batch) move(hours []flow.Time) error {
 	b.minEnd, b.maxEnd = math.MaxInt64, math.MinInt64
 	for _, p := range b.parts {
 		if err := p.each(b.columns, func(r []byte) {
-			end := row.Time(r, row.AtEnd)
+			end := row.End(r)
 			b.minEnd, b.maxEnd = min(b.minEnd, end), max(b.maxEnd, end)
 		}); err != nil {
 			return err
@@ -252,7 +253,7 @@ func (b *batch) exporters() (map[flow.ExporterID]uint64, error) {
 	counts := make(map[flow.ExporterID]uint64)
 	for _, p := range b.parts {
 		if err := p.each(b.columns, func(r []byte) {
-			counts[flow.ExporterID(binary.BigEndian.Uint32(r[row.AtExporter:]))]++
+			counts[row.Exporter(r)]++
 		}); err != nil {
 			return nil, err
 		}

@@ -356,7 +356,7 @@ func (s *spool) giveWay() bool {
 		loss = append(loss, whole.Loss...) // what it had to tell besides
 	}
 	account := &batch{
-		key: e.header.Key ^ math.MinInt64, columns: row.Always, loss: loss,
+		key: e.header.Key ^ math.MinInt64, columns: row.Required, loss: loss,
 		receivedFrom: e.header.ReceivedFrom, receivedTo: e.header.ReceivedTo, minEnd: e.header.MinEnd, maxEnd: e.header.MaxEnd,
 		// What is booked as lost here must not show as a gap as well.
 		sequences: e.header.sequences(),

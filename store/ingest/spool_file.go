@@ -216,7 +216,7 @@ func readSpool(r io.Reader, b *batch) error {
 	if err != nil {
 		return err
 	}
-	c, ok := row.Named(h.Columns)
+	c, ok := row.ParseColumns(h.Columns)
 	if !ok {
 		return fmt.Errorf("columns: %w", errCorrupt)
 	}
@@ -258,8 +258,12 @@ func readSpool(r io.Reader, b *batch) error {
 	b.loss = append(b.loss, h.Loss...)
 	b.sequences = append(b.sequences, h.sequences()...)
 	for _, p := range b.parts {
-		if !p.narrow(c) {
+		rows, ok := row.Narrow(p.body(), p.rows, c)
+		if !ok {
 			return fmt.Errorf("rows: %w", errCorrupt)
+		}
+		if len(rows) != len(p.body()) {
+			p.setBody(rows)
 		}
 		if err := p.each(c, func([]byte) {}); err != nil {
 			return fmt.Errorf("rows: %w: %w", errCorrupt, err)

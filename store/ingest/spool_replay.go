@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io/fs"
 	"time"
@@ -232,10 +231,10 @@ func (w *Writer) quarantine(ctx context.Context, tx pgx.Tx, b *batch, found *ref
 	counts := make(map[flow.ExporterID]uint64)
 	for _, p := range bad.parts {
 		if err := p.each(b.columns, func(r []byte) {
-			bad.packets = flow.SaturatingAdd(bad.packets, binary.BigEndian.Uint64(r[row.AtPackets:]))
-			bad.bytes = flow.SaturatingAdd(bad.bytes, binary.BigEndian.Uint64(r[row.AtBytes:]))
-			counts[flow.ExporterID(binary.BigEndian.Uint32(r[row.AtExporter:]))]++
-			binary.BigEndian.PutUint32(r[row.AtBatch:], 0)
+			bad.packets = flow.SaturatingAdd(bad.packets, row.Packets(r))
+			bad.bytes = flow.SaturatingAdd(bad.bytes, row.Bytes(r))
+			counts[row.Exporter(r)]++
+			row.SetBatch(r, 0)
 		}); err != nil {
 			return nil, err
 		}

@@ -99,7 +99,7 @@ func (r *rawReader) row(b []byte) (int, error) {
 	f := &r.f
 	f.Page = binary.BigEndian.Uint32(fields[0])
 	f.Batch = int32(binary.BigEndian.Uint32(fields[1]))
-	f.Start, f.End, f.Received = rawTime(fields[2]), rawTime(fields[3]), rawTime(fields[4])
+	f.Start, f.End, f.Received = row.ReadTime(fields[2]), row.ReadTime(fields[3]), row.ReadTime(fields[4])
 	f.Sums = rollup.Sums{1, binary.BigEndian.Uint64(fields[5]), binary.BigEndian.Uint64(fields[6])}
 	f.Cell.Exporter = int32(binary.BigEndian.Uint32(fields[7]))
 	f.Cell.Rate, f.Cell.Protocol = 0, 0
@@ -130,11 +130,6 @@ func (r *rawReader) row(b []byte) (int, error) {
 	}
 	r.each(f)
 	return at, nil
-}
-
-// rawTime reads a timestamptz, which has whole milliseconds here.
-func rawTime(b []byte) flow.Time {
-	return flow.Time(int64(binary.BigEndian.Uint64(b))/1000) + row.Epoch
 }
 
 // rawAddr reads an inet of a single host.
