@@ -190,8 +190,8 @@ func (p *part) each(c row.Columns, f func(r []byte)) error {
 	return nil
 }
 
-// number gives the batch another id.
-func (b *batch) number(id int32) error {
+// setID gives the batch another id.
+func (b *batch) setID(id int32) error {
 	for _, p := range b.parts {
 		if err := p.each(b.columns, func(r []byte) {
 			row.SetBatch(r, id)

@@ -60,10 +60,10 @@ func newMetrics(r prometheus.Registerer, w *Writer) *metrics {
 		m.quarantinedRecords, m.badFiles, m.spoolErrors)
 	for _, g := range []struct {
 		name, help string
-		of         func(files int, octets int64, age time.Duration) float64
+		of         func(files int, bytes int64, age time.Duration) float64
 	}{
 		{"spool_batches", "Batches that wait in the spool.", func(n int, _ int64, _ time.Duration) float64 { return float64(n) }},
-		{"spool_octets", "Octets the spool takes on disk, without its quarantine.", func(_ int, n int64, _ time.Duration) float64 { return float64(n) }},
+		{"spool_octets", "Bytes the spool takes on disk, without its quarantine.", func(_ int, n int64, _ time.Duration) float64 { return float64(n) }},
 		{"spool_age_seconds", "How long the oldest batch has been in the spool, 0 when there is none.", func(_ int, _ int64, d time.Duration) float64 { return d.Seconds() }},
 	} {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "flowtally", Subsystem: "store", Name: g.name, Help: g.help},
