@@ -453,7 +453,7 @@ func TestSpoolFull(t *testing.T) {
 			sum += info.Size()
 		}
 		if sum > limit {
-			t.Fatalf("the spool holds %d octets", sum)
+			t.Fatalf("the spool holds %d bytes", sum)
 		}
 	}
 	line.mend()
@@ -464,10 +464,10 @@ func TestSpoolFull(t *testing.T) {
 		t.Errorf("%d rows stored", stored)
 	}
 	if lost := storetest.Get[int](t, conn, "select coalesce(sum(count), 0)::int from loss where stage = 'store' and cause = 'spool_full' and unit = 'record'"); lost != batches*size-stored {
-		t.Errorf("%d of %d rows stored, %d booked as lost", stored, batches*size, lost)
+		t.Errorf("%d of %d rows stored, %d counted as lost", stored, batches*size, lost)
 	}
 	if got := storetest.Get[string](t, conn, "select string_agg(distinct exporter_id::text, ' ') from loss"); got != "1 2" {
-		t.Errorf("booked for exporters %q", got)
+		t.Errorf("counted for exporters %q", got)
 	}
 	// The youngest are those that are there.
 	if got := storetest.Get[int](t, conn, "select min(bytes)::int from flows"); got != batches*size-stored {
@@ -475,7 +475,7 @@ func TestSpoolFull(t *testing.T) {
 	}
 }
 
-// A file that is not what was written is set aside, whatever happened to it, and
+// A file that is not what was written is kept apart, whatever happened to it, and
 // holds up nobody.
 func TestSpoolCorrupt(t *testing.T) {
 	_, dsn, conn := storetest.Open(t)
@@ -510,14 +510,14 @@ func TestSpoolCorrupt(t *testing.T) {
 	eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
 	s.stop()
 	if bad, _ := filepath.Glob(filepath.Join(s.dir, "*.bad")); len(bad) != 5 {
-		t.Errorf("set aside: %v", bad)
+		t.Errorf("kept apart: %v", bad)
 	}
 	if got := storetest.Get[string](t, conn, "select concat_ws(' ', count(*), min(bytes)) from flows"); got != "10 50" {
 		t.Errorf("stored (rows, first) %s, want the last file's", got)
 	}
 }
 
-// Rows that the database refuses are kept and booked, and those beside them are
+// Rows that the database refuses are kept and counted, and those beside them are
 // stored, whether they come directly or out of the spool.
 func TestQuarantine(t *testing.T) {
 	for _, spooled := range []bool{false, true} {
@@ -553,13 +553,13 @@ func TestQuarantine(t *testing.T) {
 				t.Errorf("%d rows stored, want %d", n, 310-bad)
 			}
 			if n := storetest.Get[int](t, conn, "select sum(count)::int from loss where stage = 'store' and cause = 'quarantined'"); n != bad {
-				t.Errorf("%d booked as quarantined, want %d", n, bad)
+				t.Errorf("%d counted as quarantined, want %d", n, bad)
 			}
 			if n := storetest.Get[int](t, conn, `select count(*) from batches b left join (select batch, count(*) n, sum(packets) p, sum(bytes) s from flows group by 1) f on f.batch = b.id
 				where (b.records, b.packets, b.bytes) is distinct from (f.n, f.p, f.s)`); n != 0 {
 				t.Errorf("%d batches with wrong sums", n)
 			}
-			// With the reason gone, what was refused can be put back.
+			// Once the database accepts the rows, their file can be put back.
 			if _, err := conn.Exec(ctx, "alter table parts.flows drop constraint no_port_23"); err != nil {
 				t.Fatal(err)
 			}

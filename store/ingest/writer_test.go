@@ -128,11 +128,11 @@ func rowOf(r flow.Record) row {
 func anyRecord() *rapid.Generator[flow.Record] {
 	address := rapid.Custom(func(t *rapid.T) flow.Addr {
 		var a flow.Addr
-		copy(a[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "octets"))
+		copy(a[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "bytes"))
 		return a
 	})
 	address4 := rapid.Custom(func(t *rapid.T) flow.Addr {
-		return flow.Addr4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(t, "octets")))
+		return flow.Addr4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(t, "bytes")))
 	})
 	return rapid.Custom(func(t *rapid.T) flow.Record {
 		r := flow.Record{
@@ -234,7 +234,7 @@ func TestExtraThatJSONBRefuses(t *testing.T) {
 		{"raw NUL", "{\"a\": \"x\x00y\"}", "", true},
 		{"half of a surrogate pair", `{"a": "\ud800"}`, `{"a": "` + "\uFFFD" + `"}`, true},
 		{"an escape it would take", `{"a": "\u0041"}`, `{"a": "A"}`, true},
-		{"octets that are no UTF-8", "{\"a\": \"\xff\"}", `{"a": "` + "\uFFFD" + `"}`, true},
+		{"bytes that are no UTF-8", "{\"a\": \"\xff\"}", `{"a": "` + "\uFFFD" + `"}`, true},
 		{"a number beyond numeric", `{"a": 1e999999}`, `{"a": "1e999999"}`, true},
 		{"a number with an exponent", `{"a": 1.5E3}`, `{"a": 1500}`, true},
 		{"a number next to nothing", `{"a": 1e-999999}`, `{"a": 0}`, true},
@@ -492,7 +492,7 @@ func TestIdentifierInUse(t *testing.T) {
 	}
 }
 
-// What the database refuses for its content is given back at once; the next
+// What the database refuses because of a value is given back at once; the next
 // batch is not held up.
 func TestRefused(t *testing.T) {
 	db, _, conn := storetest.Open(t)
