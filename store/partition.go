@@ -121,7 +121,7 @@ func (p *Partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 				refused = append(refused, h)
 				continue
 			}
-			switch busy, err := SetAside(ctx, tx, PartitionName(h)); {
+			switch busy, err := RenameDetached(ctx, tx, PartitionName(h)); {
 			case err != nil:
 				return err
 			case busy:
@@ -167,7 +167,7 @@ func adopt(ctx context.Context, tx pgx.Tx, hour flow.Time) (ok bool, err error) 
 	}
 	tag, err := tx.Exec(ctx, fmt.Sprintf(`insert into parts.partition (hour, min_start, name)
 		select $1::timestamptz, least($1::timestamptz, (select min(flow_start) from parts.%s)), $2::text
-		where not exists (select from parts.removal where id = $3)`, PartitionName(hour)), hour.Time(), PartitionName(hour), s.Id)
+		where not exists (select from parts.removal where id = $3)`, PartitionName(hour)), hour.Time(), PartitionName(hour), s.ID)
 	return tag.RowsAffected() == 1, err
 }
 
@@ -200,7 +200,7 @@ func createPartition(ctx context.Context, tx pgx.Tx, hour flow.Time) error {
 
 // Table is what became of a table in schema parts.
 type Table struct {
-	Id                uint32
+	ID                uint32
 	Name              string
 	Attached, Leaving bool // leaving: detached for all who come from now on
 }
@@ -217,7 +217,7 @@ func FindTable(ctx context.Context, q Queryer, where string, arg any) (*Table, e
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Table, error) {
 		var s Table
-		err := row.Scan(&s.Id, &s.Name, &s.Attached, &s.Leaving)
+		err := row.Scan(&s.ID, &s.Name, &s.Attached, &s.Leaving)
 		return &s, err
 	})
 	if err != nil || len(list) == 0 {
@@ -226,10 +226,10 @@ func FindTable(ctx context.Context, q Queryer, where string, arg any) (*Table, e
 	return list[0], nil
 }
 
-// SetAside moves a table out of the way that has the name of a partition to be made
+// RenameDetached moves a table out of the way that has the name of a partition to be made
 // and is none: it was detached, by a removal that was not finished or by a person
 // who wants to keep it. busy: it is one, or was until a moment ago.
-func SetAside(ctx context.Context, tx pgx.Tx, name string) (busy bool, err error) {
+func RenameDetached(ctx context.Context, tx pgx.Tx, name string) (busy bool, err error) {
 	s, err := FindTable(ctx, tx, "c.relname = $1", name)
 	if err != nil || s == nil {
 		return false, err
@@ -237,7 +237,7 @@ func SetAside(ctx context.Context, tx pgx.Tx, name string) (busy bool, err error
 	if s.Attached {
 		return true, nil
 	}
-	_, err = tx.Exec(ctx, fmt.Sprintf("alter table parts.%s rename to %s_left_%d", name, name, s.Id))
+	_, err = tx.Exec(ctx, fmt.Sprintf("alter table parts.%s rename to %s_left_%d", name, name, s.ID))
 	return false, err
 }
 

@@ -65,7 +65,7 @@ func TestCatchUpWaits(t *testing.T) {
 	}
 	other, k := keeper.New(db, keeper.Config{}), keeper.New(db, keeper.Config{})
 	begun, end, caughtUp := make(chan struct{}), make(chan struct{}), make(chan keeper.Done, 1)
-	keeper.FailAt(other, func(at string) error {
+	keeper.FailAfter(other, func(at string) error {
 		if at == "mark" {
 			close(begun)
 			<-end

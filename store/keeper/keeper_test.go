@@ -361,11 +361,11 @@ func TestKeeperThatDies(t *testing.T) {
 		}
 		k := keeper.New(db, storetest.Handing(handoff, storetest.SmallKeeper(5, 2, 1000, 60, storetest.At(farLater+flow.Time(try)*flow.Day*1000))))
 		if try%2 == 0 {
-			keeper.SetPieces(k, 20)
+			keeper.LimitMemory(k, 20)
 		}
 		left := 1 + try%9
 		step := ""
-		keeper.FailAt(k, func(at string) error {
+		keeper.FailAfter(k, func(at string) error {
 			if left--; left == 0 {
 				step = at
 				seen[at] = true
@@ -386,7 +386,7 @@ func TestKeeperThatDies(t *testing.T) {
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []string{"piece", "read", "put aside", "mark", "commit", "gathered", "replaced", "settled"} {
+	for _, at := range []string{"spill", "read", "pending", "mark", "commit", "gathered", "replaced", "settled"} {
 		if !seen[at] {
 			t.Errorf("it never died at %q", at)
 		}
@@ -467,7 +467,7 @@ func TestRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := newKeeper()
-	keeper.FailAt(k, func(at string) error {
+	keeper.FailAfter(k, func(at string) error {
 		if at == "rebuilt" {
 			return errors.New("died")
 		}
@@ -539,10 +539,10 @@ func TestRollupInPieces(t *testing.T) {
 			storetest.WriteAll(t, ingest.NewWriter(db, ingest.WriterConfig{Handoff: handoff}), recs, 20)
 			k := keeper.New(db, storetest.Handing(handoff, storetest.SmallKeeper(1000, 1000, 1000, 1_000_000, storetest.At(farLater))))
 			if c.rows > 0 {
-				keeper.SetPieces(k, c.rows)
+				keeper.LimitMemory(k, c.rows)
 			}
 			pieces := 0
-			keeper.Pieces(k, func() { pieces++ })
+			keeper.OnSpill(k, func() { pieces++ })
 			if err := keeper.SumOnly(ctx, k); err != nil {
 				t.Fatal(err)
 			}

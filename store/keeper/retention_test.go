@@ -27,7 +27,7 @@ func tidy(t testing.TB, db *store.DB, c keeper.Config, now flow.Time, fault func
 	t.Helper()
 	c.SumRecords, c.Now = 1000, storetest.At(now)
 	k := keeper.New(db, c)
-	keeper.FailAt(k, fault)
+	keeper.FailAfter(k, fault)
 	return k.Tidy(context.Background())
 }
 

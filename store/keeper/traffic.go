@@ -15,7 +15,7 @@ import (
 	"flowtally/store/row"
 )
 
-// ensureTraffic makes the partitions that the buckets need.
+// ensureTraffic makes the partitions of a roll-up that the buckets need.
 func ensureTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flow.Time) error {
 	type period struct{ from, to flow.Time }
 	wanted := make(map[string]period)
@@ -49,7 +49,7 @@ func ensureTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flo
 	}
 	const form = "2006-01-02 15:04:05+00"
 	for name, p := range wanted {
-		switch busy, err := store.SetAside(ctx, tx, name); {
+		switch busy, err := store.RenameDetached(ctx, tx, name); {
 		case err != nil:
 			return err
 		case busy:
@@ -139,7 +139,7 @@ func appendAddr(b []byte, form rollup.Form, a *flow.Addr) []byte {
 	return row.AppendNull(b)
 }
 
-// copyTraffic stores rows that appendTraffic made.
+// copyTraffic stores rows that appendTraffic has written.
 func copyTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, rows []byte) error {
 	if len(rows) == 0 {
 		return nil
@@ -150,7 +150,8 @@ func copyTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, rows []byte) er
 	return err
 }
 
-// allDimensions makes the index by dimension and bucket usable for a bucket.
+// allDimensions is a condition that is always true. With it PostgreSQL can find a bucket in
+// the index of dimension and bucket.
 const allDimensions = "dimension = any(enum_range(null::traffic_dimension))"
 
 // readTraffic reads the rows of a bucket that was settled.
