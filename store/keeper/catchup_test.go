@@ -32,7 +32,7 @@ func TestCatchUp(t *testing.T) {
 			t.Errorf("%d flows: done %+v", n, done)
 		}
 		for _, g := range storetest.GrainTables {
-			checkRollup(t, conn, g.Table, expectRollup(recs[:n], g.Length), law{keep: 1000, exact: true, settled: true})
+			checkRollup(t, conn, g.Table, expectRollup(recs[:n], g.Length), expectation{keep: 1000, exact: true, settled: true})
 		}
 		if left := storetest.Get[int](t, conn, "select count(*) from parts.partition where sealed_at is null"); left != 0 {
 			t.Errorf("%d hours are not sealed", left)

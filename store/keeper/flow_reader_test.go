@@ -8,7 +8,7 @@ import (
 	"flowtally/store/row"
 )
 
-// A COPY is read the same wherever its messages are cut, and octets that are none
+// A COPY is read the same wherever its messages are split, and bytes that are no COPY
 // are refused without harm.
 func FuzzFlowReader(f *testing.F) {
 	r := []byte{0, flowFields}
@@ -43,7 +43,7 @@ func FuzzFlowReader(f *testing.F) {
 		all, err := read(len(b))
 		some, err2 := read(1 + int(uint(size)%97))
 		if (err == nil) != (err2 == nil) || !slices.Equal(all, some) {
-			t.Fatalf("%d flows and %v in one piece, %d and %v in many", len(all), err, len(some), err2)
+			t.Fatalf("%d flows and %v at once, %d and %v in parts", len(all), err, len(some), err2)
 		}
 	})
 }

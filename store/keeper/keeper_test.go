@@ -22,7 +22,7 @@ import (
 	"flowtally/store/storetest"
 )
 
-// rollupKey is a row's place in a roll-up, in words.
+// rollupKey is what a row of a roll-up is a sum of, as text.
 type rollupKey struct {
 	bucket flow.Time
 	cell   string // exporter, rate, protocol
@@ -38,7 +38,7 @@ func (s *sums3) add(o sums3) {
 	}
 }
 
-// expectRollup computes a roll-up from the records, by the law alone.
+// expectRollup computes a roll-up from the records, by its definition.
 func expectRollup(recs []flow.Record, length flow.Time) map[rollupKey]sums3 {
 	want := make(map[rollupKey]sums3)
 	for i := range recs {
@@ -90,10 +90,10 @@ func expectRollup(recs []flow.Record, length flow.Time) map[rollupKey]sums3 {
 
 type rollupRow struct {
 	rollupKey
-	rest bool
-	sums sums3
-	cut  *sums3
-	part int32
+	remainder bool
+	sums      sums3
+	bound     *sums3 // column cut
+	part      int32
 }
 
 func readRollup(t testing.TB, conn *pgx.Conn, table string) []rollupRow {
@@ -107,10 +107,10 @@ func readRollup(t testing.TB, conn *pgx.Conn, table string) []rollupRow {
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r rollupRow, err error) {
 		var bucket time.Time
 		var cut []int64
-		err = row.Scan(&bucket, &r.cell, &r.dim, &r.value, &r.rest, &r.sums[0], &r.sums[1], &r.sums[2], &cut, &r.part)
+		err = row.Scan(&bucket, &r.cell, &r.dim, &r.value, &r.remainder, &r.sums[0], &r.sums[1], &r.sums[2], &cut, &r.part)
 		r.bucket = flow.TimeOf(bucket)
 		if cut != nil {
-			r.cut = (*sums3)(cut)
+			r.bound = (*sums3)(cut)
 		}
 		return r, err
 	})
@@ -120,32 +120,35 @@ func readRollup(t testing.TB, conn *pgx.Conn, table string) []rollupRow {
 	return list
 }
 
-// law is what a test expects of the rows beyond the bounds, which always hold.
-type law struct {
+// expectation is what a test expects of the rows beyond the error bounds, which always
+// hold.
+type expectation struct {
+	// keep is how many values of a dimension stay by each measure.
 	keep int
-	// exact: nothing was cut before a bucket was settled for the last time, so
-	// that every row is exact and every cut is the largest value that went.
+	// exact: nothing was dropped before a bucket was settled for the last time, so
+	// that every row is exact and the bound of every remainder is the largest value
+	// that was dropped.
 	exact bool
 	// settled: all buckets are.
 	settled bool
 }
 
 // checkRollup compares the rows of a roll-up with what the records make.
-func checkRollup(t testing.TB, conn *pgx.Conn, table string, want map[rollupKey]sums3, l law) {
+func checkRollup(t testing.TB, conn *pgx.Conn, table string, want map[rollupKey]sums3, x expectation) {
 	t.Helper()
-	type place struct {
+	type group struct {
 		bucket    flow.Time
 		cell, dim string
 	}
 	var (
-		rows   = readRollup(t, conn, table)
-		totals = make(map[place]sums3)
-		got    = make(map[rollupKey]sums3)
-		slack  = make(map[rollupKey]sums3)
-		in     = make(map[rollupKey]map[int32]bool)
-		cuts   = make(map[place]map[int32]sums3)
-		expect = make(map[place]sums3)
-		bad    = 0
+		rows    = readRollup(t, conn, table)
+		totals  = make(map[group]sums3)
+		got     = make(map[rollupKey]sums3)
+		bounds  = make(map[rollupKey]sums3)
+		in      = make(map[rollupKey]map[int32]bool)
+		dropped = make(map[group]map[int32]sums3)
+		expect  = make(map[group]sums3)
+		bad     = 0
 	)
 	fail := func(format string, args ...any) {
 		t.Helper()
@@ -154,22 +157,22 @@ func checkRollup(t testing.TB, conn *pgx.Conn, table string, want map[rollupKey]
 		}
 	}
 	for _, r := range rows {
-		p := place{r.bucket, r.cell, r.dim}
+		p := group{r.bucket, r.cell, r.dim}
 		s := totals[p]
 		s.add(r.sums)
 		totals[p] = s
-		if l.settled && r.part != 0 {
+		if x.settled && r.part != 0 {
 			fail("a part is left: %+v", r)
 		}
-		if r.rest {
-			if cuts[p] == nil {
-				cuts[p] = make(map[int32]sums3)
+		if r.remainder {
+			if dropped[p] == nil {
+				dropped[p] = make(map[int32]sums3)
 			}
-			if _, twice := cuts[p][r.part]; twice || r.cut == nil {
-				fail("two remainders, or one without cut: %+v", r)
+			if _, twice := dropped[p][r.part]; twice || r.bound == nil {
+				fail("two remainders, or one without a bound: %+v", r)
 				continue
 			}
-			cuts[p][r.part] = *r.cut
+			dropped[p][r.part] = *r.bound
 			continue
 		}
 		if in[r.rollupKey] == nil {
@@ -182,27 +185,27 @@ func checkRollup(t testing.TB, conn *pgx.Conn, table string, want map[rollupKey]
 		s = got[r.rollupKey]
 		s.add(r.sums)
 		got[r.rollupKey] = s
-		if r.cut != nil {
-			s = slack[r.rollupKey]
-			s.add(*r.cut)
-			slack[r.rollupKey] = s
-			if l.exact && l.settled {
+		if r.bound != nil {
+			s = bounds[r.rollupKey]
+			s.add(*r.bound)
+			bounds[r.rollupKey] = s
+			if x.exact && x.settled {
 				fail("a row that is not exact: %+v", r)
 			}
 		}
 	}
-	absent := make(map[place]sums3)
+	absent := make(map[group]sums3)
 	for k, w := range want {
-		p := place{k.bucket, k.cell, k.dim}
+		p := group{k.bucket, k.cell, k.dim}
 		s := expect[p]
 		s.add(w)
 		expect[p] = s
-		// The bounds.
+		// The error bounds hold.
 		g, most := got[k], got[k]
-		most.add(slack[k])
-		for part, cut := range cuts[p] {
+		most.add(bounds[k])
+		for part, largest := range dropped[p] {
 			if !in[k][part] {
-				most.add(cut)
+				most.add(largest)
 			}
 		}
 		for m := range w {
@@ -216,7 +219,7 @@ func checkRollup(t testing.TB, conn *pgx.Conn, table string, want map[rollupKey]
 				s[m] = max(s[m], w[m])
 			}
 			absent[p] = s
-		} else if l.exact && l.settled && g != w {
+		} else if x.exact && x.settled && g != w {
 			fail("%+v has %v, want %v", k, g, w)
 		}
 	}
@@ -224,8 +227,8 @@ func checkRollup(t testing.TB, conn *pgx.Conn, table string, want map[rollupKey]
 		if totals[p] != w {
 			fail("%+v: sum %v, want %v", p, totals[p], w)
 		}
-		if l.exact && l.settled && absent[p] != cuts[p][0] {
-			fail("%+v: cut %v, the largest that went is %v", p, cuts[p], absent[p])
+		if x.exact && x.settled && absent[p] != dropped[p][0] {
+			fail("%+v: bound %v, the largest that was dropped is %v", p, dropped[p], absent[p])
 		}
 	}
 	for p := range totals {
@@ -233,10 +236,10 @@ func checkRollup(t testing.TB, conn *pgx.Conn, table string, want map[rollupKey]
 			fail("%+v should not be", p)
 		}
 	}
-	if !l.exact || !l.settled {
+	if !x.exact || !x.settled {
 		return
 	}
-	// Who belongs to the largest has a row.
+	// The largest values have a row.
 	type dim struct {
 		bucket flow.Time
 		dim    string
@@ -249,7 +252,7 @@ func checkRollup(t testing.TB, conn *pgx.Conn, table string, want map[rollupKey]
 		for m := range 3 {
 			sort.Slice(list, func(i, j int) bool { return want[list[i]][m] > want[list[j]][m] })
 			for i, k := range list {
-				if i >= l.keep || len(list) > l.keep && want[k][m] <= want[list[l.keep]][m] {
+				if i >= x.keep || len(list) > x.keep && want[k][m] <= want[list[x.keep]][m] {
 					break
 				}
 				if len(in[k]) == 0 {
@@ -262,21 +265,21 @@ func checkRollup(t testing.TB, conn *pgx.Conn, table string, want map[rollupKey]
 
 const farLater = storetest.Noon + 400*flow.Day
 
-// The roll-ups are the law of shares, before they are settled and after, whatever
+// The roll-ups sum the shares of flows, before they are settled and after, whatever
 // the batches are.
-func TestRollupLaw(t *testing.T) {
+func TestRollup(t *testing.T) {
 	ctx := context.Background()
 	for _, c := range []struct {
-		name            string
-		keep, few, most int
-		exact           bool
-		late            bool
+		name                   string
+		keep, perCell, pending int
+		exact                  bool
+		late                   bool
 	}{
-		{"nothing is cut", 1000, 1000, 1000, true, false},
-		{"cut when settled", 5, 2, 100_000, true, false},
-		{"cut before", 5, 2, 8, false, false},
+		{"nothing is dropped", 1000, 1000, 1000, true, false},
+		{"dropped when settled", 5, 2, 100_000, true, false},
+		{"dropped before", 5, 2, 8, false, false},
 		{"late flows", 5, 2, 100_000, false, true},
-		{"late flows and nothing cut", 1000, 1000, 1000, true, true},
+		{"late flows and nothing dropped", 1000, 1000, 1000, true, true},
 	} {
 		test := func(t *testing.T, handed bool) {
 			db, _, conn := storetest.Open(t)
@@ -287,7 +290,7 @@ func TestRollupLaw(t *testing.T) {
 			recs := storetest.Flows(rand.New(rand.NewPCG(5, 6)), 350)
 			w := ingest.NewWriter(db, ingest.WriterConfig{Handoff: handoff})
 			now := storetest.Noon
-			k := keeper.New(db, storetest.Handing(handoff, storetest.SmallKeeper(c.keep, c.few, c.most, 150, func() time.Time { return now.Time() })))
+			k := keeper.New(db, storetest.Handing(handoff, storetest.SmallKeeper(c.keep, c.perCell, c.pending, 150, func() time.Time { return now.Time() })))
 			first := recs
 			if c.late {
 				first = recs[:220]
@@ -296,7 +299,7 @@ func TestRollupLaw(t *testing.T) {
 			if err := keeper.SumOnly(ctx, k); err != nil {
 				t.Fatal(err)
 			}
-			checkRollup(t, conn, "traffic_1m", expectRollup(first, flow.Minute), law{keep: c.keep})
+			checkRollup(t, conn, "traffic_1m", expectRollup(first, flow.Minute), expectation{keep: c.keep})
 			if n := storetest.Get[int](t, conn, "select count(*) from batches where summed_at is null"); n != 0 {
 				t.Errorf("%d batches are not summed", n)
 			}
@@ -310,7 +313,7 @@ func TestRollupLaw(t *testing.T) {
 					t.Fatal(err)
 				}
 				// Late flows are seen at once, as parts, before they are settled.
-				checkRollup(t, conn, "traffic_1m", expectRollup(recs, flow.Minute), law{keep: c.keep})
+				checkRollup(t, conn, "traffic_1m", expectRollup(recs, flow.Minute), expectation{keep: c.keep})
 				now += flow.Hour * 24 * 365 * 10
 			}
 			now += 800 * flow.Day
@@ -318,7 +321,7 @@ func TestRollupLaw(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, g := range storetest.GrainTables {
-				checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), law{keep: c.keep, exact: c.exact, settled: true})
+				checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), expectation{keep: c.keep, exact: c.exact, settled: true})
 			}
 			if n := storetest.Get[int](t, conn, "select count(*) from parts.pending"); n != 0 {
 				t.Errorf("%d sums still wait", n)
@@ -329,7 +332,7 @@ func TestRollupLaw(t *testing.T) {
 		}
 		t.Run(c.name+", read", func(t *testing.T) { test(t, false) })
 		if !c.exact {
-			t.Run(c.name+", handed on", func(t *testing.T) { test(t, true) })
+			t.Run(c.name+", handed over", func(t *testing.T) { test(t, true) })
 		}
 	}
 }
@@ -392,7 +395,7 @@ func TestKeeperThatDies(t *testing.T) {
 		}
 	}
 	for _, g := range storetest.GrainTables {
-		checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), law{keep: 5, settled: true})
+		checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), expectation{keep: 5, settled: true})
 	}
 }
 
@@ -432,11 +435,11 @@ func TestTwoKeepers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, g := range storetest.GrainTables {
-		checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), law{keep: 1000, exact: true, settled: true})
+		checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), expectation{keep: 1000, exact: true, settled: true})
 	}
 }
 
-// What is summed anew is what was summed, also after a failure, and while batches
+// A rebuild sums what was summed, also after a failure, and while batches
 // wait to be summed; and the collector's role may do it.
 func TestRebuild(t *testing.T) {
 	ctx := context.Background()
@@ -461,7 +464,7 @@ func TestRebuild(t *testing.T) {
 	storetest.WriteAll(t, w, recs[200:], 50) // waits to be summed
 	check := func(recs []flow.Record, table string, length flow.Time, exact bool) {
 		t.Helper()
-		checkRollup(t, conn, table, expectRollup(recs, length), law{keep: 5, exact: exact, settled: exact})
+		checkRollup(t, conn, table, expectRollup(recs, length), expectation{keep: 5, exact: exact, settled: exact})
 	}
 	if _, err := conn.Exec(ctx, "update parts.traffic_1h set flows = flows + 1; delete from parts.traffic_1m where dimension = 'pair'"); err != nil {
 		t.Fatal(err)
@@ -484,7 +487,7 @@ func TestRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n != 200 {
-		t.Errorf("%d flows are summed anew, want the 200 that were summed", n)
+		t.Errorf("%d flows are rebuilt, want the 200 that were summed", n)
 	}
 	for _, g := range storetest.GrainTables {
 		check(recs[:200], g.Table, g.Length, true)
@@ -503,23 +506,22 @@ func TestRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := newKeeper().Rebuild(ctx, storetest.Noon.Time(), (storetest.Noon + 1).Time()); err == nil || !strings.Contains(err.Error(), "reach back") {
-		t.Errorf("a day that was cut: %v", err)
+		t.Errorf("a day that is not whole: %v", err)
 	}
 	if err := newKeeper().Tidy(ctx); err != nil {
 		t.Errorf("the collector's role cannot tidy: %v", err)
 	}
 }
 
-// Flows that last for hours are summed in pieces, with the sums of one
-// piece; those that are read and those that were handed on, and when a day is
-// summed anew.
-func TestRollupInPieces(t *testing.T) {
+// Flows that last for hours are summed in portions, whose sums are spilled, with the result
+// of one sum: flows that are read, flows that were handed over, and flows of a rebuild.
+func TestSpill(t *testing.T) {
 	ctx := context.Background()
 	for _, c := range []struct {
 		name   string
 		rows   int // at once; 0: as many as there are
 		handed bool
-	}{{"one piece", 0, false}, {"many pieces, read", 200, false}, {"many pieces, handed on", 200, true}} {
+	}{{"in memory", 0, false}, {"spilled, read", 200, false}, {"spilled, handed over", 200, true}} {
 		t.Run(c.name, func(t *testing.T) {
 			db, _, conn := storetest.Open(t)
 			var handoff *rollup.Handoff
@@ -541,22 +543,22 @@ func TestRollupInPieces(t *testing.T) {
 			if c.rows > 0 {
 				keeper.LimitMemory(k, c.rows)
 			}
-			pieces := 0
-			keeper.OnSpill(k, func() { pieces++ })
+			spills := 0
+			keeper.OnSpill(k, func() { spills++ })
 			if err := keeper.SumOnly(ctx, k); err != nil {
 				t.Fatal(err)
 			}
-			if (pieces > 2) != (c.rows > 0) {
-				t.Errorf("%d pieces", pieces)
+			if (spills > 2) != (c.rows > 0) {
+				t.Errorf("%d spills", spills)
 			}
-			checkRollup(t, conn, "traffic_1m", expectRollup(recs, flow.Minute), law{keep: 1000})
+			checkRollup(t, conn, "traffic_1m", expectRollup(recs, flow.Minute), expectation{keep: 1000})
 			if err := k.Sum(ctx); err != nil {
 				t.Fatal(err)
 			}
 			check := func() {
 				t.Helper()
 				for _, g := range storetest.GrainTables {
-					checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), law{keep: 1000, exact: true, settled: true})
+					checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), expectation{keep: 1000, exact: true, settled: true})
 				}
 			}
 			check()
