@@ -161,7 +161,7 @@ type spooler struct {
 // spooling starts a writer with a spool on dir; it ends with the test or by stop.
 func spooling(t *testing.T, dsn, dir string, c ingest.WriterConfig) *spooler {
 	t.Helper()
-	db, err := store.OpenAway(context.Background(), dsn)
+	db, err := store.OpenOffline(context.Background(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
