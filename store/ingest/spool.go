@@ -163,7 +163,7 @@ func (e *spoolFile) remember(h *spoolHeader) {
 	e.header.Columns, e.header.Parts, e.header.Loss = nil, nil, nil
 }
 
-// occupies rounds up to whole blocks, and to one at least.
+// diskSize rounds a size up to whole blocks, and to one at least.
 func diskSize(size int64) int64 { return (max(size, 1) + spoolBlock - 1) / spoolBlock * spoolBlock }
 
 // waiting returns how many files wait, how many bytes the directory holds and
