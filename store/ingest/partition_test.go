@@ -178,7 +178,7 @@ func TestRemovedPartition(t *testing.T) {
 		}
 	}
 	// Still attached in our eyes, detached in truth, its row deleted: the table is
-	// moved aside, with its rows, and another one made.
+	// renamed, with its rows, and another one made.
 	for _, sql := range []string{"delete from parts.partition", "alter table parts.flows detach partition " + name} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			t.Fatal(err)

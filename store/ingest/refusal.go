@@ -51,7 +51,7 @@ func isRefusal(err error) bool {
 }
 
 // maxSingleRefusals is how many refused rows of a batch are found one by one. When there
-// are more, the rest is refused in larger pieces.
+// are more, the rest is refused in larger ranges.
 const maxSingleRefusals = 64
 
 // refusal is what the database refused of a batch.
@@ -59,7 +59,7 @@ type refusal struct {
 	parts       []*part // the rows, as whole COPYs
 	rows        int64
 	quarantined int64 // of these, in the spool's quarantine
-	pieces      int   // how many pieces of a part were refused
+	ranges      int   // how many ranges of rows these are
 	reason      error
 }
 
@@ -120,14 +120,14 @@ func (s *bisection) copy(ctx context.Context, from, to int) error {
 		return err
 	}
 	s.all.reason = err
-	if to-from > 1 && s.all.pieces < maxSingleRefusals {
+	if to-from > 1 && s.all.ranges < maxSingleRefusals {
 		middle := from + (to-from)/2
 		if err := s.copy(ctx, from, middle); err != nil {
 			return err
 		}
 		return s.copy(ctx, middle, to)
 	}
-	s.all.pieces++
+	s.all.ranges++
 	s.all.rows += int64(to - from)
 	s.refused.rows += int64(to - from)
 	s.refused.buf = append(s.refused.buf, rows...)

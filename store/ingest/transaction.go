@@ -41,7 +41,7 @@ type copyMode bool
 const (
 	// copyWhole sends a part at once, and fails when the database refuses a row.
 	copyWhole copyMode = false
-	// copyBisected sends a part in smaller pieces until it has found the rows that the
+	// copyBisected sends a part in smaller ranges until it has found the rows that the
 	// database refuses.
 	copyBisected copyMode = true
 )

@@ -16,7 +16,7 @@ import (
 	"flowtally/store/storetest"
 )
 
-// hoursOfFlows lists the hours that have a partition and a row in the books.
+// hoursOfFlows lists the hours that have a partition and a row in parts.partition.
 func hoursOfFlows(t testing.TB, conn *pgx.Conn) []string {
 	t.Helper()
 	return storetest.Get[[]string](t, conn, `select coalesce(array_agg(name order by hour), '{}') from parts.partition`)
@@ -115,7 +115,7 @@ func TestRetentionBySize(t *testing.T) {
 	if n := len(hoursOfFlows(t, conn)); n != 6 {
 		t.Errorf("%d hours are left, want all 6", n)
 	}
-	// One octet too many: 5 % of the limit go.
+	// One byte too many: 5 % of the limit are removed.
 	if err := tidy(t, db, keeper.Config{RetainSize: size - 1}, now, nil); err != nil {
 		t.Fatal(err)
 	}
