@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,14 +36,14 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if question.Step, err = parseStep(step); err != nil {
+			if question.Step, err = query.ParseStep(step); err != nil {
 				return usageError{fmt.Errorf("--step: %w", err)}
 			}
 			if question.Step > 0 {
 				question.MaxBuckets = query.MaxBuckets
 			}
 			if question.LayOver = layOver; layOver > 0 && period != "auto" {
-				if question.Period, err = parseStep(period); err != nil {
+				if question.Period, err = query.ParseStep(period); err != nil {
 					return usageError{fmt.Errorf("--period: %w", err)}
 				}
 			}
@@ -65,19 +63,4 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 	f.StringVar(&period, "period", "auto", "length of such a period, such as 1d or 7d; auto: the range's, in whole days")
 	f.BoolVar(&share, "share", false, "of each bucket, which host had the largest part of all flows")
 	return cmd
-}
-
-// parseStep reads the length of a bucket; 0 leaves it to the store.
-func parseStep(s string) (time.Duration, error) {
-	if s == "auto" {
-		return 0, nil
-	}
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if n, err := strconv.Atoi(days); err == nil && n > 0 && n <= 366 {
-			return time.Duration(n) * 24 * time.Hour, nil
-		}
-	} else if d, err := time.ParseDuration(s); err == nil && d >= time.Second {
-		return d, nil
-	}
-	return 0, fmt.Errorf("%q is not the length of a bucket: write auto, or at least a second as 60s, 5m, 1h or 1d", s)
 }

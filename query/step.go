@@ -2,10 +2,32 @@ package query
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"flowtally/flow"
 )
+
+// ParseStep reads the length of a bucket or of a period: numbers with the units of ParseTime,
+// "60s", "5m", "1d", "1w" or "1h30m", or what time.ParseDuration reads. "auto" is 0, which
+// leaves it to whoever answers. Anything else is whole seconds, one at least. The error is a
+// *Error.
+func ParseStep(s string) (time.Duration, error) {
+	if s == "auto" {
+		return 0, nil
+	}
+	const how = "write auto, or whole seconds as 60s, 5m, 1h, 1d or 1w"
+	step, err := parseOffset(strings.ToLower(s))
+	if err != nil {
+		if step, err = time.ParseDuration(s); err != nil {
+			return 0, &Error{Reason: fmt.Sprintf("%q is not a duration; %s", s, how)}
+		}
+	}
+	if step < time.Second || step%time.Second != 0 {
+		return 0, &Error{Reason: fmt.Sprintf("%q is not a number of whole seconds above zero; %s", s, how)}
+	}
+	return step, nil
+}
 
 // FormatTime is RFC 3339 with as many digits as needed.
 func FormatTime(t flow.Time) string { return t.Time().Format(time.RFC3339Nano) }

@@ -8,7 +8,9 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // contentSecurityPolicy lets the page load what this server serves and nothing
@@ -25,7 +27,7 @@ const contentSecurityPolicy = "default-src 'none'; " +
 	"base-uri 'none'; " +
 	"form-action 'self'"
 
-// maxBody is the largest request body taken, in octets.
+// maxBody is the largest request body taken, in bytes.
 const maxBody = 1 << 20
 
 // secureHeaders sets what every answer carries, errors and refusals too.
@@ -175,4 +177,33 @@ func (s *server) requireJSON(next http.Handler) http.Handler {
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, reason string, status int, sentence string) {
 	s.metrics.refused.WithLabelValues(reason).Inc()
 	writeProblem(w, r, status, sentence)
+}
+
+// checkQuery refuses a parameter that is given twice (which of the two was meant
+// is a guess, and the answer would not say so) and text that no name or address
+// can be: the database would refuse it later, as if the mistake were ours.
+func checkQuery(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			writeProblem(w, r, http.StatusUnprocessableEntity,
+				"The query cannot be read: write parameters as name=value joined by &, with %25 for a percent sign and %3B for a semicolon.")
+			return
+		}
+		for name, all := range q {
+			if len(all) > 1 && r.URL.Path != pathNames {
+				writeProblem(w, r, http.StatusUnprocessableEntity,
+					parameterSentence(strconv.Quote(name), "given more than once; several keys are joined by commas"))
+				return
+			}
+			for _, v := range all {
+				if !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
+					writeProblem(w, r, http.StatusUnprocessableEntity,
+						parameterSentence(strconv.Quote(name), "not text: write it in UTF-8, without bytes of zero"))
+					return
+				}
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }

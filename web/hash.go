@@ -39,13 +39,13 @@ func parseHash(hash string) (func(string) bool, error) {
 const (
 	// maxPBKDFPasses is what a file may ask of us for each try to log in.
 	minPBKDFPasses, maxPBKDFPasses = 10_000, 10_000_000
-	saltOctets, keyOctets          = 16, 32
+	saltBytes, keyBytes            = 16, 32
 )
 
 var b64 = base64.RawStdEncoding
 
 func newSalt() []byte {
-	salt := make([]byte, saltOctets)
+	salt := make([]byte, saltBytes)
 	_, _ = rand.Read(salt) // never fails
 	return salt
 }

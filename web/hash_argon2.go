@@ -27,7 +27,7 @@ const (
 
 func newArgon2(password string) (string, error) {
 	salt := newSalt()
-	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, keyOctets)
+	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, keyBytes)
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads, b64.EncodeToString(salt), b64.EncodeToString(key)), nil
 }
 

@@ -91,7 +91,7 @@ func (l tlsListener) Accept() (net.Conn, error) {
 	return &tlsConn{Conn: c}, nil
 }
 
-// tlsConn is a connection whose first octet tells TLS from plain HTTP: a record's
+// tlsConn is a connection whose first byte tells TLS from plain HTTP: a record's
 // type is below 32, a method begins with a letter.
 type tlsConn struct {
 	net.Conn

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// MaxPassword is how many octets a password may have; bcrypt takes 72.
+// MaxPassword is how many bytes a password may have; bcrypt takes 72.
 const MaxPassword = 1024
 
 // user is a line of the file.
@@ -112,7 +112,7 @@ func UserLine(name, role, password string) (string, error) {
 	case role != RoleViewer && role != RoleEditor:
 		return "", fmt.Errorf("web: role %q: it is viewer or editor", role)
 	case len(password) < 8 || len(password) > MaxPassword:
-		return "", fmt.Errorf("web: a password has 8 to %d octets", MaxPassword)
+		return "", fmt.Errorf("web: a password has 8 to %d bytes", MaxPassword)
 	}
 	hash, err := newHash(password)
 	if err != nil {

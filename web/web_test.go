@@ -110,7 +110,7 @@ func (f *fake) ExporterStates(context.Context) (map[flow.ExporterID]console.Expo
 }
 
 func (f *fake) Diagnosis(_ context.Context, id flow.ExporterID) (*console.Diagnosis, error) {
-	return &console.Diagnosis{ID: id, OK: true, Headline: "all is well"}, f.err
+	return &console.Diagnosis{ID: id}, f.err
 }
 
 func (f *fake) Interfaces(context.Context, string) ([]console.Interface, error) {

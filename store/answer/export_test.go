@@ -8,6 +8,6 @@ import (
 // others, and from how many minutes on, until the function it returns is called.
 func Follow(few, most int, open float64, minutes flow.Time) (back func()) {
 	was := following
-	following = followLaw{few, most, open, minutes}
+	following = followLimits{few, most, open, minutes}
 	return func() { following = was }
 }

@@ -24,66 +24,81 @@ var flowSorts = map[string]string{
 	"duration": "(flow_end - flow_start)",
 }
 
+// page is which of the flows are listed.
+type page struct {
+	sort      string // SQL
+	ascending bool
+	// after and skip are where the page begins: behind so many rows of a value. At the
+	// first page after is empty.
+	after string
+	skip  int
+}
+
 // Flows lists the flows of a range that match, and sums them up. A flow of the
 // range is listed whole; the summary is by the law of the question.
 func (a *Answerer) Flows(ctx context.Context, q query.FlowsQuestion) (*query.Flows, error) {
 	q.Keys, q.By, q.Having = nil, query.ByFlows, nil
-	c, err := check(q.Question)
+	r, err := newRequest(q.Question)
 	if err != nil {
 		return nil, err
 	}
 	if q.Limit == 0 {
-		c.limit = query.DefaultFlows
+		r.limit = query.DefaultFlows
 	}
-	if err := c.checkLimit(query.MaxLimit); err != nil {
+	if err := r.checkLimit(query.MaxLimit); err != nil {
 		return nil, err
 	}
 	if q.Sort == "" {
 		q.Sort = "flow_start"
 	}
-	sort, ok := flowSorts[q.Sort]
-	if !ok {
+	g := page{ascending: q.Ascending}
+	var ok bool
+	if g.sort, ok = flowSorts[q.Sort]; !ok {
 		return nil, &query.Error{Parameter: "sort", Reason: fmt.Sprintf("%q is nothing to sort by: use flow_start, flow_end, packets, bytes or duration", q.Sort)}
 	}
-	after, skip, err := parseCursor(q.After)
-	if err != nil {
+	if g.after, g.skip, err = parseCursor(q.After); err != nil {
 		return nil, err
 	}
-	if err := c.lookUp(ctx); err != nil {
-		return nil, err
-	}
-	began := time.Now()
-	f := &query.Flows{Limit: c.limit, Sort: q.Sort, Ascending: q.Ascending, Columns: query.FlowColumns, Rows: [][]any{}}
-	err = a.db.Ask(ctx, c.timeout, func(tx pgx.Tx) error {
-		list := *c
-		list.raw = true
-		if err := list.resolve(ctx, tx, 0); err != nil {
-			return err
-		}
-		f.From, f.To = list.from.Time(), list.to.Time()
-		people := statement{literal: true}
-		list.flowsSQL(&people, sort, q.Ascending, after, skip, "")
-		f.Provenance = list.provenance("flows", people.String())
-		// A list is of so many flows, ranked by nothing.
-		f.Command = strings.Replace(f.Command, " --by "+string(c.by), "", 1) + fmt.Sprintf(" --sort %s --limit %d", q.Sort, c.limit)
-		if q.Ascending {
-			f.Command += " --ascending"
-		}
-		if q.After != "" {
-			f.Command += " --after " + shellQuote(q.After)
-		}
-		if err := list.page(ctx, tx, f, sort, after, skip); err != nil {
-			return err
-		}
-		if q.NoSummary {
-			return nil
-		}
-		return c.summarize(ctx, tx, f)
+	f, took, err := ask(ctx, a, r, func(ctx context.Context, tx pgx.Tx, r request) (*query.Flows, error) {
+		return flows(ctx, tx, r, q, g)
 	})
 	if err != nil {
 		return nil, err
 	}
-	f.Took = time.Since(began)
+	f.Took = took
+	return f, nil
+}
+
+// flows answers a request for a page of flows.
+func flows(ctx context.Context, tx pgx.Tx, r request, q query.FlowsQuestion, g page) (*query.Flows, error) {
+	s, err := look(ctx, tx, r)
+	if err != nil {
+		return nil, err
+	}
+	p := makePlan(r.fromFlows(), s)
+	if err := prepare(ctx, tx, p); err != nil {
+		return nil, err
+	}
+	text, err := readable(reader{r, p}.list(g, nil))
+	if err != nil {
+		return nil, fmt.Errorf("flows: %w", err)
+	}
+	more := []string{"sort", q.Sort, "limit", strconv.Itoa(r.limit)}
+	if q.After != "" {
+		more = append(more, "after", q.After)
+	}
+	f := &query.Flows{
+		From: p.From.Time(), To: p.To.Time(), Limit: r.limit, Sort: q.Sort, Ascending: q.Ascending, Columns: query.FlowColumns, Rows: [][]any{},
+		Provenance: r.fromFlows().provenance(p, text, r.fromFlows().command(commandParts{more: more, ascending: q.Ascending}, "flows")),
+	}
+	if err := readPage(ctx, tx, reader{r, p}, f, g); err != nil {
+		return nil, fmt.Errorf("flows: %w", err)
+	}
+	if !q.NoSummary {
+		if f.Summary, err = summarize(ctx, tx, r, s); err != nil {
+			return nil, err
+		}
+	}
 	return f, nil
 }
 
@@ -105,9 +120,10 @@ func parseCursor(s string) (value string, skip int, err error) {
 	return value, skip, nil
 }
 
-// ties put flows that are equal by what they are sorted by in an order that
-// stays from page to page.
-const ties = "flow_start, flow_end, batch, exporter_id, src_addr, dst_addr, src_port, dst_port, protocol, packets, bytes, in_if, out_if"
+// ties put flows that are equal by what they are sorted by in an order that stays from page
+// to page: those that are equal by all of it are the same to whoever looks.
+const ties = "flow_start, flow_end, batch, exporter_id, src_addr, dst_addr, src_port, dst_port, protocol, packets, bytes, in_if, out_if, " +
+	"received_at, tcp_flags, tos, vlan, icmp_type, icmp_code, src_as, dst_as, next_hop, src_mask, dst_mask, end_reason, direction, marks, sampling_rate, extra::text"
 
 // A page that is sorted by time is looked for at its end of the range first, in
 // so short a part of it, then in one so many times as long, and so on.
@@ -116,128 +132,136 @@ const (
 	nextPart  = 8
 )
 
-// page reads a page. The flows of a part of the range come before all others, so
+// readPage reads a page. The flows of a part of the range come before all others, so
 // as soon as they fill the page nothing else has to be read; what was read in
 // vain is a seventh of the last part at most.
-func (c *question) page(ctx context.Context, tx pgx.Tx, f *query.Flows, sort, after string, skip int) error {
-	// Here flows are sorted, which is known to be right; see ask.
+func readPage(ctx context.Context, tx pgx.Tx, r reader, f *query.Flows, g page) error {
+	// Here flows are sorted, which is known to be right; see store.DB.Ask.
 	if _, err := tx.Exec(ctx, "set local enable_sort = on"); err != nil {
-		return fmt.Errorf("flows: %w", err)
+		return err
 	}
-	begin := c.from
-	if !f.Ascending {
-		begin = c.to
+	begin := r.from
+	if !g.ascending {
+		begin = r.to
 	}
-	if n, err := strconv.ParseInt(after, 10, 64); err == nil {
+	if n, err := strconv.ParseInt(g.after, 10, 64); err == nil {
 		begin = flow.Time(n)
 	}
 	for part := firstPart; ; part *= nextPart {
-		var s statement
-		within := ""
-		switch byTime := sort == "flow_start" || sort == "flow_end"; {
-		case byTime && !f.Ascending && begin-part > c.from:
-			at := s.time(begin - part)
-			within = sort + " >= " + at
-			if sort == "flow_start" { // and so they end
-				within += " and flow_end >= " + at
-			}
-		case byTime && f.Ascending && begin+part < c.to:
-			within = sort + " < " + s.time(begin+part)
-			if sort == "flow_start" {
-				var until time.Time
-				if err := tx.QueryRow(ctx, "select flows_until($1)", pgx.QueryExecModeExec, (begin + part).Time()).Scan(&until); err != nil {
-					return fmt.Errorf("end of the flows: %w", err)
-				}
-				within += " and flow_end < " + s.time(flow.TimeOf(until))
-			}
-		}
-		c.flowsSQL(&s, sort, f.Ascending, after, skip, within)
-		if err := c.readFlows(ctx, tx, f, s); err != nil {
+		within, err := r.partOf(ctx, tx, g, begin, part)
+		if err != nil {
 			return err
 		}
-		if within == "" || len(f.Rows) == c.limit {
+		f.Rows = f.Rows[:0]
+		if err := readFlows(ctx, tx, r.list(g, within), f); err != nil {
+			return err
+		}
+		if within == nil || len(f.Rows) == r.limit {
 			break
 		}
-		f.Rows = f.Rows[:0]
+	}
+	if len(f.Rows) == r.limit {
+		f.Next = g.behind(f)
 	}
 	_, err := tx.Exec(ctx, "set local enable_sort = off")
 	return err
 }
 
-// flowsSQL writes the statement of a page; within is where it is known to be,
-// empty when it may be anywhere.
-func (c *question) flowsSQL(s *statement, sort string, ascending bool, after string, skip int, within string) {
-	order, beyond := " desc", "<="
-	if ascending {
-		order, beyond = "", ">="
-	}
-	columns := slices.Clone(query.FlowColumns)
-	for i, name := range columns {
-		if name == "extra" {
-			columns[i] = "extra::text as extra"
+// partOf is the condition of a part of the range, from where a page begins; nil for all of
+// it.
+func (r reader) partOf(ctx context.Context, tx pgx.Tx, g page, begin, length flow.Time) ([]expression, error) {
+	byTime := g.sort == "flow_start" || g.sort == "flow_end"
+	switch {
+	case byTime && !g.ascending && begin-length > r.from:
+		at := value{begin - length}
+		within := []expression{sql(g.sort+" >= ", at)}
+		if g.sort == "flow_start" { // and so they end
+			within = append(within, sql("flow_end >= ", at))
 		}
-	}
-	s.line("select ", strings.Join(columns, ", "))
-	s.line("from flows")
-	c.where(s, "", c.p.pieces[0])
-	if within != "" {
-		s.line("  and ", within)
-	}
-	if after != "" {
-		n, _ := strconv.ParseInt(after, 10, 64)
-		value := after
-		switch sort {
-		case "flow_start", "flow_end":
-			value = s.time(flow.Time(n))
-		case "(flow_end - flow_start)":
-			value = "interval '" + after + " ms'"
+		return within, nil
+	case byTime && g.ascending && begin+length < r.to:
+		within := []expression{sql(g.sort+" < ", value{begin + length})}
+		if g.sort == "flow_start" {
+			var until time.Time
+			if err := tx.QueryRow(ctx, "select flows_until($1)", pgx.QueryExecModeExec, (begin + length).Time()).Scan(&until); err != nil {
+				return nil, fmt.Errorf("end of the flows: %w", err)
+			}
+			within = append(within, sql("flow_end < ", value{flow.TimeOf(until)}))
 		}
-		s.line("  and ", sort, " ", beyond, " ", value)
+		return within, nil
 	}
-	s.line("order by ", sort, order, ", ", ties)
-	offset := ""
-	if skip > 0 {
-		offset = " offset " + s.int(skip)
-	}
-	s.line("limit ", s.int(c.limit), offset)
+	return nil, nil
 }
 
-func (c *question) readFlows(ctx context.Context, tx pgx.Tx, f *query.Flows, s statement) error {
-	rows, err := tx.Query(ctx, s.String(), append([]any{pgx.QueryExecModeExec}, s.args...)...)
+// list is the statement of a page; within is where it is known to be, nil when it may be
+// anywhere.
+func (r reader) list(g page, within []expression) statement {
+	columns := columnsOf(query.FlowColumns...)
+	for i, name := range query.FlowColumns {
+		if name == "extra" {
+			columns[i] = named("extra::text", "extra")
+		}
+	}
+	order, beyond := " desc", " <= "
+	if g.ascending {
+		order, beyond = "", " >= "
+	}
+	s := &selection{columns: columns, from: table("flows"), where: append(r.flowConditions(r.Segments[0]), within...), orderBy: []string{g.sort + order, ties}, limit: sql(value{r.limit})}
+	if g.after != "" {
+		n, _ := strconv.ParseInt(g.after, 10, 64)
+		begin := sql(g.after)
+		switch g.sort {
+		case "flow_start", "flow_end":
+			begin = sql(value{flow.Time(n)})
+		case flowSorts["duration"]:
+			begin = sql("interval '" + g.after + " ms'")
+		}
+		s.where = append(s.where, sql(g.sort+beyond, begin))
+		s.offset = sql(value{g.skip})
+	}
+	return s
+}
+
+// readFlows adds the rows of a statement to a page.
+func readFlows(ctx context.Context, tx pgx.Tx, s statement, f *query.Flows) error {
+	rows, err := run(ctx, tx, s)
 	if err != nil {
-		return fmt.Errorf("flows: %w", err)
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		values, err := rows.Values()
+		list, err := rows.Values()
 		if err != nil {
-			return fmt.Errorf("flows: %w", err)
+			return err
 		}
-		for i, v := range values {
-			values[i] = shown(v)
-			if text, ok := values[i].(string); ok && f.Columns[i] == "extra" {
-				values[i] = json.RawMessage(text)
+		for i, v := range list {
+			list[i] = plainValue(v)
+			if text, ok := list[i].(string); ok && f.Columns[i] == "extra" {
+				list[i] = json.RawMessage(text)
 			}
 		}
-		f.Rows = append(f.Rows, values)
+		f.Rows = append(f.Rows, list)
 	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("flows: %w", err)
-	}
-	if len(f.Rows) == c.limit {
-		last := f.SortValue(len(f.Rows) - 1)
-		n := 1
-		for n < len(f.Rows) && f.SortValue(len(f.Rows)-1-n) == last {
-			n++
-		}
-		f.Next = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d", n, last))
-	}
-	return nil
+	return rows.Err()
 }
 
-// shown turns what the driver makes of a value into nil, int64, string or
+// behind is where the page after a full one begins: behind the rows at its end that are
+// equal by what flows are sorted by, and those before them on earlier pages.
+func (g page) behind(f *query.Flows) string {
+	last := f.SortValue(len(f.Rows) - 1)
+	n := 1
+	for n < len(f.Rows) && f.SortValue(len(f.Rows)-1-n) == last {
+		n++
+	}
+	if n == len(f.Rows) && g.after == strconv.FormatInt(last, 10) {
+		n += g.skip
+	}
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d", n, last))
+}
+
+// plainValue turns what the driver makes of a value into nil, int64, string or
 // time.Time.
-func shown(v any) any {
+func plainValue(v any) any {
 	switch v := v.(type) {
 	case int16:
 		return int64(v)
@@ -256,48 +280,50 @@ func shown(v any) any {
 	return v
 }
 
-// summarize sums up all flows of the question: from the roll-ups where they can.
-func (c *question) summarize(ctx context.Context, tx pgx.Tx, f *query.Flows) error {
-	if err := c.resolve(ctx, tx, 0); err != nil {
-		return err
-	}
-	f.Summary = &query.FlowsSummary{}
-	if c.p.rolled() && !c.p.rest() {
-		of := *c
-		of.keys = []query.Key{query.KeyProtocol}
-		of.columns, _ = query.Columns(of.keys)
+// summarize sums up all flows of a request: from the roll-ups where they can.
+func summarize(ctx context.Context, tx pgx.Tx, r request, s State) (*query.FlowsSummary, error) {
+	p := makePlan(r, s)
+	if p.rolled() && !p.remainders() {
+		of := r.keyed(query.KeyProtocol)
 		of.limit = 1
-		t, _, err := of.top(ctx, tx)
+		t, _, err := top(ctx, tx, of, p)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		f.Summary.Sums, f.Summary.First, f.Summary.Last = t.Total, t.From, t.To
-		f.Summary.SetRates()
-		return nil
+		sum := &query.FlowsSummary{Sums: t.Total, First: t.From, Last: t.To}
+		sum.SetRates()
+		return sum, nil
 	}
-	of := *c
-	of.raw = true
-	if err := of.resolve(ctx, tx, 0); err != nil {
-		return err
+	p = makePlan(r.fromFlows(), s)
+	if err := prepare(ctx, tx, p); err != nil {
+		return nil, err
 	}
-	var s statement
-	s.line("select ", saturated("flows"), ", ", saturated("packets"), ", ", saturated("bytes"), ", first, last from (")
-	s.line("select min(flow_start) as first, max(flow_end) as last,")
-	of.sums(&s, "  ", of.p.pieces[0])
-	s.line("from flows")
-	of.where(&s, "", of.p.pieces[0])
-	s.line(") sums")
-	var first, last *time.Time
-	u := f.Summary
-	if err := tx.QueryRow(ctx, s.String(), append([]any{pgx.QueryExecModeExec}, s.args...)...).Scan(&u.Flows, &u.Packets, &u.Bytes, &first, &last); err != nil {
-		return fmt.Errorf("summary: %w", err)
+	f := reader{r, p}
+	sums := &selection{
+		columns: all([]column{named("min(flow_start)", "first"), named("max(flow_end)", "last")}, f.flowSums(p.Segments[0])),
+		from:    table("flows"), where: f.flowConditions(p.Segments[0]),
 	}
-	if first != nil && last != nil {
-		u.First, u.Last = first.UTC(), last.UTC()
-		if !c.whole {
-			u.First, u.Last = query.Later(u.First, c.from.Time()), query.Earlier(u.Last, c.to.Time())
+	rows, err := run(ctx, tx, &selection{columns: append(saturatedOf(func(m string) string { return m }), columnsOf("first", "last")...), from: derived{sums, "sums"}})
+	if err != nil {
+		return nil, fmt.Errorf("summary: %w", err)
+	}
+	sum, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (*query.FlowsSummary, error) {
+		var (
+			u           query.FlowsSummary
+			first, last *time.Time
+		)
+		err := row.Scan(&u.Flows, &u.Packets, &u.Bytes, &first, &last)
+		if first != nil && last != nil {
+			u.First, u.Last = first.UTC(), last.UTC()
+			if !r.whole {
+				u.First, u.Last = slices.MaxFunc([]time.Time{u.First, r.from.Time()}, time.Time.Compare), slices.MinFunc([]time.Time{u.Last, r.to.Time()}, time.Time.Compare)
+			}
 		}
+		return &u, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("summary: %w", err)
 	}
-	u.SetRates()
-	return nil
+	sum.SetRates()
+	return sum, nil
 }

@@ -18,33 +18,29 @@ const mostInterfaces = 100_000
 // are. It takes the question's range and exporter; the range begins at its whole
 // minute, so that no flow has to be read where there are roll-ups.
 func (a *Answerer) InterfaceTraffic(ctx context.Context, q query.Question) ([]query.InterfaceSums, error) {
-	type place struct {
-		exporter flow.ExporterID
-		index    int64
+	q.Keys, q.By, q.From = nil, query.ByBytes, flow.TimeOf(q.From).Floor(flow.Minute).Time()
+	r, err := newRequest(q)
+	if err != nil {
+		return nil, err
 	}
+	list, _, err := ask(ctx, a, r, interfaces)
+	return list, err
+}
+
+// interfaces answers a request for the traffic of interfaces.
+func interfaces(ctx context.Context, tx pgx.Tx, r request) ([]query.InterfaceSums, error) {
+	s, err := look(ctx, tx, r)
+	if err != nil {
+		return nil, err
+	}
+	type key struct{ exporter, index int64 }
 	var list []query.InterfaceSums
-	at := make(map[place]int)
+	at := make(map[key]int)
 	for _, side := range []query.Key{query.KeyInIf, query.KeyOutIf} {
-		q.Keys, q.By, q.From = []query.Key{query.KeyExporter, side}, query.ByBytes, flow.TimeOf(q.From).Floor(flow.Minute).Time()
-		c, err := check(q)
+		of := r.keyed(query.KeyExporter, side)
+		of.limit = mostInterfaces
+		t, groups, err := top(ctx, tx, of, makePlan(of, s))
 		if err != nil {
-			return nil, err
-		}
-		c.limit = mostInterfaces
-		if err := c.lookUp(ctx); err != nil {
-			return nil, err
-		}
-		var (
-			t      *query.Top
-			groups []*group
-		)
-		if err := a.db.Ask(ctx, c.timeout, func(tx pgx.Tx) error {
-			if err := c.resolve(ctx, tx, 0); err != nil {
-				return err
-			}
-			t, groups, err = c.top(ctx, tx)
-			return err
-		}); err != nil {
 			return nil, err
 		}
 		for i, g := range groups {
@@ -52,12 +48,12 @@ func (a *Answerer) InterfaceTraffic(ctx context.Context, q query.Question) ([]qu
 			if exporter == nil || index == nil {
 				continue // the flows did not say by which they went
 			}
-			p := place{flow.ExporterID(*exporter), *index}
-			n, ok := at[p]
+			k := key{*exporter, *index}
+			n, ok := at[k]
 			if !ok {
 				n = len(list)
-				at[p] = n
-				list = append(list, query.InterfaceSums{ExporterID: p.exporter, IfIndex: p.index})
+				at[k] = n
+				list = append(list, query.InterfaceSums{ExporterID: flow.ExporterID(k.exporter), IfIndex: k.index})
 			}
 			if side == query.KeyInIf {
 				list[n].In = t.Rows[i].Sums

@@ -10,114 +10,170 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"flowtally/query"
-	"flowtally/store/rollup"
 )
 
 // Top ranks the groups of a question. A question that makes no sense gives a
-// *QuestionError, one that takes too long an error that wraps ErrTimeout.
+// *query.Error, one that takes too long an error that wraps store.ErrTimeout.
 func (a *Answerer) Top(ctx context.Context, q query.Question) (*query.Top, error) {
-	c, err := check(q)
+	r, err := newRequest(q)
 	if err != nil {
 		return nil, err
 	}
-	if len(c.keys) == 0 {
+	if len(r.keys) == 0 {
 		return nil, &query.Error{Parameter: "key", Reason: "say what to rank, for example src-addr; keys are " + strings.ReplaceAll(query.JoinKeys(query.Keys()), ",", ", ")}
 	}
-	if err := c.checkLimit(query.MaxLimit); err != nil {
+	if err := r.checkLimit(query.MaxLimit); err != nil {
 		return nil, err
 	}
-	if err := c.lookUp(ctx); err != nil {
-		return nil, err
-	}
-	began := time.Now()
-	var t *query.Top
-	err = a.db.Ask(ctx, c.timeout, func(tx pgx.Tx) error {
-		t, _, err = c.rank(ctx, tx)
-		return err
+	t, took, err := ask(ctx, a, r, func(ctx context.Context, tx pgx.Tx, r request) (*query.Top, error) {
+		s, err := look(ctx, tx, r)
+		if err != nil {
+			return nil, err
+		}
+		t, _, err := rank(ctx, tx, r, s)
+		return t, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	t.Took = time.Since(began)
+	t.Took = took
 	return t, nil
 }
 
 // vague is the part of a sum beyond which what roll-ups may have left out of it
-// is too much: then flows are read. It is for questions about one value, which is
+// is too much: then flows are read. It is for requests about one value, which is
 // quickly found when it is rare.
 const vague = 0.01
 
 // rank answers a ranking, from the roll-ups where they can.
-func (c *question) rank(ctx context.Context, tx pgx.Tx) (*query.Top, []*group, error) {
-	if err := c.resolve(ctx, tx, 0); err != nil {
-		return nil, nil, err
-	}
-	t, groups, err := c.top(ctx, tx)
-	if err != nil || !c.p.rest() || c.p.value.Any() || t.Cut != nil {
+func rank(ctx context.Context, tx pgx.Tx, r request, s State) (*query.Top, []*group, error) {
+	p := makePlan(r, s)
+	t, groups, err := top(ctx, tx, r, p)
+	if err != nil || !p.remainders() || p.value.Any() || t.Cut != nil || !tooVague(t, r.by) {
 		return t, groups, err
 	}
-	if most := float64(t.Total.By(c.by)) * vague; t.Remainder != nil && float64(t.Remainder.Error) > most {
-		c.raw = true
-		if err := c.resolve(ctx, tx, 0); err != nil {
-			return nil, nil, err
-		}
-		c.raw = false
-		c.p.why = "the value is too small for the roll-ups to tell"
-		return c.top(ctx, tx)
-	}
-	return t, groups, err
+	p = makePlan(r.fromFlows(), s)
+	p.Why = "the value is too small for the roll-ups to tell"
+	return top(ctx, tx, r, p)
 }
 
-// top executes the question; the groups are those of the rows.
-func (c *question) top(ctx context.Context, tx pgx.Tx) (*query.Top, []*group, error) {
-	people := statement{literal: true}
-	c.topSQL(&people)
+// tooVague reports whether the remainders may hold too much of what was asked for.
+func tooVague(t *query.Top, by query.Measure) bool {
+	return t.Remainder != nil && float64(t.Remainder.Error) > vague*float64(t.Total.By(by))
+}
+
+// top answers a ranking by a plan; the groups are those of the rows.
+func top(ctx context.Context, tx pgx.Tx, r request, p Plan) (*query.Top, []*group, error) {
+	if err := prepare(ctx, tx, p); err != nil {
+		return nil, nil, err
+	}
+	text, err := readable(reader{r, p.forReaders()}.ranking())
+	if err != nil {
+		return nil, nil, fmt.Errorf("top: %w", err)
+	}
 	t := &query.Top{
-		From: c.from.Time(), To: c.to.Time(), Keys: c.keys, By: c.by, Limit: c.limit,
-		Rows:       []query.TopRow{},
-		Provenance: c.provenance("top", people.String()),
+		From: p.From.Time(), To: p.To.Time(), Keys: r.keys, By: r.by, Limit: r.limit, Rows: []query.TopRow{},
+		Provenance: r.provenance(p, text, r.command(commandParts{key: true, by: true, limit: true}, "top")),
 	}
-	var (
-		groups []*group
-		b      *bounds
-		err    error
-	)
-	if c.p.rest() && c.p.value.Any() && c.having == nil && c.by.Additive() {
-		groups, b, err = c.rankOne(ctx, tx, t)
-	} else {
-		groups, b, err = c.rankAll(ctx, tx, t)
+	execute := rankAll
+	if p.remainders() && p.value.Any() && r.having == nil && r.by.Additive() {
+		execute = rankByOne
 	}
+	groups, b, err := execute(ctx, tx, reader{r, p}, t)
 	if err != nil {
 		return nil, nil, err
 	}
 	for i := range t.Rows {
-		r := &t.Rows[i]
-		if total := t.Total.By(c.by); total > 0 && c.by.Additive() {
-			r.Share = float64(r.By(c.by)) / float64(total)
-		}
-		seconds := float64(c.to-c.from) / 1000
-		if !r.FirstSeen.IsZero() {
-			seconds = r.LastSeen.Sub(r.FirstSeen).Seconds()
-		}
-		if seconds > 0 {
-			r.PPS, r.BPS = float64(r.Packets)/seconds, 8*float64(r.Bytes)/seconds
-		}
-		if r.Packets > 0 {
-			r.BPP = float64(r.Bytes) / float64(r.Packets)
-		}
+		derive(&t.Rows[i], t)
 	}
-	c.tellApart(t.Rows, groups)
-	if c.p.rest() {
-		c.bound(t, b)
+	saturate(t)
+	r.tellApart(t.Rows, groups)
+	if p.remainders() {
+		b.apply(t, r, p)
 	}
 	return t, groups, nil
 }
 
+// derive fills in what follows from the sums of a row.
+func derive(row *query.TopRow, t *query.Top) {
+	if t.By.Additive() {
+		row.Share = quotient(float64(row.By(t.By)), float64(t.Total.By(t.By)))
+	}
+	seconds := row.LastSeen.Sub(row.FirstSeen).Seconds() // 0 where they are not known
+	row.PPS, row.BPS = quotient(float64(row.Packets), seconds), quotient(8*float64(row.Bytes), seconds)
+	row.BPP = quotient(float64(row.Bytes), float64(row.Packets))
+}
+
+// saturate says of an answer that holds a sum which may be more that it does.
+func saturate(t *query.Top) {
+	t.Saturated = t.Total.Saturated() || t.Other != nil && t.Other.Saturated() ||
+		slices.ContainsFunc(t.Rows, func(r query.TopRow) bool { return r.Sums.Saturated() })
+	t.Exact = t.Exact && !t.Saturated
+}
+
+// quotient is a / b, nil where b is not above 0.
+func quotient(a, b float64) *float64 {
+	if b <= 0 {
+		return nil
+	}
+	q := a / b
+	return &q
+}
+
+// bounds is what the roll-ups say of listed groups.
+type bounds struct {
+	// all is the cut of all remainders: the most that a value without a row can have in
+	// them. known[i] is a non-positive correction: the part of all that group i cannot
+	// account for, because it has a row there, whose own cut counts. twice is the cut of the
+	// remainders of flows whose two sides are equal.
+	all, twice float64
+	known      []float64
+	// rest is what is in remainders, next the group behind the last that is listed.
+	rest, next query.Sums
+	// sums are the groups', total all flows, same those whose two sides are equal.
+	sums        []query.Sums
+	total, same query.Sums
+}
+
+// apply says by how much the rows may be wrong, and whether the ranking can be.
+func (b *bounds) apply(t *query.Top, r request, p Plan) {
+	all, known := b.all, b.known
+	if all == 0 && b.twice == 0 && b.rest == (query.Sums{}) && !slices.ContainsFunc(known, func(n float64) bool { return n != 0 }) {
+		return
+	}
+	// Of a single value, each remainder beside a row of it is known, whoever it is grouped
+	// with.
+	if !p.value.Any() {
+		open := all
+		for _, n := range known {
+			open += n
+		}
+		if all = max(0, open, b.twice); all == 0 {
+			return
+		}
+		known = make([]float64, len(known))
+	}
+	t.Remainder = &query.Remainder{Error: int64(all)}
+	if total := t.Total.By(r.by); total > 0 {
+		t.Remainder.Share = min(1, float64(b.rest.By(r.by))/float64(total))
+	}
+	for i := range t.Rows {
+		if t.Rows[i].Error = int64(max(0, all+known[i], b.twice)); t.Rows[i].Error > 0 {
+			t.Exact = false
+		}
+	}
+	n := len(t.Rows)
+	full := n > 0 && (n == r.limit || r.having != nil)
+	// Whoever is not listed cannot have more than the last who is.
+	overtaken := full && float64(b.next.By(r.by))+all > float64(t.Rows[n-1].By(r.by))
+	if overtaken || n < r.limit && all > 0 || !r.by.Additive() {
+		t.Exact = false
+	}
+}
+
 // rankAll executes the statement that people see: all measures of all groups.
-func (c *question) rankAll(ctx context.Context, tx pgx.Tx, t *query.Top) ([]*group, *bounds, error) {
-	var run statement
-	c.topSQL(&run)
-	rows, err := tx.Query(ctx, run.String(), append([]any{pgx.QueryExecModeExec}, run.args...)...)
+func rankAll(ctx context.Context, tx pgx.Tx, r reader, t *query.Top) ([]*group, *bounds, error) {
+	rows, err := run(ctx, tx, r.ranking())
 	if err != nil {
 		return nil, nil, fmt.Errorf("top: %w", err)
 	}
@@ -134,9 +190,9 @@ func (c *question) rankAll(ctx context.Context, tx pgx.Tx, t *query.Top) ([]*gro
 			first, last   *time.Time
 			long, touched *float64
 		)
-		g, targets := c.newGroup()
+		g, targets := r.newGroup()
 		targets = append(append([]any{&line}, targets...), &sums.Flows, &sums.Packets, &sums.Bytes, &unlisted)
-		if c.seen() {
+		if r.needsTimes() {
 			targets = append(targets, &first, &last, &long, &touched)
 		}
 		if err := rows.Scan(targets...); err != nil {
@@ -145,7 +201,7 @@ func (c *question) rankAll(ctx context.Context, tx pgx.Tx, t *query.Top) ([]*gro
 		switch line {
 		case "group":
 			row := query.TopRow{Sums: sums}
-			row.Values, row.Label = c.values(g)
+			row.Values, row.Label = r.values(g)
 			if first != nil && last != nil {
 				row.FirstSeen, row.LastSeen = first.UTC(), last.UTC()
 			}
@@ -169,10 +225,10 @@ func (c *question) rankAll(ctx context.Context, tx pgx.Tx, t *query.Top) ([]*gro
 	if err := rows.Err(); err != nil {
 		return nil, nil, fmt.Errorf("top: %w", err)
 	}
-	if !c.p.rest() {
+	if !r.remainders() {
 		return groups, nil, nil
 	}
-	b, err := c.ofListed(ctx, tx, groups)
+	b, err := readListed(ctx, tx, r, groups)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -180,381 +236,102 @@ func (c *question) rankAll(ctx context.Context, tx pgx.Tx, t *query.Top) ([]*gro
 	return groups, b, nil
 }
 
-// provenance is what an answer by this plan says of itself.
-func (c *question) provenance(command, sql string) query.Provenance {
-	p := query.Provenance{
-		Filter: c.filter.String(), Scaled: c.scaled, Sampling: c.looked.sampling, Source: c.p.sources(), Resolution: "1 ms",
-		Exact: c.widened == 0 && c.p.cut == nil, Cut: c.p.cut, Plan: c.p.explain(), SQL: "-- " + c.p.explain() + "\n" + sql,
-		Command: "flowtally " + command + c.arguments(),
+// rankByOne ranks groups of roll-ups by one measure, and asks for the others of
+// those that it lists.
+func rankByOne(ctx context.Context, tx pgx.Tx, r reader, t *query.Top) ([]*group, *bounds, error) {
+	rows, err := run(ctx, tx, r.rankingByOne())
+	if err != nil {
+		return nil, nil, fmt.Errorf("top: %w", err)
 	}
-	if !c.p.rolled() {
-		p.SQL = sql
+	defer rows.Close()
+	var (
+		groups       []*group
+		edges        = make(map[int]query.Sums)
+		once, either query.Sums // of the edges: each flow once, and in each of its groups
+		count        int64
+		next         query.Sums
+	)
+	for rows.Next() {
+		var (
+			line string
+			rank int
+			sums query.Sums
+		)
+		g, targets := r.newGroup()
+		if err := rows.Scan(append(append([]any{&line, &rank}, targets...), &sums.Flows, &sums.Packets, &sums.Bytes)...); err != nil {
+			return nil, nil, fmt.Errorf("top: %w", err)
+		}
+		switch {
+		case line == "group" && rank > r.limit:
+			next = sums
+		case line == "group":
+			groups = append(groups, g)
+		case line == "count":
+			count = sums.Flows
+		case line == "edge":
+			edges[rank] = sums
+		case line == "once":
+			once = sums
+		case line == "either":
+			either = sums
+		}
 	}
-	if c.widened > 0 {
-		p.Resolution = query.FormatResolution(c.widened)
+	if err := rows.Err(); err != nil {
+		return nil, nil, fmt.Errorf("top: %w", err)
 	}
-	return p
+	b, err := readListed(ctx, tx, r, groups)
+	if err != nil {
+		return nil, nil, err
+	}
+	b.next = next
+	var listed query.Sums
+	for i, g := range groups {
+		row := query.TopRow{Sums: b.sums[i].Plus(edges[i+1])}
+		row.Values, row.Label = r.values(g)
+		t.Rows = append(t.Rows, row)
+		listed = listed.Plus(row.Sums)
+	}
+	t.Total = b.total.Plus(once)
+	all := b.total.Plus(either)
+	if len(r.dims) == 2 {
+		all = all.Plus(b.total).Minus(b.same)
+	}
+	other := &query.Other{Groups: count - int64(len(groups)), Sums: all.Minus(listed)}
+	if other.Groups > 0 || other.Sums != (query.Sums{}) {
+		t.Other = other
+	}
+	return groups, b, nil
 }
 
-// tellApart adds their numbers to exporters of one name: those of one address
-// that differ in the observation domain.
-func (c *question) tellApart(rows []query.TopRow, groups []*group) {
-	for i, k := range c.columns {
-		if k.Kind != query.KindExporter {
-			continue
+// readListed reads what roll-ups have of listed groups, and their remainders.
+func readListed(ctx context.Context, tx pgx.Tx, r reader, groups []*group) (*bounds, error) {
+	rows, err := run(ctx, tx, r.listing(groups))
+	if err != nil {
+		return nil, fmt.Errorf("bounds: %w", err)
+	}
+	b := &bounds{known: make([]float64, len(groups)), sums: make([]query.Sums, len(groups))}
+	var (
+		line string
+		rank int
+		cut  float64
+		sums query.Sums
+	)
+	if _, err := pgx.ForEachRow(rows, []any{&line, &rank, &cut, &sums.Flows, &sums.Packets, &sums.Bytes}, func() error {
+		switch line {
+		case "group":
+			b.known[rank-1], b.sums[rank-1] = cut, sums
+		case "rest":
+			b.all, b.rest = cut, sums
+		case "twice":
+			b.twice = cut
+		case "total":
+			b.total = sums
+		case "same":
+			b.same = sums
 		}
-		ids := make(map[string]int64)
-		ambiguous := make(map[string]bool)
-		for j, g := range groups {
-			label, id := rows[j].Values[i].Label, *g.numbers[i]
-			if other, ok := ids[label]; ok && other != id {
-				ambiguous[label] = true
-			}
-			ids[label] = id
-		}
-		for j, g := range groups {
-			if v := &rows[j].Values[i]; ambiguous[v.Label] {
-				v.Label = fmt.Sprintf("%s (%d)", v.Label, *g.numbers[i])
-				rows[j].Label = query.JoinLabels(c.columns, rows[j].Values)
-			}
-		}
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("bounds: %w", err)
 	}
-}
-
-// topSQL writes the statement. What is read is read once for each side; the
-// groups are then ranked, and the total and the rest come from the groups.
-// Sides are read one after the other, not unfolded row by row: that costs less
-// than the doubled rows do, and each reading can be spread over processors.
-func (c *question) topSQL(s *statement) {
-	names := strings.Join(c.names(), ", ")
-	sides := c.sides()
-	read := "groups" // where each flow is in once
-	more := ""
-	if c.seen() {
-		more = ", min(first_seen) as first_seen, max(last_seen) as last_seen, sum(duration_ms) as duration_ms, sum(touched) as touched"
-	}
-	rolled := len(c.p.pieces) > 1 || c.p.rolled()
-	switch {
-	case rolled:
-		// Rows of roll-ups are grouped once, together with what is read of flows;
-		// the remainder is a group of its own.
-		read = "pieces"
-		rest := ""
-		if c.p.rest() {
-			rest = ", rest"
-		}
-		s.line("with pieces as (")
-		s.line("  select ", names, rest, ", sum(flows) as flows, sum(packets) as packets, sum(bytes) as bytes", more)
-		if len(sides) == 2 {
-			s.line("    , sum(flows) filter (where side = 1) as once_flows, sum(packets) filter (where side = 1) as once_packets, sum(bytes) filter (where side = 1) as once_bytes")
-		}
-		s.line("  from (")
-	case len(sides) == 2:
-		read = "sides"
-		fallthrough
-	default:
-		s.line("with ", read, " as (")
-	}
-	begun := false
-	for _, p := range c.p.pieces {
-		readings := len(sides)
-		if p.source != raw {
-			readings = len(c.p.dims)
-		}
-		for i := range readings {
-			if begun {
-				s.line("  union all")
-			}
-			begun = true
-			c.read(s, p, i)
-		}
-		if p.source != raw && c.p.same != 0 {
-			s.line("  union all")
-			c.readSame(s, p)
-		}
-	}
-	switch {
-	case rolled:
-		rest, not := "", ""
-		if c.p.rest() {
-			rest, not = ", rest", " where not rest"
-		}
-		s.line("  ) piece")
-		s.line("  group by ", names, rest)
-		s.line("), groups as (")
-		s.line("  select * from pieces", not)
-	case read != "groups":
-		s.line("), groups as (")
-		s.line("  select ", names, ", sum(flows) as flows, sum(packets) as packets, sum(bytes) as bytes", more)
-		s.line("  from ", read)
-		s.line("  group by ", names)
-	}
-	s.line("), top as (")
-	s.line("  select * from groups")
-	if c.having != nil {
-		s.line("  where ", havingSQL(c.having))
-	}
-	s.line("  order by ", rankedBy(c.by, ""), ", ", names)
-	s.line("  limit ", s.int(c.limit))
-	nulls := strings.TrimSuffix(strings.Repeat("null, ", len(c.columns)), ", ")
-	moreNulls := ""
-	s.line("), answer as (")
-	if c.seen() {
-		s.line("  select 'group' as line, ", names, ", flows, packets, bytes, null::bigint as groups, first_seen, last_seen, duration_ms, touched from top")
-		moreNulls = ", null, null, null, null"
-	} else {
-		s.line("  select 'group' as line, ", names, ", flows, packets, bytes, null::bigint as groups from top")
-	}
-	s.line("  union all")
-	s.line("  select 'other', ", nulls, ",")
-	of := "groups"
-	if c.p.rest() {
-		of = read // the remainder, too
-	}
-	for _, m := range query.Measures {
-		s.line("    sum(", m, ") - coalesce((select sum(", m, ") from top), 0),")
-	}
-	if of == "groups" {
-		s.line("    count(*) - (select count(*) from top)", moreNulls, " from groups")
-	} else {
-		s.line("    (select count(*) from groups) - (select count(*) from top)", moreNulls, " from ", of)
-	}
-	s.line("  union all")
-	switch {
-	case rolled && len(sides) == 2:
-		s.line("  select 'total', ", nulls, ", sum(once_flows), sum(once_packets), sum(once_bytes), null", moreNulls, " from pieces")
-	default:
-		s.line("  select 'total', ", nulls, ", sum(flows), sum(packets), sum(bytes), null", moreNulls, " from ", read)
-		if len(sides) == 2 {
-			s.line("  where side = 1")
-		}
-	}
-	if c.p.rest() {
-		s.line("  union all")
-		s.line("  select 'rest', ", nulls, ", sum(flows), sum(packets), sum(bytes), null from pieces where rest")
-		s.line("  union all")
-		s.line("  select 'next', ", nulls, ", max(flows), max(packets), max(bytes), null from (")
-		s.line("    select * from groups order by ", rankedBy(c.by, ""), ", ", names, " limit 1 offset ", s.int(c.limit), ") unlisted")
-	}
-	s.line(")")
-	s.line("select line, ", c.shown(), ",")
-	for _, m := range query.Measures {
-		s.line("  ", saturated(m), " as ", m, ",")
-	}
-	if c.seen() {
-		s.line("  groups, first_seen, last_seen, duration_ms::float8, touched::float8")
-	} else {
-		s.line("  groups")
-	}
-	s.line("from answer")
-	s.line("order by line, ", rankedBy(c.by, "answer."), ", ", c.ordered("answer"))
-}
-
-// read adds a reading of a side of a piece, grouped.
-func (c *question) read(s *statement, p piece, side int) {
-	label := c.labelled(side)
-	if p.source != raw {
-		rest := ""
-		if c.p.rest() {
-			rest = "remainder as rest, "
-		}
-		c.only(c.p.dims[side], p).rolled(s, "  ", "select "+label+rest+c.named(c.sideOf(side))+", "+c.rolledValues(""), c.p.value.Any() && c.p.rest())
-		return
-	}
-	rest := ""
-	if c.p.rest() {
-		rest = "false as rest, "
-	}
-	s.line("  select ", label, rest, c.named(c.sideOf(side)), ",")
-	if c.p.rolled() && !c.scaled {
-		c.bigSums(s, "    ", p)
-	} else {
-		c.sums(s, "    ", p)
-	}
-	s.line("  from flows")
-	c.where(s, "  ", p)
-	if side > 0 {
-		s.line("    and ", c.otherSide())
-	}
-	s.line("  group by ", strings.Join(c.sideOf(side), ", "))
-}
-
-// only is the question about one dimension, and about these pieces if any are
-// given.
-func (c *question) only(dim rollup.Dimension, pieces ...piece) *question {
-	one := *c.p
-	one.dims, one.same = []rollup.Dimension{dim}, 0
-	if len(pieces) > 0 {
-		one.pieces = pieces
-	}
-	d := *c
-	d.p = &one
-	return &d
-}
-
-// labelled says which side a row is of, when rows are of either.
-func (c *question) labelled(side int) string {
-	if len(c.sides()) < 2 {
-		return ""
-	}
-	return fmt.Sprintf("%d as side, ", side+1)
-}
-
-// readSame adds, below zero, the flows between equal sides, which the roll-ups
-// have on both.
-func (c *question) readSame(s *statement, p piece) {
-	c.only(c.p.same, p).rolled(s, "  ", "select "+c.labelled(2)+"remainder as rest, "+c.named(c.sides()[0])+", "+c.rolledValues("-"), c.p.value.Any())
-}
-
-// rolledValues are the measures of a row of a roll-up, perhaps below zero.
-func (c *question) rolledValues(sign string) string {
-	rate := ""
-	if c.scaled {
-		rate = " * coalesce(sampling_rate, 1)::numeric"
-	}
-	return sign + "flows as flows, " + sign + "packets" + rate + " as packets, " + sign + "bytes" + rate + " as bytes"
-}
-
-// rolledSums are the measures of a roll-up's rows.
-func (c *question) rolledSums() string {
-	if c.scaled {
-		return "sum(flows) as flows, sum(packets * coalesce(sampling_rate, 1)::numeric) as packets, sum(bytes * coalesce(sampling_rate, 1)::numeric) as bytes"
-	}
-	return "sum(flows) as flows, sum(packets) as packets, sum(bytes) as bytes"
-}
-
-// rolled adds a reading of all pieces of the plan that are of roll-ups: with
-// their remainders, of these alone (when the columns ask for cut alone), or
-// without. The columns bear the names that they have in flows.
-func (c *question) rolled(s *statement, indent, columns string, remainders bool, after ...string) {
-	alone := strings.HasSuffix(columns, " as cut") && remainders
-	first := true
-	for _, dim := range c.p.dims {
-		for _, p := range c.p.pieces {
-			if p.source == raw {
-				continue
-			}
-			if !first {
-				s.line(indent, "union all")
-			}
-			first = false
-			s.line(indent, columns)
-			s.line(indent, "from ", c.rolledTable(p.source, dim))
-			s.line(indent, "where dimension = '", rollup.DimensionNames[dim], "' and bucket >= ", s.time(p.from), " and bucket < ", s.time(p.to))
-			switch {
-			case alone:
-				s.line(indent, "  and remainder")
-			case !remainders && dim != rollup.DimTotal:
-				s.line(indent, "  and not remainder")
-			}
-			c.ofExporters(s, indent)
-			if !c.p.cell.Any() {
-				s.line(indent, "  and (", s.condition(c.p.cell), ")")
-			}
-			if !c.p.value.Any() && !alone {
-				s.line(indent, "  and (", s.condition(c.p.value), ")")
-			}
-			for _, a := range after {
-				s.line(indent, a)
-			}
-		}
-	}
-}
-
-// rolledTable is a roll-up with the names of flows.
-func (c *question) rolledTable(g rollup.Grain, dim rollup.Dimension) string {
-	table := rollup.Grains[g].Table
-	var columns, join string
-	switch name := rollup.DimensionNames[dim]; dim {
-	case rollup.DimTotal:
-	case rollup.DimPair:
-		columns = ", addr, addr as src_addr, addr2 as dst_addr"
-	case rollup.DimSameAddr:
-		columns = ", addr as src_addr, addr as dst_addr"
-	case rollup.DimSamePort:
-		columns = ", number as src_port, number as dst_port"
-	case rollup.DimSameIf:
-		columns = ", number as in_if, number as out_if"
-	case rollup.DimSameAS:
-		columns = ", number as src_as, number as dst_as"
-	case rollup.DimSrcAddr, rollup.DimDstAddr:
-		columns = ", addr as " + name
-	default:
-		columns = ", number as " + name
-	}
-	// A condition on either side finds the other side empty.
-	if value := notOfCell(c.p.value.Columns()); eitherOf(value) != nil && slices.Contains(value, rollup.DimensionNames[dim]) {
-		other, is := value[0], "bigint"
-		if other == rollup.DimensionNames[dim] {
-			other = value[1]
-		}
-		if dim < rollup.DimPair {
-			is = "inet"
-		}
-		columns += ", null::" + is + " as " + other
-	}
-	if slices.ContainsFunc(c.p.cell.Columns(), func(name string) bool {
-		return name == "exporter" || name == "exporter_addr" || name == "observation_domain"
-	}) {
-		columns += ", e.label as exporter, e.addr as exporter_addr, e.observation_domain"
-		join = " left join exporters e on e.id = t.exporter_id"
-	}
-	return "(select bucket, part, t.exporter_id, t.sampling_rate, protocol, dimension, remainder, cut, flows, packets, bytes" + columns + " from " + table + " t" + join + ") rolled"
-}
-
-// sums adds the three measures of a piece, and when its flows were seen if that
-// matters.
-func (c *question) sums(s *statement, indent string, p piece) {
-	from, to := s.time(p.from), s.time(p.to)
-	end := ""
-	if c.seen() {
-		end = ","
-	}
-	if c.whole {
-		s.line(indent, "count(*) as flows, sum(", c.measured("packets"), ") as packets, sum(", c.measured("bytes"), ") as bytes", end)
-	} else {
-		share := func(m string) string {
-			return c.scale("flow_share(" + m + ", flow_start, flow_end, " + from + ", " + to + ")")
-		}
-		s.line(indent, "count(*) filter (where flow_start >= ", from, ") as flows,")
-		s.line(indent, "sum(", share("packets"), ") as packets,")
-		s.line(indent, "sum(", share("bytes"), ") as bytes", end)
-	}
-	if c.seen() {
-		first, last := "min(flow_start)", "max(flow_end)"
-		if !c.whole {
-			first, last = "greatest("+first+", "+from+")", "least("+last+", "+to+")"
-		}
-		s.line(indent, first, " as first_seen, ", last, " as last_seen, sum(flow_ms(flow_end) - flow_ms(flow_start)) as duration_ms, count(*) as touched")
-	}
-}
-
-// bigSums are sums of the type that a roll-up's rows have, so that these are not
-// made into another row by row.
-func (c *question) bigSums(s *statement, indent string, p piece) {
-	from, to := s.time(p.from), s.time(p.to)
-	s.line(indent, "count(*) filter (where flow_start >= ", from, ") as flows,")
-	s.line(indent, saturated("sum(flow_share(packets, flow_start, flow_end, "+from+", "+to+"))"), " as packets,")
-	s.line(indent, saturated("sum(flow_share(bytes, flow_start, flow_end, "+from+", "+to+"))"), " as bytes")
-}
-
-// scale multiplies a sum by the sampling rate, when the question wants that.
-func (c *question) scale(sum string) string {
-	if !c.scaled {
-		return sum
-	}
-	return sum + "::numeric * coalesce(nullif(sampling_rate, 0), 1)"
-}
-
-// measured is a column of flows, scaled or not.
-func (c *question) measured(m string) string { return c.scale(m) }
-
-// ordered lists the keys' columns of a table; the answer's own columns may bear
-// the same names.
-func (c *question) ordered(table string) string {
-	names := c.names()
-	for i, n := range names {
-		names[i] = table + "." + n
-	}
-	return strings.Join(names, ", ")
+	return b, nil
 }

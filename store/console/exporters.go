@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -9,18 +10,19 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"flowtally/flow"
+	"flowtally/query"
 	"flowtally/store"
 )
 
 // ExporterRow is an exporter and its last known status.
 type ExporterRow struct {
 	ID flow.ExporterID
-	// Name is what people call it, empty when nobody did; Label is the name,
-	// else the address.
+	// Name is what people call it, empty when nothing; Label is the name, else the
+	// address.
 	Name, Label string
 	Addr        netip.Addr
-	// ObservationDomain is that of IPFIX, v9's source id, v5's engine type *
-	// 256 + engine id.
+	// ObservationDomain is IPFIX's; of v9 it is the source id, of v5 the engine type * 256
+	// + engine id.
 	ObservationDomain uint32
 	// Version is the NetFlow version last seen: 5, 9 or 10, and 0 before the
 	// collector's first report.
@@ -30,16 +32,16 @@ type ExporterRow struct {
 	FirstSeen, LastSeen time.Time
 	// Datagrams to Bytes count what this run of the collector decoded.
 	Datagrams, Records, Packets, Bytes int64
-	// Templates is how many it has announced that still hold.
+	// Templates is the number of templates it announced that are still valid.
 	Templates int64
 	// SamplingRate is N of 1:N: what people say, else what it last announced,
 	// nil when neither is known.
 	SamplingRate *int64
-	// ClockOffset is how far its clock was ahead of ours at its last message.
+	// ClockOffset is by how much its clock was ahead of the collector's at its last message.
 	ClockOffset time.Duration
 }
 
-// Exporters lists the exporters that were ever seen, by label.
+// Exporters lists all exporters, by label.
 func (c *Console) Exporters(ctx context.Context) ([]ExporterRow, error) {
 	list := []ExporterRow{}
 	err := c.db.Ask(ctx, store.DefaultTimeout, func(tx pgx.Tx) error {
@@ -79,4 +81,59 @@ order by e.label, e.observation_domain, e.id`)
 		return nil
 	})
 	return list, err
+}
+
+// ExporterState is what the database knows of an exporter beside its ExporterRow.
+type ExporterState struct {
+	ExporterWords
+	// Announced is the sampling rate that it last announced, Configured the one that the
+	// collector was started with for it; nil when there is none.
+	Announced, Configured *int64
+	// Overridden says that the collector uses Configured in place of Announced.
+	Overridden bool
+	// Waiting says that it has sent Data Sets and no template.
+	Waiting bool
+	// LostLastHour is the sum of its losses of the last hour, of all units, without the
+	// packets that it does not meter.
+	LostLastHour int64
+}
+
+// ExporterStates returns the state of every exporter.
+func (c *Console) ExporterStates(ctx context.Context) (map[flow.ExporterID]ExporterState, error) {
+	states := make(map[flow.ExporterID]ExporterState)
+	err := c.db.Ask(ctx, store.DefaultTimeout, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+select e.id, e.name, coalesce(e.color, ''), coalesce(e.note, ''), e.sampling_rate,
+  s.sampling_rate, s.configured_rate, coalesce(s.sampling_override, false),
+  coalesce(s.version >= 9 and s.templates = 0 and (s.no_template > 0 or s.held > s.recovered), false),
+  coalesce(l.lost, 0)
+from exporters e
+left join exporter_status s on s.exporter_id = e.id
+left join (select exporter_id, least(sum(count), 9223372036854775807)::bigint as lost from loss
+  where minute > now() - interval '1 hour' and cause <> 'ignored' group by exporter_id) l on l.exporter_id = e.id`)
+		if err != nil {
+			return fmt.Errorf("exporters: %w", err)
+		}
+		var (
+			id int32
+			s  ExporterState
+		)
+		_, err = pgx.ForEachRow(rows, []any{&id, &s.Name, &s.Color, &s.Note, &s.SamplingRate,
+			&s.Announced, &s.Configured, &s.Overridden, &s.Waiting, &s.LostLastHour}, func() error {
+			states[flow.ExporterID(id)] = s
+			return nil
+		})
+		return err
+	})
+	return states, err
+}
+
+// exportersOf returns the identifiers of the exporters that a name, an address or a
+// number means.
+func exportersOf(ctx context.Context, tx pgx.Tx, word string) ([]int32, error) {
+	ids, err := store.FindExporters(ctx, tx, word)
+	if e, ok := errors.AsType[*store.ExporterError](err); ok {
+		return nil, &query.Error{Parameter: "exporter", Reason: e.Reason}
+	}
+	return ids, err
 }

@@ -14,6 +14,7 @@ import (
 	"flowtally/flow"
 	"flowtally/lab/postgres/pgtest"
 	"flowtally/store"
+	"flowtally/store/console"
 	"flowtally/store/ingest"
 	"flowtally/store/keeper"
 	"flowtally/store/storetest"
@@ -96,6 +97,33 @@ func TestHunts(t *testing.T) {
 	for _, name := range []string{"Who scanned?", "Does one host own all flows?", "Which conversations go one way only?"} {
 		if found[name] == 0 {
 			t.Errorf("%s finds nothing", name)
+		}
+	}
+}
+
+// The console's hunts are those of the documentation, and each runs.
+func TestHuntsAreThoseOfTheDocumentation(t *testing.T) {
+	read := func(path ...string) string {
+		b, err := os.ReadFile(filepath.Join(path...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if read("hunts.txt") != read("..", "..", "docs", "hunts.md") {
+		t.Error("store/console/hunts.txt is not docs/hunts.md: copy it")
+	}
+	h := storetest.NewHouse(t, storetest.SomeFlows(20))
+	hunts := console.Hunts()
+	if len(hunts) != 10 {
+		t.Fatalf("%d hunts, want 10", len(hunts))
+	}
+	for _, hunt := range hunts {
+		if hunt.Question == "" {
+			t.Errorf("%s says nothing", hunt.Name)
+		}
+		if _, err := console.New(h.Db).RunSQL(context.Background(), console.SQLQuestion{SQL: hunt.SQL}); err != nil {
+			t.Errorf("%s: %v", hunt.Name, err)
 		}
 	}
 }

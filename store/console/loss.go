@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,96 +13,59 @@ import (
 	"flowtally/store"
 )
 
-// maxLossRows is how many rows Loss lists at most, the latest ones.
+// maxLossRows is the most rows that Loss lists.
 const maxLossRows = 20000
 
-// Losses is the ledger of a range: what was lost, by minute and cause, and what
-// became of everything from the packets that an exporter saw to the rows stored.
+// Losses is the ledger of a range: what was lost, by minute and cause, and how many
+// records came to each step from the exporter's packets to the rows stored.
 type Losses struct {
-	From time.Time `json:"from"`
-	To   time.Time `json:"to"`
+	From, To time.Time
 	// Exporter is the one asked for, "" for all.
-	Exporter string `json:"exporter"`
-	// Rows are the latest of the ledger's in the range, by minute; Truncated says
-	// that there are more. Totals are of all.
-	Rows      []LossRow   `json:"rows"`
-	Truncated bool        `json:"truncated"`
-	Totals    []LossTotal `json:"totals"`
-	// Steps are the way of a flow, in its order: seen, metered, sent, received,
-	// decoded, stored. What a step has less than the one before is what its Lost
-	// say.
-	Steps []LossStep `json:"steps"`
+	Exporter string
+	// Rows are the latest rows of the ledger in the range; Truncated says that there are
+	// more. Totals sum up all of them.
+	Rows      []LossRow
+	Truncated bool
+	Totals    []LossTotal
+	// Steps are the way of a flow, in its order: seen, metered, sent, received, decoded,
+	// stored. A step has what the one before has, less its own Lost.
+	Steps []LossStep
 }
 
 // LossRow is a row of the ledger.
 type LossRow struct {
-	Minute     time.Time       `json:"minute"`
-	ExporterID flow.ExporterID `json:"exporter_id"`
-	// Exporter is its label, "" when it cannot be told whose the loss was.
-	Exporter string `json:"exporter"`
-	Stage    string `json:"stage"`
-	Cause    string `json:"cause"`
-	Unit     string `json:"unit"`
-	Count    int64  `json:"count"`
+	Minute     time.Time
+	ExporterID flow.ExporterID
+	// Exporter is its label, "" when the loss cannot be attributed to one.
+	Exporter           string
+	Stage, Cause, Unit string
+	Count              int64
 }
 
-// LossTotal is what was lost for one cause.
+// LossTotal is how much was lost for one cause at one stage. Unit is "" when units of
+// several kinds were summed.
 type LossTotal struct {
-	Stage string `json:"stage"`
-	Cause string `json:"cause"`
-	Unit  string `json:"unit"`
-	Count int64  `json:"count"`
-	// Text says what that means, Advice what would change it.
-	Text   string `json:"text"`
-	Advice string `json:"advice"`
+	Stage, Cause, Unit string
+	Count              int64
 }
 
-// LossStep is a step of the waterfall.
+// LossStep is a step of the way of a flow.
 type LossStep struct {
 	// Name is seen, metered, sent, received, decoded or stored.
-	Name string `json:"name"`
-	// Records is how many flow records came to this step, nil for seen, where
-	// there are only packets, of which the collector knows no sum.
-	Records *int64 `json:"records"`
-	// Exact says that everything lost on the way to it, and behind it, is known
-	// in records; else Records is the least that it can be.
-	Exact bool `json:"exact"`
-	// Lost is what the step before had and this one has not. OfWhich is part of
-	// that: datagrams that the kernel dropped are missing in sequence numbers too.
-	Lost    []LossTotal `json:"lost"`
-	OfWhich []LossTotal `json:"of_which"`
+	Name string
+	// Records is how many flow records came to this step, nil for seen, where there are
+	// only packets, whose number the collector does not know.
+	Records *int64
+	// Exact says that everything lost on the way to it, and after it, is counted in
+	// records; else Records is a lower bound.
+	Exact bool
+	// Lost is what the step before has and this one does not. OfWhich is a part of Lost
+	// that is known by another count: sequence numbers miss what the kernel dropped.
+	Lost, OfWhich []LossTotal
 }
 
-// lossWords are the causes of the ledger, in words.
-var lossWords = map[[2]string][2]string{
-	{"exporter", "not_sent"}:         {"flow records that the exporter says it made and did not send", "look at the exporter's own log: the way to the collector, or its rate limit"},
-	{"exporter", "ignored"}:          {"packets that the exporter saw and does not meter, such as ARP", ""},
-	{"exporter", "dropped"}:          {"packets that the exporter could not take in time", "give the exporter more capture buffer or processors, or let it sample"},
-	{"way", "missing"}:               {"sent and not received, as sequence numbers show", "look for loss between exporter and collector; when the kernel dropped datagrams, raise the receive buffer"},
-	{"receive", "kernel_buffer"}:     {"datagrams that the kernel dropped because the receive buffer was full", "raise the receive buffer: sysctl -w net.core.rmem_max=67108864, and collector --receive-buffer 67108864"},
-	{"receive", "not_allowed"}:       {"datagrams of addresses that may not send", "add the address with collector --allow when it should"},
-	{"decode", "version"}:            {"datagrams that are not NetFlow v1, v5, v7, v9 or IPFIX", "see who sends what else to this port"},
-	{"decode", "malformed"}:          {"sets or records that contradict the specification", "flowtally inspect shows them; look for an update of the exporter"},
-	{"decode", "no_template"}:        {"data whose template did not come in time", "let the exporter repeat its templates every minute"},
-	{"decode", "over_limit"}:         {"data beyond what one exporter may make the collector keep", ""},
-	{"decode", "too_many_exporters"}: {"records of exporters beyond the number that is followed", "raise collector --max-exporters, or allow only the known with --allow"},
-	{"decode", "rate_limit"}:         {"records beyond what one exporter may send in a second", "raise collector --rate-limit"},
-	{"store", "queue_full"}:          {"records dropped because the database was too slow and nothing spooled them", "give the collector a --spool, the database faster disks, or more --writers"},
-	{"store", "refused"}:             {"records that the database refused for what is in them", "the collector's log has the reason"},
-	{"store", "stopped"}:             {"records that could not be stored before the collector had to stop", "give the collector a --spool"},
-	{"store", "quarantined"}:         {"records that the database refused, kept in the spool's quarantine", "the collector's log has the reason"},
-	{"store", "spool_full"}:          {"records that gave way to newer ones in a full spool", "give the spool more room, or the database more time"},
-}
-
-// total puts a cause into words.
-func total(stage, cause, unit string, n int64) LossTotal {
-	w := lossWords[[2]string{stage, cause}]
-	return LossTotal{stage, cause, unit, n, w[0], w[1]}
-}
-
-// Loss returns the ledger between two times, of one exporter (a name, an address
-// or a number) or of all when that is "". Times are rounded to whole minutes,
-// outwards.
+// Loss returns the ledger between two times, of one exporter (a name, an address or a
+// number) or of all when that is "". The range is widened to whole minutes.
 func (c *Console) Loss(ctx context.Context, from, to time.Time, exporter string) (*Losses, error) {
 	if !from.Before(to) {
 		return nil, &query.Error{Parameter: "to", Reason: "the range ends before it begins"}
@@ -145,14 +109,7 @@ order by array_position(array['exporter', 'way', 'receive', 'decode', 'store'], 
 		if err != nil {
 			return fmt.Errorf("loss: %w", err)
 		}
-		l.Totals, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (LossTotal, error) {
-			var (
-				stage, cause, unit string
-				n                  int64
-			)
-			err := row.Scan(&stage, &cause, &unit, &n)
-			return total(stage, cause, unit, n), err
-		})
+		l.Totals, err = pgx.CollectRows(rows, pgx.RowToStructByPos[LossTotal])
 		if err != nil {
 			return fmt.Errorf("loss: %w", err)
 		}
@@ -169,8 +126,8 @@ order by array_position(array['exporter', 'way', 'receive', 'decode', 'store'], 
 	return l, nil
 }
 
-// storedRecords counts the rows that were received in a range. Batches tell which
-// hours of flow_end they are in.
+// storedRecords counts the flows that were received in a range. The batches of the range
+// bound flow_end, so that few partitions are read.
 func storedRecords(ctx context.Context, tx pgx.Tx, from, to time.Time, ids []int32) (n int64, err error) {
 	var first, last *time.Time
 	if err := tx.QueryRow(ctx, `select min(min_end), max(max_end) from batches where received_to >= $1 and received_from < $2`, from, to).
@@ -182,54 +139,48 @@ func storedRecords(ctx context.Context, tx pgx.Tx, from, to time.Time, ids []int
 	return n, err
 }
 
-// waterfall makes the steps, from its end: what a step had is what the next has
-// and what was lost between them.
+// waterfall makes the steps from the last to the first: a step has what the next one has
+// and what was lost between the two.
 func waterfall(stored int64, totals []LossTotal) []LossStep {
-	of := func(stages ...string) (list []LossTotal, records int64, exact bool) {
+	of := func(stage string) (list []LossTotal, records int64, exact bool) {
 		list, exact = []LossTotal{}, true
 		for _, t := range totals {
-			for _, s := range stages {
-				if t.Stage != s {
-					continue
-				}
-				list = append(list, t)
-				if t.Unit == "record" {
-					records += t.Count
-				} else {
-					exact = false
-				}
+			switch {
+			case t.Stage != stage:
+				continue
+			case t.Unit == "record":
+				records += t.Count
+			default:
+				exact = false
 			}
+			list = append(list, t)
 		}
 		return list, records, exact
 	}
 	none := []LossTotal{}
-	count := func(n int64) *int64 { return &n }
-
+	var steps []LossStep
 	n, exact := stored, true
-	lost, records, whole := of("store")
-	out := []LossStep{{"stored", count(n), exact, lost, none}}
-	n, exact = n+records, exact && whole
-	lost, records, whole = of("decode")
-	out = append(out, LossStep{"decoded", count(n), exact, lost, none})
-	n, exact = n+records, exact && whole
-	lost, records, whole = of("way")
-	kernel, _, _ := of("receive")
-	out = append(out, LossStep{"received", count(n), exact, lost, kernel})
-	n, exact = n+records, exact && whole
-	var notSent, notSeen []LossTotal = []LossTotal{}, []LossTotal{}
+	for _, s := range []struct{ name, stage, ofWhich string }{
+		{"stored", "store", ""}, {"decoded", "decode", ""}, {"received", "way", "receive"},
+	} {
+		lost, records, whole := of(s.stage)
+		ofWhich, _, _ := of(s.ofWhich)
+		steps = append(steps, LossStep{s.name, new(n), exact, lost, ofWhich})
+		n, exact = n+records, exact && whole
+	}
+	// The exporter tells records that it did not send from packets that it did not meter.
+	notSent, notMetered := []LossTotal{}, []LossTotal{}
 	all, records, _ := of("exporter")
 	for _, t := range all {
 		if t.Unit == "packet" {
-			notSeen = append(notSeen, t)
+			notMetered = append(notMetered, t)
 		} else {
 			notSent = append(notSent, t)
 		}
 	}
-	out = append(out, LossStep{"sent", count(n), exact, notSent, none},
-		LossStep{"metered", count(n + records), exact, notSeen, none},
+	steps = append(steps, LossStep{"sent", new(n), exact, notSent, none},
+		LossStep{"metered", new(n + records), exact, notMetered, none},
 		LossStep{"seen", nil, false, none, none})
-	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
-		out[i], out[j] = out[j], out[i]
-	}
-	return out
+	slices.Reverse(steps)
+	return steps
 }

@@ -13,18 +13,17 @@ import (
 	"flowtally/store"
 )
 
-// Preferences is what a person prefers to see where the address of a page does
-// not say. Empty and 0 leave it to the page.
+// Preferences is how a person wants the page to look where the page's address does not
+// say. Empty and 0 leave the choice to the page.
 type Preferences struct {
 	Theme string // system, light or dark
 	Zone  string // local or utc
-	Range string // where a range begins that ends now: -6h
-	Unit  string // bits or bytes a second
-	Rows  int    // of a table
+	Range string // start of a range that ends now: -6h
+	Unit  string // bits or bytes, a second
+	Rows  int    // the length of a table
 }
 
-// rangeWord is a range that ends now, of at most four digits of hours, days or
-// the like.
+// rangeWord is a range that ends now: up to four digits and a unit.
 var rangeWord = regexp.MustCompile(`^-[1-9][0-9]{0,3}[mhdw]$`)
 
 func (p *Preferences) check() error {
@@ -49,7 +48,7 @@ func (p *Preferences) check() error {
 	return nil
 }
 
-// Preferences returns what a person prefers, the zero value when nothing is kept.
+// Preferences returns the preferences of a person, the zero value when none are stored.
 func (c *Console) Preferences(ctx context.Context, user string) (Preferences, error) {
 	var p Preferences
 	err := c.db.Ask(ctx, store.DefaultTimeout, func(tx pgx.Tx) error {
@@ -63,8 +62,8 @@ func (c *Console) Preferences(ctx context.Context, user string) (Preferences, er
 	return p, err
 }
 
-// SetPreferences keeps what a person prefers in place of what was kept. The error
-// may be a *QuestionError.
+// SetPreferences stores the preferences of a person in place of the earlier ones. The
+// error may be a *query.Error.
 func (c *Console) SetPreferences(ctx context.Context, user string, p Preferences) error {
 	if err := p.check(); err != nil {
 		return err

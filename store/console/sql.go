@@ -2,17 +2,14 @@ package console
 
 import (
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -20,38 +17,39 @@ import (
 	"flowtally/store"
 )
 
-// Limits of SQL from people.
+// Limits of SQL that people write.
 const (
-	// DefaultSQLRows is how many rows are returned when nobody says, MaxSQLRows
-	// the most.
+	// DefaultSQLRows is the number of rows returned when a question has no limit,
+	// MaxSQLRows the largest limit.
 	DefaultSQLRows = 1_000
 	MaxSQLRows     = 10_000
-	// MaxSQLOctets is about how many octets of values are returned.
-	MaxSQLOctets = 16 << 20
-	// MaxSQLText is how long a statement may be.
+	// MaxSQLBytes is the most bytes of values returned, exceeded by a row at most.
+	MaxSQLBytes = 16 << 20
+	// MaxSQLText is the most bytes a statement may have.
 	MaxSQLText = 100_000
-	// DefaultSQLTimeout and MaxSQLTimeout bound how long it may take.
+	// DefaultSQLTimeout is the time a statement may take when a question has no timeout,
+	// MaxSQLTimeout the longest timeout.
 	DefaultSQLTimeout = 30 * time.Second
 	MaxSQLTimeout     = 5 * time.Minute
 )
 
-// SQLQuestion is a statement that somebody wrote.
+// SQLQuestion is a statement that somebody wrote, and what bounds it.
 type SQLQuestion struct {
 	SQL string
-	// Limit is how many rows are returned, 0 being DefaultSQLRows.
+	// Limit is the most rows to return; 0 means DefaultSQLRows.
 	Limit int
-	// Timeout is how long it may take, 0 being DefaultSQLTimeout.
+	// Timeout is how long the statement may run; 0 means DefaultSQLTimeout.
 	Timeout time.Duration
 }
 
-// SQLAnswer is what it returned.
+// SQLAnswer is what a statement returned.
 type SQLAnswer struct {
 	Columns []SQLColumn
 	// Rows have one value for each column: nil, bool, int64, float64, string or
 	// json.RawMessage. Numbers that JavaScript would round are strings.
 	Rows [][]any
-	// Truncated says that there are more rows than were asked for, or more octets
-	// than are returned.
+	// Truncated says that the statement has more rows than Limit, or more bytes than
+	// MaxSQLBytes.
 	Truncated bool
 	Took      time.Duration
 }
@@ -59,26 +57,25 @@ type SQLAnswer struct {
 // SQLColumn is a column of an answer, with the type's name in SQL.
 type SQLColumn struct{ Name, Type string }
 
-// SQLError is the database's complaint about a statement.
+// SQLError says what is wrong with a statement, as PostgreSQL or RunSQL sees it.
 type SQLError struct {
 	Message, Detail, Hint string
-	// Code is the SQLSTATE, empty for what is refused here.
+	// Code is the SQLSTATE, empty when RunSQL refused the statement.
 	Code string
-	// Position is the character that is meant, from 1; 0 is none.
+	// Position is the character at fault, counted from 1; 0 when there is none.
 	Position int
 }
 
 // Error returns the message.
 func (e *SQLError) Error() string { return e.Message }
 
-// RunSQL runs a statement of a stranger. It does so as flow_reader, whose grants
-// are the boundary, in a read-only transaction that is always rolled back. It
-// must be a single statement that returns columns, and is stopped when it takes
-// too long or returns too much. What is wrong with it is a *SQLError, or
-// ErrTimeout.
+// RunSQL runs a statement that somebody wrote. It runs as flow_reader, whose grants are
+// the boundary, in a read-only transaction that is always rolled back. It must be a
+// single statement that returns columns, and is stopped when it takes too long or
+// returns too much. The error is a *SQLError when the statement is wrong, and wraps
+// store.ErrTimeout when it took too long.
 //
-// The database's user has to be flow_reader itself, or be allowed to become it,
-// as flow_web is.
+// The role of the connection must be flow_reader or a member of it, as flow_web is.
 func (c *Console) RunSQL(ctx context.Context, q SQLQuestion) (*SQLAnswer, error) {
 	switch {
 	case q.Limit == 0:
@@ -92,13 +89,13 @@ func (c *Console) RunSQL(ctx context.Context, q SQLQuestion) (*SQLAnswer, error)
 	q.Timeout = min(q.Timeout, MaxSQLTimeout)
 	switch {
 	case len(q.SQL) > MaxSQLText:
-		return nil, &SQLError{Message: fmt.Sprintf("the statement has more than %d octets", MaxSQLText)}
+		return nil, &SQLError{Message: fmt.Sprintf("the statement has more than %d bytes", MaxSQLText)}
 	case !utf8.ValidString(q.SQL) || strings.ContainsRune(q.SQL, 0):
 		return nil, &SQLError{Message: "the statement is not text"}
 	}
 	began := time.Now()
-	// Our clock, a little later than the server's, is for when that is not
-	// believed: a statement may not change it, but what waits is not executing.
+	// Our timeout, a little later than the server's statement_timeout, covers what that
+	// does not: waiting for a connection and for the network.
 	limited, cancel := context.WithTimeout(ctx, q.Timeout+2*time.Second)
 	defer cancel()
 	connection, err := c.db.Acquire(limited, q.Timeout)
@@ -107,8 +104,8 @@ func (c *Console) RunSQL(ctx context.Context, q SQLQuestion) (*SQLAnswer, error)
 	}
 	defer connection.Release()
 	conn := connection.Conn().PgConn()
-	// What is prepared below cannot leave this: it is one statement, which cannot
-	// end the transaction, because it must return columns.
+	// The statement prepared below cannot leave this transaction: COMMIT and ROLLBACK
+	// return no columns, and a second statement is a syntax error.
 	begin := fmt.Sprintf("begin isolation level repeatable read read only; set local role %s; set local statement_timeout = %d; set local lock_timeout = '5s'; "+
 		"set local work_mem = '64MB'; set local jit = off; set local timezone = 'UTC'; set local datestyle = 'ISO'; set local intervalstyle = 'postgres'; set local bytea_output = 'hex'; set local search_path = public", store.RoleReader, q.Timeout.Milliseconds())
 	if err := conn.Exec(limited, begin).Close(); err != nil {
@@ -116,8 +113,7 @@ func (c *Console) RunSQL(ctx context.Context, q SQLQuestion) (*SQLAnswer, error)
 		return nil, fmt.Errorf("store: sql: become %s: %w", store.RoleReader, err)
 	}
 	a, err := runSQL(limited, conn, q)
-	// A statement that was broken off has taken the connection with it, and its
-	// transaction.
+	// Cancelling a statement closes its connection, which ends the transaction.
 	if !conn.IsClosed() {
 		end, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		if e := conn.Exec(end, "rollback").Close(); e != nil {
@@ -132,6 +128,8 @@ func (c *Console) RunSQL(ctx context.Context, q SQLQuestion) (*SQLAnswer, error)
 	return a, nil
 }
 
+// sqlError turns the error of a statement into a *SQLError or one that wraps
+// store.ErrTimeout.
 func sqlError(ctx context.Context, err error, timeout time.Duration) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("store: sql: %w", ctx.Err())
@@ -151,10 +149,10 @@ func sqlError(ctx context.Context, err error, timeout time.Duration) error {
 	return fmt.Errorf("store: sql: %w", err)
 }
 
-// runSQL prepares a statement and reads its rows, in a transaction.
+// runSQL prepares a statement and reads its rows in the open transaction.
 func runSQL(ctx context.Context, conn *pgconn.PgConn, q SQLQuestion) (*SQLAnswer, error) {
-	// Prepared, several statements are a syntax error, and parameters and columns
-	// are known before anything is executed.
+	// In a prepared statement several statements are a syntax error, and parameters and
+	// columns are known before anything is executed.
 	prepared, err := conn.Prepare(ctx, "", q.SQL, nil)
 	if err != nil {
 		return nil, err
@@ -165,7 +163,7 @@ func runSQL(ctx context.Context, conn *pgconn.PgConn, q SQLQuestion) (*SQLAnswer
 	case len(prepared.Fields) == 0:
 		return nil, &SQLError{Message: "the statement returns no columns: only questions are answered here"}
 	}
-	// The rows can be broken off only together with the connection.
+	// Reading can be stopped early only by closing the connection.
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	result := conn.ExecPrepared(reading, "", nil, nil, nil)
@@ -180,18 +178,18 @@ func runSQL(ctx context.Context, conn *pgconn.PgConn, q SQLQuestion) (*SQLAnswer
 		}
 		a.Columns = append(a.Columns, SQLColumn{Name: f.Name, Type: name})
 	}
-	octets := 0
+	size := 0
 	for result.NextRow() {
-		if len(a.Rows) == q.Limit || octets > MaxSQLOctets {
+		if len(a.Rows) == q.Limit || size > MaxSQLBytes {
 			a.Truncated = true
 			stop()
 			break
 		}
 		row := make([]any, len(oids))
 		for i, v := range result.Values() {
-			octets += len(v) + 8
+			size += len(v) + 8
 			if v != nil {
-				row[i] = friendly(oids[i], string(v))
+				row[i] = jsonValue(oids[i], string(v))
 			}
 		}
 		a.Rows = append(a.Rows, row)
@@ -203,11 +201,11 @@ func runSQL(ctx context.Context, conn *pgconn.PgConn, q SQLQuestion) (*SQLAnswer
 	return a, err
 }
 
-// safeInteger is the largest number below which JavaScript has all integers.
+// safeInteger is JavaScript's Number.MAX_SAFE_INTEGER.
 const safeInteger = 1<<53 - 1
 
-// friendly turns the text of a value into one for JSON.
-func friendly(oid uint32, text string) any {
+// jsonValue converts a value in PostgreSQL's text format to one that JSON can have.
+func jsonValue(oid uint32, text string) any {
 	switch oid {
 	case pgtype.BoolOID:
 		return text == "t"
@@ -236,66 +234,4 @@ func friendly(oid uint32, text string) any {
 		}
 	}
 	return text
-}
-
-// SchemaTable is a table or view that flow_reader may ask.
-type SchemaTable struct {
-	Table, Comment string
-	Columns        []SchemaColumn
-}
-
-// SchemaColumn is a column of it.
-type SchemaColumn struct{ Name, Type, Comment string }
-
-// Schema returns what flow_reader may ask of the public schema, the flows first.
-func (c *Console) Schema(ctx context.Context) ([]SchemaTable, error) {
-	list := []SchemaTable{}
-	err := c.db.Ask(ctx, store.DefaultTimeout, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `
-select c.relname, coalesce(obj_description(c.oid, 'pg_class'), ''), a.attname, format_type(a.atttypid, a.atttypmod), coalesce(col_description(c.oid, a.attnum), '')
-from pg_class c
-join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'p') and c.relname <> 'goose_db_version'
-  and has_table_privilege($1, c.oid, 'select')
-order by c.relname <> 'flows', c.relname, a.attnum`, store.RoleReader)
-		if err != nil {
-			return fmt.Errorf("schema: %w", err)
-		}
-		var table, comment string
-		var column SchemaColumn
-		_, err = pgx.ForEachRow(rows, []any{&table, &comment, &column.Name, &column.Type, &column.Comment}, func() error {
-			if n := len(list); n == 0 || list[n-1].Table != table {
-				list = append(list, SchemaTable{Table: table, Comment: comment})
-			}
-			t := &list[len(list)-1]
-			t.Columns = append(t.Columns, column)
-			return nil
-		})
-		return err
-	})
-	return list, err
-}
-
-// Hunt is a worked question in SQL: its name, and what is said of it, which is its
-// name when nothing is.
-type Hunt struct {
-	Name, Question, SQL string
-}
-
-//go:embed hunts.txt
-var huntsText string
-
-var huntForm = regexp.MustCompile("(?s)## ([^\n]+)\n\n(.*?)\n*```sql\n(.*?)```")
-
-// Hunts are the statements of docs/hunts.md.
-func Hunts() []Hunt {
-	var list []Hunt
-	for _, m := range huntForm.FindAllStringSubmatch(huntsText, -1) {
-		h := Hunt{Name: m[1], Question: strings.Join(strings.Fields(m[2]), " "), SQL: strings.TrimSpace(m[3])}
-		if h.Question == "" {
-			h.Question = h.Name
-		}
-		list = append(list, h)
-	}
-	return list
 }

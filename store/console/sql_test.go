@@ -4,14 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"flowtally/lab/postgres/pgtest"
-	"flowtally/query"
 	"flowtally/store"
 	"flowtally/store/console"
 	"flowtally/store/storetest"
@@ -55,7 +52,7 @@ func TestSQLOfStrangers(t *testing.T) {
 		{"sql_in_xml", "select query_to_xml('delete from public.loss', true, true, '')", "not allowed"},
 		{"syntax", "select from where", "syntax error"},
 		{"zero_octet", "select '\x00'", "not text"},
-		{"too_long", "select 1 --" + strings.Repeat("x", console.MaxSQLText), "octets"},
+		{"too_long", "select 1 --" + strings.Repeat("x", console.MaxSQLText), "bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := console.New(h.Db).RunSQL(ctx, console.SQLQuestion{SQL: c.sql})
@@ -81,7 +78,7 @@ func TestSQLOfStrangers(t *testing.T) {
 	if a.Columns[1] != (console.SQLColumn{Name: "n", Type: "int8"}) || a.Truncated {
 		t.Errorf("%+v", a)
 	}
-	// Rows and octets are limited, and whoever comes next is well served.
+	// Rows and bytes are limited, and whoever comes next is well served.
 	for range 12 {
 		a, err = console.New(h.Db).RunSQL(ctx, console.SQLQuestion{SQL: "select generate_series(1, 100000000)", Limit: 7})
 		if err != nil || len(a.Rows) != 7 || !a.Truncated {
@@ -108,57 +105,5 @@ func TestSQLOfStrangers(t *testing.T) {
 	defer reader.Close()
 	if a, err := console.New(reader).RunSQL(ctx, console.SQLQuestion{SQL: "select current_user"}); err != nil || a.Rows[0][0] != "flow_reader" {
 		t.Errorf("%+v, %v", a, err)
-	}
-}
-
-// The console's hunts are those of the documentation, and each runs.
-func TestHuntsAreThoseOfTheDocumentation(t *testing.T) {
-	read := func(path ...string) string {
-		b, err := os.ReadFile(filepath.Join(path...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
-	if read("hunts.txt") != read("..", "..", "docs", "hunts.md") {
-		t.Error("store/console/hunts.txt is not docs/hunts.md: copy it")
-	}
-	h := storetest.NewHouse(t, storetest.SomeFlows(20))
-	hunts := console.Hunts()
-	if len(hunts) != 10 {
-		t.Fatalf("%d hunts, want 10", len(hunts))
-	}
-	for _, hunt := range hunts {
-		if hunt.Question == "" {
-			t.Errorf("%s says nothing", hunt.Name)
-		}
-		if _, err := console.New(h.Db).RunSQL(context.Background(), console.SQLQuestion{SQL: hunt.SQL}); err != nil {
-			t.Errorf("%s: %v", hunt.Name, err)
-		}
-	}
-}
-
-func TestSchemaForReaders(t *testing.T) {
-	h := storetest.EmptyHouse(t)
-	tables, err := console.New(h.Db).Schema(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(tables) < 8 || tables[0].Table != "flows" || len(tables[0].Columns) != len(query.FlowColumns) {
-		t.Fatalf("%+v", tables)
-	}
-	for _, table := range tables {
-		if table.Comment == "" {
-			t.Errorf("%s has no comment", table.Table)
-		}
-	}
-	for i, c := range tables[0].Columns {
-		found := false
-		for _, name := range query.FlowColumns {
-			found = found || name == c.Name
-		}
-		if !found || c.Comment == "" {
-			t.Errorf("column %d %s is not listed, or has no comment", i, c.Name)
-		}
 	}
 }

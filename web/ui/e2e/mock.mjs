@@ -5,7 +5,7 @@
 //
 //   node e2e/mock.mjs [port]        then open the address it prints
 
-import { createReadStream, existsSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -15,7 +15,7 @@ const csp =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const types = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 
-// Hosts with a weight of flows, and octets and packets for each flow.
+// Hosts with a weight of flows, and bytes and packets for each flow.
 const hosts = [
   ['10.1.4.7', 0.6, 140, 2],
   ['10.1.2.3', 9, 5200, 8],
@@ -203,11 +203,14 @@ const rows = (now) => ({
   collector: { listen: ':9995' },
 });
 
-const paths = ['top', 'series', 'flows', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout'];
+// What the server says of keys, measures and words: src/vocabulary.svelte.ts describes it.
+const keys = JSON.parse(readFileSync(join(import.meta.dirname, 'keys.json'), 'utf8'));
+
+const paths = ['keys', 'top', 'series', 'flows', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout'];
 
 const about = (q, now, more = {}) => {
   const [from, to] = [time(q.get('from') ?? '-6h', now), time(q.get('to') ?? 'now', now)];
-  return { from: iso(from), to: iso(to), filter: q.get('filter') ?? '', source: 'flows', resolution: '1 ms', exact: true, sampling: 'none', cut: null, remainder: null, took_ms: 12, sql: 'select count(*) from flows;', command: 'flowtally top', ...more };
+  return { from: iso(from), to: iso(to), filter: q.get('filter') ?? '', source: 'flows', resolution: '1 ms', exact: true, sampling: 'none', cut: null, remainder: null, took_ms: 12, sql: 'select count(*) from flows;', command: `flowtally flows --from ${iso(from)} --to ${iso(to)}`, ...more };
 };
 
 // share gives who took part in most flows, minute by minute: the bursts of 10.1.4.7.
@@ -340,6 +343,7 @@ export function serve(port = 0) {
       if (status === 200) Object.assign(a, { filter: q.get('filter') ?? '', sampling: 'none', cut: null, remainder: null });
       return [status, a];
     }
+    if (path === 'keys') return [200, keys];
     if (path === 'exporters') return [200, list()];
     if (head === 'exporters' && sub === 'diagnosis') return [200, diagnosis];
     if (head === 'exporters' && method === 'PUT') {

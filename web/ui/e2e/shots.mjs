@@ -8,6 +8,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { listed, shows } from './pages.mjs';
 
 const base = process.env.FLOWTALLY_URL || 'http://127.0.0.1:8080';
 const [folder, pattern = ''] = process.argv.slice(2);
@@ -18,9 +19,9 @@ const soon = { timeout: 20_000 };
 const exporters = (await (await fetch(`${base}/api/v1/exporters`)).json()).exporters;
 const top = (await (await fetch(`${base}/api/v1/top?from=-24h&limit=1`)).json()).rows[0]?.label ?? '10.0.0.1';
 const rows = (p) => p.locator('section table tbody tr').first().waitFor(soon);
+const browser = await chromium.launch({ executablePath: process.env.FLOWTALLY_CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--no-first-run'] });
 const pages = {
-  overview: ['/', rows],
-  explore: ['/explore', rows],
+  ...Object.fromEntries((await listed(browser, base)).map(({ name, path }) => [name, [path, shows(name)]])),
   bytes: ['/explore?metric=bits&stack=none', rows],
   mirror: ['/explore?mirror=net&inside=10.20.0.0/16', rows],
   views: ['/explore?stack=views', rows],
@@ -33,19 +34,12 @@ const pages = {
   heatmap: ['/explore?tab=heatmap&from=-7d&to=now', (p) => p.getByRole('region', { name: 'Hours by day' }).waitFor(soon)],
   protocols: ['/explore?tab=summary', rows],
   nomatch: ['/explore?filter=src+ip+203.0.113.99', (p) => p.getByText('No flows').first().waitFor(soon)],
-  exporters: ['/exporters', (p) => p.locator('.list tbody tr').first().waitFor(soon)],
   exporter: [`/exporters?of=${exporters[0]?.id ?? 1}`, (p) => p.locator('.checks li').first().waitFor(soon)],
-  sql: ['/sql', async (p) => {
-    await p.locator('.cm-content').waitFor(soon);
-    await p.getByRole('button', { name: 'Run', exact: true }).click();
-    await p.getByRole('region', { name: 'Result' }).waitFor(soon);
-  }],
   sqlerror: ['/sql?sql=select+src_addr,%0A++nonsense%0Afrom+flows', async (p) => {
     await p.locator('.cm-content').waitFor(soon);
     await p.getByRole('button', { name: 'Run', exact: true }).click();
     await p.getByRole('alert').waitFor(soon);
   }],
-  saved: ['/saved', (p) => p.getByRole('heading', { name: 'Saved views' }).waitFor(soon)],
   address: ['/explore', async (p) => {
     await rows(p);
     await p.locator('section table .value').first().click();
@@ -62,7 +56,6 @@ const pages = {
   }],
 };
 
-const browser = await chromium.launch({ executablePath: process.env.FLOWTALLY_CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--no-first-run'] });
 const name = (a) => {
   const n = [...a].reduce((s, c) => (s * 31 + c.charCodeAt(0)) % 997, 7);
   if (n % 7 === 0) return '';
@@ -71,6 +64,7 @@ const name = (a) => {
 for (const theme of ['light', 'dark']) {
   for (const [size, width, height] of [['wide', 1440, 900], ['phone', 390, 844]]) {
     const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, hasTouch: size === 'phone', isMobile: size === 'phone' });
+    context.setDefaultTimeout(soon.timeout);
     const page = await context.newPage();
     await page.route('**/api/v1/names?*', (r) =>
       r.fulfill({ json: { names: Object.fromEntries(new URL(r.request().url()).searchParams.getAll('addr').map((a) => [a, name(a)]).filter(([, n]) => n)) } }));

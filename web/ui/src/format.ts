@@ -40,7 +40,7 @@ export function withUnit(value: number, unit: string): string {
   return d + thin + p + unit;
 }
 
-/** bytes writes a number of octets with decimal prefixes: 950 B, 7.10 MB. */
+/** bytes writes a number of bytes with decimal prefixes: 950 B, 7.10 MB. */
 export const bytes = (value: number): string => withUnit(value, 'B');
 
 /** traffic writes a rate that is in the unit people prefer already: 1.20 Mbit/s, 150 kB/s. */

@@ -2,12 +2,9 @@
 // forward work. Only what differs from the page's first look is written. Paths and
 // names are a promise: what was written once is read for ever.
 
-import { measures, metrics, orders, tabOf, type Metric, type Order } from './keys';
+import { metrics, tabOf, type Metric } from './keys';
+import { asking, home, pageAt, pageNamed, type Name } from './pages';
 import { valid, type Range } from './range';
-
-export type Name = 'overview' | 'explore' | 'exporters' | 'sql' | 'saved';
-export const names: Name[] = ['overview', 'explore', 'exporters', 'sql', 'saved'];
-export const titles: Record<Name, string> = { overview: 'Overview', explore: 'Explore', exporters: 'Exporters', sql: 'SQL', saved: 'Saved' };
 
 /** flowSorts are what the list of flows can be sorted by, in the API's words. */
 export const flowSorts = ['flow_start', 'flow_end', 'packets', 'bytes', 'duration'] as const;
@@ -40,7 +37,7 @@ export interface View extends Range {
   tab: '' | 'flows' | 'sankey' | 'heatmap' | 'summary';
   /** key, by and limit are the question of the table. */
   key: string;
-  by: Order;
+  by: string;
   limit: number;
   /** having is a condition on the sums of the table's groups. */
   having: string;
@@ -56,7 +53,7 @@ export interface View extends Range {
 }
 
 export const first: View = {
-  name: 'explore',
+  name: asking,
   from: '-6h',
   to: 'now',
   live: true,
@@ -95,8 +92,8 @@ const stackNone = 'none';
 /** preferred is what a page without a question begins with, where somebody prefers something: see preferences. */
 export const preferred = { from: '', limit: 0 };
 
-/** from gives where a page's range begins when its URL does not say: the overview is of a day. */
-const firstFrom = (n: Name): string => (n === 'overview' ? '-24h' : first.from);
+/** firstFrom gives where a page's range begins when its URL does not say: the overview is of a day. */
+const firstFrom = (n: Name): string => pageNamed(n).from ?? first.from;
 
 /** read gives the view of a URL; what it does not understand is the first page's. */
 export function read(search: string, path = '/explore', now = Date.now()): View {
@@ -110,9 +107,8 @@ export function read(search: string, path = '/explore', now = Date.now()): View 
     const v = q.get(name) ? Number(q.get(name)) : NaN;
     return Number.isInteger(v) && v >= least && v <= most ? v : otherwise;
   };
-  const word = path.split('/')[1] as Name;
   // The bare address is the overview; with a question it is Explore, as in the first release.
-  const name = names.includes(word) ? word : q.size ? 'explore' : 'overview';
+  const name = pageAt(path)?.name ?? (q.size ? asking : home);
   // An address that says something means the same to everybody.
   const bare = q.size === 0;
   const begin = (bare && preferred.from) || firstFrom(name);
@@ -140,7 +136,7 @@ export function read(search: string, path = '/explore', now = Date.now()): View 
     period: oneOf('period', ['1d', '1w'], first.period),
     tab: oneOf('tab', ['flows', 'sankey', 'heatmap', 'summary'], '') as View['tab'],
     key: text('key', first.key),
-    by: oneOf('by', orders, first.by),
+    by: text('by', first.by),
     limit: number('limit', 1000, (bare && preferred.limit) || first.limit),
     having: text('having', ''),
     sort: oneOf('sort', flowSorts, first.sort),
@@ -180,8 +176,7 @@ export function write(v: View): string {
   put('sort');
   put('order');
   if (v.pin) q.push(['pin', `${v.pin.from}/${v.pin.to}`]);
-  if (v.name === 'exporters') put('of');
-  if (v.name === 'sql') put('sql');
+  for (const own of pageNamed(v.name).parameters) put(own);
   // A bare address would mean what is preferred here.
   if (q.length === 0 && ((preferred.from && preferred.from !== v.from) || (preferred.limit && preferred.limit !== v.limit))) q.push(['from', v.from], ['to', v.to]);
   // Colons, commas and slashes may stand in a query as they are, and a person can read them.
@@ -192,11 +187,8 @@ export function write(v: View): string {
 /** address gives the path and query of a view. */
 export function address(v: View): string {
   const search = write(v);
-  return (v.name === 'overview' && !search ? '/' : '/' + v.name) + search;
+  return (v.name === home && !search ? '/' : '/' + v.name) + search;
 }
 
 /** tabId names the tab that a view shows. */
 export const tabId = (v: View): string => v.tab || tabOf(v.key).id;
-
-/** measured is the sum that a table's order stands for, for the share and the graph beside it. */
-export const measured = (by: Order) => measures.find((m) => m === by) ?? (by === 'pps' ? 'packets' : 'bytes');

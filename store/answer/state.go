@@ -1,0 +1,181 @@
+package answer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"flowtally/flow"
+	"flowtally/store"
+	"flowtally/store/rollup"
+)
+
+// State is what a plan depends on, all of one moment: how far back flows and roll-ups go,
+// and what is not summed or settled yet.
+type State struct {
+	// Reach is that of the flows and then of the grains.
+	Reach [1 + rollup.GrainCount]store.Reach
+	// Pending are, by grain, the hours in which something waits to be settled.
+	Pending map[rollup.Grain]map[flow.Time]bool
+	// Unsummed are the batches that the roll-ups do not have, the oldest first; not all of
+	// them when there are more than maxUnsummed.
+	Unsummed []Batch
+	// LastEnd is the latest end of any flow, 0 without one.
+	LastEnd flow.Time
+	// EqualSidesSince is from when on the roll-ups have the flows whose two sides are equal.
+	EqualSidesSince flow.Time
+	// Sampling says what is known of the exporters' rates: none, known, unknown, mixed.
+	Sampling string
+	// Ends says of some times, ascending, when all flows have ended that begin before.
+	Ends []End
+}
+
+// Batch is a stored batch, and when its flows end.
+type Batch struct {
+	ID             int32
+	MinEnd, MaxEnd flow.Time
+}
+
+// End says that all flows which begin before a time end before another.
+type End struct{ Before, Until flow.Time }
+
+// maxUnsummed is how many batches may be read beside the roll-ups; of more,
+// reading all flows is better.
+const maxUnsummed = 2048
+
+// look reads the state that matters to a request, in one round trip: a question of a few
+// milliseconds would otherwise be mostly waiting.
+func look(ctx context.Context, tx pgx.Tx, r request) (State, error) {
+	s := State{Pending: map[rollup.Grain]map[flow.Time]bool{rollup.Minutes: {}, rollup.Hours: {}, rollup.Days: {}}}
+	var b pgx.Batch
+	b.Queue(store.ReachSQL).Query(func(rows pgx.Rows) error {
+		list, err := pgx.CollectRows(rows, store.ScanReach)
+		copy(s.Reach[:], list)
+		return err
+	})
+	b.Queue(samplingSQL, r.exporters).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Sampling) })
+	b.Queue("select distinct grain, date_trunc('hour', bucket) from parts.pending where bucket >= $1 and bucket < $2",
+		r.from.Floor(flow.Day).Time(), (r.to.Floor(flow.Day) + flow.Day).Time()).Query(func(rows pgx.Rows) error {
+		var (
+			g    int16
+			hour time.Time
+		)
+		_, err := pgx.ForEachRow(rows, []any{&g, &hour}, func() error {
+			s.Pending[rollup.Grain(g)][flow.TimeOf(hour)] = true
+			return nil
+		})
+		return err
+	})
+	b.Queue("select id, min_end, max_end from batches where summed_at is null order by id limit $1", maxUnsummed+1).Query(func(rows pgx.Rows) error {
+		var (
+			b           Batch
+			first, last time.Time
+		)
+		_, err := pgx.ForEachRow(rows, []any{&b.ID, &first, &last}, func() error {
+			b.MinEnd, b.MaxEnd = flow.TimeOf(first), flow.TimeOf(last)
+			s.Unsummed = append(s.Unsummed, b)
+			return nil
+		})
+		return err
+	})
+	b.Queue("select (select max(max_end) from batches), (select nullif(max(since), '-infinity') from parts.dimension)").QueryRow(func(row pgx.Row) error {
+		var end, since *time.Time
+		if err := row.Scan(&end, &since); err != nil {
+			return err
+		}
+		if end != nil {
+			s.LastEnd = flow.TimeOf(*end)
+		}
+		if since != nil {
+			s.EqualSidesSince = flow.TimeOf(*since)
+		}
+		return nil
+	})
+	b.Queue("select t, flows_until(t) from unnest($1::timestamptz[]) t order by t", edges(r)).Query(func(rows pgx.Rows) error {
+		var before, until time.Time
+		_, err := pgx.ForEachRow(rows, []any{&before, &until}, func() error {
+			s.Ends = append(s.Ends, End{flow.TimeOf(before), flow.TimeOf(until)})
+			return nil
+		})
+		return err
+	})
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return s, fmt.Errorf("what there is to read: %w", err)
+	}
+	return s, nil
+}
+
+// samplingSQL sums up what is known of the sampling of exporters, of all when $1 is null.
+const samplingSQL = `select case when count(*) = 0 then 'none' when max(state) = min(state) then max(state) else 'mixed' end from (
+	select case when coalesce(e.sampling_rate, s.sampling_rate, 0) = 0 then 'unknown' when coalesce(e.sampling_rate, s.sampling_rate) = 1 then 'none' else 'known' end as state
+	from exporters e left join exporter_status s on s.exporter_id = e.id where $1::int[] is null or e.id = any($1)) exporter`
+
+// edges are the times at which segments of flows usually end: the end of the range, and
+// the whole minute, hour and day behind its begin.
+func edges(r request) []time.Time {
+	list := []time.Time{r.to.Time()}
+	for _, length := range []flow.Time{flow.Minute, flow.Hour, flow.Day} {
+		if at := r.from.Floor(length) + length; at < r.to {
+			list = append(list, at.Time())
+		}
+	}
+	return list
+}
+
+// hasRollups reports whether there are roll-ups at all.
+func (s State) hasRollups() bool {
+	for _, r := range s.Reach[1:] {
+		if !r.First.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// has reports whether nothing of a source was removed from a time on.
+func (s State) has(source Source, from flow.Time) bool {
+	cut := s.Reach[source+1].CutBefore
+	return cut.IsZero() || !from.Time().Before(cut)
+}
+
+// complete reports whether a bucket of a grain has all that is summed. since is from when
+// on the roll-ups have what is asked for.
+func (s State) complete(g rollup.Grain, bucket, since flow.Time) bool {
+	if !s.has(Source(g), bucket) || bucket < since && s.has(Flows, bucket) {
+		return false
+	}
+	if g == rollup.Minutes {
+		return true
+	}
+	for finer := rollup.Minutes; finer <= g; finer++ {
+		for at := bucket; at < bucket+rollup.Grains[g].Length; at += flow.Hour {
+			if s.Pending[finer][at] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// finest returns the finest grain that still has the bucket of a time, Flows when none has.
+func (s State) finest(at, since flow.Time) Source {
+	for g := rollup.Minutes; g < rollup.GrainCount; g++ {
+		if s.complete(g, at.Floor(rollup.Grains[g].Length), since) {
+			return Source(g)
+		}
+	}
+	return Flows
+}
+
+// until returns when all flows have ended that begin before a time, or a later time. What
+// begins earlier ends no later, and no flow lasts longer than flow.MaxDuration.
+func (s State) until(before flow.Time) flow.Time {
+	for _, e := range s.Ends {
+		if e.Before >= before {
+			return e.Until
+		}
+	}
+	return before + flow.MaxDuration
+}

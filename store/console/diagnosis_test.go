@@ -1,0 +1,112 @@
+package console
+
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+)
+
+// Every state of an exporter leads to its finding, and a healthy one to none that needs a
+// change.
+func TestJudgeExporter(t *testing.T) {
+	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) *time.Time { return new(now.Add(-d)) }
+	missing := func(n int64, unit string) LossTotal { return LossTotal{"way", "missing", unit, n} }
+	for name, c := range map[string]struct {
+		change func(*evidence)
+		want   Finding // the gravest; of a healthy exporter, one that must be among them
+	}{
+		"known by name only": {func(e *evidence) { e.status = nil }, Finding{Code: ExporterUnheard, Label: "edge"}},
+		"silent": {func(e *evidence) { e.status.LastSeen, e.status.LastEnd = now.Add(-time.Hour), ago(time.Hour) },
+			Finding{Code: ExporterSilent, Datagrams: 100, Ago: time.Hour}},
+		"a clock of ours that runs behind": {func(e *evidence) { e.status.LastSeen = now.Add(time.Second) }, Finding{Code: ExporterSends, Datagrams: 100}},
+		"sets without a template":          {func(e *evidence) { e.status.Templates, e.status.NoTemplate = 0, 50 }, Finding{Code: NoTemplates, Sets: 50}},
+		"sets held for a template": {func(e *evidence) { e.status.Templates, e.status.Held, e.status.Recovered = 0, 50, 10 },
+			Finding{Code: NoTemplates, Sets: 40}},
+		"one template too late":     {func(e *evidence) { e.status.NoTemplate = 3 }, Finding{Code: TemplatesLate, Templates: 2, Sets: 3}},
+		"no template yet":           {func(e *evidence) { e.status.Templates = 0 }, Finding{Code: TemplatesAwaited}},
+		"nothing decoded":           {func(e *evidence) { e.status.Records = 0 }, Finding{Code: NothingDecoded}},
+		"malformed":                 {func(e *evidence) { e.status.Malformed, e.status.LastError = 3, "set 256" }, Finding{Code: SetsUnreadable, Malformed: 3, LastError: "set 256"}},
+		"over a limit":              {func(e *evidence) { e.status.OverLimit = 3 }, Finding{Code: SetsUnreadable, OverLimit: 3}},
+		"impossible times":          {func(e *evidence) { e.status.TimeRepaired = 1000 }, Finding{Code: TimesImpossible, Repaired: 1000, Records: 2000}},
+		"an old capture":            {func(e *evidence) { e.status.LastStart, e.status.LastEnd = nil, ago(48*time.Hour) }, Finding{Code: TimesFarOff, To: ago(48 * time.Hour)}},
+		"flows that end in future":  {func(e *evidence) { e.status.LastEnd = ago(-2 * time.Hour) }, Finding{Code: TimesFarOff, From: ago(time.Minute), To: ago(-2 * time.Hour)}},
+		"a clock behind":            {func(e *evidence) { e.status.ClockOffsetMS = -3_600_000 }, Finding{Code: ClockOff, Offset: -time.Hour}},
+		"a clock almost right":      {func(e *evidence) { e.status.ClockOffsetMS = 30_000 }, Finding{Code: ClockRight, Offset: 30 * time.Second}},
+		"a rate that people say":    {func(e *evidence) { e.said, e.status.SamplingRate = new(int64(7)), new(int64(8)) }, Finding{Code: SamplingSet, Rate: 7}},
+		"a rate that is announced":  {func(e *evidence) { e.status.SamplingRate, e.status.ConfiguredRate = new(int64(8)), new(int64(9)) }, Finding{Code: SamplingAnnounced, Rate: 8}},
+		"a rate that is configured": {func(e *evidence) { e.status.ConfiguredRate = new(int64(9)) }, Finding{Code: SamplingPresumed, Rate: 9}},
+		"a rate that is overridden": {func(e *evidence) {
+			e.status.SamplingRate, e.status.ConfiguredRate, e.status.SamplingOverride = new(int64(8)), new(int64(9)), true
+		}, Finding{Code: SamplingForced, Rate: 9}},
+		"no rate":                    {func(*evidence) {}, Finding{Code: SamplingUnknown}},
+		"missing datagrams":          {func(e *evidence) { e.status.MissingDatagrams = 9 }, Finding{Code: SequenceGaps, Loss: missing(9, "datagram")}},
+		"missing records":            {func(e *evidence) { e.status.MissingDatagrams, e.status.MissingRecords = 9, 90 }, Finding{Code: SequenceGaps, Loss: missing(90, "record")}},
+		"missing as the kernel says": {func(e *evidence) { e.status.MissingRecords, e.kernelDropped = 9, 2 }, Finding{Code: MissingAndDropped, Loss: missing(9, "record"), KernelDropped: 2}},
+		"the kernel dropped others":  {func(e *evidence) { e.kernelDropped = 2 }, Finding{Code: NothingMissing}},
+		"dropped by itself":          {func(e *evidence) { e.status.Dropped = 9 }, Finding{Code: ExporterLost, Dropped: 9}},
+		"rate limited":               {func(e *evidence) { e.status.RateLimited = 9 }, Finding{Code: RateLimited, Records: 9}},
+		"not stored": {func(e *evidence) { e.loss = []LossTotal{{"decode", "rate_limit", "", 1}, {"store", "refused", "", 2}} },
+			Finding{Code: RecordsNotStored, Losses: []LossTotal{{"store", "refused", "", 2}}}},
+		"several behind a gateway": {func(e *evidence) { e.status.Senders, e.status.Gateway = 3, true }, Finding{Code: SendersMerged, Senders: 3, Ports: 1}},
+		"two of one address":       {func(e *evidence) { e.status.Senders = 2 }, Finding{Code: SendersAlike, Senders: 2, Ports: 1}},
+		"behind a gateway":         {func(e *evidence) { e.status.Gateway = true }, Finding{Code: BehindGateway, Senders: 1, Ports: 1}},
+		"restarts":                 {func(e *evidence) { e.status.Restarts = 30 }, Finding{Code: CountsAgain, Restarts: 30}},
+		"duplicates":               {func(e *evidence) { e.status.Duplicates = 11 }, Finding{Code: CountsAgain, Duplicates: 11}},
+	} {
+		e := &evidence{now: now, label: "edge", addr: netip.MustParseAddr("10.0.0.1"), status: &ExporterDetails{
+			Version: 9, LastSeen: now, Datagrams: 100, Records: 2000, Templates: 2, SourcePorts: 1, Senders: 1, LastStart: ago(time.Minute), LastEnd: ago(0)}}
+		c.change(e)
+		if c.want.Code.Check() == CheckTraffic && e.status != nil || c.want.Code.Check() == CheckIdentity {
+			c.want.Addr = e.addr
+		}
+		found := judgeExporter(e)
+		checkFindings(t, name, found, c.want)
+	}
+}
+
+// Every state of the collector leads to its finding.
+func TestJudgeCollector(t *testing.T) {
+	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		change func(*evidence)
+		want   Finding
+	}{
+		"no exporter":      {func(e *evidence) { e.known, e.active = 0, 0 }, Finding{Code: NoExporters}},
+		"all silent":       {func(e *evidence) { e.active = 0 }, Finding{Code: ExportersSilent, Exporters: 3, Within: quiet}},
+		"some send":        {func(*evidence) {}, Finding{Code: ExportersSend, Exporters: 3, Active: 2, Within: quiet}},
+		"stored lately":    {func(*evidence) {}, Finding{Code: BatchStored, At: now}},
+		"nothing stored":   {func(e *evidence) { e.newest = nil }, Finding{Code: NothingStored, Within: quiet}},
+		"stored long ago":  {func(e *evidence) { e.newest = new(now.Add(-time.Hour)) }, Finding{Code: NothingStored, Within: quiet}},
+		"no limit of size": {func(e *evidence) { e.limitedBy = new("why") }, Finding{Code: RetentionByAge, SetBy: "why"}},
+		"a limit of size":  {func(e *evidence) { e.size, e.limit, e.limitedBy = 1, new(int64(2)), new("who") }, Finding{Code: RetentionBySize, Size: 1, Limit: 2, SetBy: "who"}},
+		"a full buffer":    {func(e *evidence) { e.kernelDropped = 5 }, Finding{Code: BufferOverflowed, Loss: LossTotal{"receive", "kernel_buffer", "", 5}}},
+		"datagrams of other": {func(e *evidence) {
+			e.loss = []LossTotal{{"receive", "kernel_buffer", "", 5}, {"decode", "version", "", 6}}
+		}, Finding{Code: UnattributedLoss, Loss: LossTotal{"decode", "version", "", 6}}},
+	} {
+		e := &evidence{now: now, known: 3, active: 2, newest: new(now)}
+		c.change(e)
+		checkFindings(t, name, judgeCollector(e), c.want)
+	}
+}
+
+// checkFindings wants a finding to be the only one that needs a change, or to be among
+// those that need none when it needs none itself.
+func checkFindings(t *testing.T, name string, found []Finding, want Finding) {
+	t.Helper()
+	at := slices.IndexFunc(found, func(f Finding) bool { return f.Code == want.Code })
+	if at < 0 || !reflect.DeepEqual(found[at], want) {
+		t.Errorf("%s: %+v, want among them %+v", name, found, want)
+	}
+	for _, f := range found {
+		if f.Code.Check() == "" {
+			t.Errorf("%s: %s belongs to no check", name, f.Code)
+		}
+		if !f.Code.OK() && f.Code != want.Code {
+			t.Errorf("%s: also %+v", name, f)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package console_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"flowtally/flow"
+	"flowtally/query"
+	"flowtally/store/console"
+	"flowtally/store/ingest"
+	"flowtally/store/storetest"
+)
+
+// TestStatusIsStoredWhole: every field of a status comes back, and interfaces do.
+func TestStatusIsStoredWhole(t *testing.T) {
+	db, _, conn := storetest.Open(t)
+	ctx := context.Background()
+	w := ingest.NewWriter(db, ingest.WriterConfig{})
+	now := flow.TimeOf(time.Now())
+	e := flow.Exporter{Addr: flow.Addr4([4]byte{10, 0, 0, 1})}
+	s := flow.ExporterStatus{
+		Exporter: e, Version: 9, FirstSeen: now - 10, LastSeen: now, ClockOffset: -5, SamplingRate: 100, ConfiguredRate: 200, SamplingOverride: true,
+		Datagrams: 1, Records: 2, Packets: 3, Bytes: 4, Templates: 5, NoTemplate: 6, Malformed: 7, OverLimit: 8, Held: 9, Recovered: 10,
+		RateLimited: 11, MissingRecords: 12, MissingDatagrams: 13, Duplicates: 14, Restarts: 15, NotSent: 16, Ignored: 17, Dropped: 18, TimeRepaired: 19,
+		LastStart: now - 100, LastEnd: now - 50, LastError: "what", LastErrorAt: now - 1, SourcePorts: 20, Senders: 21, Gateway: true,
+	}
+	face := []flow.Interface{{Exporter: e.ID(), Index: 4294967295, Speed: 1e9, Name: "eth0\x00\xff", Description: "up"}}
+	for range 2 {
+		if err := w.Report(ctx, flow.Report{Status: []flow.ExporterStatus{s}, Interfaces: face}); err != nil {
+			t.Fatal(err)
+		}
+		face[0].Speed, face[0].Description = 0, "" // said later without: stays
+	}
+	d, err := console.New(db).Diagnosis(ctx, e.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := d.Status
+	if x == nil || x.Records != 2 || x.Senders != 21 || x.LastError != "what" || !x.Gateway || *x.SamplingRate != 100 || *x.ConfiguredRate != 200 ||
+		x.LastErrorAt.UnixMilli() != int64(now-1) || x.TimeRepaired != 19 || x.Dropped != 18 {
+		t.Errorf("status %+v", x)
+	}
+	if got := storetest.Get[string](t, conn, "select format('%s %s %s %s', if_index, speed, name, description) from interfaces"); got != "4294967295 1000000000 eth0\uFFFD up" {
+		t.Errorf("interface %q", got)
+	}
+}
+
+// A diagnosis is made from what the database has of the collector and of the exporter
+// asked for.
+func TestDiagnosisReadsTheDatabase(t *testing.T) {
+	db, _, _ := storetest.Open(t)
+	ctx := context.Background()
+	c := console.New(db)
+	find := func(id flow.ExporterID, code console.Code) console.Finding {
+		t.Helper()
+		d, err := c.Diagnosis(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(d.Findings, func(f console.Finding) bool { return f.Code == code })
+		if i < 0 {
+			t.Fatalf("%+v has no %s", d.Findings, code)
+		}
+		return d.Findings[i]
+	}
+	find(0, console.NoExporters)
+	if _, err := c.Diagnosis(ctx, 5); !errors.As(err, new(*query.Error)) {
+		t.Errorf("an unknown exporter gives %v", err)
+	}
+
+	now := flow.TimeOf(time.Now())
+	e := flow.Exporter{Addr: flow.Addr4([4]byte{10, 0, 0, 1}), Domain: 7}
+	r := flow.Report{
+		Status: []flow.ExporterStatus{{Exporter: e, Version: 9, FirstSeen: now, LastSeen: now, Datagrams: 100, Records: 2000, Templates: 2, Senders: 2,
+			MissingDatagrams: 9, LastStart: now - flow.Day - flow.Minute, LastEnd: now - flow.Day}},
+		Loss: []flow.Loss{
+			{Minute: now, Exporter: e.ID(), Stage: "store", Cause: "refused", Unit: "record", Count: 3},
+			{Minute: now, Stage: "receive", Cause: "kernel_buffer", Unit: "datagram", Count: 4},
+			{Minute: now, Stage: "decode", Cause: "version", Unit: "datagram", Count: 5},
+		},
+	}
+	if err := ingest.NewWriter(db, ingest.WriterConfig{}).Report(ctx, r); err != nil {
+		t.Fatal(err)
+	}
+	if f := find(0, console.ExportersSend); f.Exporters != 1 || f.Active != 1 {
+		t.Errorf("%+v", f)
+	}
+	find(0, console.NothingStored)
+	if f := find(0, console.BufferOverflowed); f.Loss.Count != 4 {
+		t.Errorf("%+v", f)
+	}
+	if f := find(0, console.UnattributedLoss); f.Loss != (console.LossTotal{Stage: "decode", Cause: "version", Count: 5}) {
+		t.Errorf("%+v", f)
+	}
+	if f := find(e.ID(), console.MissingAndDropped); f.Loss.Count != 9 || f.KernelDropped != 4 {
+		t.Errorf("%+v", f)
+	}
+	if f := find(e.ID(), console.RecordsNotStored); !slices.Equal(f.Losses, []console.LossTotal{{Stage: "store", Cause: "refused", Count: 3}}) {
+		t.Errorf("%+v", f)
+	}
+	if f := find(e.ID(), console.SendersAlike); f.Domain != 7 || f.Addr.String() != "10.0.0.1" {
+		t.Errorf("%+v", f)
+	}
+	if f := find(e.ID(), console.TimesFarOff); f.To == nil || f.To.UnixMilli() != int64(now-flow.Day) {
+		t.Errorf("%+v", f)
+	}
+	// What people say about an exporter is read too.
+	if err := c.SetExporter(ctx, e.ID(), console.ExporterWords{Name: "edge", SamplingRate: new(int64(64))}); err != nil {
+		t.Fatal(err)
+	}
+	if f := find(e.ID(), console.SamplingSet); f.Rate != 64 {
+		t.Errorf("%+v", f)
+	}
+	if d, err := c.Diagnosis(ctx, e.ID()); err != nil || d.Label != "edge" || d.Status == nil {
+		t.Errorf("%+v, %v", d, err)
+	}
+}

@@ -1,0 +1,197 @@
+package console
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Check is what a diagnosis looked at to find something.
+type Check string
+
+// The checks of a diagnosis.
+const (
+	CheckTraffic   Check = "traffic"
+	CheckTemplates Check = "templates"
+	CheckRecords   Check = "records"
+	CheckDecoding  Check = "decoding"
+	CheckLoss      Check = "loss"
+	CheckBuffer    Check = "buffer"
+	CheckClock     Check = "clock"
+	CheckTimes     Check = "times"
+	CheckSampling  Check = "sampling"
+	CheckIdentity  Check = "identity"
+	CheckLimits    Check = "limits"
+	CheckRestarts  Check = "restarts"
+	CheckStorage   Check = "storage"
+	CheckRetention Check = "retention"
+	CheckStrangers Check = "strangers"
+)
+
+// Code says what a check found.
+type Code string
+
+// What can be found, and the fields of a Finding that go with it: first of the collector
+// as a whole, then of one exporter.
+const (
+	NoExporters      Code = "no_exporters"      // nothing was ever decoded
+	ExportersSilent  Code = "exporters_silent"  // none of Exporters sent within Within
+	ExportersSend    Code = "exporters_send"    // Active of Exporters sent within Within
+	NothingStored    Code = "nothing_stored"    // exporters send, no batch was stored within Within
+	BatchStored      Code = "batch_stored"      // the last batch was stored at At
+	RetentionByAge   Code = "retention_by_age"  // no limit of size, because of SetBy
+	RetentionBySize  Code = "retention_by_size" // the database has Size of Limit, which SetBy set
+	BufferOverflowed Code = "buffer_overflowed" // Loss: datagrams that the kernel dropped
+	UnattributedLoss Code = "unattributed_loss" // Loss, which cannot be attributed to an exporter
+
+	ExporterUnheard   Code = "exporter_unheard"    // this collector received nothing from Label
+	ExporterSilent    Code = "exporter_silent"     // the last of Datagrams came from Addr Ago
+	ExporterSends     Code = "exporter_sends"      // the last of Datagrams came Ago
+	NoTemplates       Code = "no_templates"        // Sets came and no template
+	TemplatesLate     Code = "templates_late"      // Templates are known, and Sets needed others in vain
+	TemplatesAwaited  Code = "templates_awaited"   // neither templates nor Data Sets came
+	TemplatesKnown    Code = "templates_known"     // Templates are known
+	NothingDecoded    Code = "nothing_decoded"     // not one flow record was decoded
+	RecordsDecoded    Code = "records_decoded"     // Records were decoded
+	SetsUnreadable    Code = "sets_unreadable"     // Malformed sets, OverLimit sets, LastError
+	SetsReadable      Code = "sets_readable"       // all sets with a template were decoded
+	TimesImpossible   Code = "times_impossible"    // Repaired of Records had impossible times
+	TimesFarOff       Code = "times_far_off"       // the last flows, From to To, ended far from their receipt
+	TimesPlausible    Code = "times_plausible"     // the last flows, From to To, ended near their receipt
+	ClockOff          Code = "clock_off"           // the exporter's clock is Offset ahead
+	ClockRight        Code = "clock_right"         // the same, and little
+	SamplingSet       Code = "sampling_set"        // people say 1:Rate
+	SamplingForced    Code = "sampling_forced"     // the collector was started with 1:Rate, which outranks what is announced
+	SamplingAnnounced Code = "sampling_announced"  // the exporter announces 1:Rate
+	SamplingPresumed  Code = "sampling_presumed"   // the collector was started with 1:Rate, and nothing is announced
+	SamplingUnknown   Code = "sampling_unknown"    // nobody says a rate
+	MissingAndDropped Code = "missing_and_dropped" // Loss, as sequence numbers show; the kernel dropped KernelDropped datagrams
+	SequenceGaps      Code = "sequence_gaps"       // Loss, as sequence numbers show
+	NothingMissing    Code = "nothing_missing"     // sequence numbers have no gaps
+	ExporterLost      Code = "exporter_lost"       // the exporter says NotSent records and Dropped packets
+	RateLimited       Code = "rate_limited"        // Records exceeded the collector's rate limit
+	RecordsNotStored  Code = "records_not_stored"  // Losses of the stage store
+	SendersMerged     Code = "senders_merged"      // Senders come from the gateway Addr
+	SendersAlike      Code = "senders_alike"       // Senders share Addr and Domain
+	BehindGateway     Code = "behind_gateway"      // Addr is a gateway, not the exporter
+	SenderKnown       Code = "sender_known"        // it sends from Ports of Addr
+	CountsAgain       Code = "counts_again"        // Restarts of its sequence numbers, Duplicates of datagrams
+)
+
+// codes has the check that each code belongs to, and whether nothing needs to be changed.
+var codes = []struct {
+	code  Code
+	check Check
+	ok    bool
+}{
+	{NoExporters, CheckTraffic, false},
+	{ExportersSilent, CheckTraffic, false},
+	{ExportersSend, CheckTraffic, true},
+	{NothingStored, CheckStorage, false},
+	{BatchStored, CheckStorage, true},
+	{RetentionByAge, CheckRetention, false},
+	{RetentionBySize, CheckRetention, true},
+	{BufferOverflowed, CheckBuffer, false},
+	{UnattributedLoss, CheckStrangers, false},
+
+	{ExporterUnheard, CheckTraffic, false},
+	{ExporterSilent, CheckTraffic, false},
+	{ExporterSends, CheckTraffic, true},
+	{NoTemplates, CheckTemplates, false},
+	{TemplatesLate, CheckTemplates, false},
+	{TemplatesAwaited, CheckTemplates, false},
+	{TemplatesKnown, CheckTemplates, true},
+	{NothingDecoded, CheckRecords, false},
+	{RecordsDecoded, CheckRecords, true},
+	{SetsUnreadable, CheckDecoding, false},
+	{SetsReadable, CheckDecoding, true},
+	{TimesImpossible, CheckTimes, false},
+	{TimesFarOff, CheckTimes, false},
+	{TimesPlausible, CheckTimes, true},
+	{ClockOff, CheckClock, false},
+	{ClockRight, CheckClock, true},
+	{SamplingSet, CheckSampling, true},
+	{SamplingForced, CheckSampling, true},
+	{SamplingAnnounced, CheckSampling, true},
+	{SamplingPresumed, CheckSampling, true},
+	{SamplingUnknown, CheckSampling, true},
+	{MissingAndDropped, CheckLoss, false},
+	{SequenceGaps, CheckLoss, false},
+	{NothingMissing, CheckLoss, true},
+	{ExporterLost, CheckLoss, false},
+	{RateLimited, CheckLimits, false},
+	{RecordsNotStored, CheckStorage, false},
+	{SendersMerged, CheckIdentity, false},
+	{SendersAlike, CheckIdentity, false},
+	{BehindGateway, CheckIdentity, false},
+	{SenderKnown, CheckIdentity, true},
+	{CountsAgain, CheckRestarts, false},
+}
+
+// Codes lists every code that a Finding can have.
+func Codes() []Code {
+	list := make([]Code, len(codes))
+	for i, c := range codes {
+		list[i] = c.code
+	}
+	return list
+}
+
+// Check returns the check that a code belongs to.
+func (c Code) Check() Check {
+	for _, x := range codes {
+		if x.code == c {
+			return x.check
+		}
+	}
+	return ""
+}
+
+// OK reports whether a code says that nothing needs to be changed.
+func (c Code) OK() bool {
+	for _, x := range codes {
+		if x.code == c {
+			return x.ok
+		}
+	}
+	return false
+}
+
+// Finding is what a check found: a code, and the numbers that the code's comment names.
+// The others are zero.
+type Finding struct {
+	Code Code
+
+	// Exporters are all that were ever seen, Active those that send now.
+	Exporters, Active int64
+	// Within is the time that the check looked back, Ago how long ago the last datagram
+	// came.
+	Within, Ago time.Duration
+	At          time.Time
+	// Size and Limit are bytes of the database.
+	Size, Limit int64
+	SetBy       string
+	Label       string
+	Addr        netip.Addr
+	Domain      int64
+	Datagrams   int64
+	Records     int64
+	Templates   int64
+	// Sets are Data Sets that came without their template.
+	Sets                 int64
+	Malformed, OverLimit int64
+	LastError            string
+	Repaired             int64
+	// From and To are when the last flows started and ended, nil when unknown.
+	From, To *time.Time
+	Offset   time.Duration
+	// Rate is N of 1:N.
+	Rate             int64
+	KernelDropped    int64
+	NotSent, Dropped int64
+	// Loss is one loss, Losses are all those of a stage, each in the last hour and of all
+	// units; the Loss that sequence numbers show is of the whole time and of one unit.
+	Loss                 LossTotal
+	Losses               []LossTotal
+	Senders, Ports       int64
+	Restarts, Duplicates int64
+}

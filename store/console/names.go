@@ -1,0 +1,133 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"flowtally/flow"
+	"flowtally/query"
+	"flowtally/store"
+)
+
+// ExporterWords is what people say about an exporter: a name, a colour, a note, a
+// sampling rate. Empty and nil say nothing.
+type ExporterWords struct {
+	Name, Color, Note string
+	// SamplingRate is N of 1:N, in place of what the exporter announces.
+	SamplingRate *int64
+}
+
+// Interface is an interface of an exporter.
+type Interface struct {
+	ExporterID flow.ExporterID
+	Exporter   string // its label
+	IfIndex    int64
+	// Name is what people call it, else Announced, which is what the exporter calls it.
+	// Named says that Name is what people call it.
+	Name, Announced string
+	Named           bool
+	Description     string
+	Speed           *int64 // bits a second, nil when not announced
+}
+
+// SetExporter stores what people say about an exporter, in place of what they said
+// before. The error may be a *query.Error, or wrap ErrNotFound or ErrTaken.
+func (c *Console) SetExporter(ctx context.Context, id flow.ExporterID, w ExporterWords) error {
+	w.Name = strings.TrimSpace(w.Name)
+	if err := errors.Join(checkName(w.Name), checkColor(w.Color), checkText("note", w.Note, MaxNote)); err != nil {
+		return err
+	}
+	if _, err := netip.ParseAddr(w.Name); err == nil {
+		return &query.Error{Parameter: "name", Reason: "an address is no name: it would be mistaken for another exporter's"}
+	}
+	if r := w.SamplingRate; r != nil && (*r < 1 || *r > 1<<31-1) {
+		return &query.Error{Parameter: "sampling_rate", Reason: "it is N of 1:N, from 1 to 2147483647, or null"}
+	}
+	return c.change(ctx, func(tx pgx.Tx) error {
+		if err := mustExist(ctx, tx, id); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `insert into console.exporters as c (id, name, color, note, sampling_rate)
+			values ($1, nullif($2, ''), nullif($3, ''), nullif($4, ''), $5)
+			on conflict (id) do update set name = excluded.name, color = excluded.color, note = excluded.note,
+				sampling_rate = excluded.sampling_rate, changed_at = now()`,
+			int32(id), w.Name, w.Color, w.Note, w.SamplingRate)
+		return err
+	})
+}
+
+// Interfaces lists the interfaces that were announced or named: of the exporters that a
+// name, an address or a number means, of all when that is "".
+func (c *Console) Interfaces(ctx context.Context, exporter string) ([]Interface, error) {
+	list := []Interface{}
+	err := c.db.Ask(ctx, store.DefaultTimeout, func(tx pgx.Tx) error {
+		var ids []int32
+		if exporter != "" {
+			var err error
+			if ids, err = exportersOf(ctx, tx, exporter); err != nil {
+				return err
+			}
+		}
+		rows, err := tx.Query(ctx, `
+select i.exporter_id, coalesce(e.label, i.exporter_id::text), i.if_index, coalesce(i.name, ''), coalesce(i.announced, ''), c.name is not null, coalesce(i.description, ''), i.speed
+from interfaces i
+left join exporters e on e.id = i.exporter_id
+left join console.interfaces c on c.exporter_id = i.exporter_id and c.if_index = i.if_index
+where ($1::int[] is null or i.exporter_id = any($1))
+  and coalesce(i.name, i.description, i.speed::text) is not null -- else only a name that was taken back
+order by e.label, i.exporter_id, i.if_index
+limit 100000`, ids)
+		if err != nil {
+			return fmt.Errorf("interfaces: %w", err)
+		}
+		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (i Interface, err error) {
+			var id int32
+			err = row.Scan(&id, &i.Exporter, &i.IfIndex, &i.Name, &i.Announced, &i.Named, &i.Description, &i.Speed)
+			i.ExporterID = flow.ExporterID(id)
+			return i, err
+		})
+		return err
+	})
+	return list, err
+}
+
+// NameInterface stores what people call an interface; "" removes that, and the announced
+// name shows again. The error may be a *query.Error, or wrap ErrNotFound.
+func (c *Console) NameInterface(ctx context.Context, id flow.ExporterID, index int64, name string) error {
+	name = strings.TrimSpace(name)
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if index < 0 || index > 1<<32-1 {
+		return &query.Error{Parameter: "if_index", Reason: "it is from 0 to 4294967295"}
+	}
+	return c.change(ctx, func(tx pgx.Tx) error {
+		if name == "" {
+			_, err := tx.Exec(ctx, "delete from console.interfaces where exporter_id = $1 and if_index = $2", int32(id), index)
+			return err
+		}
+		if err := mustExist(ctx, tx, id); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `insert into console.interfaces (exporter_id, if_index, name) values ($1, $2, $3)
+			on conflict (exporter_id, if_index) do update set name = excluded.name, changed_at = now()`, int32(id), index, name)
+		return err
+	})
+}
+
+// mustExist returns an error that wraps ErrNotFound when there is no such exporter.
+func mustExist(ctx context.Context, tx pgx.Tx, id flow.ExporterID) error {
+	var known bool
+	if err := tx.QueryRow(ctx, "select exists (select from exporters where id = $1)", int32(id)).Scan(&known); err != nil {
+		return err
+	}
+	if !known {
+		return fmt.Errorf("exporter %d: %w", id, ErrNotFound)
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package web
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"flowtally/store/console"
+)
+
+// findingWords says what a finding means, and what to change, "" when nothing.
+func findingWords(f console.Finding) (text, advice string) {
+	if words := diagnosisWords[f.Code]; words != nil {
+		return words(f)
+	}
+	return strings.ReplaceAll(string(f.Code), "_", " "), ""
+}
+
+// diagnosisWords has the words of every code of a finding.
+var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string){
+	console.NoExporters: func(console.Finding) (string, string) {
+		return "no exporter has ever sent anything that could be decoded",
+			"let an exporter send NetFlow or IPFIX to the collector's port (UDP 9995 unless it was told otherwise) and see that no firewall is between them"
+	},
+	console.ExportersSilent: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("none of the %s has sent anything for %v", many(f.Exporters, "known exporter", "known exporters"), f.Within),
+			"see that the collector runs, and that exporters send to it"
+	},
+	console.ExportersSend: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("%d of %s sent something in the last %v", f.Active, many(f.Exporters, "known exporter", "known exporters"), f.Within), ""
+	},
+	console.NothingStored: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("exporters send, but nothing was stored for %v", f.Within), "look at the collector's log"
+	},
+	console.BatchStored: func(f console.Finding) (string, string) {
+		return "the last batch was stored at " + f.At.UTC().Format(time.RFC3339), ""
+	},
+	console.RetentionByAge: func(f console.Finding) (string, string) {
+		return "flows are kept by age alone, so the disk may fill before: " + f.SetBy,
+			"give the collector --retain-size, or --retain-path with a directory on the database's disk"
+	},
+	console.RetentionBySize: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("the database has %.1f GB of the %.1f GB that it may have: %s", float64(f.Size)/1e9, float64(f.Limit)/1e9, f.SetBy), ""
+	},
+	console.BufferOverflowed: lossOfLastHour,
+	console.UnattributedLoss: lossOfLastHour,
+
+	console.ExporterUnheard: func(f console.Finding) (string, string) {
+		return f.Label + " is known by name only: this collector has received nothing from it",
+			"see that the collector runs, and that this exporter sends to it"
+	},
+	console.ExporterSilent: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("the last of %s came %v ago", many(f.Datagrams, "datagram", "datagrams"), f.Ago.Round(time.Second)),
+			fmt.Sprintf("see that it still exports to this machine, that its address is still %s, and that no firewall is between", f.Addr)
+	},
+	console.ExporterSends: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("%s, the last %v ago", many(f.Datagrams, "datagram", "datagrams"), f.Ago.Round(time.Second)), ""
+	},
+	console.NoTemplates: func(f console.Finding) (string, string) {
+		return many(f.Sets, "data set came", "data sets came") + " and no template, so that nothing of it can be read",
+			"let it send its templates every minute (Cisco: template data timeout 60; softflowd and flowtally do so by themselves)"
+	},
+	console.TemplatesLate: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("%s, but %s another, which did not come in time",
+			many(f.Templates, "template is known", "templates are known"), many(f.Sets, "data set had", "data sets had")), "let it send its templates every minute"
+	},
+	console.TemplatesAwaited: func(console.Finding) (string, string) {
+		return "it has announced no template yet", "wait for its templates, or let it send them every minute"
+	},
+	console.TemplatesKnown: func(f console.Finding) (string, string) {
+		return many(f.Templates, "template is known", "templates are known"), ""
+	},
+	console.NothingDecoded: func(console.Finding) (string, string) {
+		return "no flow record was decoded", "see what it sends with flowtally inspect"
+	},
+	console.RecordsDecoded: func(f console.Finding) (string, string) {
+		return many(f.Records, "flow record was", "flow records were") + " decoded", ""
+	},
+	console.SetsUnreadable: func(f console.Finding) (string, string) {
+		text := fmt.Sprintf("%s not be read and %s beyond a limit", many(f.Malformed, "set could", "sets could"), many(f.OverLimit, "was", "were"))
+		if f.LastError != "" {
+			text += "; the last: " + f.LastError
+		}
+		return text, "flowtally inspect shows what it sends; an exporter that breaks the specification needs an update"
+	},
+	console.SetsReadable: func(console.Finding) (string, string) {
+		return "everything that has a template could be read", ""
+	},
+	console.TimesImpossible: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("%d of %s impossible times and stand at the time of receipt", f.Repaired, many(f.Records, "flow had", "flows had")),
+			"set its clock by NTP, and see that it sends first and last switched times"
+	},
+	console.TimesFarOff: func(f console.Finding) (string, string) {
+		return timesOfLastFlows(f), "choose that range to see them, set the exporter's clock by NTP, or replay captures with --shift-to-now"
+	},
+	console.TimesPlausible: func(f console.Finding) (string, string) { return timesOfLastFlows(f), "" },
+	console.ClockOff: func(f console.Finding) (string, string) {
+		side := "behind"
+		if f.Offset > 0 {
+			side = "ahead of"
+		}
+		return fmt.Sprintf("its clock is %v %s ours", f.Offset.Abs().Round(time.Second), side), "set it by NTP"
+	},
+	console.ClockRight: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("its clock is within %v of ours", (f.Offset.Abs() + time.Second).Truncate(time.Second)), ""
+	},
+	console.SamplingSet: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("1:%d, as people say", f.Rate), ""
+	},
+	console.SamplingForced: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("1:%d, as the collector was told, whatever it announces", f.Rate), ""
+	},
+	console.SamplingAnnounced: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("1:%d, as it announces", f.Rate), ""
+	},
+	console.SamplingPresumed: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("1:%d, as the collector was told", f.Rate), ""
+	},
+	console.SamplingUnknown: func(console.Finding) (string, string) {
+		return "not announced: packets and bytes count as sent; when it samples, say its rate on its page or with collector --sampling", ""
+	},
+	console.MissingAndDropped: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("%s did not arrive, and the kernel dropped %s in the last hour", missingOf(f), many(f.KernelDropped, "datagram", "datagrams")),
+			lossWords[kernelBuffer].advice
+	},
+	console.SequenceGaps: func(f console.Finding) (string, string) {
+		return missingOf(f) + " did not arrive", "look for loss on the way: a full link, a firewall, an exporter that sends in bursts"
+	},
+	console.NothingMissing: func(console.Finding) (string, string) {
+		return "nothing is missing in its sequence numbers", ""
+	},
+	console.ExporterLost: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("by its own word it did not send %s and lost %s", many(f.NotSent, "record", "records"), many(f.Dropped, "packet", "packets")),
+			"give the exporter more buffer or processors, or let it sample"
+	},
+	console.RateLimited: func(f console.Finding) (string, string) {
+		return many(f.Records, "record was", "records were") + " dropped at its rate limit", "raise collector --rate-limit, or let it sample"
+	},
+	console.RecordsNotStored: func(f console.Finding) (string, string) {
+		lines := make([]string, len(f.Losses))
+		for i, t := range f.Losses {
+			lines[i] = lossText(t)
+		}
+		return "in the last hour: " + strings.Join(lines, "; "), "look at the collector's log and the database's disk"
+	},
+	console.SendersMerged: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("%d senders come from %s, the gateway in front of this machine, and cannot be told apart", f.Senders, f.Addr),
+			"run the collector in the host's network (docker compose: network_mode: host), or give each exporter an observation domain of its own"
+	},
+	console.SendersAlike: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("%d senders share the address %s and the observation domain %d, and are shown as one", f.Senders, f.Addr, f.Domain),
+			"give each an observation domain (v9: source id, v5: engine id) of its own, or an address"
+	},
+	console.BehindGateway: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("%s is the gateway in front of this machine: the address of the exporter behind it is not known", f.Addr),
+			"run the collector in the host's network (docker compose: network_mode: host) to see the exporter's own address"
+	},
+	console.SenderKnown: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("it sends from %s of %s", many(f.Ports, "port", "ports"), f.Addr), ""
+	},
+	console.CountsAgain: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("it began to count anew %s, and %s twice or too late",
+				many(f.Restarts, "time", "times"), many(f.Duplicates, "datagram came", "datagrams came")),
+			"see whether it restarts, or whether its datagrams reach the collector on two ways"
+	},
+}
+
+// lossOfLastHour has the words of the one loss of a finding.
+func lossOfLastHour(f console.Finding) (text, advice string) {
+	return "in the last hour " + lossText(f.Loss), lossWords[causeOf(f.Loss)].advice
+}
+
+// missingOf is what sequence numbers show to be missing.
+func missingOf(f console.Finding) string {
+	return many(f.Loss.Count, f.Loss.Unit, f.Loss.Unit+"s")
+}
+
+func timesOfLastFlows(f console.Finding) string {
+	return fmt.Sprintf("its last flows are of %s to %s", momentText(f.From), momentText(f.To))
+}
+
+func momentText(t *time.Time) string {
+	if t == nil {
+		return "an unknown time"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+// many is a number of things, in words that suit one and in words that suit all
+// others.
+func many(n int64, one, others string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, others)
+}

@@ -1,0 +1,95 @@
+package web
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"flowtally/store/console"
+)
+
+// findingOf has every field of a finding, each number being n.
+func findingOf(code console.Code, n int64) console.Finding {
+	at := time.Date(2014, 1, 1, 0, 5, 0, 0, time.UTC)
+	version := console.LossTotal{Stage: "decode", Cause: "version", Count: n}
+	if code == console.SequenceGaps || code == console.MissingAndDropped {
+		version = console.LossTotal{Stage: "way", Cause: "missing", Unit: "record", Count: n}
+	}
+	return console.Finding{
+		Code: code, Exporters: n, Active: n, Within: 5 * time.Minute, Ago: time.Minute, At: at, Size: n, Limit: n, SetBy: "--retain-size", Label: "edge",
+		Addr: netip.MustParseAddr("10.0.0.1"), Domain: 7, Datagrams: n, Records: n, Templates: n, Sets: n, Malformed: n, OverLimit: n, LastError: "byte 20",
+		Repaired: n, To: &at, Offset: -time.Hour, Rate: n, Loss: version, KernelDropped: n, NotSent: n, Dropped: n, Losses: []console.LossTotal{version},
+		Senders: max(n, 2), Ports: n, Restarts: n, Duplicates: n,
+	}
+}
+
+// Every code has words, an advice when something needs to be changed, and no plural for
+// one thing.
+func TestFindingsHaveWords(t *testing.T) {
+	wrong := regexp.MustCompile(`\b1 (?:[a-z]+ )?(?:datagrams|records|sets|templates|ports|packets|flows|times|exporters)\b|\b1 [a-z ]+ (?:are|were|have)\b`)
+	for _, s := range []string{"it sends from 1 ports of ::", "1 flow records were decoded", "1 template are known"} {
+		if !wrong.MatchString(s) {
+			t.Errorf("%q would not be found", s)
+		}
+	}
+	for _, code := range console.Codes() {
+		if diagnosisWords[code] == nil {
+			t.Errorf("%s has no words", code)
+		}
+		for _, n := range []int64{1, 2} {
+			c := checkOf(findingOf(code, n))
+			if c.Name == "" || c.Text == "" || c.OK != (c.Advice == "") {
+				t.Errorf("%s: %+v", code, c)
+			}
+			if strings.Contains(c.Text+c.Advice, "%!") || wrong.MatchString(c.Text) {
+				t.Errorf("%s: %s: %s", code, c.Text, c.Advice)
+			}
+		}
+	}
+	if n := len(diagnosisWords); n != len(console.Codes()) {
+		t.Errorf("%d codes have words, and there are %d", n, len(console.Codes()))
+	}
+}
+
+// The words name the numbers of a finding and what helps.
+func TestWordsOfFindings(t *testing.T) {
+	for code, want := range map[console.Code]string{
+		console.NoExporters:       "9995",
+		console.RetentionByAge:    "--retain-path",
+		console.BufferOverflowed:  "in the last hour",
+		console.ExporterSilent:    "3 datagrams came 1m0s ago",
+		console.NoTemplates:       "3 data sets came and no template",
+		console.SetsUnreadable:    "the last: byte 20",
+		console.ClockOff:          "1h0m0s behind ours",
+		console.TimesFarOff:       "an unknown time to 2014-01-01 00:05:00",
+		console.TimesImpossible:   "3 of 3 flows had impossible times",
+		console.SequenceGaps:      "3 records did not arrive",
+		console.MissingAndDropped: "rmem_max",
+		console.ExporterLost:      "by its own word",
+		console.RateLimited:       "--rate-limit",
+		console.RecordsNotStored:  "datagrams that are not NetFlow",
+		console.SendersMerged:     "network_mode: host",
+		console.SendersAlike:      "3 senders share the address 10.0.0.1 and the observation domain 7",
+		console.CountsAgain:       "anew 3 times",
+	} {
+		c := checkOf(findingOf(code, 3))
+		if !strings.Contains(c.Text+": "+c.Advice, want) {
+			t.Errorf("%s: %q, %q, want %q", code, c.Text, c.Advice, want)
+		}
+	}
+}
+
+// The headline is the first finding that needs a change, with its advice.
+func TestHeadline(t *testing.T) {
+	d := &console.Diagnosis{Findings: []console.Finding{{Code: console.NothingMissing}}}
+	if a := newDiagnosis(d); !a.OK || a.Headline != "all is well" {
+		t.Errorf("%+v", a)
+	}
+	d.Findings = append(d.Findings, console.Finding{Code: console.NothingDecoded}, console.Finding{Code: console.TemplatesAwaited})
+	a := newDiagnosis(d)
+	if a.OK || a.Headline != a.Checks[1].Text+": "+a.Checks[1].Advice || a.Checks[1].Name != "records" {
+		t.Errorf("%+v", a)
+	}
+}

@@ -1,0 +1,65 @@
+// Who logs in, and what he may do then.
+
+import assert from 'node:assert/strict';
+import { alone, auth, logIn, shot, test, violations } from '../harness.mjs';
+
+if (auth.at) {
+  test('with a real login: a wrong password is refused, a viewer looks and an editor edits', alone(async (open) => {
+    for (const [user, edits] of [['viewer', false], ['editor', true]]) {
+      const { page, wrong } = await open({ at: auth.at, path: '/exporters' });
+      await page.getByRole('heading', { name: 'Log in' }).waitFor();
+      assert.equal(await page.getByRole('navigation', { name: 'Pages' }).count(), 0, 'nothing leads on');
+      if (!edits) {
+        await logIn(page, user, 'not ' + auth.password);
+        await page.locator('.login').getByRole('alert').waitFor();
+        assert.equal(await page.getByLabel('Password').inputValue(), '', 'a wrong password is not kept');
+        assert.deepEqual(await violations(page), []);
+        await shot(page, 'login-wrong', false);
+      }
+      await logIn(page, user, auth.password);
+      await page.getByRole('region', { name: 'Exporters' }).locator('tbody a').first().click();
+      await page.getByRole('heading', { name: 'Interfaces' }).waitFor();
+      await page.locator('.who', { hasText: user }).waitFor();
+      assert.equal(await page.getByRole('region', { name: 'Settings' }).count(), edits ? 1 : 0, `${user}: settings`);
+      assert.equal(await page.getByRole('button', { name: 'save', exact: true }).count(), edits ? 1 : 0, `${user}: save`);
+      if (!edits) assert.equal(await page.getByLabel('Name of interface').count(), 0, `${user}: interface names`);
+      if (edits) {
+        await page.getByLabel('Note').fill('');
+        await page.getByRole('region', { name: 'Settings' }).getByRole('button', { name: 'Save' }).click();
+        await page.getByText('Saved.').waitFor();
+      } else {
+        // What the page does not offer, the server refuses.
+        const status = await page.evaluate(async () => (await fetch('/api/v1/exporters/1', { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ name: 'x', color: '', note: '' }) })).status);
+        assert.equal(status, 403);
+      }
+      await shot(page, `exporter-as-${user}`, false);
+      await page.getByRole('button', { name: 'Log out' }).click();
+      await page.getByRole('heading', { name: 'Log in' }).waitFor();
+      // The browser itself notes what was refused.
+      wrong.splice(0, wrong.length, ...wrong.filter((w) => !/status of 40[13]/.test(w)));
+    }
+  }));
+}
+
+test('a login is asked for, and a viewer edits nothing', async (open) => {
+  let me = { user: null, role: 'viewer', login: 'password' };
+  const { page } = await open({
+    path: '/exporters',
+    route: async (p) => {
+      await p.route('**/api/v1/me', (r) => r.fulfill({ json: me }));
+      await p.route('**/api/v1/login', (r) => {
+        me = { ...me, user: 'ann' };
+        return r.fulfill({ json: me });
+      });
+    },
+  });
+  await page.locator('.login').getByLabel('Name').fill('ann');
+  await page.getByLabel('Password').fill('secret');
+  assert.deepEqual(await violations(page), []);
+  await shot(page, 'login', false);
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await page.getByRole('region', { name: 'Exporters' }).locator('tbody a').first().click();
+  await page.getByRole('heading', { name: 'Interfaces' }).waitFor();
+  assert.equal(await page.getByRole('region', { name: 'Settings' }).count(), 0);
+  assert.equal(await page.getByRole('button', { name: 'save', exact: true }).count(), 0);
+});
