@@ -4,6 +4,8 @@ package flow
 // not at all.
 type Batch struct {
 	Records []Record
+	// Events are what firewalls and translators did, which are no flows.
+	Events []Event
 	// Sequences are the states, after these records, of the export sessions that
 	// sent them. After a crash the next run compares what it receives with them and
 	// so finds the gap.

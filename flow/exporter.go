@@ -93,7 +93,7 @@ type Loss struct {
 	Stage string
 	// Cause is why, a fixed word of the stage's own list.
 	Cause string
-	// Unit is what Count counts: packet, record, datagram or set.
+	// Unit is what Count counts: packet, record, event, datagram or set.
 	Unit  string
 	Count uint64
 }

@@ -97,4 +97,7 @@ const (
 	// MarkPartitionLimit: the store had no room for the flow's hour, so its
 	// times were set to the time of receipt.
 	MarkPartitionLimit
+	// MarkTotal: the counters are the rest of a running total, and what was counted of
+	// it before may not be known: a part may be counted twice.
+	MarkTotal
 )

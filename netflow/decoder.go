@@ -16,12 +16,14 @@ import (
 type Decoder struct {
 	store    store
 	hold     hold
+	told     toldFlows
 	sampling atomic.Pointer[func(flow.Exporter) Sampling]
 }
 
 // NewDecoder returns a Decoder that knows no template.
 func NewDecoder(l Limits) *Decoder {
-	return &Decoder{store: store{limits: l.withDefaults(), exporters: make(map[flow.Addr]*exporter)}}
+	l = l.withDefaults()
+	return &Decoder{store: store{limits: l, exporters: make(map[flow.Addr]*exporter)}, told: newTold(l.Connections)}
 }
 
 // Templates returns how many templates of e are known now, of whatever port.
@@ -70,6 +72,9 @@ type Message struct {
 	Interfaces []flow.Interface
 	// Stats are what the exporter says of its own work (RFC 7011 §4).
 	Stats []ProcessStats
+	// Events are what its records tell that are no flows, or are more than flows. The
+	// slice is used again, too, but not what its elements point to.
+	Events []flow.Event
 	// Announced is the address that the sender gives as the exporter's
 	// (exporterIPv4Address, 130, exporterIPv6Address, 131): in options, or in all
 	// flow records of a Set. It is zero when none was given. Anybody can say
@@ -91,7 +96,7 @@ type Message struct {
 func (d *Decoder) Decode(dst []flow.Record, m *Message, from netip.AddrPort, received flow.Time, datagram []byte) ([]flow.Record, error) {
 	*m = Message{
 		Exporter:   flow.Exporter{Addr: flow.AddrFrom(from.Addr())},
-		Interfaces: m.Interfaces[:0], Stats: m.Stats[:0],
+		Interfaces: m.Interfaces[:0], Stats: m.Stats[:0], Events: m.Events[:0],
 	}
 	if len(datagram) < 2 {
 		return dst, ErrVersion
@@ -452,6 +457,9 @@ func (w *work) decodeSet(t *template, id uint16, r reader, room int) int {
 	case t.options:
 		n, why = w.optionRecords(t, &r, room)
 		m.OptionRecords += n
+	case t.events != nil:
+		n, why = w.eventRecords(t, &r, room)
+		m.Records += n
 	case t.variable:
 		n, why = w.variable(t, &r, room)
 		m.Records += n

@@ -526,9 +526,9 @@ func TestExtras(t *testing.T) {
 	for _, c := range []struct {
 		name, tpl, data, want string
 	}{
-		{"nat", `0100 0004 00e1 0004 00e2 0004 00e3 0002 00e4 0002`, `0a000001 c0a80001 04d2 0050`,
+		{"nat", `0100 0005 00e1 0004 00e2 0004 00e3 0002 00e4 0002 0001 0001`, `0a000001 c0a80001 04d2 0050 01`,
 			`{"postNATSourceIPv4Address":"10.0.0.1","postNATDestinationIPv4Address":"192.168.0.1","postNAPTSourceTransportPort":1234,"postNAPTDestinationTransportPort":80}`},
-		{"nothing_but_zeros", `0100 0002 00e1 0004 00e3 0002`, `00000000 0000`, ``},
+		{"nothing_but_zeros", `0100 0003 00e1 0004 00e3 0002 0001 0001`, `00000000 0000 01`, ``},
 		{"odd_width", `0100 0001 00c6 0003`, `012345`, `{"octetDeltaSumOfSquares":74565}`},
 		{"signed_reduced", `0100 0001 01b2 0001`, `fe`, `{"mibObjectValueInteger":-2}`},
 		{"float_reduced", `0100 0001 0137 0004`, `3f000000`, `{"samplingProbability":0.5}`},
@@ -567,7 +567,7 @@ func TestExtras(t *testing.T) {
 	t.Run("asa_numbers_in_v9", func(t *testing.T) {
 		d := NewDecoder(Limits{})
 		var m Message
-		recs, err := d.Decode(nil, &m, somebody, noon, message(V9, set(t, 0, `0100 0001 9c41 0004`), set(t, 256, `0a000001`)))
+		recs, err := d.Decode(nil, &m, somebody, noon, message(V9, set(t, 0, `0100 0002 9c41 0004 0001 0001`), set(t, 256, `0a000001 01`)))
 		if want := `{"postNATSourceIPv4Address":"10.0.0.1"}`; err != nil || string(recs[0].Extra) != want {
 			t.Errorf("%+v %v, want %s", recs, err, want)
 		}

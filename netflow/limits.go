@@ -12,9 +12,9 @@ import "flowtally/flow"
 // four times as many interfaces), and twice the octets that are held or named:
 //
 //	memory ≤ Templates × 1.5 KiB + TemplateOctets × 30 + Domains × 64 KiB
-//	         + 2 × (HoldOctets + NameOctets)
+//	         + 2 × (HoldOctets + NameOctets) + Connections × 350
 //
-// which is 48 + 120 + 64 + 48 MiB = 280 MiB with the defaults; no exporter that
+// which is 48 + 120 + 64 + 48 + 44 MiB = 324 MiB with the defaults; no exporter that
 // exists comes near. What a datagram gives is the caller's to bound: at most
 // MessageRecords records of its own and as many that were held, twice as many of
 // biflows, and some 40 octets of extras for each of its own, besides the names
@@ -62,6 +62,11 @@ type Limits struct {
 	// (default 8 MiB, each counted with 96 octets more), ExporterNameOctets
 	// those from one address (default 1 MiB). A name has at most 128.
 	NameOctets, ExporterNameOctets int
+	// Connections bounds the flows of which it is remembered what was told of them,
+	// because a later record will tell their total (default 131072). A quarter of them
+	// may come from one address. The one that was silent for longest gives way, and a
+	// later total of such a flow is marked flow.MarkTotal.
+	Connections int
 	// Withdrawals says that Template Withdrawals are obeyed, as they must be
 	// where messages cannot overtake each other (RFC 7011 §8.1): in the Decoder
 	// of one TCP or TLS session.
@@ -87,6 +92,7 @@ func (l Limits) withDefaults() Limits {
 		{&l.ExporterHoldOctets, 256 << 10},
 		{&l.NameOctets, 8 << 20},
 		{&l.ExporterNameOctets, 1 << 20},
+		{&l.Connections, 1 << 17},
 	} {
 		if *f.value <= 0 {
 			*f.value = f.def

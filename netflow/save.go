@@ -34,6 +34,7 @@ type saved struct {
 
 	Sampling *savedOptions `json:"sampling,omitempty"`
 	Name     *savedName    `json:"name,omitempty"`
+	Told     *savedTold    `json:"told,omitempty"`
 }
 
 type savedOptions struct {
@@ -65,7 +66,7 @@ func (d *Decoder) Save(to io.Writer) error {
 		return fmt.Errorf("netflow: save templates: %w", err)
 	}
 	e := json.NewEncoder(w)
-	for _, line := range d.store.lines() {
+	for _, line := range append(d.store.lines(), d.told.saved()...) {
 		if err := e.Encode(line); err != nil {
 			return fmt.Errorf("netflow: save templates: %w", err)
 		}
@@ -143,6 +144,8 @@ func (d *Decoder) Load(from io.Reader) (n int, err error) {
 		switch {
 		case x.Sampling != nil:
 			d.loadOptions(&x)
+		case x.Told != nil:
+			d.told.load(flow.Exporter{Addr: flow.AddrFrom(x.Addr), Domain: x.Domain}, x.Told)
 		case x.Name != nil:
 			d.store.setName(flow.AddrFrom(x.Addr), nameKey{domainKey{x.Domain, x.Version}, x.Name.Kind, x.Name.ID}, text([]byte(x.Name.Name)))
 		case d.loadTemplate(&x):

@@ -33,6 +33,7 @@ type template struct {
 	direct    int      // how many ops need no scratch
 	lengths   []uint16 // variable: of each field
 	extra     *extraPlan
+	events    *eventPlan
 	announces announcement
 
 	owner   *exporter
@@ -245,6 +246,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 	if len(extras) > 0 {
 		t.extra = newExtraPlan(extras)
 	}
+	t.events = newEventPlan(options, specs)
 	return t
 }
 

@@ -113,7 +113,7 @@ func pcapPayloads(t *testing.T, path string) []payload {
 // tally is what a group of captures comes to.
 type tally struct {
 	datagrams, other, templates, records, options, noTemplate, malformed int
-	withdrawals, appended                                                int
+	withdrawals, appended, events                                        int
 	bytes, packets                                                       uint64
 }
 
@@ -139,6 +139,7 @@ func replay(t *testing.T, dir string, files [][2]string, l Limits) (sum tally, r
 			sum.malformed += m.Malformed
 			sum.withdrawals += m.Withdrawals
 			sum.appended += len(recs) - n
+			sum.events += len(m.Events)
 		}
 	}
 	for i := range recs {
@@ -156,8 +157,16 @@ var differences = map[string]struct {
 	want func(*tally)
 }{
 	"ls_nf9_cisco_asa_1": {
-		"the ASA counts in octetTotalCount; there is no delta counter",
-		func(w *tally) { w.bytes = 888 },
+		"the ASA counts in octetTotalCount, there is no delta counter; all are teardowns",
+		func(w *tally) { w.bytes, w.events = 888, 14 },
+	},
+	"ak_nat": {
+		"translations without a counter are events, and no flows",
+		func(w *tally) { w.appended, w.events = 0, 9 },
+	},
+	"ls_nf9_paloalto_panos": {
+		"PAN-OS counts deltas in records with a firewallEvent; one is an update",
+		func(w *tally) { w.events = 7 },
 	},
 	"ls_ipfix_yaf": {
 		"two biflows in total counters, both answered",
