@@ -261,7 +261,7 @@ func Run(ctx context.Context, c Config) error {
 	writing.Wait()
 	close(stopReporting)
 	reporting.Wait()
-	p.saveTemplates()
+	p.endTemplates()
 	return nil
 }
 
@@ -269,6 +269,7 @@ func Run(ctx context.Context, c Config) error {
 // it.
 type handed struct {
 	recs      []flow.Record
+	events    []flow.Event
 	extras    bool // some records have extras
 	sequences []flow.Sequence
 	loss      []flow.Loss
@@ -279,6 +280,7 @@ type process struct {
 	Config
 	queue       chan handed
 	free        chan []flow.Record
+	freeEvents  chan []flow.Event
 	connections chan struct{}
 	ledger      *ledger
 	metrics     *metrics
@@ -299,6 +301,7 @@ func newProcess(c Config) *process {
 		Config:      c,
 		queue:       make(chan handed, c.Queue),
 		free:        make(chan []flow.Record, c.Queue+c.Writers+1),
+		freeEvents:  make(chan []flow.Event, c.Queue+c.Writers+1),
 		connections: make(chan struct{}, c.MaxConnections),
 		ledger:      newLedger(c.MaxExporters),
 		metrics:     newMetrics(c.Registerer),
@@ -351,6 +354,7 @@ func (p *process) recycle(h handed) {
 	case p.free <- h.recs:
 	default:
 	}
+	p.recycleEvents(h.events)
 }
 
 // hand passes a batch to the writers, or drops and counts it when too many wait.
@@ -366,6 +370,7 @@ func (p *process) hand(h handed) {
 // lost books a batch that will not be stored.
 func (p *process) lost(h *handed, cause string) {
 	p.metrics.dropped.WithLabelValues(cause).Add(float64(len(h.recs)))
+	p.metrics.droppedEvents.WithLabelValues(cause).Add(float64(len(h.events)))
 	p.ledger.notStored(h, cause)
 }
 
@@ -373,18 +378,19 @@ func (p *process) lost(h *handed, cause string) {
 func (p *process) write(ctx context.Context) {
 	for h := range p.queue {
 		start := time.Now()
-		err := p.Sink.Write(ctx, flow.Batch{Records: h.recs, Sequences: h.sequences, Loss: h.loss, Pressed: len(p.queue) > cap(p.queue)/2})
+		err := p.Sink.Write(ctx, flow.Batch{Records: h.recs, Events: h.events, Sequences: h.sequences, Loss: h.loss, Pressed: len(p.queue) > cap(p.queue)/2})
 		switch {
 		case err == nil:
 			p.metrics.stored.Add(float64(len(h.recs)))
+			p.metrics.storedEvents.Add(float64(len(h.events)))
 			p.metrics.booked(h.loss)
 			p.metrics.writeSeconds.Observe(time.Since(start).Seconds())
 		case ctx.Err() != nil:
 			p.lost(&h, causeStopped)
-			p.Logger.Error("records not stored before the stop", "records", len(h.recs), "error", err)
+			p.Logger.Error("records not stored before the stop", "records", len(h.recs), "events", len(h.events), "error", err)
 		default:
 			p.lost(&h, causeRefused)
-			p.Logger.Error("records refused by the store", "records", len(h.recs), "error", err)
+			p.Logger.Error("records refused by the store", "records", len(h.recs), "events", len(h.events), "error", err)
 		}
 		p.recycle(h)
 	}

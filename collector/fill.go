@@ -13,6 +13,7 @@ import (
 type filler struct {
 	dec     *netflow.Decoder
 	batch   []flow.Record
+	events  []flow.Event
 	extras  int // octets in the batch beside the records
 	message netflow.Message
 	receipt receipt
@@ -27,22 +28,22 @@ func (p *process) open(f *filler, dec *netflow.Decoder) {
 
 // full reports whether the batch has to go.
 func (f *filler) full(records int) bool {
-	return len(f.batch) >= records || f.extras >= records*recordOctets || f.source.waits.Load() >= maxNoted
+	return len(f.batch)+len(f.events) >= records || f.extras >= records*recordOctets || f.source.waits.Load() >= maxNoted
 }
 
 // waits reports whether there is something to hand on: records, or what sessions
 // have to say without any, such as where they stand.
-func (f *filler) waits() bool { return len(f.batch) > 0 || f.source.waits.Load() > 0 }
+func (f *filler) waits() bool { return len(f.batch)+len(f.events) > 0 || f.source.waits.Load() > 0 }
 
 // takeBatch returns the batch, with what is to be said with it, and opens another. ok
 // is false when there is nothing to hand on.
 func (p *process) takeBatch(f *filler) (h handed, ok bool) {
 	sequences, loss := p.ledger.account(&f.source)
-	if len(f.batch) == 0 && len(sequences) == 0 && len(loss) == 0 {
+	if len(f.batch) == 0 && len(f.events) == 0 && len(sequences) == 0 && len(loss) == 0 {
 		return handed{}, false
 	}
-	h = handed{f.batch, f.extras > 0, sequences, loss}
-	f.batch, f.extras = p.batch(), 0
+	h = handed{f.batch, f.events, f.extras > 0, sequences, loss}
+	f.batch, f.events, f.extras = p.batch(), nil, 0
 	return h, true
 }
 
@@ -66,7 +67,7 @@ func (p *process) decode(f *filler, from netip.AddrPort, now flow.Time, datagram
 	f.batch = batch
 	recs := batch[first:]
 	r := &f.receipt
-	*r = receipt{m: m, port: from.Port(), now: now, boot: bootTime(datagram, m), err: err, records: uint64(len(recs))}
+	*r = receipt{m: m, port: from.Port(), now: now, boot: bootTime(datagram, m), err: err, records: uint64(len(recs) + len(m.Events))}
 	if m.Evicted > 0 {
 		p.metrics.evicted.Add(float64(m.Evicted))
 	}
@@ -98,8 +99,10 @@ func (p *process) decode(f *filler, from netip.AddrPort, now flow.Time, datagram
 		r.start, r.end = min(r.start, x.Start), max(r.end, x.End)
 		extras += len(x.Extra)
 	}
+	p.repairEvents(r)
 	if drop := p.ledger.datagram(&f.source, r); drop != "" {
 		p.metrics.dropped.WithLabelValues(drop).Add(float64(len(recs)))
+		p.metrics.droppedEvents.WithLabelValues(drop).Add(float64(len(m.Events)))
 		clear(recs)
 		f.batch = batch[:first]
 		return true
@@ -108,6 +111,7 @@ func (p *process) decode(f *filler, from netip.AddrPort, now flow.Time, datagram
 		p.metrics.timeRepaired.Add(float64(r.repaired))
 	}
 	f.extras += extras
+	p.keepEvents(f)
 	p.metrics.records.Add(float64(len(recs)))
 	return m.Malformed == 0 && m.Version != 0
 }

@@ -180,6 +180,9 @@ func (p *process) identify(m *netflow.Message, from netip.AddrPort, now flow.Tim
 	for i := range recs {
 		recs[i].Exporter = id
 	}
+	for i := range m.Events {
+		m.Events[i].Exporter = id
+	}
 	if p.Sampling == nil {
 		return
 	}

@@ -43,6 +43,7 @@ const (
 
 	unitPacket   = "packet"
 	unitRecord   = "record"
+	unitEvent    = "event"
 	unitDatagram = "datagram"
 	unitSet      = "set"
 )
@@ -474,6 +475,14 @@ func (l *ledger) notStored(h *handed, cause string) {
 		}
 		l.giveTo(h, &flow.Loss{Minute: recs[0].Received.Floor(flow.Minute), Exporter: recs[0].Exporter, Stage: stageStore, Cause: cause, Unit: unitRecord, Count: uint64(n)})
 		recs = recs[n:]
+	}
+	for events := h.events; len(events) > 0; {
+		n := 1
+		for n < len(events) && events[n].Received == events[0].Received && events[n].Exporter == events[0].Exporter {
+			n++
+		}
+		l.giveTo(h, &flow.Loss{Minute: events[0].Received.Floor(flow.Minute), Exporter: events[0].Exporter, Stage: stageStore, Cause: cause, Unit: unitEvent, Count: uint64(n)})
+		events = events[n:]
 	}
 }
 

@@ -15,6 +15,8 @@ type metrics struct {
 	evicted, withdrawals, held, recovered, refused, connErrors, reloaded prometheus.Counter
 	undecodedSets, dropped, refusedConns                                 *prometheus.CounterVec
 	losses                                                               *prometheus.CounterVec
+	events, storedEvents                                                 prometheus.Counter
+	droppedEvents                                                        *prometheus.CounterVec
 	writeSeconds                                                         prometheus.Histogram
 }
 
@@ -29,6 +31,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		datagrams:    counter("datagrams_total", "Datagrams received."),
 		records:      counter("records_total", "Flow records decoded."),
 		stored:       counter("stored_records_total", "Flow records the store made durable."),
+		events:       counter("events_total", "Events of firewalls and translators decoded."),
+		storedEvents: counter("stored_events_total", "Events the store made durable."),
 		readErrors:   counter("read_errors_total", "Reads of a socket that failed."),
 		timeRepaired: counter("time_repaired_records_total", "Flow records whose times were impossible and were repaired."),
 		kernelDrops:  counter("kernel_dropped_datagrams_total", "Datagrams the kernel dropped because the receive buffer was full."),
@@ -43,6 +47,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		losses: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "flowtally", Subsystem: "collector", Name: "loss_total",
 			Help: "What the ledger has, of all exporters, by stage, cause and unit."}, []string{"stage", "cause", "unit"}),
 		undecodedSets: vec("undecoded_total", "Sets, or NetFlow v5 records, that were received and not decoded, by cause; with cause version, datagrams."),
+		droppedEvents: vec("dropped_events_total", "Events decoded and not stored, by cause."),
 		dropped:       vec("dropped_records_total", "Flow records decoded and not stored, by cause."),
 		writeSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "flowtally", Subsystem: "collector", Name: "write_seconds",
 			Help: "How long the store took for a batch.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15)}),
@@ -52,12 +57,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	for _, c := range []string{causeTooManyExporters, causeRateLimit, causeQueueFull, causeRefused, causeStopped} {
 		m.dropped.WithLabelValues(c)
+		m.droppedEvents.WithLabelValues(c)
 	}
 	for _, c := range []string{causeNotAllowed, causeTooMany} {
 		m.refusedConns.WithLabelValues(c)
 	}
 	if reg != nil {
-		reg.MustRegister(m.reloaded, m.held, m.recovered, m.refused, m.connErrors, m.refusedConns, m.losses, m.datagrams, m.records, m.stored, m.readErrors, m.timeRepaired, m.kernelDrops, m.evicted, m.withdrawals, m.undecodedSets, m.dropped, m.writeSeconds)
+		reg.MustRegister(m.reloaded, m.held, m.recovered, m.refused, m.connErrors, m.refusedConns, m.losses, m.datagrams, m.records, m.stored, m.events, m.storedEvents, m.droppedEvents, m.readErrors, m.timeRepaired, m.kernelDrops, m.evicted, m.withdrawals, m.undecodedSets, m.dropped, m.writeSeconds)
 	}
 	return m
 }

@@ -71,6 +71,14 @@ func (p *process) saveTemplates() {
 	}
 }
 
+// endTemplates keeps them when no message follows any more.
+func (p *process) endTemplates() {
+	for _, d := range p.decoders {
+		d.End()
+	}
+	p.saveTemplates()
+}
+
 func save(d *netflow.Decoder, name string) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err

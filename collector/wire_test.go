@@ -104,7 +104,7 @@ func TestTheWireBalances(t *testing.T) {
 			}
 		}
 		if held != records {
-			t.Errorf("%s: %d records in the status, %d decoded", group, held, records)
+			t.Errorf("%s: %d records and events in the status, %d decoded", group, held, records)
 		}
 		if came > datagrams {
 			t.Errorf("%s: %d datagrams booked of %d", group, came, datagrams)
@@ -127,9 +127,9 @@ func TestTheWireBalances(t *testing.T) {
 				now = at
 			}
 			datagrams++
-			before := len(f.batch)
+			before := len(f.batch) + len(f.events)
 			p.decode(f, from, now, b)
-			records += uint64(len(f.batch) - before)
+			records += uint64(len(f.batch) + len(f.events) - before)
 		})
 	}
 	check()

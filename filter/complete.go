@@ -27,7 +27,10 @@ const maxCompletions = 100
 // Complete returns what could stand at an offset of a text, in bytes: the words
 // that continue what is there, and placeholders for values. It is empty where the
 // text before the offset is not the beginning of a filter.
-func Complete(text string, offset int) []Completion {
+func Complete(text string, offset int) []Completion { return complete(text, offset, root) }
+
+// complete completes a filter of a vocabulary.
+func complete(text string, offset int, root *trie) []Completion {
 	if len(text) > MaxLength {
 		return nil
 	}
@@ -69,11 +72,11 @@ func Complete(text string, offset int) []Completion {
 	}
 
 	c := completer{word: strings.ToLower(word), start: start, end: end}
-	p := parser{text: text[:start]}
+	p := parser{text: text[:start], root: root}
 	parsed, err := p.parse()
 	switch {
 	case err == nil && parsed == nil:
-		c.words(root, starters())
+		c.words(root, p.starters())
 	case err == nil:
 		c.words(root, []string{"and", "or"})
 	default:

@@ -190,7 +190,9 @@ func Directions() [][2]string { return [][2]string{{"src", "dst"}, {"in", "out"}
 
 // Fields returns the vocabulary: the words that have no value, those of flow.Fields
 // and flow.Pairs in their order, then those that only the language has.
-func Fields() []Field {
+func Fields() []Field { return fieldsOf(table) }
+
+func fieldsOf(table []*field) []Field {
 	var out []Field
 	for _, f := range table {
 		if f.refuse != "" {

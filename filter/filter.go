@@ -38,6 +38,7 @@ const (
 // Filter is a parsed filter. It is immutable, and safe for concurrent use.
 type Filter struct {
 	root     *expr // nil matches everything
+	events   bool  // of events, not of flows
 	resolved map[string][]netip.Addr
 	match    matcher
 }
@@ -103,19 +104,24 @@ func (e *Error) Column() int { return e.column }
 
 // Parse parses a filter. The empty text matches everything. An error is an
 // *Error.
-func Parse(text string) (*Filter, error) {
-	p := parser{text: text}
+func Parse(text string) (*Filter, error) { return parseWith(text, root) }
+
+// parseWith parses a filter with the words of a vocabulary.
+func parseWith(text string, words *trie) (*Filter, error) {
+	p := parser{text: text, root: words}
 	root, err := p.parse()
 	if err != nil {
 		err.column = 1 + len([]rune(text[:err.Offset]))
 		return nil, err
 	}
-	return newFilter(root, nil), nil
+	return newFilter(root, nil, words == eventRoot), nil
 }
 
-func newFilter(root *expr, resolved map[string][]netip.Addr) *Filter {
-	f := &Filter{root: root, resolved: resolved}
-	f.match = f.compile(root)
+func newFilter(root *expr, resolved map[string][]netip.Addr, events bool) *Filter {
+	f := &Filter{root: root, resolved: resolved, events: events}
+	if !events {
+		f.match = f.compile(root)
+	}
 	return f
 }
 
@@ -177,7 +183,7 @@ func (f *Filter) Resolve(ctx context.Context, look Resolver) (*Filter, error) {
 		slices.SortFunc(clean, netip.Addr.Compare)
 		resolved[h] = slices.Compact(clean)
 	}
-	return newFilter(f.root, resolved), nil
+	return newFilter(f.root, resolved, f.events), nil
 }
 
 // Resolved returns the addresses that were found for the hosts of the filter.

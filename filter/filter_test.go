@@ -254,9 +254,6 @@ func TestMatch(t *testing.T) {
 		{"dst xlate ip 203.0.113.9", ""},
 		{"src nat port 61000", "six"},
 		{"nat port > 1k", "six"},
-		{"nat event add", "six"},
-		{"asa event deny", "six"},
-		{"asa xevent 1001", "six"},
 		{"ingress vrf 5", "six"},
 		{"vrf 5", "six"},
 		{"ingress acl 255", "six"},
@@ -621,12 +618,12 @@ func TestEveryFieldOfTheTableHasItsWords(t *testing.T) {
 	}
 	for i := range flow.Fields {
 		d := &flow.Fields[i]
-		if d.Word == "" {
+		if d.Word == "" || slices.Contains(ofEventsAlone, d.Name) {
 			continue
 		}
 		for _, other := range []string{d.Name, d.Key} {
 			var e *Error
-			if _, err := Parse(other + " 1"); other != "" && lookup(other) == nil && (!errors.As(err, &e) || !slices.Equal(e.Suggest, []string{d.Word})) {
+			if _, err := Parse(other + " 1"); other != "" && root.kids[other] == nil && (!errors.As(err, &e) || !slices.Equal(e.Suggest, []string{d.Word})) {
 				t.Errorf("%s: %v does not suggest %q", other, err, d.Word)
 			}
 		}

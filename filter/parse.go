@@ -17,6 +17,7 @@ type parser struct {
 	pos    int
 	depth  int
 	hosts  map[string]bool // the names of hosts so far
+	root   *trie           // the words
 
 	after    *trie // what the words before afterPos were
 	afterPos int
@@ -50,7 +51,7 @@ func (p *parser) parse() (*expr, *Error) {
 		switch {
 		case t.is(")"):
 			return nil, p.fail(t, "a parenthesis closes that none opened")
-		case t.kind == tokWord && lookup(strings.ToLower(t.text)) != nil, t.is("("), t.is("!"), t.is("not"):
+		case t.kind == tokWord && p.lookup(strings.ToLower(t.text)) != nil, t.is("("), t.is("!"), t.is("not"):
 			return nil, p.fail(t, `two conditions side by side: put "and" or "or" between them`, "and", "or")
 		}
 		return nil, p.fail(t, fmt.Sprintf("%q is not expected here, but and, or, or the end", t.text), near(t.text, []string{"and", "or"})...)
@@ -243,12 +244,12 @@ func (p *parser) primitive() (*expr, *Error) {
 func (p *parser) field() (*field, *Error) {
 	t := p.peek()
 	if t.kind == tokEnd {
-		return nil, p.missing("a condition", expect{words: starters()})
+		return nil, p.missing("a condition", expect{words: p.starters()})
 	}
 	if t.kind != tokWord {
 		return nil, p.fail(t, fmt.Sprintf("%q stands where a condition is expected", p.text[t.at:t.end]))
 	}
-	node, last, lastPos, from := root, (*trie)(nil), 0, p.pos
+	node, last, lastPos, from := p.root, (*trie)(nil), 0, p.pos
 	for {
 		u := p.peek()
 		var child *trie
@@ -283,7 +284,7 @@ func (p *parser) field() (*field, *Error) {
 		if words := meant(word); words != nil {
 			return nil, p.fail(t, fmt.Sprintf("%q is not a field", t.text), words...)
 		}
-		return nil, p.fail(t, fmt.Sprintf("%q is not a field", t.text), near(word, starters())...)
+		return nil, p.fail(t, fmt.Sprintf("%q is not a field", t.text), near(word, p.starters())...)
 	}
 	words := node.words()
 	said := p.text[t.at:p.tokens[p.pos-1].end]

@@ -36,8 +36,11 @@ type trie struct {
 	f    *field
 }
 
-// root is the trie of all words of the vocabulary.
-var root = func() *trie {
+// root is the trie of all words for flows, eventRoot of those for events.
+var root, eventRoot = newTrie(table), newTrie(eventTable)
+
+// newTrie returns the trie of the words of a vocabulary.
+func newTrie(table []*field) *trie {
 	t := &trie{}
 	for _, f := range table {
 		for _, n := range append([]string{f.name}, f.aliases...) {
@@ -58,7 +61,17 @@ var root = func() *trie {
 		}
 	}
 	return t
-}()
+}
+
+// has reports whether a field has these words.
+func (t *trie) has(name string) bool {
+	for _, w := range strings.Fields(name) {
+		if t = t.kids[w]; t == nil {
+			return false
+		}
+	}
+	return t.f != nil
+}
 
 func (t *trie) words() []string {
 	out := make([]string, 0, len(t.kids))
@@ -70,7 +83,7 @@ func (t *trie) words() []string {
 }
 
 // lookup returns the node of a first word.
-func lookup(word string) *trie { return root.kids[word] }
+func (p *parser) lookup(word string) *trie { return p.root.kids[word] }
 
 // starters are the words that a condition begins with.
-func starters() []string { return append(root.words(), "not", "(") }
+func (p *parser) starters() []string { return append(p.root.words(), "not", "(") }

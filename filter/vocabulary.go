@@ -2,6 +2,7 @@ package filter
 
 import (
 	"net/netip"
+	"slices"
 
 	"flowtally/flow"
 )
@@ -65,11 +66,16 @@ var table = buildTable()
 // flow.Fields and flow.Pairs, those that the language computes or takes apart, and
 // those that it refuses.
 func buildTable() []*field {
-	out := []*field{
-		{name: "any", what: "every flow", column: "true", test: func(*flow.Record, Names) bool { return true }},
-		versionField("ipv4", 4, "inet", "inet4"),
-		versionField("ipv6", 6, "inet6"),
+	out := buildFlowTable(namedFields())
+	own := newTrie(out)
+	for _, f := range ofEvents() {
+		out = append(out, strange(own, f, " is of events, not of flows: ask for events, by flowtally events, the page Events or the view events")...)
 	}
+	return out
+}
+
+// namedFields are the words of flow.Fields, by the names of the fields.
+func namedFields() map[string]*field {
 	named := make(map[string]*field)
 	for i := range flow.Fields {
 		d := &flow.Fields[i]
@@ -80,7 +86,20 @@ func buildTable() []*field {
 		}
 		special(d, f)
 		named[d.Name] = f
-		if f.name != "" {
+	}
+	return named
+}
+
+// buildFlowTable makes the vocabulary of flows but for what it refuses because events have it.
+func buildFlowTable(named map[string]*field) []*field {
+	out := []*field{
+		{name: "any", what: "every flow", column: "true", test: func(*flow.Record, Names) bool { return true }},
+		versionField("ipv4", 4, "inet", "inet4"),
+		versionField("ipv6", 6, "inet6"),
+	}
+	for i := range flow.Fields {
+		name := flow.Fields[i].Name
+		if f := named[name]; f.name != "" && !slices.Contains(ofEventsAlone, name) {
 			out = append(out, f)
 		}
 	}
@@ -179,8 +198,6 @@ func refusedFields() []*field {
 		refused("nfdump's name of a data source; here each record says who sent it: exporter \"name\"", "ident"),
 		refused("the number of a record in nfdump's file; here there are no such numbers", "count"),
 		refused("nfdump's own number of an exporter; here it is exporter id, or exporter \"name\"", "exporter sysid", "router sysid"),
-		refused("blocks of translated ports are not kept", "pblock", "nat pblock"),
-		refused("names of routing instances and users are not kept", "user", "username"),
 	} {
 		out = append(out, l...)
 	}

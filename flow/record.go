@@ -99,5 +99,5 @@ const (
 	MarkPartitionLimit
 	// MarkTotal: the counters are the rest of a running total, and what was counted of
 	// it before may not be known: a part may be counted twice.
-	MarkTotal
+	MarkTotal Marks = 32
 )

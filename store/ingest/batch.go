@@ -29,6 +29,12 @@ type batch struct {
 	hours map[flow.Time]*part // the same by hour
 	last  *part               // the one used last, which is nearly always the next, too
 
+	// eventParts are the days of the events, ascending once closed; spareEvents are buffers
+	// of former batches.
+	eventParts  []*eventPart
+	spareEvents [][]byte
+	events      int
+
 	records, clamped, repaired, noRoom int
 	packets, bytes                     uint64
 	receivedFrom, receivedTo           flow.Time
@@ -72,7 +78,9 @@ func (b *batch) reset() {
 		}
 	}
 	clear(b.hours)
+	b.resetEvents()
 	*b = batch{
+		eventParts: b.eventParts, spareEvents: b.spareEvents,
 		parts: b.parts[:0], spare: b.spare, hours: b.hours, columns: b.columns, statement: b.statement,
 		sequences: b.sequences[:0], loss: b.loss[:0],
 	}
@@ -197,6 +205,9 @@ func (b *batch) setID(id int32) error {
 		}); err != nil {
 			return err
 		}
+	}
+	if err := b.setEventID(id); err != nil {
+		return err
 	}
 	b.id = id
 	return nil

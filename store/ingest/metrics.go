@@ -10,6 +10,7 @@ import (
 // not make a time series.
 type metrics struct {
 	batches, records, clamped, repaired, noRoom   prometheus.Counter
+	events                                        prometheus.Counter
 	retries, replays                              prometheus.Counter
 	refusedBatches, refusedRecords, exporterClash prometheus.Counter
 	spooledBatches, spooledRecords                prometheus.Counter
@@ -27,6 +28,7 @@ func newMetrics(r prometheus.Registerer, w *Writer) *metrics {
 	m := &metrics{
 		batches:            counter("batches_total", "Batches committed."),
 		records:            counter("records_total", "Records committed."),
+		events:             counter("events_total", "Events committed."),
 		clamped:            counter("clamped_records_total", "Records with a value that did not fit its column."),
 		repaired:           counter("repaired_records_total", "Records whose times were repaired before they were stored."),
 		noRoom:             counter("partition_limit_records_total", "Records given their time of receipt, because their hour would have exceeded the limit of partitions."),
@@ -52,7 +54,7 @@ func newMetrics(r prometheus.Registerer, w *Writer) *metrics {
 	if r == nil {
 		return m
 	}
-	r.MustRegister(m.batches, m.records, m.clamped, m.repaired, m.noRoom, m.retries, m.replays,
+	r.MustRegister(m.batches, m.records, m.events, m.clamped, m.repaired, m.noRoom, m.retries, m.replays,
 		m.refusedBatches, m.refusedRecords, m.exporterClash, m.up, m.seconds,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "flowtally", Subsystem: "store", Name: "partitions",
 			Help: "Hourly partitions this process knows of."}, func() float64 { return float64(w.partitions.Count()) }))
@@ -76,6 +78,7 @@ func newMetrics(r prometheus.Registerer, w *Writer) *metrics {
 func (m *metrics) wrote(b *batch, took time.Duration) {
 	m.batches.Inc()
 	m.records.Add(float64(b.records))
+	m.events.Add(float64(b.events))
 	m.clamped.Add(float64(b.clamped))
 	m.repaired.Add(float64(b.repaired))
 	m.noRoom.Add(float64(b.noRoom))

@@ -159,8 +159,11 @@ func (s *spool) scan() error {
 // remember keeps of a header what is needed while its file waits.
 func (e *spoolFile) remember(h *spoolHeader) {
 	e.header = *h
-	e.lossOnly = len(h.Parts) == 0
+	e.lossOnly = len(h.Parts) == 0 && h.Events == nil
 	e.header.Columns, e.header.Parts, e.header.Loss = nil, nil, nil
+	if h.Events != nil {
+		e.header.Events = &spoolEvents{Count: h.Events.Count, Exporters: h.Events.Exporters}
+	}
 }
 
 // diskSize rounds a size up to whole blocks, and to one at least.

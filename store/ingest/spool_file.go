@@ -26,6 +26,8 @@ import (
 const (
 	spoolMagic   = "FLWBATCH"
 	spoolVersion = 1
+	// spoolVersionEvents is that of files that have events.
+	spoolVersionEvents = 2
 	// spoolPrefix is the prefix's length: magic, version, length of the header, CRC-32C
 	// of the four fields around it and the header, CRC-32C of the rows, length of the
 	// rows, identifier, CRC-32C of the identifier and the key.
@@ -60,6 +62,7 @@ type spoolHeader struct {
 	Parts        []spoolPart     `json:"parts"`
 	Sequences    []spoolSequence `json:"sequences,omitempty"`
 	Loss         []flow.Loss     `json:"loss,omitempty"`
+	Events       *spoolEvents    `json:"events,omitempty"`
 	// Exporters counts the records by exporter. Rows is the batch identifier in the rows.
 	Exporters map[flow.ExporterID]uint64 `json:"exporters,omitempty"`
 	Rows      int32                      `json:"rows_id,omitempty"`
@@ -106,8 +109,12 @@ func (s *spool) write(path string, h *spoolHeader, b *batch) (err error) {
 		crc = crc32.Update(crc, castagnoli, p.body())
 		length += uint64(len(p.body()))
 	}
+	for _, p := range b.eventParts {
+		crc = crc32.Update(crc, castagnoli, p.body())
+		length += uint64(len(p.body()))
+	}
 	copy(prefix[:], spoolMagic)
-	binary.BigEndian.PutUint32(prefix[8:], spoolVersion)
+	binary.BigEndian.PutUint32(prefix[8:], spoolVersionOf(b))
 	binary.BigEndian.PutUint32(prefix[12:], uint32(len(header)))
 	binary.BigEndian.PutUint32(prefix[20:], crc)
 	binary.BigEndian.PutUint64(prefix[24:], length)
@@ -129,6 +136,11 @@ func (s *spool) write(path string, h *spoolHeader, b *batch) (err error) {
 		return err
 	}
 	for _, p := range b.parts {
+		if _, err = f.Write(p.body()); err != nil {
+			return err
+		}
+	}
+	for _, p := range b.eventParts {
 		if _, err = f.Write(p.body()); err != nil {
 			return err
 		}
@@ -180,8 +192,12 @@ func (b *batch) header() (*spoolHeader, error) {
 	if err != nil {
 		return nil, err
 	}
+	events, err := b.eventHeader()
+	if err != nil {
+		return nil, err
+	}
 	h := &spoolHeader{
-		Key: b.key, Records: b.records, Clamped: b.clamped, Repaired: b.repaired, NoRoom: b.noRoom, Packets: b.packets, Bytes: b.bytes,
+		Events: events, Key: b.key, Records: b.records, Clamped: b.clamped, Repaired: b.repaired, NoRoom: b.noRoom, Packets: b.packets, Bytes: b.bytes,
 		ReceivedFrom: b.receivedFrom, ReceivedTo: b.receivedTo, MinEnd: b.minEnd, MaxEnd: b.maxEnd,
 		Columns: b.columns.Names(), Loss: slices.Clone(b.loss), Exporters: counts, Rows: b.id,
 	}
@@ -223,7 +239,7 @@ func readSpoolStart(r io.Reader) (prefix [spoolPrefix]byte, h *spoolHeader, err 
 	if string(prefix[:8]) != spoolMagic {
 		return prefix, nil, fmt.Errorf("prefix: %w", errCorrupt)
 	}
-	if v := binary.BigEndian.Uint32(prefix[8:]); v != spoolVersion {
+	if v := binary.BigEndian.Uint32(prefix[8:]); v != spoolVersion && v != spoolVersionEvents {
 		return prefix, nil, fmt.Errorf("version %d: %w", v, errCorrupt)
 	}
 	length := int64(binary.BigEndian.Uint32(prefix[12:]))
@@ -281,6 +297,9 @@ func readSpool(r io.Reader, b *batch) error {
 		length += uint64(sp.Bytes)
 		rows += sp.Rows
 		p.buf = append(p.buf, row.CopyTrailer...)
+	}
+	if crc, length, err = readSpoolEvents(r, h.Events, b, crc, length); err != nil {
+		return err
 	}
 	if length != binary.BigEndian.Uint64(prefix[24:]) || crc != binary.BigEndian.Uint32(prefix[20:]) {
 		return fmt.Errorf("rows: checksum: %w", errCorrupt)

@@ -59,6 +59,9 @@ func (s *spool) admit(h *spoolHeader, b *batch) (*spoolFile, error) {
 	for _, p := range b.parts {
 		size += int64(len(p.buf))
 	}
+	for _, p := range b.eventParts {
+		size += int64(len(p.buf))
+	}
 	e := &spoolFile{bytes: diskSize(size)}
 	e.remember(h)
 	if e.bytes > s.limit {
@@ -187,5 +190,8 @@ func (h *spoolHeader) lost(cause string) []flow.Loss {
 		loss = append(loss, flow.Loss{Minute: h.ReceivedTo.Floor(flow.Minute), Exporter: id, Stage: "store", Cause: cause, Unit: "record", Count: n})
 	}
 	slices.SortFunc(loss, func(a, b flow.Loss) int { return cmp.Compare(a.Exporter, b.Exporter) })
+	if h.Events != nil {
+		loss = append(loss, eventsLost(h.ReceivedTo, h.Events.Exporters, cause)...)
+	}
 	return loss
 }

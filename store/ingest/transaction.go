@@ -74,6 +74,9 @@ func (w *Writer) attempt(ctx context.Context, b *batch, turn <-chan struct{}, mo
 	if err := w.ensurePartitions(ctx, conn.Conn(), b); err != nil {
 		return err
 	}
+	if err := w.ensureEventDays(ctx, conn.Conn(), b); err != nil {
+		return err
+	}
 	return w.store(ctx, conn.Conn(), b, turn, mode)
 }
 
@@ -106,9 +109,9 @@ func (w *Writer) store(ctx context.Context, conn *pgx.Conn, b *batch, turn <-cha
 
 	// Where a connection that we have lost is storing the same batch, this waits for the
 	// end of that.
-	tag, err := tx.Exec(ctx, `insert into public.batches (id, key, received_from, received_to, min_end, max_end, records, packets, bytes)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (id) do nothing`,
-		b.id, b.key, b.receivedFrom.Time(), b.receivedTo.Time(), b.minEnd.Time(), b.maxEnd.Time(), int32(b.records), int64(b.packets), int64(b.bytes))
+	tag, err := tx.Exec(ctx, `insert into public.batches (id, key, received_from, received_to, min_end, max_end, records, packets, bytes, events)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (id) do nothing`,
+		b.id, b.key, b.receivedFrom.Time(), b.receivedTo.Time(), b.minEnd.Time(), b.maxEnd.Time(), int32(b.records), int64(b.packets), int64(b.bytes), int32(b.events))
 	if err != nil {
 		return &contentError{err}
 	}
@@ -126,7 +129,15 @@ func (w *Writer) store(ctx context.Context, conn *pgx.Conn, b *batch, turn <-cha
 			return err
 		}
 	}
-	loss := b.loss
+	refusedEvents, reason, err := w.storeEvents(ctx, conn, tx, b, mode)
+	if err != nil {
+		return err
+	}
+	lostEvents, err := w.refuseEvents(ctx, tx, b, refusedEvents, reason)
+	if err != nil {
+		return err
+	}
+	loss := slices.Concat(b.loss, lostEvents)
 	if refused.rows > 0 {
 		lost, err := w.quarantine(ctx, tx, b, &refused)
 		if err != nil {
@@ -138,6 +149,9 @@ func (w *Writer) store(ctx context.Context, conn *pgx.Conn, b *batch, turn <-cha
 		return err
 	}
 	if err := confirmPartitions(ctx, tx, b); err != nil {
+		return err
+	}
+	if err := confirmEventDays(ctx, tx, b); err != nil {
 		return err
 	}
 	gaps, err := putSequences(ctx, tx, b.sequences, b.check)
@@ -274,6 +288,7 @@ func (w *Writer) repair(err error, b *batch) bool {
 	case errors.Is(err, errPartitionRemoved), c == "42P01", c == "42P07":
 		// The set of partitions is not what we thought.
 		w.partitions.Forget()
+		w.eventDays.Forget()
 		return true
 	default:
 		return strings.HasPrefix(c, "40") || c == "55P03" // a conflict with other transactions

@@ -70,6 +70,7 @@ type Writer struct {
 	log        *slog.Logger
 	metrics    *metrics
 	partitions *store.Partitions
+	eventDays  store.EventDays
 	batches    sync.Pool
 	patience   time.Duration
 	handoff    *rollup.Handoff
@@ -136,14 +137,16 @@ func (w *Writer) Close() {
 // tries again until the context ends; the error is then the context's. Without a
 // spool a refused row takes its batch with it, and the error is ErrRefused.
 func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
-	if len(received.Records) == 0 && len(received.Sequences) == 0 && len(received.Loss) == 0 {
+	if len(received.Records) == 0 && len(received.Events) == 0 && len(received.Sequences) == 0 && len(received.Loss) == 0 {
 		return nil
 	}
 	turn, done := w.turns.take()
 	defer done()
 	b := w.batches.Get().(*batch)
 	defer w.batches.Put(b)
-	b.encode(w.ids.take(), received.Records, flow.TimeOf(time.Now()), w.handoff.Empty())
+	now := flow.TimeOf(time.Now())
+	b.encode(w.ids.take(), received.Records, now, w.handoff.Empty())
+	b.addEvents(received.Events, now)
 	b.sequences = append(b.sequences, received.Sequences...)
 	b.loss = append(b.loss, received.Loss...)
 	if w.spool != nil && w.running.Load() && (w.offline.Load() || received.Pressed && w.direct.Load() > 0) {
