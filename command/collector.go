@@ -24,6 +24,7 @@ func collectorCommand() *cobra.Command {
 		sampling, override    []string
 		spoolSize, retainSize size
 		raw, min, hour, day   age
+		events                age
 		keeps                 bool
 	)
 	cmd := &cobra.Command{
@@ -58,6 +59,7 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 				return err
 			}
 			keep.RetainRaw, keep.Retain1m, keep.Retain1h, keep.Retain1d = time.Duration(raw), time.Duration(min), time.Duration(hour), time.Duration(day)
+			keep.RetainEvents = time.Duration(events)
 			keep.RetainSize = int64(retainSize)
 			if keep.RetainPath == "auto" {
 				keep.RetainPath = ""
@@ -98,7 +100,9 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 	f.Var(&min, "retain-1m", "how long to keep minutes")
 	f.Var(&hour, "retain-1h", "how long to keep hours")
 	f.Var(&day, "retain-1d", "how long to keep days")
-	f.Var(&retainSize, "retain-size", "most that the database may take, such as 50G, 0 for no limit; then the oldest flows go")
+	events = age(keeper.DefaultRetainEvents)
+	f.Var(&events, "retain-events", "how long to keep events of firewalls and translators, such as 400d")
+	f.Var(&retainSize, "retain-size", "most that the database may take, such as 50G, 0 for no limit; then the oldest flows and events go")
 	f.StringVar(&keep.RetainPath, "retain-path", "auto", "directory on the database's disk: the oldest flows go, too, when the database has more than 80 % of what others leave of it; auto takes PostgreSQL's own where it can be seen from here, none looks at no disk")
 	f.BoolVar(&keeps, "keeper", true, "sum roll-ups, seal and remove what is old; of several collectors one at a time does it")
 	databaseFlag(cmd, &dsn)

@@ -81,7 +81,7 @@ or, under the command's name, in the YAML file given by --config.`,
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(exporterCommand(stdout), collectorCommand(), webCommand(), labCommand(stdout), migrateCommand(),
-		topCommand(stdout), flowsCommand(stdout), seriesCommand(stdout), inspectCommand(), rollupCommand(stdout), versionCommand(version, stdout))
+		topCommand(stdout), flowsCommand(stdout), eventsCommand(stdout), seriesCommand(stdout), inspectCommand(), rollupCommand(stdout), versionCommand(version, stdout))
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArguments

@@ -18,6 +18,7 @@ type printer interface {
 	series(io.Writer, *query.Series) error
 	share(io.Writer, *query.Share) error
 	flows(io.Writer, *query.Flows) error
+	events(io.Writer, *query.Events) error
 }
 
 // printers are the words of --output.

@@ -34,14 +34,20 @@ func (q *question) flags(cmd *cobra.Command, key string, limit int) {
 }
 
 func (q *question) rangeFlags(cmd *cobra.Command, limit int, what string) {
+	q.askFlags(cmd, limit, what)
+	f := cmd.Flags()
+	f.BoolVar(&q.whole, "whole", false, "book each flow whole where it ends, as nfdump does, instead of spreading it over its life")
+	f.BoolVar(&q.scaled, "scaled", false, "multiply packets and bytes by the sampling rate")
+	f.BoolVar(&q.raw, "raw", false, "read the flows themselves, not roll-ups: slower, and never an estimate")
+}
+
+// askFlags are those of a question about flows or events.
+func (q *question) askFlags(cmd *cobra.Command, limit int, what string) {
 	f := cmd.Flags()
 	f.StringVar(&q.from, "from", "-1h", "begin of the range: RFC 3339, a date, now, today, yesterday, or an age such as -6h (beyond ten minutes, the begin of its minute)")
 	f.StringVar(&q.to, "to", "now", "end of the range, not included")
 	f.IntVar(&q.limit, "limit", limit, what)
 	f.StringVar(&q.exporter, "exporter", "", "only what this exporter sent: its name, address or id")
-	f.BoolVar(&q.whole, "whole", false, "book each flow whole where it ends, as nfdump does, instead of spreading it over its life")
-	f.BoolVar(&q.scaled, "scaled", false, "multiply packets and bytes by the sampling rate")
-	f.BoolVar(&q.raw, "raw", false, "read the flows themselves, not roll-ups: slower, and never an estimate")
 	f.BoolVar(&q.explain, "explain", false, "print the SQL that was run and what it read instead of the answer")
 	f.StringVar(&q.output, "output", "table", "table, json or csv")
 	f.DurationVar(&q.timeout, "timeout", 30*time.Second, "give up after so long")
@@ -60,20 +66,27 @@ func (q *question) printer() (printer, error) {
 	return p, nil
 }
 
+// times reads the range.
+func (q *question) times(now time.Time) (from, to time.Time, err error) {
+	if from, err = query.ParseTime(q.from, now); err != nil {
+		return from, to, usageError{fmt.Errorf("--from: %w", err)}
+	}
+	if to, err = query.ParseTime(q.to, now); err != nil {
+		return from, to, usageError{fmt.Errorf("--to: %w", err)}
+	}
+	if !from.Before(to) {
+		return from, to, usageError{fmt.Errorf("--from %s is not before --to %s", q.from, q.to)}
+	}
+	return from, to, nil
+}
+
 // parse turns the flags, and the words behind them, which are the filter, into a
 // Question.
 func (q *question) parse(now time.Time, words []string) (query.Question, error) {
 	bad := func(err error) (query.Question, error) { return query.Question{}, usageError{err} }
-	from, err := query.ParseTime(q.from, now)
+	from, to, err := q.times(now)
 	if err != nil {
-		return bad(fmt.Errorf("--from: %w", err))
-	}
-	to, err := query.ParseTime(q.to, now)
-	if err != nil {
-		return bad(fmt.Errorf("--to: %w", err))
-	}
-	if !from.Before(to) {
-		return bad(fmt.Errorf("--from %s is not before --to %s", q.from, q.to))
+		return query.Question{}, err
 	}
 	var keys []query.Key
 	if q.key != "" {

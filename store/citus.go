@@ -13,7 +13,7 @@ import (
 // range of buckets is on all nodes. The columns are never null. The tables have no keys,
 // which would have to contain them.
 var distributed = []struct{ table, column string }{
-	{"parts.flows", "batch"},
+	{"parts.flows", "batch"}, {"parts.events", "batch"},
 	{"parts.traffic_1m", "bucket"}, {"parts.traffic_1h", "bucket"}, {"parts.traffic_1d", "bucket"},
 }
 

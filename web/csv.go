@@ -44,6 +44,8 @@ func marshalCSV(w io.Writer, v any) error {
 		a.writeCSV(c)
 	case Flows:
 		a.writeCSV(c)
+	case Events:
+		a.writeCSV(c)
 	case Share:
 		a.writeCSV(c)
 	case Summary:

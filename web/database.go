@@ -35,6 +35,8 @@ type AnswerStore interface {
 	Series(ctx context.Context, q query.Question) (*query.Series, error)
 	// Flows returns a page of the flows themselves.
 	Flows(ctx context.Context, q query.FlowsQuestion) (*query.Flows, error)
+	// Events returns a page of what firewalls and translators did.
+	Events(ctx context.Context, q query.EventsQuestion) (*query.Events, error)
 	// Share returns the busiest host's part of all flows, over time.
 	Share(ctx context.Context, q query.Question) (*query.Share, error)
 	// Summary returns totals and rates by class of protocol.

@@ -49,7 +49,12 @@ type filterProblem struct {
 
 // parseFilter reads the filter that a parameter holds.
 func parseFilter(parameter, text string) (*filter.Filter, error) {
-	f, err := filter.Parse(text)
+	return parseFilterWith(filter.Parse, parameter, text)
+}
+
+// parseFilterWith reads a filter of flows or of events.
+func parseFilterWith(parse func(string) (*filter.Filter, error), parameter, text string) (*filter.Filter, error) {
+	f, err := parse(text)
 	if err == nil {
 		return f, nil
 	}
@@ -89,6 +94,7 @@ func havingFault(text string, err error) *FilterFault {
 type filterCheckInput struct {
 	Body struct {
 		Filter string `json:"filter,omitempty" doc:"The filter's text." maxLength:"10240"`
+		Of     string `json:"of,omitempty" enum:"flows,events" default:"flows" doc:"What the filter is of: flows, or events of firewalls and translators."`
 		Having string `json:"having,omitempty" doc:"A condition on the sums of a group, to be checked in the filter's place." maxLength:"10240"`
 	}
 }
@@ -113,7 +119,11 @@ func (s *server) filterCheck(_ context.Context, in *filterCheckInput) (*filterCh
 		out.Body = filterCheckAnswer{OK: true, Canonical: h.String(), Terms: 1}
 		return out, nil
 	}
-	f, err := filter.Parse(in.Body.Filter)
+	parse := filter.Parse
+	if in.Body.Of == "events" {
+		parse = filter.ParseEvents
+	}
+	f, err := parse(in.Body.Filter)
 	if e, ok := errors.AsType[*filter.Error](err); ok {
 		out.Body.Error = filterFault(e)
 		return out, nil
@@ -126,6 +136,7 @@ func (s *server) filterCheck(_ context.Context, in *filterCheckInput) (*filterCh
 
 type filterCompleteInput struct {
 	Text   string `query:"text" doc:"The filter's text." maxLength:"10240"`
+	Of     string `query:"of" enum:"flows,events" default:"flows" doc:"What the filter is of: flows, or events of firewalls and translators."`
 	Offset int    `query:"offset" default:"-1" doc:"Where the cursor stands, in octets of the text in UTF-8; without it, at the end."`
 }
 
@@ -155,7 +166,11 @@ func (s *server) filterComplete(ctx context.Context, in *filterCompleteInput) (*
 		in.Offset = len(in.Text)
 	}
 	out := &filterCompleteOutput{Body: filterCompleteAnswer{From: in.Offset, To: in.Offset, Options: []completion{}}}
-	for i, c := range filter.Complete(in.Text, in.Offset) {
+	complete := filter.Complete
+	if in.Of == "events" {
+		complete = filter.CompleteEvents
+	}
+	for i, c := range complete(in.Text, in.Offset) {
 		if i == 0 {
 			out.Body.From, out.Body.To = c.Start, c.End
 		}

@@ -28,6 +28,7 @@ type fake struct {
 	series    func(context.Context, query.Question) (*query.Series, error)
 	exporters func(context.Context) ([]console.ExporterRow, error)
 	flows     func(context.Context, query.FlowsQuestion) (*query.Flows, error)
+	events    func(query.EventsQuestion) (*query.Events, error)
 	sql       func(context.Context, console.SQLQuestion) (*console.SQLAnswer, error)
 	err       error // of everything else
 
@@ -67,6 +68,13 @@ func (f *fake) Flows(ctx context.Context, q query.FlowsQuestion) (*query.Flows, 
 		return &query.Flows{From: q.From, To: q.To, Limit: q.Limit, Sort: q.Sort, Ascending: q.Ascending, Columns: query.FlowColumns}, f.err
 	}
 	return f.flows(ctx, q)
+}
+
+func (f *fake) Events(_ context.Context, q query.EventsQuestion) (*query.Events, error) {
+	if f.events == nil {
+		return &query.Events{From: q.From, To: q.To, Limit: q.Limit, Ascending: q.Ascending, Columns: query.EventColumns}, f.err
+	}
+	return f.events(q)
 }
 
 func (f *fake) Share(_ context.Context, q query.Question) (*query.Share, error) {

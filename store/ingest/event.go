@@ -341,6 +341,14 @@ type spoolEvents struct {
 	Exporters map[flow.ExporterID]uint64 `json:"exporters,omitempty"`
 }
 
+// count returns how many events there are, also of a file that has none.
+func (e *spoolEvents) count() int {
+	if e == nil {
+		return 0
+	}
+	return e.Count
+}
+
 // spoolEventPart describes the events of one day.
 type spoolEventPart struct {
 	Day          flow.Time `json:"day"`

@@ -146,7 +146,7 @@ func (s *spool) takeOldest() *spoolFile {
 func (s *spool) dropRows(e *spoolFile) {
 	s.m.droppedBatches.Inc()
 	s.m.droppedRecords.Add(float64(e.header.Records))
-	s.log.Error("the spool is full: its oldest batch is lost", "file", e.name(), "records", e.header.Records,
+	s.log.Error("the spool is full: its oldest batch is lost", "file", e.name(), "records", e.header.Records, "events", e.header.Events.count(),
 		"received", e.header.ReceivedFrom.Time().Format(time.RFC3339), "directory", s.dir, "limit_bytes", s.limit)
 	path := filepath.Join(s.dir, e.name())
 	loss := e.header.lost("spool_full")

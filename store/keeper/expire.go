@@ -76,6 +76,12 @@ func (k *Keeper) expireBySize(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
+	// Days of events go with the hours of flows that are as old.
+	days, err := expendables(ctx, conn, pastEventDays+" order by day", k.now())
+	if err != nil {
+		return err
+	}
+	list = byEnd(list, days)
 	minutes, err := expendables(ctx, conn, `select grain, from_time, to_time, name, coalesce(pg_total_relation_size(to_regclass('parts.' || name)), 0)
 		from parts.traffic where grain = 0 and to_time < $1 order by to_time`, k.now().Add(-24*time.Hour))
 	if err != nil {

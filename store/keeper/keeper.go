@@ -24,7 +24,9 @@ const (
 	DefaultRetain1m  = 7 * 24 * time.Hour
 	DefaultRetain1h  = 366 * 24 * time.Hour
 	DefaultRetain1d  = ForEver
-	DefaultEvery     = 5 * time.Second
+	// DefaultRetainEvents is as long as flows are kept.
+	DefaultRetainEvents = DefaultRetainRaw
+	DefaultEvery        = 5 * time.Second
 	// DefaultSumRecords are enough that a value's many flows become one row, and few
 	// enough for memory: about 200 bytes each.
 	DefaultSumRecords = 1_000_000
@@ -61,6 +63,9 @@ type Config struct {
 	// last receipt, so that an old capture does not expire on arrival. Zero
 	// is DefaultRetainRaw, DefaultRetain1m, DefaultRetain1h and DefaultRetain1d.
 	RetainRaw, Retain1m, Retain1h, Retain1d time.Duration
+	// RetainEvents says the same of events of firewalls and translators,
+	// DefaultRetainEvents when zero.
+	RetainEvents time.Duration
 	// RetainSize is how many bytes the database may have; 0 is no such limit.
 	// When it has more, the oldest hours of flows are removed, until 95 % of the
 	// limit are left.
@@ -124,6 +129,7 @@ func New(db *store.DB, c Config) *Keeper {
 	c.Retain1m = cmp.Or(c.Retain1m, DefaultRetain1m)
 	c.Retain1h = cmp.Or(c.Retain1h, DefaultRetain1h)
 	c.Retain1d = cmp.Or(c.Retain1d, DefaultRetain1d)
+	c.RetainEvents = cmp.Or(c.RetainEvents, DefaultRetainEvents)
 	c.Every = cmp.Or(c.Every, DefaultEvery)
 	c.SumRecords = cmp.Or(c.SumRecords, DefaultSumRecords)
 	c.Grains = cmp.Or(c.Grains, &rollup.Grains)

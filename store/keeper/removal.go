@@ -11,7 +11,7 @@ import (
 
 // expendable is a partition that may go.
 type expendable struct {
-	grain    int16 // -1: of flows
+	grain    int16 // -1: of flows, eventGrain: of events
 	from, to time.Time
 	name     string
 	size     int64
@@ -22,7 +22,10 @@ type expendable struct {
 // to it; it detaches the table; it drops the table.
 func (k *Keeper) remove(ctx context.Context, conn *pgx.Conn, e expendable) error {
 	parent, source := "flows", "flows"
-	if e.grain >= 0 {
+	switch {
+	case e.grain == eventGrain:
+		parent, source = "events", "events"
+	case e.grain >= 0:
 		parent = k.grains[e.grain].Table
 		source = parent
 	}
@@ -40,7 +43,9 @@ func (k *Keeper) remove(ctx context.Context, conn *pgx.Conn, e expendable) error
 				return err
 			}
 		}
-		if e.grain < 0 {
+		if e.grain == eventGrain {
+			err = forgetEventDay(ctx, tx, e)
+		} else if e.grain < 0 {
 			if _, err := tx.Exec(ctx, "delete from parts.hour where hour = $1", e.from); err != nil {
 				return err
 			}

@@ -21,7 +21,8 @@ const (
 // for it.
 func (k *Keeper) Tidy(ctx context.Context) error {
 	return k.tidy(ctx, []chore{
-		{"end removals", k.endRemovals}, {"seal", k.seal}, {"remove what is old", k.expireByAge},
+		{"end removals", k.endRemovals}, {"seal", k.seal}, {"seal events", k.sealEvents},
+		{"remove what is old", k.expireByAge}, {"remove old events", k.expireEvents},
 		{"remove what is too much", k.expireBySize}, {"forget", k.forget}, {"measure", k.measure},
 	})
 }

@@ -1,0 +1,122 @@
+package command
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"flowtally/filter"
+	"flowtally/flow"
+	"flowtally/query"
+	"flowtally/store/answer"
+	"flowtally/web"
+)
+
+func eventsCommand(stdout io.Writer) *cobra.Command {
+	var (
+		q         question
+		after     string
+		ascending bool
+	)
+	cmd := &cobra.Command{
+		Use:   "events [FILTER]",
+		Args:  cobra.ArbitraryArgs,
+		Short: "List what firewalls and address translators did",
+		Long: `List what firewalls and address translators did, the latest first: connections
+created, torn down and denied (NSEL), translations added and deleted (NAT44, NAT64),
+blocks of ports given to subscribers (CGN). An event is no flow: no sum has it.`,
+		Example: `  flowtally events --from -10m asa event denied
+  flowtally events --from -1h src nat ip 203.0.113.7 and src nat port 41022
+  flowtally events --from today --output csv kind "port block allocated"`,
+		RunE: func(cmd *cobra.Command, words []string) error {
+			p, err := q.printer()
+			if err != nil {
+				return err
+			}
+			from, to, err := q.times(time.Now())
+			if err != nil {
+				return err
+			}
+			meant, err := filter.ParseEvents(strings.Join(words, " "))
+			if err != nil {
+				return usageError{fmt.Errorf("filter: %w", err)}
+			}
+			list := query.EventsQuestion{
+				From: from, To: to, Exporter: q.exporter, Filter: meant, Limit: q.limit, Ascending: ascending, After: after, Timeout: q.timeout,
+			}
+			return ask(cmd.Context(), q.dsn, (*answer.Answerer).Events, list, stdout, p.events)
+		},
+	}
+	q.askFlags(cmd, query.DefaultFlows, "how many events to list")
+	f := cmd.Flags()
+	f.StringVar(&after, "after", "", "go on where a page ended: its next")
+	f.BoolVar(&ascending, "ascending", false, "the earliest first")
+	return cmd
+}
+
+func (jsonLines) events(w io.Writer, e *query.Events) error { return printJSON(w, web.NewEvents(e)) }
+
+func (csvFiles) events(w io.Writer, e *query.Events) error {
+	c := csv.NewWriter(w)
+	c.UseCRLF = true
+	_ = c.Write(e.Columns)
+	for _, row := range e.Rows {
+		record := make([]string, len(row))
+		for i, v := range row {
+			// A name and a user are what others chose: no formulas.
+			if record[i] = text(v); (e.Columns[i] == "exporter" || e.Columns[i] == "user_name") && strings.HasPrefix(record[i], "=") {
+				record[i] = "'" + record[i]
+			}
+		}
+		_ = c.Write(record)
+	}
+	c.Flush()
+	return c.Error()
+}
+
+func (explanations) events(w io.Writer, e *query.Events) error {
+	return printExplanation(w, &e.Provenance)
+}
+
+// events prints one row an event.
+func (tables) events(w io.Writer, r *query.Events) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "time\tkind\tproto\tsource\tdestination\tas source\tas destination\tports\tuser\texporter\t")
+	for _, row := range r.Rows {
+		e := flowRow(r.Columns, row)
+		at, _ := e["time"].(time.Time)
+		side := func(addr, port string) string {
+			a, p := text(e[addr]), text(e[port])
+			switch {
+			case p == "":
+				return a
+			case strings.Contains(a, ":"):
+				return "[" + a + "]:" + p
+			}
+			return a + ":" + p
+		}
+		proto := ""
+		if n, ok := e["protocol"].(int64); ok {
+			proto = flow.Protocol(n).String()
+		}
+		block := ""
+		if e["block_first"] != nil || e["block_last"] != nil {
+			block = text(e["block_first"]) + "-" + text(e["block_last"])
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", milli(at), text(e["kind"]), proto, side("src_addr", "src_port"), side("dst_addr", "dst_port"),
+			side("nat_src_addr", "nat_src_port"), side("nat_dst_addr", "nat_dst_port"), block, text(e["user_name"]), text(e["exporter"]))
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if r.Next != "" {
+		fmt.Fprintf(w, "there are more: --after %s\n", r.Next)
+	}
+	printCaveats(w, &r.Provenance)
+	return nil
+}
