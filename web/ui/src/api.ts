@@ -21,6 +21,8 @@ export type Diagnosis = Schemas['Diagnosis'];
 export type Loss = Schemas['Ledger'];
 export type Flows = Schemas['Flows'];
 export type FlowRow = Flows['rows'][number];
+export type Events = Schemas['Events'];
+export type EventRow = Events['rows'][number];
 /** Share tells, slot by slot, which host took part in most flows, and in which part of all. */
 export type Share = Schemas['Share'];
 export type Highlight = Schemas['Highlight'];

@@ -20,7 +20,7 @@ interface Row {
   /** from is where its range begins when the address does not say, if not where that of others does. */
   from?: string;
   /** parameters are those of the address that are of this page alone. */
-  parameters: readonly ('of' | 'sql')[];
+  parameters: readonly ('of' | 'sql' | 'events')[];
   /** keys are those of the keyboard that do something on this page alone. */
   keys: readonly (readonly [key: string, what: string])[];
 }
@@ -40,6 +40,7 @@ export const pages = [
     ],
   },
   { name: 'exporters', title: 'Exporters', component: 'Exporters', answers: 'range', parameters: ['of'], keys: [] },
+  { name: 'events', title: 'Events', component: 'Events', answers: 'range', from: '-1h', parameters: ['events'], keys: [] },
   { name: 'sql', title: 'SQL', component: 'Sql', answers: 'nothing', parameters: ['sql'], keys: [] },
   { name: 'saved', title: 'Saved', component: 'Saved', answers: 'nothing', parameters: [], keys: [] },
 ] as const satisfies readonly Row[];

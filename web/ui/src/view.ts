@@ -48,6 +48,8 @@ export interface View extends Range {
   pin: Range | null;
   /** of is the exporter whose page is shown, by its number; 0 for none. */
   of: number;
+  /** events is the filter of the page of events, which has words of its own. */
+  events: string;
   /** sql is the text of the SQL page, when it came from a link. */
   sql: string;
 }
@@ -79,6 +81,7 @@ export const first: View = {
   order: 'desc',
   pin: null,
   of: 0,
+  events: '',
   sql: '',
 };
 
@@ -143,6 +146,7 @@ export function read(search: string, path = '/explore', now = Date.now()): View 
     order: oneOf('order', ['desc', 'asc'], first.order),
     pin,
     of: number('of', 2 ** 31, 0),
+    events: text('events', ''),
     sql: q.get('sql') ?? '',
   };
 }
