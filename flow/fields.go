@@ -85,28 +85,28 @@ var Fields = []Field{
 		Name: "src_addr", Label: "source address", What: "source address, null when not said",
 		Elements: []Element{{ID: 8, Name: "sourceIPv4Address"}, {ID: 27, Name: "sourceIPv6Address"}},
 		Kin:      []Element{{ID: 44, Name: "sourceIPv4Prefix"}, {ID: 170, Name: "sourceIPv6Prefix"}},
-		Kind:     KindAddr, Addr: func(r *Record) (Addr, uint8) { return r.SrcAddr, version(r) },
+		Kind:     KindAddr, Addr: func(r *Record) (Addr, uint8) { return r.SrcAddr, r.Family() },
 		SQL: Inet, Stored: Inet, Null: true, Word: "src ip", Aliases: sided("src", hostAliases), Key: "src-addr",
 	},
 	{
 		Name: "dst_addr", Label: "destination address", What: "destination address, null when not said",
 		Elements: []Element{{ID: 12, Name: "destinationIPv4Address"}, {ID: 28, Name: "destinationIPv6Address"}},
 		Kin:      []Element{{ID: 45, Name: "destinationIPv4Prefix"}, {ID: 169, Name: "destinationIPv6Prefix"}},
-		Kind:     KindAddr, Addr: func(r *Record) (Addr, uint8) { return r.DstAddr, version(r) },
+		Kind:     KindAddr, Addr: func(r *Record) (Addr, uint8) { return r.DstAddr, r.Family() },
 		SQL: Inet, Stored: Inet, Null: true, Word: "dst ip", Aliases: sided("dst", hostAliases), Key: "dst-addr",
 	},
 	{
 		Name: "src_port", Label: "source port", What: "source port, null when the protocol has none",
 		Elements: []Element{{ID: 7, Name: "sourceTransportPort"}},
 		Kin:      []Element{{ID: 180, Name: "udpSourcePort"}, {ID: 182, Name: "tcpSourcePort"}},
-		Kind:     KindPort, Max: math.MaxUint16, Number: func(r *Record) (uint64, bool) { return uint64(r.SrcPort), r.HasPorts() },
+		Kind:     KindPort, Max: math.MaxUint16, Number: func(r *Record) (uint64, bool) { return uint64(r.SrcPort), r.HasSrcPort() },
 		SQL: Int4, Stored: Int4, Null: true, Word: "src port", Key: "src-port",
 	},
 	{
 		Name: "dst_port", Label: "destination port", What: "destination port, null when the protocol has none",
 		Elements: []Element{{ID: 11, Name: "destinationTransportPort"}},
 		Kin:      []Element{{ID: 181, Name: "udpDestinationPort"}, {ID: 183, Name: "tcpDestinationPort"}},
-		Kind:     KindPort, Max: math.MaxUint16, Number: func(r *Record) (uint64, bool) { return uint64(r.DstPort), r.HasPorts() },
+		Kind:     KindPort, Max: math.MaxUint16, Number: func(r *Record) (uint64, bool) { return uint64(r.DstPort), r.HasDstPort() },
 		SQL: Int4, Stored: Int4, Null: true, Word: "dst port", Key: "dst-port",
 	},
 	{
@@ -133,7 +133,7 @@ var Fields = []Field{
 		Name: "tcp_flags", Label: "TCP flags",
 		What:     "union of the TCP flags of all packets: 1 FIN, 2 SYN, 4 RST, 8 PSH, 16 ACK, 32 URG, 64 ECE, 128 CWR, 256 NS; null when not TCP",
 		Elements: []Element{{ID: 6, Name: "tcpControlBits"}},
-		Kind:     KindFlags, Max: math.MaxInt16, Number: func(r *Record) (uint64, bool) { return uint64(r.TCPFlags) & math.MaxInt16, r.Protocol == TCP },
+		Kind:     KindFlags, Max: math.MaxInt16, Number: func(r *Record) (uint64, bool) { return uint64(r.TCPFlags) & math.MaxInt16, r.HasTCPFlags() },
 		SQL: Int2, Stored: Int2, Null: true, Word: "flags", Key: "tcp-flags",
 	},
 	{
@@ -449,16 +449,6 @@ func said[T ~uint8 | ~uint16 | ~uint32](n T) (uint64, bool) { return uint64(n), 
 
 // moment returns a time as a number; RepairTime has seen to it that there is one.
 func moment(t Time) (uint64, bool) { return uint64(max(t, 0)), true }
-
-// version is the IP version of a record's addresses: a record that has some and
-// is not of version 4 is of version 6.
-func version(r *Record) uint8 {
-	switch r.IPVersion {
-	case 0, 4:
-		return r.IPVersion
-	}
-	return 6
-}
 
 func nextHop(r *Record) (Addr, uint8) {
 	switch {

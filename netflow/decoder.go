@@ -481,7 +481,7 @@ func (w *work) decodeSet(t *template, id uint16, r reader, room int) int {
 
 // fixed decodes n records of fixed length that begin at pos.
 func (w *work) fixed(t *template, pos, n int) {
-	w.proto.IPVersion = t.ipVersion
+	w.begin(t)
 	first := len(w.dst)
 	w.dst = slices.Grow(w.dst, n)
 	c := w.clocks
@@ -491,7 +491,7 @@ func (w *work) fixed(t *template, pos, n int) {
 			var s scratch
 			w.grow()
 			follow(t.ops, w.b, pos, 0, w.dst[len(w.dst)-1:], &s, &c)
-			w.complete(t, &s, pos)
+			w.complete(t, w.dst[len(w.dst)-1:], &s, pos, nil)
 			pos += t.size
 		}
 		return
@@ -503,57 +503,65 @@ func (w *work) fixed(t *template, pos, n int) {
 	}
 	follow(t.ops[:t.direct], w.b, pos, t.size, recs, nil, &c)
 	if t.resolve == 0 && t.extra == nil && (w.opts == nil || w.opts.interfaces == nil) {
-		for i := range recs {
-			if isICMP(recs[i].Protocol) {
-				recs[i].SrcPort = 0
-			}
-		}
+		w.settle(t, recs)
 		return
 	}
 	for i := range recs {
 		var s scratch
 		follow(t.ops[t.direct:], w.b, pos, 0, recs[i:i+1], &s, &c)
-		if t.extra != nil {
-			recs[i].Extra = t.extra.json(w, w.b, pos, nil)
-		}
-		w.finish(t, &recs[i], &s)
+		w.complete(t, recs[i:i+1], &s, pos, nil)
 		pos += t.size
 	}
 }
 
-// complete adds the extras of the record that was decoded last from pos, and
-// finishes it.
-func (w *work) complete(t *template, s *scratch, pos int) {
-	r := &w.dst[len(w.dst)-1]
-	if t.extra != nil {
-		r.Extra = t.extra.json(w, w.b, pos, nil)
-	}
-	w.finish(t, r, s)
-}
+// begin makes what every record of a template begins as.
+func (w *work) begin(t *template) { w.proto.IPVersion, w.proto.Absent = t.ipVersion, t.absent }
 
-// finish completes the record that was decoded last.
-func (w *work) finish(t *template, r *flow.Record, s *scratch) {
+// complete finishes the one record of recs, which was decoded last from pos or, of
+// variable length, from spans: with what serves where fields are zero, with its
+// extras, and with its other half, which becomes a record behind it.
+func (w *work) complete(t *template, recs []flow.Record, s *scratch, pos int, spans []span) {
+	r := &recs[0]
+	if len(t.spares) > 0 {
+		c := w.clocks
+		if boot := c.export - flow.Time(c.uptime); t.uptimes && r.Start == boot && r.End == boot {
+			r.Start, r.End = 0, 0
+		}
+		t.fillIn(w.b, pos, spans, recs, s, &c)
+	}
+	if t.extra != nil {
+		r.Extra = t.extra.json(w, w.b, pos, spans)
+	}
 	if t.resolve != 0 || w.opts != nil && w.opts.interfaces != nil {
 		c := w.clocks
 		var rev flow.Record
 		if t.finish(r, &rev, s, &c, w.opts) {
-			if isICMP(r.Protocol) {
-				r.SrcPort, rev.SrcPort = 0, 0
-			}
+			w.settle(t, recs)
 			*w.grow() = rev
+			w.settle(t, w.dst[len(w.dst)-1:])
 			return
 		}
 	}
-	if isICMP(r.Protocol) {
-		r.SrcPort = 0
+	w.settle(t, recs)
+}
+
+// settle makes of records what can only be said when all of their fields are read.
+func (w *work) settle(t *template, recs []flow.Record) {
+	for i := range recs {
+		if isICMP(recs[i].Protocol) {
+			recs[i].SrcPort = 0
+		}
+	}
+	if t.uptimes && len(t.spares) == 0 {
+		w.clocks.repair(recs)
 	}
 }
 
 // variable decodes up to room records of variable length and returns how many.
 func (w *work) variable(t *template, r *reader, room int) (n int, why error) {
-	w.proto.IPVersion = t.ipVersion
+	w.begin(t)
 	var spans []span
-	if t.extra != nil {
+	if t.extra != nil || len(t.spares) > 0 {
 		spans = make([]span, len(t.ops))
 	}
 	for r.remaining() >= t.size {
@@ -561,15 +569,12 @@ func (w *work) variable(t *template, r *reader, room int) (n int, why error) {
 			return n, errRecordLimit
 		}
 		var s scratch
-		x := w.grow()
+		w.grow()
 		if !w.fields(t, r, w.dst[len(w.dst)-1:], &s, spans) {
 			w.dst = w.dst[:len(w.dst)-1]
 			return n, errRecordCut
 		}
-		if t.extra != nil {
-			x.Extra = t.extra.json(w, w.b, 0, spans)
-		}
-		w.finish(t, x, &s)
+		w.complete(t, w.dst[len(w.dst)-1:], &s, 0, spans)
 		n++
 	}
 	return n, nil
@@ -610,6 +615,10 @@ func (w *work) fields(t *template, r *reader, x []flow.Record, s *scratch, spans
 func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error) {
 	const sampling = resolveRate | resolveSelector | resolveInit
 	learn := t.resolve&sampling != 0 || t.init
+	var spans []span
+	if t.variable && len(t.spares) > 0 {
+		spans = make([]span, len(t.ops))
+	}
 	for r.remaining() >= t.size {
 		if n >= room {
 			why = errRecordLimit
@@ -619,12 +628,14 @@ func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error
 		var ignored [1]flow.Record
 		c := w.clocks
 		if t.variable {
-			if !w.fields(t, r, ignored[:], &s, nil) {
+			if !w.fields(t, r, ignored[:], &s, spans) {
 				why = errRecordCut
 				break
 			}
+			t.fillIn(w.b, 0, spans, ignored[:], &s, &c)
 		} else {
 			follow(t.ops, w.b, r.pos, 0, ignored[:], &s, &c)
+			t.fillIn(w.b, r.pos, nil, ignored[:], &s, &c)
 			r.pos += t.size
 		}
 		n++

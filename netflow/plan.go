@@ -158,6 +158,26 @@ func since(export flow.Time, uptime, v uint32) flow.Time {
 	return export - flow.Time(d)
 }
 
+// repair mends the times of records whose uptimes cannot be. A clock that shows 0 is
+// not running: what it says is how long the flow was, and it was exported when it
+// had ended. Of one that has run for long, a flow at 0 has no times, and nothing
+// ended longer ago than a flow may last.
+func (c *clocks) repair(recs []flow.Record) {
+	boot, oldest := c.export-flow.Time(c.uptime), c.export-flow.MaxDuration
+	for i := range recs {
+		r := &recs[i]
+		switch {
+		case c.uptime == 0:
+			if r.Start != c.export || r.End != c.export {
+				r.Start, r.End = c.export-min(flow.Time(uint32(r.End-r.Start)), flow.MaxDuration), c.export
+				r.Marks |= flow.MarkTimeRepaired
+			}
+		case r.Start == boot && r.End == boot && c.uptime > uint32(flow.Hour), r.End < oldest:
+			r.Start, r.End = 0, 0 // RepairTime makes that the time of receipt
+		}
+	}
+}
+
 // seconds returns v seconds since 1970; what cannot be a date is "not said".
 func seconds(v uint64) flow.Time {
 	if v >= 1<<40 {
@@ -220,6 +240,7 @@ type scratch struct {
 	said             Total
 
 	rev struct {
+		saturated      bool
 		bytes, packets uint64
 		start, end     flow.Time
 		tcpFlags       flow.TCPFlags
@@ -244,14 +265,26 @@ func follow(ops []op, b []byte, pos, size int, recs []flow.Record, s *scratch, c
 		end, mask := pos+int(o.end), o.mask
 		switch o.set {
 		case setBytes:
+			most := uint64(0)
 			for i := range recs {
-				recs[i].Bytes = load(b, end) & mask
+				v := load(b, end) & mask
+				recs[i].Bytes = v
+				most = max(most, v)
 				end += size
 			}
+			if most >= saturated && most == mask {
+				markSaturated(recs, mask, func(r *flow.Record) uint64 { return r.Bytes })
+			}
 		case setPackets:
+			most := uint64(0)
 			for i := range recs {
-				recs[i].Packets = load(b, end) & mask
+				v := load(b, end) & mask
+				recs[i].Packets = v
+				most = max(most, v)
 				end += size
+			}
+			if most >= saturated && most == mask {
+				markSaturated(recs, mask, func(r *flow.Record) uint64 { return r.Packets })
 			}
 		case setProtocol:
 			for i := range recs {
@@ -424,7 +457,9 @@ func follow(ops []op, b []byte, pos, size int, recs []flow.Record, s *scratch, c
 			}
 		case setICMPLast:
 			for i := range recs {
-				if v := load(b, end) & mask; v != 0 && isICMP(recs[i].Protocol) {
+				// Zero is a type and a code too, unless the ports are as those
+				// devices send them that have them there: source port 0.
+				if v := load(b, end) & mask; isICMP(recs[i].Protocol) && (v != 0 || recs[i].SrcPort != 0) {
 					recs[i].DstPort = uint16(v)
 				}
 				end += size
@@ -433,6 +468,20 @@ func follow(ops []op, b []byte, pos, size int, recs []flow.Record, s *scratch, c
 			s.keep(o, b[end-int(o.width):end])
 		default:
 			s.set(o, load(b, end)&mask, c)
+		}
+	}
+}
+
+// saturated is from what value on a counter that is all ones is one that could not
+// count further: those of fewer than four octets are too small to tell.
+const saturated = 1<<32 - 1
+
+// markSaturated marks the records whose counter is the largest that its field can
+// say.
+func markSaturated(recs []flow.Record, most uint64, of func(*flow.Record) uint64) {
+	for i := range recs {
+		if of(&recs[i]) == most {
+			recs[i].Marks |= flow.MarkClamped
 		}
 	}
 }
@@ -517,8 +566,10 @@ func (s *scratch) set(o *op, v uint64, c *clocks) {
 		s.scopeInterface |= v
 	case setRevBytes:
 		s.rev.bytes = v
+		s.rev.saturated = s.rev.saturated || v >= saturated && v == o.mask
 	case setRevPackets:
 		s.rev.packets = v
+		s.rev.saturated = s.rev.saturated || v >= saturated && v == o.mask
 	case setRevTOS:
 		s.rev.tos = uint8(v)
 	case setRevTCPFlags:

@@ -97,4 +97,6 @@ func (w *work) fixedFormat(f *fixedFormat) {
 			r.SrcPort = 0
 		}
 	}
+	c := clocks{export: m.ExportTime, uptime: uptime}
+	c.repair(w.dst[len(w.dst)-n:])
 }

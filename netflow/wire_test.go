@@ -219,6 +219,10 @@ var differences = map[string]struct {
 		"a set that reaches past the end of the message is skipped whole",
 		func(w *tally) { w.templates = 0 },
 	},
+	"ls_nf9_0length": {
+		"three records have nothing in 1 and 2 but something in 23 and 24",
+		func(w *tally) { w.bytes, w.packets = 160, 5 },
+	},
 	"cm_procera_tail_cut": {
 		"a set that reaches past the end is malformed before it lacks a template",
 		func(w *tally) { w.noTemplate = 0 },
@@ -386,23 +390,29 @@ func TestEveryFieldOfEveryCaptureEqualsTheReference(t *testing.T) {
 				if w.NextHop != nil && !w.NextHop.IsUnspecified() {
 					address("next hop", r.NextHop, w.NextHop)
 				}
-				if !isICMP(r.Protocol) {
-					same(t, i, "source port", r.SrcPort, w.SrcPort)
-					same(t, i, "destination port", r.DstPort, w.DstPort)
-				} else {
+				// Of an element that stands twice the reference has the first, also
+				// where that is zero; of counters it has those of ingress alone.
+				if isICMP(r.Protocol) {
 					for _, code := range []*uint16{w.ICMP, w.ICMP6} {
 						if code != nil && *code != 0 {
 							same(t, i, "type and code", r.DstPort, code)
 						}
 					}
+				} else if w.count(7) <= 1 {
+					same(t, i, "source port", r.SrcPort, w.SrcPort)
+					same(t, i, "destination port", r.DstPort, w.DstPort)
 				}
 				if w.count(4) <= 1 {
 					same(t, i, "protocol", r.Protocol, w.Protocol)
 				}
-				same(t, i, "tos", r.TOS, w.TOS)
+				if w.count(5) <= 1 {
+					same(t, i, "tos", r.TOS, w.TOS)
+				}
 				same(t, i, "tcp flags", r.TCPFlags, w.TCPFlags)
-				same(t, i, "bytes", r.Bytes, w.Bytes)
-				same(t, i, "packets", r.Packets, w.Packets)
+				if w.count(23) == 0 || *w.Bytes != 0 {
+					same(t, i, "bytes", r.Bytes, w.Bytes)
+					same(t, i, "packets", r.Packets, w.Packets)
+				}
 				same(t, i, "in interface", r.InIf, w.InIf)
 				same(t, i, "out interface", r.OutIf, w.OutIf)
 				same(t, i, "source AS", r.SrcAS, w.SrcAS)
