@@ -87,7 +87,7 @@ func (f *field) wants() string {
 	case kindFlags:
 		return "flags (letters of FSRPAUECN, X for the first six) or a number"
 	case kindMarks:
-		return "a mark (repaired, clamped, duplicate, moved) or a number"
+		return "a mark (repaired, clamped, duplicate, moved, borrowed) or a number"
 	case kindText:
 		return "a text"
 	case kindMAC:
@@ -105,7 +105,7 @@ func (f *field) wants() string {
 
 const flagLetters = "FSRPAUECN"
 
-var markNames = []string{"repaired", "clamped", "duplicate", "moved"}
+var markNames = []string{"repaired", "clamped", "duplicate", "moved", "borrowed"}
 
 // bits reads flags or a mark.
 func (f *field) bits(s string) (mask uint64, ok bool) {

@@ -46,7 +46,7 @@ var explained = map[string]string{
 	"tcp_flags":         ": all of the letters; =S exactly these; implies TCP",
 	"direction":         ": 0 ingress, 1 egress",
 	"end_reason":        ": idle, active, end, forced, resources, or a number",
-	"marks":             ": repaired, clamped, duplicate, moved",
+	"marks":             ": repaired, clamped, duplicate, moved, borrowed",
 	"forwarding_status": ": unknown, forwarded, dropped, consumed, or a number",
 }
 

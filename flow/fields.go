@@ -276,7 +276,7 @@ var Fields = []Field{
 	},
 	{
 		Name: "marks", Label: "what was done to the record",
-		What: "what was done to the record, a sum of: 1 times repaired, 2 a value clamped, 4 duplicates seen, 8 no room for its hour, so its times are those of receipt",
+		What: "what was done to the record, a sum of: 1 times repaired, 2 a value clamped, 4 duplicates seen, 8 no room for its hour, so its times are those of receipt, 16 read by a template that came from another port of the address",
 		Kind: KindMarks, Max: math.MaxInt16, Number: func(r *Record) (uint64, bool) { return uint64(r.Marks) & math.MaxInt16, true },
 		SQL: Int2, Stored: Int2, Word: "marks",
 	},

@@ -143,4 +143,7 @@ const (
 	// MarkPartitionLimit: the store had no room for the flow's hour, so its
 	// times were set to the time of receipt.
 	MarkPartitionLimit
+	// MarkBorrowed: the record was read by a template that came from another port
+	// of the exporter's address, because none came from its own.
+	MarkBorrowed
 )

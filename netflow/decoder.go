@@ -145,6 +145,8 @@ type work struct {
 	// learned says that this message brought a new template: what it decodes
 	// does not prove that anybody goes on sending.
 	learned bool
+	// session is that of a template that this message had, or was read by.
+	session *session
 }
 
 // find returns the template of a Data Set, nil when it is not known.
@@ -198,7 +200,7 @@ func (w *work) v9() {
 		return
 	}
 	m.ExportTime, w.clocks.uptime = w.dl.clock(b)
-	m.Sequence = binary.BigEndian.Uint32(b[12:])
+	m.Sequence = binary.BigEndian.Uint32(b[w.dl.sequence:])
 	w.identify(binary.BigEndian.Uint32(b[16:]))
 	w.sets(len(b))
 }
@@ -212,7 +214,7 @@ func (w *work) ipfix() {
 	}
 	length := int(binary.BigEndian.Uint16(b[2:]))
 	m.ExportTime, _ = w.dl.clock(b)
-	m.Sequence = binary.BigEndian.Uint32(b[8:])
+	m.Sequence = binary.BigEndian.Uint32(b[w.dl.sequence:])
 	w.identify(binary.BigEndian.Uint32(b[12:]))
 	switch {
 	case length < w.dl.header:
@@ -234,6 +236,7 @@ func (w *work) sets(end int) {
 	m := w.m
 	w.clocks.export = m.ExportTime
 	w.setOptions(w.d.store.optionsOf(m.Exporter.Addr, domainKey{m.Exporter.Domain, m.Version}))
+	defer w.number()
 	defer w.publish()
 	r := reader{b: w.b, pos: w.dl.header, end: end}
 	for r.remaining() > 0 {
@@ -382,6 +385,7 @@ func (w *work) template(set uint16, r *reader, at int, id uint16, count, scopes 
 	addr := m.Exporter.Addr
 	if t := w.d.store.repeated(addr, key, options, scopes, raw); t != nil {
 		m.Templates++
+		w.session = t.session
 		w.recover(t)
 		return true
 	}
@@ -395,7 +399,7 @@ func (w *work) template(set uint16, r *reader, at int, id uint16, count, scopes 
 		return true
 	}
 	m.Templates++
-	w.learned = true
+	w.learned, w.session = true, t.session
 	w.recover(t)
 	return true
 }
@@ -420,19 +424,43 @@ func (w *work) data(id uint16, r reader) {
 	m := w.m
 	k := templateKey{m.Exporter.Domain, w.port, id, m.Version}
 	t := w.find(k)
+	if t != nil && t.key.port != w.port {
+		// Several exporters behind one address differ by their port alone.
+		if w.d.store.limits.Withdrawals || !w.borrows(t) {
+			t = nil
+		} else {
+			w.recover(t)
+		}
+	}
 	if t == nil {
-		if r.remaining() > 0 && w.d.hold.keep(&w.d.store.limits, m.Exporter.Addr, k, w.proto.Received, w.b[:w.dl.header], w.b[r.pos:r.end]) {
+		// Where nothing overtakes, a template that has not come will not.
+		hold := r.remaining() > 0 && !w.d.store.limits.Withdrawals
+		if hold && w.d.hold.keep(&w.d.store.limits, m.Exporter.Addr, k, w.proto.Received, w.b[:w.dl.header], w.b[r.pos:r.end]) {
 			m.Held++
 			return
 		}
 		w.skipped(&m.NoTemplate, 1, id, r.pos, errNoTemplate)
 		return
 	}
-	n := w.decodeSet(t, id, r, w.d.store.limits.MessageRecords-m.DataRecords)
+	w.session = t.session
+	n := w.decodeFrom(w.port, t, r, w.d.store.limits.MessageRecords-m.DataRecords)
 	m.DataRecords += n
 	if n > 0 && !w.learned {
 		t.touch(w.proto.Received, w.d.store.learned.Load())
 	}
+}
+
+// decodeFrom is decodeSet for a Set that came from a port: records that are read by
+// another one's template say so.
+func (w *work) decodeFrom(port uint16, t *template, r reader, room int) int {
+	first := len(w.dst)
+	n := w.decodeSet(t, t.key.id, r, room)
+	if port != t.key.port {
+		for i := first; i < len(w.dst); i++ {
+			w.dst[i].Marks |= flow.MarkBorrowed
+		}
+	}
+	return n
 }
 
 // decodeSet decodes up to room records of a Data Set whose template is t, and

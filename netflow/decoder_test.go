@@ -78,6 +78,8 @@ func templateSet(v Version) uint16 {
 type step struct {
 	data []byte
 	port uint16 // 0: 2055
+	// after is how long after noon it comes.
+	after flow.Time
 }
 
 func TestDecode(t *testing.T) {
@@ -289,9 +291,14 @@ func TestDecode(t *testing.T) {
 		{
 			"data_from_another_port", both,
 			func(v Version) []step {
-				return []step{{data: message(v, set(t, templateSet(v), bytesTemplate))}, {data: message(v, set(t, 256, `0000002a`)), port: 9}}
+				return []step{
+					{data: message(v, set(t, templateSet(v), bytesTemplate))},
+					{data: message(v, set(t, 256, `0000002a`)), port: 9}, // might be another exporter's
+					{data: message(v, set(t, 256, `0000002b`)), port: 9, after: moment},
+					{data: message(v, set(t, 256, `0000002c`)), port: 9, after: moment},
+				}
 			},
-			want{records: 1, templates: 1}, []uint64{42},
+			want{records: 3, templates: 1, held: 1, recovered: 1}, []uint64{42, 43, 44},
 		},
 		{
 			// Two exporters behind one address: each port's own template holds.
@@ -302,10 +309,11 @@ func TestDecode(t *testing.T) {
 					{data: message(v, set(t, templateSet(v), `0100 0001 0001 0002`)), port: 2},
 					{data: message(v, set(t, 256, `0000002a`)), port: 1},
 					{data: message(v, set(t, 256, `0001 0002`)), port: 2},
-					{data: message(v, set(t, 256, `0003`)), port: 3}, // the one learned last
+					{data: message(v, set(t, 256, `0003`)), port: 3},
+					{data: message(v, set(t, 256, `0004`)), port: 3, after: moment}, // by the one learned last
 				}
 			},
-			want{records: 4, templates: 2}, []uint64{42, 1, 2, 3},
+			want{records: 5, templates: 2, held: 1, recovered: 1}, []uint64{42, 1, 2, 3, 4},
 		},
 	} {
 		for _, v := range c.versions {
@@ -321,7 +329,7 @@ func TestDecode(t *testing.T) {
 					}
 					var m Message
 					var err error
-					recs, err = d.Decode(recs, &m, from, noon, s.data)
+					recs, err = d.Decode(recs, &m, from, noon+s.after, s.data)
 					errs = append(errs, err)
 					if m.Exporter.Domain != 7 || m.ExportTime != noon || m.Sequence != 1 {
 						t.Errorf("header read as %+v", m)

@@ -1,6 +1,7 @@
 package netflow
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -182,9 +183,9 @@ func (h *hold) resize(e *heldSets, octets int) {
 	h.link(e)
 }
 
-// take returns the Sets that waited for a template, in their order of arrival,
-// and holds them no more.
-func (h *hold) take(a flow.Addr, k anyPort) []*heldSet {
+// take returns those of the Sets that waited for a template which are wanted, in
+// their order of arrival, and holds them no more.
+func (h *hold) take(a flow.Addr, k anyPort, wanted func(*heldSet) bool) (taken []*heldSet) {
 	if h.sets.Load() == 0 {
 		return nil
 	}
@@ -194,13 +195,111 @@ func (h *hold) take(a flow.Addr, k anyPort) []*heldSet {
 	if e == nil {
 		return nil
 	}
-	list := e.waiting[k]
-	delete(e.waiting, k)
-	for _, s := range list {
+	var left []*heldSet
+	for _, s := range e.waiting[k] {
+		if wanted(s) {
+			taken = append(taken, s)
+		} else {
+			left = append(left, s)
+		}
+	}
+	if len(taken) == 0 {
+		return nil
+	}
+	if e.waiting[k] = left; len(left) == 0 {
+		delete(e.waiting, k)
+	}
+	for _, s := range taken {
 		h.release(e, s)
 	}
 	h.leave(e)
-	return list
+	return taken
+}
+
+// since returns when the oldest of the Sets that a port's data wait in came, ok is
+// false when there are none.
+func (h *hold) since(a flow.Addr, of sessionKey) (at flow.Time, ok bool) {
+	if h.sets.Load() == 0 {
+		return 0, false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.from[a]
+	if e == nil {
+		return 0, false
+	}
+	for s := e.oldest; s != nil; s = s.next {
+		if s.port == of.port && s.key.domain == of.domain && s.key.version == of.version {
+			return s.at, true
+		}
+	}
+	return 0, false
+}
+
+const (
+	// moment is how long the data of a port waits for a template of its own before
+	// it is read by one that came from another port of the address; longMoment is it
+	// for data that is numbered differently: two exporters behind one address are
+	// the likelier reason, and most send their templates once a minute.
+	moment     = 5 * flow.Second
+	longMoment = flow.Minute
+	// nearby is how far numbers may be apart that are taken for those of one session
+	// on two ports, of which some messages were lost or overtook others.
+	nearby = 1024
+	// proof is from what number on a message that continues a session's numbering is
+	// not so by chance: many begin at 0 at the same time.
+	proof = 16
+)
+
+// borrows reports whether data of this message may be read by a template that came
+// from another port: because the port is known to send such, because its message is
+// the next of the session that the template came from, or because it has waited for
+// a template of its own for long enough.
+func (w *work) borrows(t *template) bool {
+	m, x := w.m, t.session
+	if w.d.store.borrows(x, w.port) {
+		return true
+	}
+	next := x.next.Load()
+	if next == 0 || uint32(next-1) != m.Sequence || m.Sequence < proof {
+		at, ok := w.d.hold.since(m.Exporter.Addr, sessionKey{domainKey{m.Exporter.Domain, m.Version}, w.port})
+		if !ok || w.proto.Received-at < patience(next, m.Sequence) {
+			return false
+		}
+	}
+	w.d.store.lend(x, w.port)
+	return true
+}
+
+// patience is how long data is held that has this number, where next is that of a
+// session that might be its own.
+func patience(next uint64, sequence uint32) flow.Time {
+	if far := int32(sequence - uint32(next-1)); next != 0 && (far < -nearby || far > nearby) {
+		return longMoment
+	}
+	return moment
+}
+
+// waited reports whether a held Set of another port may be read by t.
+func (w *work) waited(t *template, s *heldSet) bool {
+	next, sequence := t.session.next.Load(), binary.BigEndian.Uint32(s.b[w.dl.sequence:])
+	if t.key.port == w.port {
+		next = uint64(w.m.Sequence) + 1
+	}
+	return w.proto.Received-s.at >= patience(next, sequence) || w.d.store.borrows(t.session, s.port)
+}
+
+// number notes how the session goes on whose template this message had, or was read
+// by.
+func (w *work) number() {
+	if w.session == nil {
+		return
+	}
+	next := w.m.Sequence + 1
+	if w.m.Version == IPFIX {
+		next = w.m.Sequence + uint32(w.m.DataRecords)
+	}
+	w.session.next.Store(uint64(next) + 1)
 }
 
 // release gives back the room of a Set of e.
@@ -287,9 +386,12 @@ func (d *Decoder) Held() (sets, octets int) {
 	return int(h.sets.Load()), h.octets
 }
 
-// recover decodes the Sets that waited for t.
+// recover decodes the Sets that waited for t: those of its port, and those of others
+// that have waited for long enough.
 func (w *work) recover(t *template) {
-	list := w.d.hold.take(w.m.Exporter.Addr, t.key.anyPort())
+	list := w.d.hold.take(w.m.Exporter.Addr, t.key.anyPort(), func(s *heldSet) bool {
+		return s.port == w.port || w.waited(t, s)
+	})
 	if len(list) == 0 {
 		return
 	}
@@ -301,7 +403,7 @@ func (w *work) recover(t *template) {
 		w.b, w.proto.Received = s.b, s.at
 		w.clocks.export, w.clocks.uptime = w.dl.clock(s.b)
 		room := w.d.store.limits.MessageRecords - (m.Records + m.OptionRecords - before)
-		w.decodeSet(t, t.key.id, reader{b: s.b, pos: w.dl.header, end: len(s.b)}, room)
+		w.decodeFrom(s.port, t, reader{b: s.b, pos: w.dl.header, end: len(s.b)}, room)
 	}
 	c.init = w.clocks.init
 	w.b, w.proto.Received, w.clocks = b, received, c

@@ -40,6 +40,7 @@ type template struct {
 	announces announcement
 
 	owner   *exporter
+	session *session
 	born    uint64 // order of arrival
 	decoded atomic.Bool
 	used    atomic.Int64  // flow.Time, to the second

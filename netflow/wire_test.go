@@ -28,6 +28,7 @@ import (
 type payload struct {
 	from netip.AddrPort
 	data []byte
+	at   flow.Time // after the first one
 }
 
 // payloads returns the datagrams of a file in one of the forms of the shared
@@ -42,16 +43,16 @@ func payloads(t *testing.T, path, form string) []payload {
 	var out []payload
 	switch form {
 	case "dgram":
-		return []payload{{here, b}}
+		return []payload{{from: here, data: b}}
 	case "v5cat":
 		for len(b) >= v5Header {
 			n := min(len(b), v5Header+v5Record*int(binary.BigEndian.Uint16(b[2:])))
-			out, b = append(out, payload{here, b[:n]}), b[n:]
+			out, b = append(out, payload{from: here, data: b[:n]}), b[n:]
 		}
 	case "ipfixfile":
 		for len(b) >= 16 {
 			n := min(len(b), int(binary.BigEndian.Uint16(b[2:])))
-			out, b = append(out, payload{here, b[:n]}), b[n:]
+			out, b = append(out, payload{from: here, data: b[:n]}), b[n:]
 		}
 	case "pcap":
 		return pcapPayloads(t, path)
@@ -87,8 +88,9 @@ func pcapPayloads(t *testing.T, path string) []payload {
 		source, link = r, r.LinkType()
 	}
 	var out []payload
+	var first flow.Time
 	for {
-		data, _, err := source.ReadPacketData()
+		data, info, err := source.ReadPacketData()
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return out
 		}
@@ -106,7 +108,10 @@ func pcapPayloads(t *testing.T, path string) []payload {
 			continue
 		}
 		a, _ := netip.AddrFromSlice(p.NetworkLayer().NetworkFlow().Src().Raw())
-		out = append(out, payload{netip.AddrPortFrom(a, uint16(udp.SrcPort)), udp.Payload})
+		if len(out) == 0 {
+			first = flow.TimeOf(info.Timestamp)
+		}
+		out = append(out, payload{netip.AddrPortFrom(a, uint16(udp.SrcPort)), udp.Payload, max(flow.TimeOf(info.Timestamp)-first, 0)})
 	}
 }
 
@@ -125,7 +130,7 @@ func replay(t *testing.T, dir string, files [][2]string, l Limits) (sum tally, r
 			var m Message
 			n := len(recs)
 			var err error
-			recs, err = d.Decode(recs, &m, p.from, noon, p.data)
+			recs, err = d.Decode(recs, &m, p.from, noon+p.at, p.data)
 			sum.datagrams++
 			if errors.Is(err, ErrVersion) {
 				sum.other++
@@ -218,6 +223,10 @@ var differences = map[string]struct {
 	"cm_procera_truncated": {
 		"a set that reaches past the end of the message is skipped whole",
 		func(w *tally) { w.templates = 0 },
+	},
+	"pm_112_ipfix_opt_reassign": {
+		"what the second port sends is numbered for itself, and waits for a template of its own",
+		func(w *tally) { w.records, w.appended, w.bytes, w.packets, w.noTemplate = 0, 0, 0, 0, 6 },
 	},
 	"ls_nf9_0length": {
 		"three records have nothing in 1 and 2 but something in 23 and 24",
@@ -363,6 +372,9 @@ func TestEveryFieldOfEveryCaptureEqualsTheReference(t *testing.T) {
 		t.Run(group, func(t *testing.T) {
 			if group == "bk_v1" {
 				t.Skip("the reference does not read v1")
+			}
+			if group == "pm_112_ipfix_opt_reassign" {
+				t.Skip("the reference reads a port's data by another port's template")
 			}
 			// The reference does not hold what comes before its template.
 			sum, recs := replay(t, data, files, Limits{HoldOctets: 1})
