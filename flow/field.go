@@ -41,6 +41,9 @@ type Field struct {
 	// Extra says that the field is not in a Record's own fields but a member of its
 	// Extra, under the name of the first of Elements that is there.
 	Extra bool
+	// Zero says that 0 is a value of a field of Extra; of others 0 is what exporters
+	// send that have nothing to say, and is left out.
+	Zero bool
 
 	// SQL is the type of the column in the view flows, empty without a column, and
 	// Stored that of the column of parts.flows, empty where the view computes it.

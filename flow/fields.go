@@ -284,7 +284,7 @@ var Fields = []Field{
 	// From here on members of Extra, without a column; first what left.
 	{
 		Name: "post_tos", Label: "type of service as the flow left", Elements: []Element{{ID: 55, Name: "postIpClassOfService"}},
-		Kind: KindTOS, Max: math.MaxUint8, Extra: true, Word: "dst tos",
+		Kind: KindTOS, Max: math.MaxUint8, Extra: true, Zero: true, Word: "dst tos",
 	},
 	{
 		Name: "post_packets", Label: "packets as the flow left", Unit: "packets",
@@ -344,42 +344,42 @@ var Fields = []Field{
 	},
 	{
 		Name: "ingress_vrf", Label: "routing instance where the flow came in", Elements: []Element{{ID: 234, Name: "ingressVRFID"}},
-		Kind: KindNumber, Max: math.MaxUint32, PerExporter: true, Extra: true, Word: "ingress vrf",
+		Kind: KindNumber, Max: math.MaxUint32, PerExporter: true, Extra: true, Zero: true, Word: "ingress vrf",
 	},
 	{
 		Name: "egress_vrf", Label: "routing instance where the flow went out", Elements: []Element{{ID: 235, Name: "egressVRFID"}},
-		Kind: KindNumber, Max: math.MaxUint32, PerExporter: true, Extra: true, Word: "egress vrf",
+		Kind: KindNumber, Max: math.MaxUint32, PerExporter: true, Extra: true, Zero: true, Word: "egress vrf",
 	},
 	{
 		Name: "forwarding_status", Label: "what the router did with the flow", Elements: []Element{{ID: 89, Name: "forwardingStatus"}},
-		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Word: "fwdstat",
+		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Zero: true, Word: "fwdstat",
 	},
 	{
 		Name: "observation_point", Label: "observation point", Elements: []Element{{ID: 138, Name: "observationPointId"}},
-		Kind: KindNumber, Max: maxMember, PerExporter: true, Extra: true, Word: "observation point", Aliases: []string{"observation point id"},
+		Kind: KindNumber, Max: maxMember, PerExporter: true, Extra: true, Zero: true, Word: "observation point", Aliases: []string{"observation point id"},
 	},
 	{
 		Name: "min_ttl", Label: "least time to live or hop limit", Elements: []Element{{ID: 52, Name: "minimumTTL"}},
-		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Word: "min ttl",
+		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Zero: true, Word: "min ttl",
 	},
 	{
 		Name: "max_ttl", Label: "greatest time to live or hop limit", Elements: []Element{{ID: 53, Name: "maximumTTL"}},
-		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Word: "max ttl",
+		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Zero: true, Word: "max ttl",
 	},
 	{
 		// The word ttl means this and the two above.
 		Name: "ttl", Label: "time to live or hop limit", Elements: []Element{{ID: 192, Name: "ipTTL"}},
-		Kind: KindNumber, Max: math.MaxUint8, Extra: true,
+		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Zero: true,
 	},
 
 	// Translators and firewalls.
 	{
 		Name: "nat_event", Label: "what a translator did (IANA natEvent)", Elements: []Element{{ID: 230, Name: "natEvent"}},
-		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Word: "nat event",
+		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Zero: true, Word: "nat event",
 	},
 	{
 		Name: "firewall_event", Label: "what a firewall did (IANA firewallEvent)", Elements: []Element{{ID: 233, Name: "firewallEvent"}},
-		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Word: "asa event",
+		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Zero: true, Word: "asa event",
 	},
 	{
 		Name: "firewall_extended_event", Label: "the firewall's extended event", Elements: []Element{{ID: 33002, Name: "asaExtendedEvent"}},

@@ -1,6 +1,7 @@
 package netflow
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"math"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/calmh/ipfix"
+
+	"flowtally/flow"
 )
 
 // extraField is a field of a template that has no field in flow.Record.
@@ -20,7 +23,21 @@ type extraField struct {
 	pen            uint32
 	id             uint16
 	nth            uint16 // of those of the same element, from 1; see prepare
+	zero           bool   // 0 is a value of it
 }
+
+// zeros are the elements of which 0 is a value.
+var zeros = func() map[[2]uint32]bool {
+	ids := make(map[[2]uint32]bool)
+	for i := range flow.Fields {
+		for _, e := range flow.Fields[i].Elements {
+			if flow.Fields[i].Zero {
+				ids[[2]uint32{e.Enterprise, uint32(e.ID)}] = true
+			}
+		}
+	}
+	return ids
+}()
 
 // extraPlan makes the extras of a template's records. The names and values are
 // those of calmh/ipfix's Interpreter, which is never given more than it can
@@ -43,7 +60,7 @@ type span struct{ at, length int }
 // about how it was observed and exported.
 var bookkeeping = map[uint16]bool{
 	0: true, 35: true, 36: true, 37: true, 38: true, 39: true, 40: true, 41: true, 42: true,
-	49: true, 84: true, 87: true, 130: true, 131: true, 137: true, 138: true, 141: true,
+	49: true, 84: true, 87: true, 130: true, 131: true, 137: true, 141: true,
 	143: true, 144: true, 145: true, 149: true, 173: true, 210: true, 211: true,
 	212: true, 213: true, 214: true, 215: true, 216: true, 217: true, 239: true, 262: true,
 	263: true, 267: true, 276: true, 285: true, 286: true, 287: true, 300: true, 301: true,
@@ -152,8 +169,8 @@ func (p *extraPlan) prepare() {
 	p.interp = ipfix.NewInterpreter(s)
 }
 
-// json returns one JSON object with the fields whose octets are not all zero,
-// nil when all are. spans tells where each field of the template lies, and is
+// json returns one JSON object with the fields that say something, nil when none
+// does: one whose octets are all zero says nothing, unless 0 is a value of it. spans tells where each field of the template lies, and is
 // nil when the record, at pos, is of fixed length.
 func (p *extraPlan) json(w *work, b []byte, pos int, spans []span) []byte {
 	const stack = 32
@@ -167,7 +184,7 @@ func (p *extraPlan) json(w *work, b []byte, pos int, spans []span) []byte {
 			s = spans[f.spec]
 		}
 		v := b[s.at : s.at+s.length]
-		if isZero(v) {
+		if isZero(v) && (len(v) == 0 || !f.zero) {
 			v = nil
 		} else {
 			some = true
@@ -231,7 +248,7 @@ func (p *extraPlan) has(id uint16) bool {
 // appendMember appends a member of the object. An element that stands in the
 // template more than once gets its number behind its name.
 func appendMember(out []byte, f *extraField, name string, value any) []byte {
-	v, err := json.Marshal(value)
+	v, err := marshal(value)
 	if err != nil {
 		return out
 	}
@@ -245,6 +262,16 @@ func appendMember(out []byte, f *extraField, name string, value any) []byte {
 	out = append(out, name...) // of the registry or ours: no quote, no backslash
 	out = append(out, '"', ':')
 	return append(out, v...)
+}
+
+// marshal writes a value in JSON. What HTML gives a meaning to is no different from
+// other characters here.
+func marshal(value any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(value)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // withMember returns the object that has the members of both, either of which may
@@ -393,14 +420,10 @@ func jsonValue(t elementType, v any, raw []byte) any {
 	}
 	switch v := v.(type) {
 	case string:
-		// PostgreSQL's jsonb takes neither NUL nor what is not UTF-8.
-		v = strings.Map(func(r rune) rune {
-			if r == 0 {
-				return -1
-			}
-			return r
-		}, strings.ToValidUTF8(v, "\uFFFD"))
-		if v = strings.TrimSpace(v); v == "" {
+		// A string ends at the NUL, whatever the exporter's buffer had behind it.
+		// PostgreSQL's jsonb takes neither that nor what is not UTF-8.
+		v, _, _ = strings.Cut(v, "\x00")
+		if v = strings.TrimSpace(strings.ToValidUTF8(v, "\uFFFD")); v == "" {
 			return nil
 		}
 		return v

@@ -2,7 +2,6 @@ package netflow
 
 import (
 	"bytes"
-	"encoding/json"
 	"math"
 	"strings"
 
@@ -245,7 +244,7 @@ func (s *scratch) samplerName() []byte {
 	if name == "" {
 		return nil
 	}
-	b, _ := json.Marshal(map[string]string{"samplerName": name})
+	b, _ := marshal(map[string]string{"samplerName": name})
 	return b
 }
 
