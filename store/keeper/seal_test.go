@@ -2,6 +2,7 @@ package keeper_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -150,7 +151,11 @@ func TestSealedHours(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			answers = append(answers, fmt.Sprint(top.Rows, top.Other, top.Total))
+			said, err := json.Marshal([]any{top.Rows, top.Other, top.Total})
+			if err != nil {
+				t.Fatal(err)
+			}
+			answers = append(answers, string(said))
 			if by == query.ByFlows {
 				continue
 			}
