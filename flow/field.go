@@ -45,6 +45,10 @@ type Field struct {
 	// send that have nothing to say, and is left out.
 	Zero bool
 
+	// ValueName returns what people call a value, "" for one without a name; it is nil
+	// where the values of the Kind are read as such.
+	ValueName func(n uint64) string
+
 	// SQL is the type of the column in the view flows, empty without a column, and
 	// Stored that of the column of parts.flows, empty where the view computes it.
 	SQL, Stored SQLType
