@@ -216,24 +216,18 @@ func (w *work) ipfix() {
 	m.ExportTime, _ = w.dl.clock(b)
 	m.Sequence = binary.BigEndian.Uint32(b[w.dl.sequence:])
 	w.identify(binary.BigEndian.Uint32(b[12:]))
-	switch {
-	case length < w.dl.header:
-		w.skipped(&m.Malformed, 1, 0, 2, errLength)
-		return
-	case length < len(b) && !isZero(b[length:]):
-		w.skipped(&m.Malformed, 1, 0, length, errLength)
-	}
-	w.sets(min(length, len(b)))
+	// Some count wrong: what is there is decoded, whatever the header says.
+	w.sets(length)
 	if length > len(b) && m.Malformed == 0 {
 		// It was cut between two Sets, so that none of them shows it.
 		w.skipped(&m.Malformed, 1, 0, len(b), errLength)
 	}
 }
 
-// sets walks the Sets of a message that ends at end. Every turn takes at least
-// the four octets of a Set's header.
-func (w *work) sets(end int) {
-	m := w.m
+// sets walks the Sets of a message that ends at stated, as its header says. Every
+// turn takes at least the four octets of a Set's header.
+func (w *work) sets(stated int) {
+	m, end := w.m, len(w.b)
 	w.clocks.export = m.ExportTime
 	w.setOptions(w.d.store.optionsOf(m.Exporter.Addr, domainKey{m.Exporter.Domain, m.Version}))
 	defer w.number()
@@ -255,12 +249,14 @@ func (w *work) sets(end int) {
 				w.skipped(&m.Malformed, 1, id, at, errSetLength)
 			}
 			return
-		case at+length > end:
+		case at+length > end && at >= stated:
 			w.skipped(&m.Malformed, 1, id, at, errSetOverrun)
 			return
 		}
-		set := reader{b: w.b, pos: r.pos, end: at + length}
-		r.pos = at + length
+		// Of a Set that was cut what is whole is decoded.
+		before, cut := m.Malformed, at+length > end
+		set := reader{b: w.b, pos: r.pos, end: min(at+length, end)}
+		r.pos = set.end
 		switch {
 		case id == w.dl.templateSet:
 			w.templates(id, set, false)
@@ -270,6 +266,9 @@ func (w *work) sets(end int) {
 			w.skipped(&m.Malformed, 1, id, at, errSetReserved)
 		default:
 			w.data(id, set)
+		}
+		if cut && m.Malformed == before {
+			w.skipped(&m.Malformed, 1, id, at, errSetOverrun)
 		}
 	}
 }
@@ -289,23 +288,18 @@ func (w *work) setOptions(o *options) {
 func (w *work) templates(set uint16, r reader, options bool) {
 	m := w.m
 	w.found = [2]*template{}
+	bad := false // one is counted a Set: what follows may be anything
 	for r.remaining() >= 4 {
 		at := r.pos
-		id, count := r.uint16(), int(r.uint16())
-		if id < firstTemplate {
-			r.pos = at
-			withdrawAll := count == 0 && id == set && w.dl.enterprise
-			switch {
-			case withdrawAll:
-				w.withdraw(0, options)
-				r.pos += 4
-				continue
-			case !r.allZero():
-				w.skipped(&m.Malformed, 1, set, at, errTemplateID)
-			}
+		if r.allZero() {
 			return
 		}
-		if count == 0 && w.dl.enterprise {
+		id, count := r.uint16(), int(r.uint16())
+		if id < firstTemplate && count == 0 && id == set && w.dl.enterprise {
+			w.withdraw(0, options)
+			continue
+		}
+		if id >= firstTemplate && count == 0 && w.dl.enterprise {
 			w.withdraw(id, options)
 			continue
 		}
@@ -317,13 +311,28 @@ func (w *work) templates(set uint16, r reader, options bool) {
 				// count is the length of the scopes, second that of the options.
 				if count%4 != 0 || second%4 != 0 {
 					w.skipped(&m.Malformed, 1, set, at, errScope)
-					return
+					if r.skip(count + second); r.failed {
+						return
+					}
+					continue
 				}
 				scopes, count = count/4, (count+second)/4
-			} else if scopes == 0 || scopes > count {
+			} else if id >= firstTemplate && (scopes == 0 || scopes > count) {
 				w.skipped(&m.Malformed, 1, set, at, errScope)
+				if !w.passOver(&r, count) {
+					return
+				}
+				continue
+			}
+		}
+		if id < firstTemplate {
+			if !bad {
+				w.skipped(&m.Malformed, 1, set, at, errTemplateID)
+			}
+			if bad = true; !w.passOver(&r, count) {
 				return
 			}
+			continue
 		}
 		if !w.template(set, &r, at, id, count, scopes, options) {
 			return
@@ -331,6 +340,22 @@ func (w *work) templates(set uint16, r reader, options bool) {
 	}
 	// What is left is too short for a template: padding, which not every device
 	// makes of zeros.
+}
+
+// passOver passes over the specifiers of a template that cannot be learned, so that
+// the next one is. It returns false when they do not fit the Set.
+func (w *work) passOver(r *reader, count int) bool {
+	if r.failed || count*4 > r.remaining() {
+		return false
+	}
+	for range count {
+		field := r.uint16()
+		r.skip(2)
+		if w.dl.enterprise && field&0x8000 != 0 {
+			r.skip(4)
+		}
+	}
+	return !r.failed
 }
 
 // withdraw counts a withdrawal, of one template or (0) of all templates or all
@@ -530,7 +555,7 @@ func (w *work) fixed(t *template, pos, n int) {
 		recs[i] = w.proto
 	}
 	follow(t.ops[:t.direct], w.b, pos, t.size, recs, nil, &c)
-	if t.resolve == 0 && t.extra == nil && (w.opts == nil || w.opts.interfaces == nil) {
+	if t.resolve == 0 && t.extras.record == nil && t.names == nil && (w.opts == nil || w.opts.interfaces == nil) {
 		w.settle(t, recs)
 		return
 	}
@@ -557,17 +582,26 @@ func (w *work) complete(t *template, recs []flow.Record, s *scratch, pos int, sp
 		}
 		t.fillIn(w.b, pos, spans, recs, s, &c)
 	}
-	if t.extra != nil {
-		r.Extra = t.extra.json(w, w.b, pos, spans)
+	r.Extra = t.extras.record.json(w, w.b, pos, spans)
+	if t.names != nil {
+		w.describeFlow(t, r, pos, spans)
 	}
 	if t.resolve != 0 || w.opts != nil && w.opts.interfaces != nil {
 		c := w.clocks
 		var rev flow.Record
 		if t.finish(r, &rev, s, &c, w.opts) {
-			w.settle(t, recs)
-			*w.grow() = rev
-			w.settle(t, w.dst[len(w.dst)-1:])
-			return
+			if r.Packets == 0 && r.Bytes == 0 {
+				// Only the other half is a flow.
+				rev.Extra = t.extras.reverse.json(w, w.b, pos, spans)
+				*r = rev
+			} else {
+				rev.Extra = t.extras.half.json(w, w.b, pos, spans)
+				w.settle(t, recs)
+				w.grow()
+				r = &w.dst[len(w.dst)-1]
+				*r = rev
+				recs = w.dst[len(w.dst)-1:]
+			}
 		}
 	}
 	w.settle(t, recs)
@@ -589,7 +623,7 @@ func (w *work) settle(t *template, recs []flow.Record) {
 func (w *work) variable(t *template, r *reader, room int) (n int, why error) {
 	w.begin(t)
 	var spans []span
-	if t.extra != nil || len(t.spares) > 0 {
+	if t.extras.record != nil || len(t.spares) > 0 || t.names != nil {
 		spans = make([]span, len(t.ops))
 	}
 	for r.remaining() >= t.size {

@@ -236,7 +236,7 @@ func TestDecode(t *testing.T) {
 				bad[3] = 200
 				return []step{{data: message(v, set(t, templateSet(v), bytesTemplate), set(t, 256, `00000001`), bad)}}
 			},
-			want{records: 1, templates: 1, malformed: 1, err: ErrMalformed}, []uint64{1},
+			want{records: 2, templates: 1, malformed: 1, err: ErrMalformed}, []uint64{1, 2},
 		},
 		{
 			"reserved_set_between_good_ones", both,

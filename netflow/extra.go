@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,7 +52,58 @@ type extraPlan struct {
 	interp *ipfix.Interpreter
 }
 
-func newExtraPlan(fields []extraField) *extraPlan { return &extraPlan{fields: fields} }
+// newExtraPlan returns the plan for some fields, nil for none.
+func newExtraPlan(fields []extraField) *extraPlan {
+	if len(fields) == 0 {
+		return nil
+	}
+	return &extraPlan{fields: fields}
+}
+
+// extras are the plans of a template: for its records, for the other half of a biflow
+// beside this one, and for the other half where this one is empty.
+type extras struct{ record, half, reverse *extraPlan }
+
+// otherSide are the elements that the other half of a biflow has as well: what is of
+// a side changes sides, as translated addresses do; what is of the conversation is
+// the same.
+var otherSide = map[uint16]uint16{
+	225: 226, 226: 225, 227: 228, 228: 227, 281: 282, 282: 281, // after translation
+	56: 80, 80: 56, 57: 81, 81: 57, // MAC addresses
+	234: 235, 235: 234, // VRFs
+	95: 95, 96: 96, 148: 148, 371: 371, // application, flow, user
+}
+
+// otherHalf returns the fields as the other half of a biflow has them: elements of the
+// reverse direction by their own names (RFC 5103), those of otherSide, and where it is
+// all that is stored the rest as well.
+func otherHalf(fields []extraField, all bool) (out []extraField) {
+	said := make(map[uint16]bool)
+	for _, f := range fields {
+		if f.pen == reversePEN {
+			said[f.id] = true
+		}
+	}
+	for _, f := range fields {
+		f.nth = 0
+		other, ok := otherSide[f.id]
+		switch {
+		case f.pen == reversePEN:
+			f.pen = 0
+		case f.pen == 0 && ok:
+			f.id = other
+		case !all:
+			continue
+		}
+		if f.pen == 0 {
+			f.zero = zeros[[2]uint32{0, uint32(f.id)}]
+		}
+		out = append(out, f)
+	}
+	return slices.DeleteFunc(out, func(f extraField) bool {
+		return said[f.id] && f.pen == 0 && !slices.ContainsFunc(fields, func(x extraField) bool { return x.spec == f.spec && x.pen == reversePEN })
+	})
+}
 
 // span is where a field lies in the message.
 type span struct{ at, length int }
@@ -173,6 +225,9 @@ func (p *extraPlan) prepare() {
 // does: one whose octets are all zero says nothing, unless 0 is a value of it. spans tells where each field of the template lies, and is
 // nil when the record, at pos, is of fixed length.
 func (p *extraPlan) json(w *work, b []byte, pos int, spans []span) []byte {
+	if p == nil {
+		return nil
+	}
 	const stack = 32
 	var buf [stack][]byte
 	values := buf[:0]

@@ -296,6 +296,8 @@ var reverse = [...]rule{
 	85:  {slotRevBytes, 1, setRevBytes},
 	2:   {slotRevPackets, 0, setRevPackets},
 	86:  {slotRevPackets, 1, setRevPackets},
+	23:  {slotRevBytes, 3, setRevBytes},
+	24:  {slotRevPackets, 3, setRevPackets},
 	5:   {slotRevTOS, 0, setRevTOS},
 	6:   {slotRevTCPFlags, 0, setRevTCPFlags},
 	58:  {slotRevVLAN, 0, setRevVLAN},

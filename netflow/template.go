@@ -36,7 +36,8 @@ type template struct {
 	bothTimes bool
 	uptimes   bool     // the times are those of the header's uptime clock
 	lengths   []uint16 // variable: of each field
-	extra     *extraPlan
+	extras    extras
+	names     []nameField // of flow records
 	announces announcement
 
 	owner   *exporter
@@ -194,7 +195,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 
 	offset := 0
 	t.ops = make([]op, 0, len(specs))
-	var extras []extraField
+	var kept []extraField
 	fixed := true // up to here
 	for i, f := range specs {
 		width := int(f.length)
@@ -229,6 +230,9 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 				o.set, t.resolve = setEndInit, t.resolve|resolveInit
 			}
 		}
+		if f.pen == 0 && (f.id == 82 || f.id == 83) && !options {
+			t.names = append(t.names, nameField{spec: i, offset: offset, length: width, description: f.id == 83})
+		}
 		if spares {
 			t.spares = append(t.spares, spare{op: o, field: i, rank: r.rank, when: condition(specs, rules, &winner, i)})
 			t.resolve |= resolveSpare
@@ -239,7 +243,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 		outer := tunnel && r.slot.ofHeader() && (!won || dual && (r.slot == slotSrc6 || r.slot == slotDst6))
 		bare := r.slot == slotSection && t.resolve&resolveBare != 0
 		if !options && (outer || o.set == setCopies || (!won || bare) && bearsMeaning(f, r)) {
-			extras = append(extras, extraField{spec: i, offset: offset, length: width, pen: f.pen, id: f.id, zero: zeros[[2]uint32{f.pen, uint32(f.id)}]})
+			kept = append(kept, extraField{spec: i, offset: offset, length: width, pen: f.pen, id: f.id, zero: zeros[[2]uint32{f.pen, uint32(f.id)}]})
 		}
 		if x := announcing(f, offset); x.width != 0 && fixed && !(d.scopeOctets && f.scope) && t.announces.width == 0 {
 			t.announces = x
@@ -268,8 +272,12 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 	if t.resolve != 0 || t.init {
 		t.resolve |= resolveScratch
 	}
-	if len(extras) > 0 {
-		t.extra = newExtraPlan(extras)
+	if len(kept) > 0 {
+		t.extras.record = newExtraPlan(kept)
+		if t.resolve&resolveReverse != 0 {
+			t.extras.half = newExtraPlan(otherHalf(kept, false))
+			t.extras.reverse = newExtraPlan(otherHalf(kept, true))
+		}
 	}
 	return t
 }

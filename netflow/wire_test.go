@@ -193,8 +193,8 @@ var differences = map[string]struct {
 		func(w *tally) { w.templates, w.noTemplate = 0, 1 },
 	},
 	"l9_fuzz_a": {
-		"a template of zero octets is refused",
-		func(w *tally) { w.templates = 3 },
+		"a template of zero octets is refused; what is there of a set that was cut lacks a template",
+		func(w *tally) { w.templates, w.noTemplate = 3, 2 },
 	},
 	"l9_malformed_4": {
 		"zero octets behind the last set are padding, not an error",
@@ -220,21 +220,17 @@ var differences = map[string]struct {
 		"v1 is decoded",
 		func(w *tally) { w.other, w.records, w.appended, w.bytes, w.packets = 0, 2, 2, 1680, 20 },
 	},
-	"cm_procera_truncated": {
-		"a set that reaches past the end of the message is skipped whole",
-		func(w *tally) { w.templates = 0 },
-	},
 	"pm_112_ipfix_opt_reassign": {
 		"what the second port sends is numbered for itself, and waits for a template of its own",
 		func(w *tally) { w.records, w.appended, w.bytes, w.packets, w.noTemplate = 0, 0, 0, 0, 6 },
 	},
+	"vf_ipfix_multi": {
+		"the header counts fewer octets than there are: behind them is another record",
+		func(w *tally) { w.records, w.appended, w.bytes, w.packets = 3, 3, 68800, 1200 },
+	},
 	"ls_nf9_0length": {
 		"three records have nothing in 1 and 2 but something in 23 and 24",
 		func(w *tally) { w.bytes, w.packets = 160, 5 },
-	},
-	"cm_procera_tail_cut": {
-		"a set that reaches past the end is malformed before it lacks a template",
-		func(w *tally) { w.noTemplate = 0 },
 	},
 }
 
@@ -382,6 +378,9 @@ func TestEveryFieldOfEveryCaptureEqualsTheReference(t *testing.T) {
 			if sum.appended != sum.records {
 				t.Skip("biflows are two records here and one there")
 			}
+			if group == "vf_ipfix_multi" {
+				want = append(want, reference{}) // behind the end that the header says
+			}
 			if len(recs) != len(want) {
 				t.Fatalf("%d records, want %d", len(recs), len(want))
 			}
@@ -421,7 +420,7 @@ func TestEveryFieldOfEveryCaptureEqualsTheReference(t *testing.T) {
 					same(t, i, "tos", r.TOS, w.TOS)
 				}
 				same(t, i, "tcp flags", r.TCPFlags, w.TCPFlags)
-				if w.count(23) == 0 || *w.Bytes != 0 {
+				if w.count(23) == 0 || w.Bytes == nil || *w.Bytes != 0 {
 					same(t, i, "bytes", r.Bytes, w.Bytes)
 					same(t, i, "packets", r.Packets, w.Packets)
 				}
