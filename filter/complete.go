@@ -75,6 +75,9 @@ func Complete(text string, offset int) []Completion {
 	case err == nil && parsed == nil:
 		c.words(root, starters())
 	case err == nil:
+		if p.alone != nil {
+			c.words(p.alone, p.alone.words())
+		}
 		c.words(root, []string{"and", "or"})
 	default:
 		for _, w := range err.want {

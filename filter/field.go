@@ -42,6 +42,8 @@ type field struct {
 	of      flow.Kind // what the kind does not tell: ports and protocols
 	max     uint64
 	large   bool // printed with suffixes
+	// duration says that its numbers may have units of time.
+	duration bool
 
 	column  string   // its expression in SQL
 	columns []string // of the view, that the expression reads
@@ -148,7 +150,10 @@ func (f *field) bitText(mask uint64) string {
 // either is a field that means any of others.
 func either(name, what string, sides []*field, aliases ...string) *field {
 	f := *sides[0]
-	f.name, f.what, f.aliases, f.sides = name, what, aliases, sides
+	f.name, f.what, f.aliases, f.sides = name, what, aliases, nil
+	for _, s := range sides {
+		f.sides = append(f.sides, s.either()...)
+	}
 	return &f
 }
 

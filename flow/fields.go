@@ -246,13 +246,13 @@ var Fields = []Field{
 		Name: "nat_src_addr", Label: "source address after translation", What: "source address after translation",
 		Elements: []Element{{ID: 225, Name: "postNATSourceIPv4Address"}, {ID: 281, Name: "postNATSourceIPv6Address"}},
 		Kind:     KindAddr, Extra: true, SQL: Inet, Null: true, From: []string{"extra"},
-		Word: "src nat ip", Aliases: []string{"src xlate ip", "src nat host"},
+		Word: "src nat ip", Aliases: []string{"src xlate ip", "src nat host", "src nat net"},
 	},
 	{
 		Name: "nat_dst_addr", Label: "destination address after translation", What: "destination address after translation",
 		Elements: []Element{{ID: 226, Name: "postNATDestinationIPv4Address"}, {ID: 282, Name: "postNATDestinationIPv6Address"}},
 		Kind:     KindAddr, Extra: true, SQL: Inet, Null: true, From: []string{"extra"},
-		Word: "dst nat ip", Aliases: []string{"dst xlate ip", "dst nat host"},
+		Word: "dst nat ip", Aliases: []string{"dst xlate ip", "dst nat host", "dst nat net"},
 	},
 	{
 		Name: "nat_src_port", Label: "source port after translation", What: "source port after translation",
@@ -304,6 +304,14 @@ var Fields = []Field{
 		Kind:     KindNumber, Max: math.MaxUint16, Extra: true, Word: "dst vlan", Aliases: []string{"out vlan"},
 	},
 	{
+		Name: "second_vlan", Label: "802.1Q identifier beside vlanId", Elements: []Element{{ID: 243, Name: "dot1qVlanId"}},
+		Kind: KindNumber, Max: math.MaxUint16, Extra: true, Word: "dot1q vlan",
+	},
+	{
+		Name: "customer_vlan", Label: "802.1Q identifier of the inner of two tags", Elements: []Element{{ID: 245, Name: "dot1qCustomerVlanId"}},
+		Kind: KindNumber, Max: math.MaxUint16, Extra: true, Word: "customer vlan", Aliases: []string{"inner vlan"},
+	},
+	{
 		Name: "flow_count", Label: "how many flows the record is the sum of, 1 as a rule", Elements: []Element{{ID: 3, Name: "deltaFlowCount"}},
 		Kind: KindNumber, Max: maxMember, Extra: true, Word: "flows",
 	},
@@ -333,7 +341,7 @@ var Fields = []Field{
 	// Routing.
 	{
 		Name: "prev_as", Label: "autonomous system before", Elements: []Element{{ID: 129, Name: "bgpPrevAdjacentAsNumber"}},
-		Kind: KindAS, Max: math.MaxUint32, Extra: true, Word: "prev as",
+		Kind: KindAS, Max: math.MaxUint32, Extra: true, Word: "prev as", Aliases: []string{"previous as"},
 	},
 	{
 		Name: "next_as", Label: "autonomous system after", Elements: []Element{{ID: 128, Name: "bgpNextAdjacentAsNumber"}},
@@ -342,7 +350,7 @@ var Fields = []Field{
 	{
 		Name: "bgp_next_hop", Label: "next router of BGP",
 		Elements: []Element{{ID: 18, Name: "bgpNextHopIPv4Address"}, {ID: 63, Name: "bgpNextHopIPv6Address"}},
-		Kind:     KindAddr, Extra: true, Word: "bgp next ip", Aliases: []string{"bgp next hop"},
+		Kind:     KindAddr, Extra: true, Word: "bgp next ip", Aliases: []string{"bgp next hop", "bgpnext ip"},
 	},
 	{
 		Name: "ingress_vrf", Label: "routing instance where the flow came in", Elements: []Element{{ID: 234, Name: "ingressVRFID"}},
@@ -385,7 +393,7 @@ var Fields = []Field{
 	},
 	{
 		Name: "firewall_extended_event", Label: "the firewall's extended event", Elements: []Element{{ID: 33002, Name: "asaExtendedEvent"}},
-		Kind: KindNumber, Max: math.MaxUint16, Extra: true, Word: "asa xevent", Aliases: []string{"asa event denied"},
+		Kind: KindNumber, Max: math.MaxUint16, Extra: true, Zero: true, Word: "asa xevent", Aliases: []string{"asa denied", "asa event denied"},
 	},
 	{
 		Name: "ingress_acl", Label: "access list where the flow came in", Elements: []Element{{ID: 33000, Name: "asaIngressAcl"}},
@@ -396,16 +404,37 @@ var Fields = []Field{
 		Kind: KindBytes, Max: math.MaxUint32, PerExporter: true, Extra: true, Word: "egress acl",
 	},
 
+	{
+		Name: "user", Label: "name of the user", Elements: []Element{{ID: 371, Name: "userName"}},
+		Kind: KindText, Extra: true, Word: "user", Aliases: []string{"asa user", "username"},
+	},
+	{
+		Name: "port_block_start", Label: "first port of a translator's block", Elements: []Element{{ID: 361, Name: "portRangeStart"}},
+		Kind: KindPort, Max: math.MaxUint16, Extra: true, Word: "nat pblock start",
+	},
+	{
+		Name: "port_block_end", Label: "last port of a translator's block", Elements: []Element{{ID: 362, Name: "portRangeEnd"}},
+		Kind: KindPort, Max: math.MaxUint16, Extra: true, Word: "nat pblock end",
+	},
+	{
+		Name: "port_block_step", Label: "distance of the ports of a translator's block", Elements: []Element{{ID: 363, Name: "portRangeStepSize"}},
+		Kind: KindNumber, Max: math.MaxUint16, Extra: true, Word: "nat pblock step",
+	},
+	{
+		Name: "port_block_size", Label: "number of ports of a translator's block", Elements: []Element{{ID: 364, Name: "portRangeNumPorts"}},
+		Kind: KindNumber, Max: math.MaxUint16, Extra: true, Word: "nat pblock size",
+	},
+
 	// Tunnels: elements of our own exporter, or the outer of two IP headers.
 	{
 		Name: "tunnel_src_addr", Label: "outer source address of a tunnel",
 		Elements: []Element{{1, "outerSourceIPv4Address", own}, {3, "outerSourceIPv6Address", own}, {ID: 8, Name: "sourceIPv4Address"}, {ID: 27, Name: "sourceIPv6Address"}},
-		Kind:     KindAddr, Extra: true, Word: "src tun ip", Aliases: []string{"src tun host"},
+		Kind:     KindAddr, Extra: true, Word: "src tun ip", Aliases: []string{"src tun host", "src tun net"},
 	},
 	{
 		Name: "tunnel_dst_addr", Label: "outer destination address of a tunnel",
 		Elements: []Element{{2, "outerDestinationIPv4Address", own}, {4, "outerDestinationIPv6Address", own}, {ID: 12, Name: "destinationIPv4Address"}, {ID: 28, Name: "destinationIPv6Address"}},
-		Kind:     KindAddr, Extra: true, Word: "dst tun ip", Aliases: []string{"dst tun host"},
+		Kind:     KindAddr, Extra: true, Word: "dst tun ip", Aliases: []string{"dst tun host", "dst tun net"},
 	},
 	{
 		Name: "tunnel_protocol", Label: "protocol of a tunnel's outer header",
@@ -440,11 +469,11 @@ var Pairs = []Pair{
 	{Name: "any_vlan", Label: "802.1Q identifier as the flow came or left", Src: "vlan", Dst: "post_vlan", Word: "vlan"},
 	{Name: "mask", Label: "prefix length of either side's route", Src: "src_mask", Dst: "dst_mask", Word: "mask"},
 	{Name: "as", Label: "autonomous system of either side", Src: "src_as", Dst: "dst_as", Word: "as"},
-	{Name: "nat_addr", Label: "address of either side after translation", Src: "nat_src_addr", Dst: "nat_dst_addr", Word: "nat ip", Aliases: []string{"xlate ip", "nat host"}},
+	{Name: "nat_addr", Label: "address of either side after translation", Src: "nat_src_addr", Dst: "nat_dst_addr", Word: "nat ip", Aliases: []string{"xlate ip", "nat host", "nat net"}},
 	{Name: "nat_port", Label: "port of either side after translation", Src: "nat_src_port", Dst: "nat_dst_port", Word: "nat port", Aliases: []string{"xlate port"}},
 	{Name: "vrf", Label: "routing instance of either side", Src: "ingress_vrf", Dst: "egress_vrf", Word: "vrf"},
-	{Name: "acl", Label: "access list of either side (the first of its three numbers)", Src: "ingress_acl", Dst: "egress_acl", Word: "acl"},
-	{Name: "tunnel_addr", Label: "outer address of either side of a tunnel", Src: "tunnel_src_addr", Dst: "tunnel_dst_addr", Word: "tun ip", Aliases: []string{"tun host"}},
+	{Name: "acl", Label: "access list of either side (any of its three numbers)", Src: "ingress_acl", Dst: "egress_acl", Word: "acl"},
+	{Name: "tunnel_addr", Label: "outer address of either side of a tunnel", Src: "tunnel_src_addr", Dst: "tunnel_dst_addr", Word: "tun ip", Aliases: []string{"tun host", "tun net"}},
 }
 
 // said returns a number of which 0 means that the record did not say it.
