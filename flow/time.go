@@ -24,10 +24,9 @@ const (
 	// MaxAhead is how far a flow may end after it was received before its
 	// exporter's clock is taken to be wrong.
 	MaxAhead = Hour
-	// MinTime is the year 2000: what is before is the time of a clock that nobody
-	// has set. There were hardly any flows before, and no captures of them are
-	// replayed.
-	MinTime Time = 946_684_800_000
+	// MinTime is the year 1996, in which NetFlow began: what is before is the time of
+	// a clock that nobody has set, which shows 1970, 1980 or, as Cisco's do, 1993.
+	MinTime Time = 820_454_400_000
 )
 
 // TimeOf returns t cut to milliseconds (towards the past).

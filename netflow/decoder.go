@@ -609,13 +609,22 @@ func (w *work) complete(t *template, recs []flow.Record, s *scratch, pos int, sp
 
 // settle makes of records what can only be said when all of their fields are read.
 func (w *work) settle(t *template, recs []flow.Record) {
+	if !t.uptimes || len(t.spares) > 0 {
+		for i := range recs {
+			if isICMP(recs[i].Protocol) {
+				recs[i].SrcPort = 0
+			}
+		}
+		return
+	}
+	doubtful := w.clocks.doubtful()
 	for i := range recs {
 		if isICMP(recs[i].Protocol) {
 			recs[i].SrcPort = 0
 		}
-	}
-	if t.uptimes && len(t.spares) == 0 {
-		w.clocks.repair(recs)
+		if recs[i].End < doubtful {
+			w.clocks.repair(&recs[i])
+		}
 	}
 }
 

@@ -102,6 +102,8 @@ const (
 	setNothing setter = iota
 	setBytes
 	setPackets
+	setBytesNarrow // of fewer than eight octets
+	setPacketsNarrow
 	setProtocol
 	setTOS
 	setDSCP
@@ -371,26 +373,28 @@ func follow(ops []op, b []byte, pos, size int, recs []flow.Record, s *scratch, c
 		end, mask := pos+int(o.end), o.mask
 		switch o.set {
 		case setBytes:
-			most := uint64(0)
+			for i := range recs {
+				recs[i].Bytes = load(b, end) & mask
+				end += size
+			}
+		case setPackets:
+			for i := range recs {
+				recs[i].Packets = load(b, end) & mask
+				end += size
+			}
+		case setBytesNarrow:
 			for i := range recs {
 				v := load(b, end) & mask
 				recs[i].Bytes = v
-				most = max(most, v)
+				markSaturated(&recs[i], v, mask)
 				end += size
 			}
-			if most >= saturated && most == mask {
-				markSaturated(recs, mask, func(r *flow.Record) uint64 { return r.Bytes })
-			}
-		case setPackets:
-			most := uint64(0)
+		case setPacketsNarrow:
 			for i := range recs {
 				v := load(b, end) & mask
 				recs[i].Packets = v
-				most = max(most, v)
+				markSaturated(&recs[i], v, mask)
 				end += size
-			}
-			if most >= saturated && most == mask {
-				markSaturated(recs, mask, func(r *flow.Record) uint64 { return r.Packets })
 			}
 		case setProtocol:
 			for i := range recs {
@@ -582,13 +586,11 @@ func follow(ops []op, b []byte, pos, size int, recs []flow.Record, s *scratch, c
 // count further: those of fewer than four octets are too small to tell.
 const saturated = 1<<32 - 1
 
-// markSaturated marks the records whose counter is the largest that its field can
-// say.
-func markSaturated(recs []flow.Record, most uint64, of func(*flow.Record) uint64) {
-	for i := range recs {
-		if of(&recs[i]) == most {
-			recs[i].Marks |= flow.MarkClamped
-		}
+// markSaturated marks a record whose counter is the largest that its field can say.
+// One of eight octets is clamped, and marked so, when its row is made.
+func markSaturated(r *flow.Record, v, most uint64) {
+	if v >= saturated && v == most {
+		r.Marks |= flow.MarkClamped
 	}
 }
 

@@ -130,9 +130,9 @@ func unspecified(a *flow.Addr) bool { return a.IsZero() || a.Is4() && a.As4() ==
 // has no part in this is taken for done.
 func filled(o *op, r *flow.Record, s *scratch) bool {
 	switch o.set {
-	case setBytes:
+	case setBytes, setBytesNarrow:
 		return r.Bytes != 0
-	case setPackets:
+	case setPackets, setPacketsNarrow:
 		return r.Packets != 0
 	case setProtocol:
 		return r.Protocol != 0

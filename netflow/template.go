@@ -212,6 +212,10 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 		if won || spares {
 			o.set = r.set
 			switch {
+			case r.set == setBytes && width < 8:
+				o.set = setBytesNarrow
+			case r.set == setPackets && width < 8:
+				o.set = setPacketsNarrow
 			case r.set == setTCPFlags || r.set == setRevTCPFlags:
 				o.mask &= uint64(flow.AllFlags)
 			case icmpLast && r.set == setICMP:
