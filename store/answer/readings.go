@@ -185,7 +185,7 @@ func (r reader) rollups(of rollupRows) union {
 
 // rollupTable is a roll-up with the names of flows.
 func (r reader) rollupTable(g rollup.Grain, dim rollup.Dimension) relation {
-	columns := columnsOf("bucket", "part", "t.exporter_id", "t.sampling_rate", "protocol", "dimension", "remainder", "cut", "flows", "packets", "bytes")
+	columns := columnsOf("bucket", "part", "t.exporter_id", "t.sampling_rate", "announced_rate", "protocol", "dimension", "remainder", "cut", "flows", "packets", "bytes")
 	name := rollup.DimensionNames[dim]
 	add := func(of string, names ...string) {
 		for _, as := range names {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -151,6 +152,11 @@ func (r request) earlier(offset flow.Time) request {
 	r.from, r.to = r.from-offset, r.to-offset
 	r.slots.first, r.slots.last = r.slots.first-offset, r.slots.last-offset
 	return r
+}
+
+// asksForRates reports whether the answer depends on sampling rates.
+func (r request) asksForRates() bool {
+	return r.scaled || slices.Contains(r.filter.Columns(), "sampling_rate")
 }
 
 // needsTimes reports whether the answer needs to know when a group was seen.
