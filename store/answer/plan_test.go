@@ -201,7 +201,7 @@ func checkErrors(t *testing.T, stage string, conn *pgx.Conn, q query.Question, g
 		return false
 	}
 	measure := slices.Index([]query.Measure{query.ByFlows, query.ByPackets, query.ByBytes}, q.By) + 1
-	rows, err := conn.Query(context.Background(), fmt.Sprintf(`select concat_ws('|', bucket, coalesce(part, 0), exporter_id, coalesce(sampling_rate, 0), protocol),
+	rows, err := conn.Query(context.Background(), fmt.Sprintf(`select concat_ws('|', bucket, coalesce(part, 0), exporter_id, coalesce(announced_rate, 0), protocol),
 		coalesce(host(addr), number::text, 'none'), remainder, coalesce(cut[%d], 0) from %s where dimension = $1 and bucket >= $2 and bucket < $3`, measure, got.Source), dimension, q.From, q.To)
 	if err != nil {
 		t.Fatal(err)

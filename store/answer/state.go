@@ -127,7 +127,7 @@ const samplingSQL = `select case when count(*) = 0 then 'none' when max(state) =
 from (
 	select case when coalesce(rate, 0) = 0 then 'unknown' when rate = 1 then 'none' else 'known' end as state, since
 	from (
-		select effective_sampling(least(case when s.sampling_override then s.configured_rate else coalesce(s.sampling_rate, s.configured_rate) end, 2147483647)::int,
+		select effective_sampling(least(coalesce(case when s.sampling_override then s.configured_rate else s.sampling_rate end, s.configured_rate, 0), 2147483647)::int,
 			e.sampling_rate, e.sampling_instead, e.sampling_from, at) as rate,
 			case when e.sampling_rate is not null then e.sampling_from end as since
 		from exporters e
