@@ -94,7 +94,7 @@ func TestRatesThatPeopleSay(t *testing.T) {
 					q := randomQuestion(t, rnd)
 					q.Scaled = rnd.IntN(4) > 0
 					if rnd.IntN(3) == 0 {
-						q.Filter = storetest.ParseFilter(t, []string{"sampling 10", "sampling 100 and proto tcp", "not sampling > 0", "sampling 7"}[rnd.IntN(4)])
+						q.Filter = storetest.ParseFilter(t, []string{"sampling 10", "sampling 100 and proto tcp", "not sampling > 0", "exporter ip 192.0.2.1"}[rnd.IntN(4)])
 					}
 					got, err := a.Top(ctx, q)
 					if err != nil {

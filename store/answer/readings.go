@@ -195,10 +195,10 @@ func (r reader) rollupTable(g rollup.Grain, dim rollup.Dimension) relation {
 	switch dim {
 	case rollup.DimTotal:
 	case rollup.DimPair:
-		add("addr", "addr", "src_addr")
-		add("addr2", "dst_addr")
+		add("t.addr", "addr", "src_addr")
+		add("t.addr2", "dst_addr")
 	case rollup.DimSameAddr:
-		add("addr", "src_addr", "dst_addr")
+		add("t.addr", "src_addr", "dst_addr")
 	case rollup.DimSamePort:
 		add("number", "src_port", "dst_port")
 	case rollup.DimSameIf:
@@ -206,7 +206,7 @@ func (r reader) rollupTable(g rollup.Grain, dim rollup.Dimension) relation {
 	case rollup.DimSameAS:
 		add("number", "src_as", "dst_as")
 	case rollup.DimSrcAddr, rollup.DimDstAddr:
-		add("addr", name)
+		add("t.addr", name)
 	default:
 		add("number", name)
 	}
