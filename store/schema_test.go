@@ -27,7 +27,7 @@ import (
 	"flowtally/store/storetest"
 )
 
-// flow_share and flow.Share are one law.
+// flow_share and flow.Share are the same function.
 func TestShareInSQL(t *testing.T) {
 	_, _, conn := storetest.Open(t)
 	ctx := context.Background()

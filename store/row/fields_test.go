@@ -27,17 +27,17 @@ func TestTableIsOfTheFields(t *testing.T) {
 			continue
 		}
 		n++
-		at := slices.IndexFunc(Table, func(c column) bool { return c.Name == f.Name })
+		at := slices.IndexFunc(Table, func(c Column) bool { return c.Name == f.Name })
 		if at < 0 {
 			t.Errorf("the row has no column %s", f.Name)
 			continue
 		}
-		if oid, known := oids[f.Stored]; !known || Table[at].Oid != oid {
-			t.Errorf("%s: the row has a value of type %d, the table of fields says %s", f.Name, Table[at].Oid, f.Stored)
+		if oid, known := oids[f.Stored]; !known || Table[at].OID != oid {
+			t.Errorf("%s: the row has a value of type %d, the table of fields says %s", f.Name, Table[at].OID, f.Stored)
 		}
 		// What may be absent can be left out of a batch, and nothing else can.
-		if f.Null == (at < FixedColumns) {
-			t.Errorf("%s: it can be null %v, every row has it %v", f.Name, f.Null, at < FixedColumns)
+		if f.Null == (at < fixedColumns) {
+			t.Errorf("%s: it can be null %v, every row has it %v", f.Name, f.Null, at < fixedColumns)
 		}
 	}
 	if n != len(Table) {
@@ -104,7 +104,7 @@ func values(t *rapid.T, row []byte, c Columns) map[string][]byte {
 	return out
 }
 
-// The law: what a row has in a column is what the field's accessor says of the
+// What a row has in a column is what the field's accessor says of the
 // record, and a column that is left out has nothing to say.
 func TestRowsSayWhatFieldsSay(t *testing.T) {
 	said := make(map[string]bool)
@@ -167,7 +167,7 @@ func numberOf(f *flow.Field, v []byte) uint64 {
 	}
 	n := binary.BigEndian.Uint64(v)
 	if f.Kind == flow.KindTime {
-		return uint64(flow.Time(int64(n))/1000 + Epoch)
+		return uint64(flow.Time(int64(n))/1000 + epoch)
 	}
 	return n
 }
