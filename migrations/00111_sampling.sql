@@ -81,3 +81,14 @@ begin
 end
 $$;
 -- +goose StatementEnd
+
+-- Whoever scales sums of hours or days reads these hours by their minutes.
+create view sampling_begins as
+select distinct date_bin('1 hour', c.sampling_from, 'epoch') as hour
+from console.exporters c
+where c.sampling_rate is not null
+	and c.sampling_from >= coalesce((select cut_before from reach where source = 'traffic_1m'), '-infinity');
+comment on view sampling_begins is
+	'the hours in which a sampling rate that people say begins, while there are minutes: a row of traffic_1h or traffic_1d has one rate, that of its bucket''s begin';
+comment on column sampling_begins.hour is 'the hour''s begin';
+grant select on sampling_begins to flow_writer, flow_web, flow_reader;

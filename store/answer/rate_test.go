@@ -170,6 +170,22 @@ func TestRatesThatPeopleSay(t *testing.T) {
 			if d := gocmp.Diff(before, scaledSums(t, conn)); d != "" {
 				t.Errorf("the rates are taken back (-before +after):\n%s", d)
 			}
+			// A statement that was printed before is right about rates that are said later.
+			day := query.Question{From: (storetest.Noon - 12*flow.Hour).Time(), To: (storetest.Noon + 12*flow.Hour).Time(), Keys: []query.Key{query.KeyProtocol}, Scaled: true}
+			printed, err := a.Top(ctx, day)
+			if err != nil {
+				t.Fatal(err)
+			}
+			say(t, conn, changed)
+			later, err := a.Top(ctx, day)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Count(later.Plan, "traffic_1m") <= strings.Count(printed.Plan, "traffic_1m") || printed.Total == later.Total {
+				t.Errorf("from %s %+v, then from %s %+v", printed.Plan, printed.Total, later.Plan, later.Total)
+			}
+			later.SQL = printed.SQL
+			checkStatement(t, "printed before", conn, later)
 			storetest.WriteAll(t, w, recs[600:], 50)
 			ask("late and not summed", len(recs), changed, 12)
 			for _, want := range []string{"traffic_1d", "traffic_1h", "traffic_1m", "flows"} {

@@ -196,11 +196,15 @@ type rollupSource struct {
 // by their minutes.
 func (r reader) sourcesOf(of rollupRows, segments []Segment) (list []rollupSource) {
 	const (
-		hour  = "date_bin('1 hour', bucket, 'epoch')"
-		day   = "date_bin('1 day', bucket, 'epoch')"
-		hours = "(select hour from unsettled)"
-		days  = "(select date_bin('1 day', hour, 'epoch') from unsettled)"
+		hour = "date_bin('1 hour', bucket, 'epoch')"
+		day  = "date_bin('1 day', bucket, 'epoch')"
 	)
+	hours, days := "select hour from unsettled", "select date_bin('1 day', hour, 'epoch') from unsettled"
+	if r.asksForRates() {
+		// So are the hours in which a rate begins that people came to say.
+		hours, days = hours+" union select hour from sampling_begins", days+" union select date_bin('1 day', hour, 'epoch') from sampling_begins"
+	}
+	hours, days = "("+hours+")", "("+days+")"
 	add := func(g Segment, source Source, only string) {
 		g.Source = source
 		list = append(list, rollupSource{g, only})
