@@ -25,7 +25,8 @@ type room struct {
 var rooms = []room{
 	{"flow", "what a flow is: the record, its key, the table of fields", nil},
 	{"netflow", "the wire: NetFlow v5, v9 and IPFIX to and from records", []string{"flow"}},
-	{"filter", "the filter language: parse, match a record, write a condition of SQL", []string{"flow"}},
+	{"calendar", "times, periods and zones as people write them", nil},
+	{"filter", "the filter language: parse, match a record, write a condition of SQL", []string{"calendar", "flow"}},
 	{"query", "what can be asked, and what an answer is", []string{"flow", "filter"}},
 	{"exporter/tunnel", "the headers of tunnels: GRE, ERSPAN, VXLAN, …", nil},
 	{"exporter/capture", "packets from a file, an interface or a mirror tunnel", []string{"exporter/tunnel"}},
@@ -184,7 +185,7 @@ func TestDoor(t *testing.T) {
 // TestPureRooms: what parses bytes and holds laws has no clock, no sockets and
 // no files of its own; time is an argument.
 func TestPureRooms(t *testing.T) {
-	for _, dir := range []string{"flow", "netflow", "filter", "exporter/tunnel", "exporter/packet", "exporter/meter", "exporter/pcapfilter", "query", "store/row", "store/rollup"} {
+	for _, dir := range []string{"flow", "netflow", "calendar", "filter", "exporter/tunnel", "exporter/packet", "exporter/meter", "exporter/pcapfilter", "query", "store/row", "store/rollup"} {
 		for name, f := range parseDir(t, dir) {
 			for _, imp := range f.Imports {
 				switch path := strings.Trim(imp.Path.Value, `"`); path {
