@@ -186,6 +186,10 @@ func TestBadParameters(t *testing.T) {
 	}{
 		{"not_a_time", "/api/v1/top?from=soon", "query.from", "-6h"},
 		{"end_that_is_no_time", "/api/v1/top?to=25:00", "query.to", "-6h"},
+		{"zone_that_is_none", "/api/v1/top?zone=Europe/Nowhere", "query.zone", "Europe/Berlin"},
+		{"zone_of_whom", "/api/v1/series?zone=local", "query.zone", "different zone for everyone"},
+		{"zone_of_the_ledger", "/api/v1/loss?zone=CEST", "query.zone", "Europe/Berlin"},
+		{"months_and_days", "/api/v1/series?step=1mo1d", "query.step", "1mo"},
 		{"range_backwards", "/api/v1/top?from=now&to=-6h", "query.from", "earlier than to"},
 		{"range_without_length", "/api/v1/series?from=now", "query.from", "earlier than to"},
 		{"misspelt_key", "/api/v1/top?key=src-adr", "query.key", "did you mean src-addr"},
