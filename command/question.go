@@ -29,7 +29,7 @@ type question struct {
 func (q *question) flags(cmd *cobra.Command, key string, limit int) {
 	f := cmd.Flags()
 	f.StringVar(&q.key, "key", key, "what to group by, several joined by commas, addresses also by network as src-addr/24 or src-addr/24/64: "+keyNames())
-	f.StringVar(&q.by, "by", "flows", "what to rank by: flows, packets, bytes, pps, bps, bpp or duration")
+	f.StringVar(&q.by, "by", "flows", "what to rank by: "+query.MeasureNames())
 	f.StringVar(&q.having, "having", "", `show only groups whose sums meet this, as "flows > 100 and bytes > 1m"`)
 	q.rangeFlags(cmd, limit, "how many groups to show")
 }

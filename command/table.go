@@ -38,6 +38,12 @@ func (p tables) top(w io.Writer, t *query.Top) error {
 		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", rank, strings.Join(names, "\t"), s.Flows, s.Packets, s.Bytes, share, more)
 	}
 	percent := func(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
+	percentOf := func(share *float64) string {
+		if share == nil {
+			return none
+		}
+		return percent(*share)
+	}
 	blank := make([]string, len(t.Keys))
 	name := func(s string) []string { blank[0] = s; return blank }
 	for i, r := range t.Rows {
@@ -45,14 +51,14 @@ func (p tables) top(w io.Writer, t *query.Top) error {
 		for j, v := range r.Values {
 			names[j] = v.Label
 		}
-		more := fmt.Sprintf("%.0f\t%.0f\t%.0f\t", r.PPS, r.BPS, r.BPP)
+		more := orNone("%.0f", r.PPS) + "\t" + orNone("%.0f", r.BPS) + "\t" + orNone("%.0f", r.BPP) + "\t"
 		if seen {
 			more += fmt.Sprintf("%.3f\t%s\t", r.Duration.Seconds(), p.milli(r.FirstSeen))
 		}
 		if vague {
 			more += strconv.FormatInt(r.Error, 10) + "\t"
 		}
-		line(strconv.Itoa(i+1), names, r.Sums, percent(r.Share), more)
+		line(strconv.Itoa(i+1), names, r.Sums, percentOf(r.Share), more)
 	}
 	if t.Other != nil {
 		line("", name(fmt.Sprintf("%d others", t.Other.Groups)), t.Other.Sums, percent(shareOf(t.Other.Sums, t.Total, t.By)), "")
@@ -72,6 +78,17 @@ func (p tables) top(w io.Writer, t *query.Top) error {
 	printCaveats(w, &t.Provenance)
 	_, err := fmt.Fprintf(w, "a flow is one direction of a conversation; source %s, %s, %v\n", t.Source, t.Resolution, t.Took.Round(time.Millisecond))
 	return err
+}
+
+// none stands where there is no number.
+const none = "–"
+
+// orNone writes a number that may not be known.
+func orNone(format string, n *float64) string {
+	if n == nil {
+		return none
+	}
+	return fmt.Sprintf(format, *n)
 }
 
 // shareOf is the part of the total that s has, by one measure.
@@ -216,6 +233,9 @@ func printCaveats(w io.Writer, p *query.Provenance) {
 	}
 	if p.Remainder != nil {
 		fmt.Fprintf(w, "%.1f %% are in the remainder of the roll-ups: a group that is not listed may have up to %d more; --raw reads the flows\n", 100*p.Remainder.Share, p.Remainder.Error)
+	}
+	if p.Saturated {
+		fmt.Fprintln(w, "a sum is 2^63-1, the largest there is: in truth it may be more")
 	}
 	if p.Scaled {
 		fmt.Fprintln(w, "packets and bytes are multiplied by the sampling rate, by 1 where it is not known")

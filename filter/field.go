@@ -184,6 +184,10 @@ type Field struct {
 	Values []string
 }
 
+// Directions returns the pairs of words that stand in front of others and name the
+// two directions of a flow: in their place each other, they turn a condition round.
+func Directions() [][2]string { return [][2]string{{"src", "dst"}, {"in", "out"}} }
+
 // Fields returns the vocabulary: the words that have no value, those of flow.Fields
 // and flow.Pairs in their order, then those that only the language has.
 func Fields() []Field {

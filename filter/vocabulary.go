@@ -147,7 +147,6 @@ func macFields(inSrc, inDst, outSrc, outDst *field) []*field {
 	return []*field{
 		either("src mac", "source MAC address", []*field{inSrc, outSrc}),
 		either("dst mac", "destination MAC address", []*field{inDst, outDst}),
-		either("in mac", "MAC address as the flow came in", []*field{inSrc, inDst}),
 		either("out mac", "MAC address as the flow left", []*field{outSrc, outDst}),
 		either("mac", "any MAC address", []*field{inSrc, outDst, inDst, outSrc}),
 	}

@@ -42,6 +42,10 @@ type Field struct {
 	// Extra, under the name of the first of Elements that is there.
 	Extra bool
 
+	// ValueName returns what people call a value, "" for one without a name; it is nil
+	// where the values of the Kind are read as such.
+	ValueName func(n uint64) string
+
 	// SQL is the type of the column in the view flows, empty without a column, and
 	// Stored that of the column of parts.flows, empty where the view computes it.
 	SQL, Stored SQLType

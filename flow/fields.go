@@ -7,20 +7,20 @@ import "math"
 // documentation against it.
 //
 // To find one more information element by a word, and to rank flows by it: a row
-// here with Extra set, and the word in docs/filter.md. Nothing else is needed: the
+// here with Extra set, its Word and its Key. Nothing else is needed: the
 // decoder keeps every element that fills no field of a Record in Record.Extra.
 //
 // To give it a column:
 //
 //  1. flow/record.go: the field of Record;
 //  2. flow/fields.go: its row, with an accessor that reads the field;
-//  3. netflow/template.go: a rule from the element to a slot and a setter;
-//  4. netflow/plan.go: the setter, which fills the field;
-//  5. the store's row encoder: the column, and how a value is written;
-//  6. a migration: the column of parts.flows and of the view flows.
+//  3. netflow/rules.go: a rule from the element to a slot and a setter, and the
+//     setter, which fills the field;
+//  4. store/row/row.go: the column, and how a value is written;
+//  5. a migration: the column of parts.flows and of the view flows.
 //
 // The tests then name what docs/schema.md and docs/filter.md have to say, in the
-// words of the table.
+// words of the table. CONTRIBUTING.md has more.
 
 // own is the enterprise number of our own elements, netflow.EnterpriseNumber.
 const own = 32473
@@ -218,13 +218,15 @@ var Fields = []Field{
 		What:     "why the flow ended: 1 idle timeout, 2 active timeout, 3 end of flow, 4 forced end, 5 lack of resources, null not said",
 		Elements: []Element{{ID: 136, Name: "flowEndReason"}},
 		Kind:     KindNumber, Max: math.MaxUint8, Number: func(r *Record) (uint64, bool) { return said(r.EndReason) },
-		SQL: Int2, Stored: Int2, Null: true, Word: "end reason", Key: "end-reason",
+		ValueName: func(n uint64) string { return EndReason(min(n, math.MaxUint8)).String() },
+		SQL:       Int2, Stored: Int2, Null: true, Word: "end reason", Key: "end-reason",
 	},
 	{
 		Name: "direction", Label: "direction", What: "0 ingress, 1 egress, null not said",
 		Elements: []Element{{ID: 61, Name: "flowDirection"}},
 		Kind:     KindNumber, Max: math.MaxUint8, Number: func(r *Record) (uint64, bool) { return uint64(r.Direction) - 1, r.Direction != 0 },
-		SQL: Int2, Stored: Int2, Null: true, Word: "flowdir", Aliases: []string{"direction"}, Key: "direction",
+		ValueName: directionName,
+		SQL:       Int2, Stored: Int2, Null: true, Word: "flowdir", Aliases: []string{"direction"}, Key: "direction",
 	},
 	{
 		Name: "src_mask", Label: "prefix length of the source's route", What: "prefix length of the source's route, null when not said",
@@ -434,6 +436,7 @@ var Pairs = []Pair{
 	{Name: "addr", Label: "address of either side", Src: "src_addr", Dst: "dst_addr", Word: "ip", Aliases: hostAliases, Key: "addr"},
 	{Name: "port", Label: "port of either side", Src: "src_port", Dst: "dst_port", Word: "port", Key: "port"},
 	{Name: "interface", Label: "interface of either side, by ifIndex or name", Src: "in_if", Dst: "out_if", Word: "if", Aliases: []string{"interface"}, Key: "interface"},
+	{Name: "mac", Label: "MAC address as the flow came in", Src: "src_mac", Dst: "dst_mac", Word: "in mac", Key: "mac"},
 	{Name: "any_vlan", Label: "802.1Q identifier as the flow came or left", Src: "vlan", Dst: "post_vlan", Word: "vlan"},
 	{Name: "mask", Label: "prefix length of either side's route", Src: "src_mask", Dst: "dst_mask", Word: "mask"},
 	{Name: "as", Label: "autonomous system of either side", Src: "src_as", Dst: "dst_as", Word: "as"},
@@ -468,6 +471,17 @@ func nextHop(r *Record) (Addr, uint8) {
 		return r.NextHop, 4
 	}
 	return r.NextHop, 6
+}
+
+// directionName is what people call a value of the column direction.
+func directionName(n uint64) string {
+	switch n {
+	case 0:
+		return "ingress"
+	case 1:
+		return "egress"
+	}
+	return ""
 }
 
 // scaled multiplies a count by the sampling rate. A product that does not fit a

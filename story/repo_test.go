@@ -265,7 +265,7 @@ func parseDir(t *testing.T, dir string) map[string]*ast.File {
 // TestTopLevel: the listing of the repository is its table of contents, and the
 // README names what a newcomer types.
 func TestTopLevel(t *testing.T) {
-	for _, name := range []string{"exporter", "collector", "web", "migrations", "command", "story", "deploy", "main.go", "go.mod", "go.sum", "docker-compose.yml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile", "docs"} {
+	for _, name := range []string{"exporter", "collector", "web", "migrations", "command", "story", "deploy", "main.go", "go.mod", "go.sum", "docker-compose.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile", "docs"} {
 		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
 			t.Error(err)
 		}
@@ -274,10 +274,27 @@ func TestTopLevel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, words := range []string{"make run", "make test", "docker compose up"} {
+	for _, words := range []string{"make run", "make test", "docker compose up", "CONTRIBUTING.md"} {
 		if !strings.Contains(string(b), words) {
 			t.Errorf("README.md does not name %q", words)
 		}
+	}
+}
+
+// TestContributing: the files that CONTRIBUTING.md sends people to are there.
+func TestContributing(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := regexp.MustCompile("`([a-z]+/[A-Za-z0-9_./]*)`").FindAllStringSubmatch(string(b), -1)
+	for _, m := range files {
+		if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(m[1]))); err != nil {
+			t.Errorf("CONTRIBUTING.md names %s: %v", m[1], err)
+		}
+	}
+	if len(files) < 25 {
+		t.Errorf("CONTRIBUTING.md names only %d files", len(files))
 	}
 }
 

@@ -71,7 +71,7 @@ func TestOverPostgreSQL(t *testing.T) {
 
 	var top Top
 	ask("/api/v1/top?from=-1h&key=src-addr&by=flows&limit=1", &top)
-	if len(top.Rows) != 1 || top.Rows[0].Values["src_addr"] != "10.0.0.1" || top.Rows[0].Flows != 3 || top.Rows[0].Share != 0.6 {
+	if len(top.Rows) != 1 || top.Rows[0].Values["src_addr"] != "10.0.0.1" || top.Rows[0].Flows != 3 || *top.Rows[0].Share != 0.6 {
 		t.Errorf("top by flows: %+v", top.Rows)
 	}
 	if want := (Sums{Flows: 5, Packets: 15, Bytes: 10_500}); top.Total != want {

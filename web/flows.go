@@ -7,11 +7,11 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"flowtally/flow"
 	"flowtally/query"
 )
 
@@ -44,13 +44,13 @@ func (flowRow) Schema(huma.Registry) *huma.Schema {
 	}
 	for _, name := range query.FlowColumns {
 		c := &huma.Schema{Type: huma.TypeInteger, Format: "int64"}
-		switch {
-		case strings.HasSuffix(name, "_at") || name == "flow_start" || name == "flow_end":
+		switch flow.FieldNamed(name).SQL {
+		case flow.Timestamptz:
 			s.Properties[name] = &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 			continue
-		case strings.HasSuffix(name, "_addr") || name == "exporter" || name == "next_hop":
+		case flow.Inet, flow.Text:
 			c = &huma.Schema{Type: huma.TypeString}
-		case name == "extra":
+		case flow.JSONB:
 			c = &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}
 		}
 		s.Properties[name] = &huma.Schema{AnyOf: []*huma.Schema{c, {Type: "null"}}}
@@ -270,7 +270,7 @@ type heatMapInput struct {
 	Filter   string `query:"filter" doc:"Only flows that match this filter."`
 	Whole    bool   `query:"whole" doc:"Book each flow whole at its end."`
 	Scaled   bool   `query:"scaled" doc:"Multiply packets and bytes by the sampling rate."`
-	By       string `query:"by" default:"flows" enum:"flows,packets,bytes" doc:"What is summed."`
+	By       bySum  `query:"by" default:"flows" doc:"What is summed."`
 	Zoned
 }
 
@@ -288,7 +288,7 @@ type HeatMap struct {
 type heatMapOutput struct{ Body HeatMap }
 
 func (s *server) heatMap(ctx context.Context, in *heatMapInput) (*heatMapOutput, error) {
-	q, err := s.question(Filtered{Ranged: Ranged{in.From, in.To, in.Exporter, in.Zoned}, Filter: in.Filter, Whole: in.Whole, Scaled: in.Scaled}, in.By, "", 0)
+	q, err := s.question(Filtered{Ranged: Ranged{in.From, in.To, in.Exporter, in.Zoned}, Filter: in.Filter, Whole: in.Whole, Scaled: in.Scaled}, query.Measure(in.By), "", 0)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ type Filtered struct {
 type Asked struct {
 	Filtered
 	Formatted
-	By string `query:"by" default:"flows" enum:"flows,packets,bytes,pps,bps,bpp,duration" doc:"What the groups are ranked by: a sum, packets or bits a second, bytes a packet, or the average duration."`
+	By byMeasure `query:"by" default:"flows" doc:"What the groups are ranked by: a sum, packets or bits a second, bytes a packet, or the average duration."`
 }
 
 // lostPlus is a time whose offset's plus sign was read as a space, as the rules
@@ -45,8 +45,8 @@ type Asked struct {
 var lostPlus = regexp.MustCompile(`^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:?\d\d)$`)
 
 // question turns parameters into a question of the store.
-func (s *server) question(in Filtered, by, key string, limit int) (query.Question, error) {
-	q := query.Question{By: query.Measure(by), Limit: limit, Exporter: in.Exporter, Whole: in.Whole, Scaled: in.Scaled, Raw: in.Raw, Timeout: s.config.Timeout}
+func (s *server) question(in Filtered, by query.Measure, key string, limit int) (query.Question, error) {
+	q := query.Question{By: by, Limit: limit, Exporter: in.Exporter, Whole: in.Whole, Scaled: in.Scaled, Raw: in.Raw, Timeout: s.config.Timeout}
 	now, err := s.clock(in.Zoned)
 	if err != nil {
 		return q, err

@@ -14,9 +14,9 @@ import (
 
 type seriesInput struct {
 	Asked
-	Key   string `query:"key" example:"protocol" doc:"What flows are grouped by: one key, or several joined by commas. Empty: only the total."`
-	Limit int    `query:"limit" default:"8" minimum:"1" maximum:"100" doc:"How many groups get a line; the rest is summed up in other."`
-	Step  string `query:"step" default:"auto" example:"60s" doc:"Width of a bucket: auto, or a duration of whole seconds such as 60s, 5m, 1h, 1d, or months: 1mo. Days, weeks (from Monday on) and months are those of the zone. auto makes at most 300 buckets; a range has at most 1,500."`
+	Key   optionalKey `query:"key" example:"protocol"`
+	Limit int         `query:"limit" default:"8" minimum:"1" maximum:"100" doc:"How many groups get a line; the rest is summed up in other."`
+	Step  string      `query:"step" default:"auto" example:"60s" doc:"Width of a bucket: auto, or a duration of whole seconds such as 60s, 5m, 1h, 1d, or months: 1mo. Days, weeks (from Monday on) and months are those of the zone. auto makes at most 300 buckets; a range has at most 1,500."`
 
 	LayOver int    `query:"lay_over" default:"0" minimum:"0" maximum:"8" doc:"How many earlier periods are laid over: previous has one series for each."`
 	Period  string `query:"period" example:"1w" doc:"How far apart the periods are: 1d, 1w, 1mo or another duration of whole seconds; days and months go by the clock of the zone. Empty: the length of the range, rounded up to whole days, or to whole buckets of months."`
@@ -71,7 +71,7 @@ type seriesOutput struct {
 }
 
 func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, error) {
-	q, err := s.question(in.Filtered, in.By, in.Key, in.Limit)
+	q, err := s.question(in.Filtered, query.Measure(in.By), string(in.Key), in.Limit)
 	if err != nil {
 		return nil, err
 	}

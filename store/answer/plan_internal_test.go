@@ -43,11 +43,9 @@ func TestPlans(t *testing.T) {
 				}
 				in, want, _ := strings.Cut(strings.TrimSpace(block), "\n----")
 				want = strings.TrimPrefix(want, "\n")
-				var comments []string
 				rest := in
 				for strings.HasPrefix(rest, "#") {
-					line, after, _ := strings.Cut(rest, "\n")
-					comments, rest = append(comments, line), after
+					_, rest, _ = strings.Cut(rest, "\n")
 				}
 				command, words, _ := strings.Cut(rest, " ")
 				got := ""

@@ -121,6 +121,13 @@ func TestLabels(t *testing.T) {
 		{"socket_without_port", []query.Key{query.KeyAddr, query.KeyPort}, []any{"10.0.0.1", nil}, "10.0.0.1, none"},
 		{"sockets", []query.Key{query.KeySrcAddr, query.KeySrcPort, query.KeyDstAddr, query.KeyDstPort}, []any{"10.0.0.1", 1024, "10.0.0.2", 80}, "10.0.0.1:1024 → 10.0.0.2:80"},
 		{"port_of_the_other_side", []query.Key{query.KeySrcAddr, query.KeyDstPort}, []any{"10.0.0.1", 443}, "10.0.0.1 → 443"},
+		{"end_reason_by_name", []query.Key{"end-reason"}, []any{1}, "idle timeout"},
+		{"end_reason_without_name", []query.Key{"end-reason"}, []any{9}, "9"},
+		{"direction_by_name", []query.Key{"direction"}, []any{1}, "egress"},
+		{"mac_as_it_is", []query.Key{"src-mac", "dst-mac"}, []any{"02:00:00:00:00:01", nil}, "02:00:00:00:00:01 → none"},
+		{"application", []query.Key{"application"}, []any{"dns"}, "dns"},
+		{"application_without_a_name", []query.Key{"application"}, []any{""}, `""`},
+		{"icmp_by_number", []query.Key{"icmp-type", "icmp-code"}, []any{3, 1}, "3, 1"},
 		{"unrelated", []query.Key{query.KeyProtocol, query.KeyDstPort}, []any{17, 53}, "udp, 53"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -120,6 +120,8 @@ func series(ctx context.Context, tx pgx.Tx, r request, layOver int, period calen
 		Start: r.slots.starts(), Lines: l.groups, Total: l.total, Provenance: r.provenance(p, text, r.command(parts, "series")),
 	}
 	a.Resolution = query.FormatResolution(r.slots.step)
+	a.Saturated = l.saturated
+	a.Exact = a.Exact && !l.saturated
 	label(a.Lines, ranked.Rows)
 	if ranked.Other != nil {
 		a.Other = &l.other
@@ -198,6 +200,7 @@ func addPrevious(ctx context.Context, tx pgx.Tx, r request, now Plan, a *query.S
 type lines struct {
 	groups       []query.Line
 	other, total query.Line
+	saturated    bool
 }
 
 // noLines are lines without any sums.
@@ -237,6 +240,7 @@ func followLines(ctx context.Context, tx pgx.Tx, r request, p Plan, groups []*gr
 		if !ok {
 			return outside(bucket)
 		}
+		l.saturated = l.saturated || sums.Saturated()
 		switch line {
 		case "total":
 			l.total.Set(i, sums)

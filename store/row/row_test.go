@@ -7,8 +7,7 @@ import (
 	"flowtally/flow/flowtest"
 )
 
-// encodeRows is the body of the benchmark and of the law that it allocates
-// nothing.
+// encodeRows is what the benchmark and the test of allocations do.
 func encodeRows(buf []byte, recs []flow.Record) []byte {
 	c := Needed(recs)
 	for i := range recs {
@@ -24,7 +23,7 @@ func TestAppendRowDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// No row is longer than what is set aside for it.
+// No row is longer than fixedRow says.
 func TestFixedRow(t *testing.T) {
 	full := flowtest.Records[1]
 	full.Protocol = flow.TCP
@@ -32,13 +31,13 @@ func TestFixedRow(t *testing.T) {
 	for _, r := range append(flowtest.Records, full) {
 		b, _ := Append(nil, &r, 1, 1<<len(Table)-1)
 		if len(b) > fixedRow+len(r.Extra) {
-			t.Errorf("a row has %d octets, more than %d", len(b), fixedRow+len(r.Extra))
+			t.Errorf("a row has %d bytes, more than %d", len(b), fixedRow+len(r.Extra))
 		}
 	}
 }
 
-// Whatever the octets, what is left of them is storable or nothing, and clean
-// JSON stays as it is.
+// Whatever bytes cleanJSON is given, its result is storable or nothing, and clean JSON
+// stays as it is.
 func FuzzCleanJSON(f *testing.F) {
 	for _, s := range []string{`{"a":"b"}`, `{"a":"\u0000"}`, `{"a":1e999999}`, `{"\ud800":[1,2,{}]}`, "{\"a\":\"\xff\"}", `{}`, `[1]`, ``, `{"a":"\`, `{"e":1,"E":[2e1]}`} {
 		f.Add([]byte(s))

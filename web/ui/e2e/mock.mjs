@@ -5,7 +5,7 @@
 //
 //   node e2e/mock.mjs [port]        then open the address it prints
 
-import { createReadStream, existsSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -203,7 +203,10 @@ const rows = (now) => ({
   collector: { listen: ':9995' },
 });
 
-const paths = ['top', 'series', 'flows', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout'];
+// What the server says of keys, measures and words: src/vocabulary.svelte.ts describes it.
+const keys = JSON.parse(readFileSync(join(import.meta.dirname, 'keys.json'), 'utf8'));
+
+const paths = ['keys', 'top', 'series', 'flows', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout'];
 
 const about = (q, now, more = {}) => {
   const [from, to] = [time(q.get('from') ?? '-6h', now), time(q.get('to') ?? 'now', now)];
@@ -340,6 +343,7 @@ export function serve(port = 0) {
       if (status === 200) Object.assign(a, { filter: q.get('filter') ?? '', sampling: 'none', cut: null, remainder: null });
       return [status, a];
     }
+    if (path === 'keys') return [200, keys];
     if (path === 'exporters') return [200, list()];
     if (head === 'exporters' && sub === 'diagnosis') return [200, diagnosis];
     if (head === 'exporters' && method === 'PUT') {
