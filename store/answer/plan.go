@@ -91,11 +91,12 @@ func makePlan(r request, s State) Plan {
 	return p
 }
 
-// compose cuts the range into the coarsest segments that are complete. Buckets of a
-// series must not be longer than its slots.
+// compose cuts the range into the coarsest segments that are complete. A bucket must not
+// lie in two slots of a series: of days of another zone than UTC only hours are read, or
+// minutes where its clock is not whole hours ahead.
 func (p *Plan) compose(r request, s State, since flow.Time) {
 	step := r.slots.step
-	fits := func(g rollup.Grain) bool { return step == 0 || step%rollup.Grains[g].Length == 0 }
+	fits := func(g rollup.Grain) bool { return step == 0 || r.slots.whole(rollup.Grains[g].Length) }
 	if !fits(rollup.Minutes) {
 		return
 	}

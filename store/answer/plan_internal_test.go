@@ -232,11 +232,11 @@ func requestOf(t *testing.T, words string) request {
 		t.Fatal(err)
 	}
 	if step != "" {
-		length, err := query.ParseStep(step)
+		length, months, err := query.ParseStep(step)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r, err = r.inSlots(length, query.MaxBuckets); err != nil {
+		if r, err = r.inSlots(length, months, query.MaxBuckets); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,7 +3,6 @@ package answer
 import (
 	"slices"
 	"strconv"
-	"time"
 
 	"flowtally/filter"
 	"flowtally/flow"
@@ -309,18 +308,6 @@ func (r reader) sideColumn(side int) []column {
 
 // equalSides is the number of the side that flows between equal sides are subtracted as.
 const equalSides = 2
-
-// slotOf is the slot of a time, in SQL.
-func (r request) slotOf(at expression) expression {
-	start := "'epoch'"
-	if o := query.Origin(r.slots.step); o != 0 {
-		start = "'" + o.Time().Format(time.DateTime) + "+00'"
-	}
-	return sql("date_bin("+r.interval()+", ", at, ", "+start+")")
-}
-
-// interval is the step of a series, in SQL.
-func (r request) interval() string { return "interval '" + query.FormatResolution(r.slots.step) + "'" }
 
 // counted is when a flow counts as one.
 func (r request) counted() string {
