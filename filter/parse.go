@@ -8,11 +8,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"flowtally/calendar"
 )
 
 // parser is a Pratt parser: each binary operator has a power with which it binds.
 type parser struct {
 	text   string
+	now    time.Time // what times are seen from, and their zone
 	tokens []token
 	pos    int
 	depth  int
@@ -481,11 +484,8 @@ func (p *parser) span(f *field, within bool) (span, *Error) {
 	}
 	p.pos++
 	if f.kind == kindTime {
-		n, ok := parseTime(t.text)
-		if !ok {
-			return span{}, p.fail(t, fmt.Sprintf("%q is not a time: write 2026-11-21T09:30, and as much of it as you like; it is UTC without another zone", t.text))
-		}
-		return span{n, n}, nil
+		n, err := p.time(t)
+		return span{n, n}, err
 	}
 	if f.names != nil {
 		if s, ok := f.names(strings.ToLower(t.text)); ok {
@@ -685,31 +685,21 @@ func parseMAC(s string) (string, bool) {
 	return string(out), true
 }
 
-var timeLayouts = []string{
-	"2006-01-02T15:04:05.999999999", "2006-01-02T15:04", "2006-01-02T15", "2006-01-02", "2006-01", "2006",
-}
-
-// parseTime reads as much of an ISO 8601 time as there is; the rest is zero, and
-// the zone UTC unless it says Z or an offset.
-func parseTime(s string) (uint64, bool) {
-	s = strings.ToUpper(strings.Replace(s, " ", "T", 1))
-	for _, l := range timeLayouts {
-		for _, zone := range []string{"", "Z07:00", "Z0700"} {
-			if zone != "" && !strings.Contains(l, "T") {
-				continue
-			}
-			t, err := time.Parse(l+zone, s)
-			if err != nil {
-				continue
-			}
-			ms := t.UnixMilli()
-			if ms < 0 || t.Year() > 9999 {
-				return 0, false
-			}
-			return uint64(ms), true
+// time reads a time, in milliseconds since 1970.
+func (p *parser) time(t token) (uint64, *Error) {
+	at, err := calendar.Parse(t.text, p.now)
+	if err != nil {
+		how := "write 2026-11-21T09:30, and as much of it as you like; it is UTC without another zone"
+		if !p.now.IsZero() {
+			how = "write 2026-11-21T09:30, and as much of it as you like, an age such as -6h, or today or yesterdayT14:00"
 		}
+		return 0, p.fail(t, fmt.Sprintf("%q %v: %s", t.text, err, how))
 	}
-	return 0, false
+	ms := at.UnixMilli()
+	if ms < 0 || ms > maxTime {
+		return 0, p.fail(t, fmt.Sprintf("%q is outside of the years 1970 to 9999", t.text))
+	}
+	return uint64(ms), nil
 }
 
 // near returns up to three of the words, those most similar to what was written.

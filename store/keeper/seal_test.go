@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -151,11 +150,7 @@ func TestSealedHours(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			said, err := json.Marshal([]any{top.Rows, top.Other, top.Total})
-			if err != nil {
-				t.Fatal(err)
-			}
-			answers = append(answers, string(said))
+			answers = append(answers, asJSON(t, top.Rows, top.Other, top.Total))
 			if by == query.ByFlows {
 				continue
 			}
@@ -173,7 +168,7 @@ func TestSealedHours(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return append(answers, fmt.Sprint(f.Rows, f.Summary.Sums)), plan
+		return append(answers, asJSON(t, f.Rows, f.Summary.Sums)), plan
 	}
 	before := make(map[string][]string)
 	for _, text := range filters {
@@ -210,4 +205,14 @@ func TestSealedHours(t *testing.T) {
 			}
 		}
 	}
+}
+
+// asJSON returns values as a text that says the same of equal values.
+func asJSON(t *testing.T, values ...any) string {
+	t.Helper()
+	b, err := json.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
