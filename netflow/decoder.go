@@ -147,6 +147,11 @@ type work struct {
 	learned bool
 	// session is that of a template that this message had, or was read by.
 	session *session
+	// looks counts the walks through what is held; waiting is since when this port's
+	// data is, 0 when none is, once it was asked for.
+	looks   int
+	asked   bool
+	waiting flow.Time
 }
 
 // find returns the template of a Data Set, nil when it is not known.

@@ -3,6 +3,7 @@ package netflow
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -38,7 +39,7 @@ type pushedKey struct {
 type heldSets struct {
 	addr       flow.Addr
 	octets     int
-	waiting    map[anyPort][]*heldSet
+	waiting    map[templateKey][]*heldSet
 	oldest     *heldSet
 	newest     *heldSet
 	prev, next *heldSets // of the same size
@@ -47,9 +48,8 @@ type heldSets struct {
 // heldSet is one Set, without its own header, behind the header of its message.
 type heldSet struct {
 	b          []byte
-	port       uint16
 	at         flow.Time
-	key        anyPort
+	key        templateKey
 	prev, next *heldSet
 }
 
@@ -86,12 +86,12 @@ func (h *hold) keep(l *Limits, a flow.Addr, k templateKey, at flow.Time, header,
 		if h.from == nil {
 			h.from = make(map[flow.Addr]*heldSets)
 		}
-		e = &heldSets{addr: a, waiting: make(map[anyPort][]*heldSet)}
+		e = &heldSets{addr: a, waiting: make(map[templateKey][]*heldSet)}
 		h.from[a] = e
 		h.link(e)
 	}
 	b := make([]byte, 0, len(header)+len(set))
-	s := &heldSet{b: append(append(b, header...), set...), port: k.port, at: at, key: k.anyPort(), prev: e.newest}
+	s := &heldSet{b: append(append(b, header...), set...), at: at, key: k, prev: e.newest}
 	e.waiting[s.key] = append(e.waiting[s.key], s)
 	if e.newest == nil {
 		e.oldest = s
@@ -183,9 +183,9 @@ func (h *hold) resize(e *heldSets, octets int) {
 	h.link(e)
 }
 
-// take returns those of the Sets that waited for a template which are wanted, in
-// their order of arrival, and holds them no more.
-func (h *hold) take(a flow.Addr, k anyPort, wanted func(*heldSet) bool) (taken []*heldSet) {
+// take returns the Sets that waited for a template of their own port, in their order
+// of arrival, and holds them no more.
+func (h *hold) take(a flow.Addr, k templateKey) []*heldSet {
 	if h.sets.Load() == 0 {
 		return nil
 	}
@@ -195,29 +195,43 @@ func (h *hold) take(a flow.Addr, k anyPort, wanted func(*heldSet) bool) (taken [
 	if e == nil {
 		return nil
 	}
-	var left []*heldSet
-	for _, s := range e.waiting[k] {
-		if wanted(s) {
-			taken = append(taken, s)
-		} else {
-			left = append(left, s)
-		}
+	list := e.waiting[k]
+	delete(e.waiting, k)
+	for _, s := range list {
+		h.release(e, s)
 	}
-	if len(taken) == 0 {
+	h.leave(e)
+	return list
+}
+
+// takeOthers returns those of the Sets that came before a time and wait for a template
+// of another port which are wanted, in their order of arrival, and holds them no more.
+// It looks at all that the address holds.
+func (h *hold) takeOthers(a flow.Addr, k templateKey, before flow.Time, wanted func(*heldSet) bool) (taken []*heldSet) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.from[a]
+	if e == nil {
 		return nil
 	}
-	if e.waiting[k] = left; len(left) == 0 {
-		delete(e.waiting, k)
+	for s := e.oldest; s != nil && s.at <= before; s = s.next {
+		if s.key.anyPort() == k.anyPort() && s.key.port != k.port && wanted(s) {
+			taken = append(taken, s)
+		}
 	}
 	for _, s := range taken {
+		list := slices.DeleteFunc(e.waiting[s.key], func(x *heldSet) bool { return x == s })
+		if e.waiting[s.key] = list; len(list) == 0 {
+			delete(e.waiting, s.key)
+		}
 		h.release(e, s)
 	}
 	h.leave(e)
 	return taken
 }
 
-// since returns when the oldest of the Sets that a port's data wait in came, ok is
-// false when there are none.
+// since returns when the oldest of the Sets that wait for a session's templates came,
+// ok is false when there are none.
 func (h *hold) since(a flow.Addr, of sessionKey) (at flow.Time, ok bool) {
 	if h.sets.Load() == 0 {
 		return 0, false
@@ -229,7 +243,7 @@ func (h *hold) since(a flow.Addr, of sessionKey) (at flow.Time, ok bool) {
 		return 0, false
 	}
 	for s := e.oldest; s != nil; s = s.next {
-		if s.port == of.port && s.key.domain == of.domain && s.key.version == of.version {
+		if s.key.session() == of {
 			return s.at, true
 		}
 	}
@@ -246,6 +260,8 @@ const (
 	// nearby is how far numbers may be apart that are taken for those of one session
 	// on two ports, of which some messages were lost or overtook others.
 	nearby = 1024
+	// maxLooks is how often a message has all looked through that its address holds.
+	maxLooks = 4
 	// proof is from what number on a message that continues a session's numbering is
 	// not so by chance: many begin at 0 at the same time.
 	proof = 16
@@ -262,8 +278,11 @@ func (w *work) borrows(t *template) bool {
 	}
 	next := x.next.Load()
 	if next == 0 || uint32(next-1) != m.Sequence || m.Sequence < proof {
-		at, ok := w.d.hold.since(m.Exporter.Addr, sessionKey{domainKey{m.Exporter.Domain, m.Version}, w.port})
-		if !ok || w.proto.Received-at < patience(next, m.Sequence) {
+		if !w.asked {
+			w.asked = true
+			w.waiting, _ = w.d.hold.since(m.Exporter.Addr, sessionKey{domainKey{m.Exporter.Domain, m.Version}, w.port})
+		}
+		if w.waiting == 0 || w.proto.Received-w.waiting < patience(next, m.Sequence) {
 			return false
 		}
 	}
@@ -286,7 +305,7 @@ func (w *work) waited(t *template, s *heldSet) bool {
 	if t.key.port == w.port {
 		next = uint64(w.m.Sequence) + 1
 	}
-	return w.proto.Received-s.at >= patience(next, sequence) || w.d.store.borrows(t.session, s.port)
+	return w.proto.Received-s.at >= patience(next, sequence) || w.d.store.borrows(t.session, s.key.port)
 }
 
 // number notes how the session goes on whose template this message had, or was read
@@ -389,9 +408,13 @@ func (d *Decoder) Held() (sets, octets int) {
 // recover decodes the Sets that waited for t: those of its port, and those of others
 // that have waited for long enough.
 func (w *work) recover(t *template) {
-	list := w.d.hold.take(w.m.Exporter.Addr, t.key.anyPort(), func(s *heldSet) bool {
-		return s.port == w.port || w.waited(t, s)
-	})
+	k := t.key
+	k.port = w.port
+	list := w.d.hold.take(w.m.Exporter.Addr, k)
+	if w.d.hold.sets.Load() > 0 && w.looks < maxLooks {
+		w.looks++
+		list = append(list, w.d.hold.takeOthers(w.m.Exporter.Addr, k, w.proto.Received-moment, func(s *heldSet) bool { return w.waited(t, s) })...)
+	}
 	if len(list) == 0 {
 		return
 	}
@@ -403,7 +426,7 @@ func (w *work) recover(t *template) {
 		w.b, w.proto.Received = s.b, s.at
 		w.clocks.export, w.clocks.uptime = w.dl.clock(s.b)
 		room := w.d.store.limits.MessageRecords - (m.Records + m.OptionRecords - before)
-		w.decodeFrom(s.port, t, reader{b: s.b, pos: w.dl.header, end: len(s.b)}, room)
+		w.decodeFrom(s.key.port, t, reader{b: s.b, pos: w.dl.header, end: len(s.b)}, room)
 	}
 	c.init = w.clocks.init
 	w.b, w.proto.Received, w.clocks = b, received, c
