@@ -51,7 +51,7 @@ type Field struct {
 	SQL, Stored SQLType
 	// Null says that the column can be null.
 	Null bool
-	// From are the columns from which the view computes this one.
+	// From are the other stored columns from which the view computes this one.
 	From []string
 
 	// Word is what the filter language calls it, Aliases are its other words for

@@ -167,19 +167,22 @@ var Fields = []Field{
 	{
 		Name: "packets_scaled", Label: "packets, estimated", What: "packets multiplied by sampling_rate, by 1 when that is not known", Unit: "packets",
 		Kind: KindCount, Max: math.MaxInt64, Number: func(r *Record) (uint64, bool) { return scaled(r, r.Packets) },
-		SQL: Int8, From: []string{"packets", "sampling_rate"},
+		SQL: Int8, From: []string{"packets", "sampling_rate", "exporter_id", "flow_start"},
 	},
 	{
 		Name: "bytes_scaled", Label: "IP bytes, estimated", What: "bytes multiplied by sampling_rate, by 1 when that is not known", Unit: "bytes",
 		Kind: KindCount, Max: math.MaxInt64, Number: func(r *Record) (uint64, bool) { return scaled(r, r.Bytes) },
-		SQL: Int8, From: []string{"bytes", "sampling_rate"},
+		SQL: Int8, From: []string{"bytes", "sampling_rate", "exporter_id", "flow_start"},
 	},
 	{
-		Name: "sampling_rate", Label: "N of 1:N packet sampling", What: "N of 1:N packet sampling, null when not known",
+		// A record has the rate that was announced; the view has the one that people say for
+		// the exporter, where they do.
+		Name: "sampling_rate", Label: "N of 1:N packet sampling",
+		What:     "N of 1:N packet sampling that counts when the flow starts: as people say for the exporter, else as announced; null when not known",
 		Elements: []Element{{ID: 34, Name: "samplingInterval"}, {ID: 305, Name: "samplingPacketInterval"}},
 		Kin:      []Element{{ID: 50, Name: "samplerRandomInterval"}},
 		Kind:     KindNumber, Max: math.MaxInt32, Number: func(r *Record) (uint64, bool) { return said(min(r.SamplingRate, math.MaxInt32)) },
-		SQL: Int4, Stored: Int4, Null: true, Word: "sampling",
+		SQL: Int4, Stored: Int4, From: []string{"exporter_id", "flow_start"}, Null: true, Word: "sampling",
 	},
 
 	// Which way.

@@ -112,7 +112,7 @@ func (r reader) settledHours(s State) (hours []Followed) {
 		}
 		fine += g.length()
 		for h := g.From.Floor(flow.Hour); h < g.To; h += flow.Hour {
-			if s.complete(rollup.Hours, h, s.EqualSidesSince) {
+			if s.of(r.request).complete(rollup.Hours, h, s.EqualSidesSince) {
 				hours = append(hours, Followed{Hour: h, From: max(h, g.From), To: min(h+flow.Hour, g.To)})
 			}
 		}

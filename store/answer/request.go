@@ -161,6 +161,11 @@ func (r request) earlier(period calendar.Period) request {
 	return r
 }
 
+// asksForRates reports whether the answer depends on sampling rates.
+func (r request) asksForRates() bool {
+	return r.scaled || slices.Contains(r.filter.Columns(), "sampling_rate")
+}
+
 // needsTimes reports whether the answer needs to know when a group was seen.
 func (r request) needsTimes() bool { return r.by.NeedsTimes() || r.having.NeedsTimes() }
 
