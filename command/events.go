@@ -38,11 +38,12 @@ blocks of ports given to subscribers (CGN). An event is no flow: no sum has it.`
 			if err != nil {
 				return err
 			}
-			from, to, err := q.times(time.Now())
+			now := q.zone.now()
+			from, to, err := q.times(now)
 			if err != nil {
 				return err
 			}
-			meant, err := filter.ParseEvents(strings.Join(words, " "))
+			meant, err := filter.ParseEventsAt(strings.Join(words, " "), now)
 			if err != nil {
 				return usageError{fmt.Errorf("filter: %w", err)}
 			}
@@ -84,7 +85,7 @@ func (explanations) events(w io.Writer, e *query.Events) error {
 }
 
 // events prints one row an event.
-func (tables) events(w io.Writer, r *query.Events) error {
+func (p tables) events(w io.Writer, r *query.Events) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(tw, "time\tkind\tproto\tsource\tdestination\tas source\tas destination\tports\tuser\texporter\t")
 	for _, row := range r.Rows {
@@ -108,7 +109,7 @@ func (tables) events(w io.Writer, r *query.Events) error {
 		if e["block_first"] != nil || e["block_last"] != nil {
 			block = text(e["block_first"]) + "-" + text(e["block_last"])
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", milli(at), text(e["kind"]), proto, side("src_addr", "src_port"), side("dst_addr", "dst_port"),
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", p.milli(at), text(e["kind"]), proto, side("src_addr", "src_port"), side("dst_addr", "dst_port"),
 			side("nat_src_addr", "nat_src_port"), side("nat_dst_addr", "nat_dst_port"), block, text(e["user_name"]), text(e["exporter"]))
 	}
 	if err := tw.Flush(); err != nil {

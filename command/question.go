@@ -22,6 +22,7 @@ type question struct {
 	limit                                            int
 	whole, scaled, raw, explain                      bool
 	timeout                                          time.Duration
+	zone                                             zoneFlag
 }
 
 // flags are those of a ranking; rangeFlags those of any question.
@@ -44,8 +45,10 @@ func (q *question) rangeFlags(cmd *cobra.Command, limit int, what string) {
 // askFlags are those of a question about flows or events.
 func (q *question) askFlags(cmd *cobra.Command, limit int, what string) {
 	f := cmd.Flags()
-	f.StringVar(&q.from, "from", "-1h", "begin of the range: RFC 3339, a date, now, today, yesterday, or an age such as -6h (beyond ten minutes, the begin of its minute)")
+	f.StringVar(&q.from, "from", "-1h", "begin of the range: RFC 3339, a date, seconds since 1970, now, today, yesterday 14:00, this-week, last-month, or an age such as -6h or -1mo (beyond ten minutes, the begin of its minute)")
 	f.StringVar(&q.to, "to", "now", "end of the range, not included")
+	q.zone = newZone()
+	f.Var(&q.zone, "zone", zoneUsage)
 	f.IntVar(&q.limit, "limit", limit, what)
 	f.StringVar(&q.exporter, "exporter", "", "only what this exporter sent: its name, address or id")
 	f.BoolVar(&q.explain, "explain", false, "print the SQL that was run and what it read instead of the answer")
@@ -56,7 +59,7 @@ func (q *question) askFlags(cmd *cobra.Command, limit int, what string) {
 
 // printer returns what prints the answer as the flags ask for it.
 func (q *question) printer() (printer, error) {
-	p, ok := printers[q.output]
+	p, ok := printers(q.zone.Location)[q.output]
 	if !ok {
 		return nil, usageError{fmt.Errorf("--output %q: want table, json or csv", q.output)}
 	}
@@ -81,7 +84,7 @@ func (q *question) times(now time.Time) (from, to time.Time, err error) {
 }
 
 // parse turns the flags, and the words behind them, which are the filter, into a
-// Question.
+// Question. Times are seen from now, and read in its zone.
 func (q *question) parse(now time.Time, words []string) (query.Question, error) {
 	bad := func(err error) (query.Question, error) { return query.Question{}, usageError{err} }
 	from, to, err := q.times(now)
@@ -102,12 +105,12 @@ func (q *question) parse(now time.Time, words []string) (query.Question, error) 
 	if err != nil {
 		return bad(fmt.Errorf("--having: %w", err))
 	}
-	meant, err := filter.Parse(strings.Join(words, " "))
+	meant, err := filter.ParseAt(strings.Join(words, " "), now)
 	if err != nil {
 		return bad(fmt.Errorf("filter: %w", err))
 	}
 	return query.Question{
-		From: from, To: to, Keys: keys, By: by, Limit: q.limit, Exporter: q.exporter, Filter: meant, Having: having,
+		From: from, To: to, Zone: now.Location(), Keys: keys, By: by, Limit: q.limit, Exporter: q.exporter, Filter: meant, Having: having,
 		Whole: q.whole, Scaled: q.scaled, Raw: q.raw, Timeout: q.timeout,
 	}, nil
 }

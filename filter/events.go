@@ -3,6 +3,7 @@ package filter
 import (
 	"math"
 	"slices"
+	"time"
 
 	"flowtally/flow"
 )
@@ -13,7 +14,12 @@ import (
 
 // ParseEvents parses a filter of events. Its SQL is over the columns of the view events;
 // it has no Match. An error is an *Error.
-func ParseEvents(text string) (*Filter, error) { return parseWith(text, eventRoot) }
+func ParseEvents(text string) (*Filter, error) { return ParseEventsAt(text, time.Time{}) }
+
+// ParseEventsAt parses a filter of events whose times are seen from now, as ParseAt does.
+func ParseEventsAt(text string, now time.Time) (*Filter, error) {
+	return parseWith(text, now, eventRoot)
+}
 
 // CompleteEvents is Complete for filters of events.
 func CompleteEvents(text string, offset int) []Completion { return complete(text, offset, eventRoot) }
@@ -30,18 +36,10 @@ var (
 	sharedFields = []string{
 		"received_at", "exporter", "exporter_id", "exporter_addr", "observation_domain", "src_addr", "dst_addr", "src_port", "dst_port",
 		"protocol", "icmp_type", "icmp_code", "in_if", "out_if", "nat_src_addr", "nat_dst_addr", "nat_src_port", "nat_dst_port",
-		"marks", "ingress_vrf", "egress_vrf", "ingress_acl", "egress_acl", "firewall_extended_event",
+		"marks", "ingress_vrf", "egress_vrf", "ingress_acl", "egress_acl", "firewall_extended_event", "port_block_step", "port_block_size",
 	}
 	sharedPairs = []string{"addr", "port", "interface", "nat_addr", "nat_port", "vrf", "acl"}
 )
-
-// natEvents are the names of natEvent: nfdump's, and ours.
-var natEvents = map[string]uint64{
-	"add": 1, "create": 1, "delete": 2, "addresses-exhausted": 3,
-	"add44": 4, "create44": 4, "del44": 5, "delete44": 5, "add64": 6, "create64": 6, "del64": 7, "delete64": 7,
-	"add44bib": 8, "del44bib": 9, "add64bib": 10, "del64bib": 11, "ports-exhausted": 12, "quota-exceeded": 13,
-	"address-binding-create": 14, "address-binding-delete": 15, "block-allocated": 16, "block-released": 17, "threshold": 18,
-}
 
 // eventTable is the vocabulary of events.
 var eventTable = buildEventTable()
@@ -57,15 +55,15 @@ func ofEvents() []*field {
 	kind := word("kind", `what happened, in words: create, teardown, denied, "nat44 create", "port block allocated", …`, "kind")
 	kind.known = func() []string { return eventKinds }
 	firewall := number("asa event", "what a firewall did (IANA firewallEvent)", "firewall_event", math.MaxUint8).withNames(valueNames["firewall_event"])
-	nat := number("nat event", "what a translator did (IANA natEvent)", "nat_event", math.MaxUint8).withNames(natEvents)
+	nat := number("nat event", "what a translator did (IANA natEvent)", "nat_event", math.MaxUint8).withNames(valueNames["nat_event"])
 	at := &field{name: "time", what: "when it happened", kind: kindTime, of: flow.KindTime, max: math.MaxInt64, column: "time", columns: []string{"time"}}
 	out := []*field{
 		{name: "any", what: "every event", column: "true", test: func(*flow.Record, Names) bool { return true }},
 		versionField("ipv4", 4, "inet", "inet4"), versionField("ipv6", 6, "inet6"),
 		at, kind, firewall, nat,
-		word("user", "whose connection it is (userName)", "user_name", "username"),
-		number("nat pblock start", "the first port of a block that a subscriber was given", "block_first", math.MaxUint16, "pblock start"),
-		number("nat pblock end", "the last port of that block", "block_last", math.MaxUint16, "pblock end"),
+		word("user", "whose connection it is (userName)", "user_name", "username", "asa user"),
+		number("nat pblock start", "the first port of a block that a subscriber was given", "block_first", math.MaxUint16),
+		number("nat pblock end", "the last port of that block", "block_last", math.MaxUint16),
 	}
 	named := namedFields()
 	for _, name := range sharedFields {
@@ -83,7 +81,11 @@ func buildEventTable() []*field {
 	out := ofEvents()
 	own := newTrie(out)
 	for _, f := range buildFlowTable(namedFields()) {
-		if f.refuse == "" {
+		if f.refuse != "" {
+			if !own.has(f.name) {
+				out = append(out, f)
+			}
+		} else {
 			out = append(out, strange(own, f, " is of flows, not of events: ask for flows, by flowtally flows, the page Explore or the view flows")...)
 		}
 	}

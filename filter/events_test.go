@@ -12,7 +12,11 @@ func TestEventFilters(t *testing.T) {
 		{"", "true"},
 		{"any", "true"},
 		{"asa event create", "firewall_event = $1"},
-		{"asa event denied", ""},
+		{"asa event denied", "firewall_event = $1"},
+		{"asa denied nosyn", "substring(extra ->> 'asaExtendedEvent' from '^[0-9]{1,18}$')::bigint = $1"},
+		{"asa event denied ingress", "substring(extra ->> 'asaExtendedEvent' from '^[0-9]{1,18}$')::bigint = $1"},
+		{"asa event nothing", ""},
+		{"tcp and asa user alice", "protocol = $1 and user_name = $2"},
 		{"asa event deny", "firewall_event = $1"},
 		{"asa event ignore", "firewall_event = $1"},
 		{"asa xevent 1001", "substring(extra ->> 'asaExtendedEvent' from '^[0-9]{1,18}$')::bigint = $1"},
@@ -57,8 +61,6 @@ func TestWordsOfTheOther(t *testing.T) {
 		{Parse, "asa event create", "view events"},
 		{Parse, "src ip 10.0.0.1 and nat event add", "flowtally events"},
 		{Parse, "asa xevent 1001", "flowtally events"},
-		{Parse, "user alice", "flowtally events"},
-		{Parse, "nat pblock start 1024", "flowtally events"},
 		{ParseEvents, "bytes > 1k", "flowtally flows"},
 		{ParseEvents, "flags S", "view flows"},
 		{ParseEvents, "duration > 5", "flowtally flows"},
@@ -71,7 +73,7 @@ func TestWordsOfTheOther(t *testing.T) {
 		}
 	}
 	for _, c := range CompleteEvents("asa ", 4) {
-		if c.Text != "event" && c.Text != "xevent" {
+		if c.Text != "event" && c.Text != "xevent" && c.Text != "denied" && c.Text != "user" {
 			t.Errorf("asa goes on with %q", c.Text)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"flowtally/flow"
 )
@@ -104,11 +105,16 @@ func (e *Error) Column() int { return e.column }
 
 // Parse parses a filter. The empty text matches everything. An error is an
 // *Error.
-func Parse(text string) (*Filter, error) { return parseWith(text, root) }
+func Parse(text string) (*Filter, error) { return ParseAt(text, time.Time{}) }
+
+// ParseAt parses a filter whose times are seen from now: what is written without a zone is
+// in now's, and -6h is six hours before (calendar.Parse). The zero time is that of Parse:
+// then the zone is UTC, and nothing is relative.
+func ParseAt(text string, now time.Time) (*Filter, error) { return parseWith(text, now, root) }
 
 // parseWith parses a filter with the words of a vocabulary.
-func parseWith(text string, words *trie) (*Filter, error) {
-	p := parser{text: text, root: words}
+func parseWith(text string, now time.Time, words *trie) (*Filter, error) {
+	p := parser{text: text, now: now, root: words}
 	root, err := p.parse()
 	if err != nil {
 		err.column = 1 + len([]rune(text[:err.Offset]))

@@ -44,6 +44,7 @@ const (
 	eventBlockPorts
 	eventUser
 	eventConnection
+	eventDelta
 )
 
 // eventElements are the elements that an event has a field for, by their numbers at IANA.
@@ -59,6 +60,7 @@ var eventElements = map[uint16]struct {
 	361: {eventBlockFirst, 8}, 362: {eventBlockLast, 8}, 364: {eventBlockPorts, 8},
 	371: {eventUser, 0},
 	148: {eventConnection, 8},
+	1:   {eventDelta, 8}, 2: {eventDelta, 8},
 }
 
 // eventField is a field of a template that is an event's, or says whose counters they
@@ -76,6 +78,9 @@ type eventPlan struct {
 	fields []eventField
 	extra  *extraPlan
 	counts counting
+	// spare is what the counters of a record mean whose deltas are zero: others in the
+	// template serve then.
+	spare counting
 	// events says that a record may be an event; the others only have totals.
 	events bool
 	// numbered says that the records have the number of an event; where they have
@@ -100,21 +105,23 @@ func newEventPlan(options bool, specs []fieldSpec) *eventPlan {
 	}
 	p := &eventPlan{numbered: has[230] || has[233], reason: has[136]}
 	switch {
-	case has[1] || has[2]:
-		p.counts = countsDeltas
 	case has[85] || has[86]:
 		p.counts = countsTotals
+	case (has[231] || has[232] || has[298] || has[299]) && has[233]:
+		p.counts = countsConnection
 	case has[231] || has[232] || has[298] || has[299]:
 		p.counts = countsDeltas
-		if has[233] {
-			p.counts = countsConnection
-		}
+	}
+	switch p.spare = p.counts; {
+	case has[1] || has[2]:
+		p.counts = countsDeltas
+	case p.counts != countsNothing:
 	case has[23] || has[24] || has[315] || has[104] || has[313]:
 		p.counts = countsDeltas
 	}
 	translates := has[225] || has[226] || has[227] || has[228] || has[281] || has[282] || has[361]
 	p.events = p.numbered || p.counts == countsNothing && translates
-	if !p.events && p.counts != countsTotals {
+	if !p.events && p.spare != countsTotals {
 		return nil
 	}
 	offset := 0
@@ -129,10 +136,10 @@ func newEventPlan(options bool, specs []fieldSpec) *eventPlan {
 		if ok && (e.set == eventNATSrc || e.set == eventNATDst) {
 			ok = f.length == 16 || f.length <= 4
 		}
-		if ok && (p.events || e.set == eventConnection) {
+		if ok && (p.events || e.set == eventConnection || e.set == eventDelta) {
 			p.fields = append(p.fields, eventField{set: e.set, spec: i, offset: offset, length: width, long: e.length == 16})
 		}
-		if p.events && (!ok || e.set == eventConnection) && tellsOfEvent(f, ruleOf(f, false)) {
+		if p.events && (!ok || e.set == eventConnection || e.set == eventDelta) && tellsOfEvent(f, ruleOf(f, false)) {
 			extras = append(extras, extraField{spec: i, offset: offset, length: width, pen: f.pen, id: f.id})
 		}
 		offset += width
@@ -163,7 +170,7 @@ type said struct {
 	nat, firewall          uint64
 	natSrcPort, natDstPort uint16
 	first, last            uint16
-	ports                  uint64
+	ports, delta           uint64
 	user                   []byte
 }
 
@@ -204,6 +211,8 @@ func (p *eventPlan) read(b []byte, pos int, spans []span) (x said) {
 			x.user = v
 		case eventConnection:
 			x.connection = n
+		case eventDelta:
+			x.delta |= n
 		}
 	}
 	return x
@@ -224,7 +233,7 @@ func translated(a flow.Addr, v []byte, n uint64) flow.Addr {
 // eventRecords decodes up to room records of a template with an eventPlan: each is a flow,
 // or two, or an event, or both, or, when a total has nothing new, neither.
 func (w *work) eventRecords(t *template, r *reader, room int) (n int, why error) {
-	w.proto.IPVersion = t.ipVersion
+	w.begin(t)
 	var spans []span
 	if t.variable {
 		spans = make([]span, len(t.ops))
@@ -246,11 +255,35 @@ func (w *work) eventRecords(t *template, r *reader, room int) (n int, why error)
 			follow(t.ops, w.b, pos, 0, w.dst[first:], &s, &c)
 			r.pos += t.size
 		}
-		w.finish(t, &w.dst[first], &s)
+		w.completeEvent(t, first, &s, pos, spans)
 		w.eventRecord(t, first, pos, spans)
 		n++
 	}
 	return n, nil
+}
+
+// completeEvent finishes the record that was decoded to w.dst[first], as complete does, but
+// keeps its first half also where that carried nothing, and leaves the extras out.
+func (w *work) completeEvent(t *template, first int, s *scratch, pos int, spans []span) {
+	r := &w.dst[first]
+	if len(t.spares) > 0 {
+		c := w.clocks
+		if boot := c.export - flow.Time(c.uptime); t.uptimes && r.Start == boot && r.End == boot {
+			r.Start, r.End = 0, 0
+		}
+		t.fillIn(w.b, pos, spans, w.dst[first:first+1], s, &c)
+	}
+	if t.names != nil {
+		w.describeFlow(t, r, pos, spans)
+	}
+	if t.resolve != 0 || w.opts != nil && w.opts.interfaces != nil {
+		c := w.clocks
+		var rev flow.Record
+		if t.finish(r, &rev, s, &c, w.opts) {
+			*w.grow() = rev
+		}
+	}
+	w.settle(t, w.dst[first:])
 }
 
 // eventRecord makes what it is of the record that was decoded to w.dst[first:].
@@ -261,29 +294,38 @@ func (w *work) eventRecord(t *template, first, pos int, spans []span) {
 	if p.events && p.isEvent(&x, w.dst[first:]) {
 		w.event(p, rec, &x, pos, spans)
 	}
-	known := false
-	switch {
-	case p.counts == countsNothing:
+	known, counts := false, p.counts
+	if x.delta == 0 && p.spare != countsNothing {
+		counts = p.spare
+	}
+	switch counts {
+	case countsNothing:
 		w.dst = w.dst[:first]
 		return
-	case p.counts == countsTotals, p.counts == countsConnection:
+	case countsTotals, countsConnection:
 		over := x.firewall == uint64(flow.FirewallDeleted)
 		if p.reason && rec.EndReason != 0 && rec.EndReason != flow.EndActiveTimeout {
 			over = true
 		}
-		known = w.d.told.count(w, w.dst[first:], x.connection, p.counts == countsTotals || over, over)
+		known = w.d.told.count(w, w.dst[first:], x.connection, counts == countsTotals || over, over)
 	}
-	kept := first
+	kept, forward := first, false
 	for i := first; i < len(w.dst); i++ {
 		// What carried nothing since it was last told of is no flow.
 		if w.dst[i].Packets|w.dst[i].Bytes != 0 || !p.events && !known {
 			w.dst[kept] = w.dst[i]
 			kept++
+			forward = forward || i == first
 		}
 	}
 	w.dst = w.dst[:kept]
-	if kept > first && t.extra != nil {
-		w.dst[first].Extra = withMember(t.extra.json(w, w.b, pos, spans), w.dst[first].Extra)
+	plan := t.extras.record
+	if !forward {
+		plan = t.extras.reverse
+	}
+	for i := first; i < kept; i++ {
+		w.dst[i].Extra = withMember(plan.json(w, w.b, pos, spans), w.dst[i].Extra)
+		plan = t.extras.half
 	}
 }
 

@@ -132,7 +132,7 @@ func decodeOne(t *testing.T, f *flow.Field, e flow.Element, value []byte) flow.R
 	if e.ID == 177 || e.ID == 179 { // a code alone means nothing: the type beside it
 		fields, before, data = fields+1, append(before, 0, byte(e.ID-1), 0, 1), append(data, 3)
 	}
-	if e.ID >= 225 && e.ID <= 282 { // without a counter it would be an event
+	if e.ID >= 225 && e.ID <= 282 || e.ID >= 361 && e.ID <= 364 { // without a counter it would be an event
 		fields, before, data = fields+1, append(before, 0, 1, 0, 1), append(data, 1)
 	}
 	template := slices.Concat([]byte{1, 0, 0, byte(fields)}, before, spec)

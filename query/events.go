@@ -21,6 +21,8 @@ type EventsQuestion struct {
 	Ascending bool
 	// After is the Next of the page before, empty for the first.
 	After string
+	// Zone is whose times are meant, nil for UTC.
+	Zone *time.Location
 	// Timeout bounds the question, 0 is store.DefaultTimeout.
 	Timeout time.Duration
 }

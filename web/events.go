@@ -72,12 +72,18 @@ type eventsOutput struct {
 
 func (s *server) events(ctx context.Context, in *eventsInput) (*eventsOutput, error) {
 	q := query.EventsQuestion{Exporter: in.Exporter, Limit: in.Limit, Ascending: in.Order == "asc", After: in.After, Timeout: s.config.Timeout}
-	var err error
-	if q.From, q.To, err = s.rangeOf(in.Ranged); err != nil {
+	now, err := s.clock(in.Zoned)
+	if err != nil {
 		return nil, err
 	}
+	if q.From, q.To, err = rangeAt(now, in.Ranged); err != nil {
+		return nil, err
+	}
+	if in.Zone != "" {
+		q.Zone = now.Location()
+	}
 	if in.Filter != "" {
-		if q.Filter, err = parseFilterWith(filter.ParseEvents, "filter", in.Filter); err != nil {
+		if q.Filter, err = parseFilterWith(filter.ParseEventsAt, "filter", in.Filter, now); err != nil {
 			return nil, err
 		}
 	}

@@ -47,14 +47,14 @@ type filterProblem struct {
 	Having *FilterFault `json:"having,omitempty"`
 }
 
-// parseFilter reads the filter that a parameter holds.
-func parseFilter(parameter, text string) (*filter.Filter, error) {
-	return parseFilterWith(filter.Parse, parameter, text)
+// parseFilter reads the filter that a parameter holds; its times are seen from now.
+func parseFilter(parameter, text string, now time.Time) (*filter.Filter, error) {
+	return parseFilterWith(filter.ParseAt, parameter, text, now)
 }
 
 // parseFilterWith reads a filter of flows or of events.
-func parseFilterWith(parse func(string) (*filter.Filter, error), parameter, text string) (*filter.Filter, error) {
-	f, err := parse(text)
+func parseFilterWith(parse func(string, time.Time) (*filter.Filter, error), parameter, text string, now time.Time) (*filter.Filter, error) {
+	f, err := parse(text, now)
 	if err == nil {
 		return f, nil
 	}
@@ -92,6 +92,7 @@ func havingFault(text string, err error) *FilterFault {
 }
 
 type filterCheckInput struct {
+	Zoned
 	Body struct {
 		Filter string `json:"filter,omitempty" doc:"The filter's text." maxLength:"10240"`
 		Of     string `json:"of,omitempty" enum:"flows,events" default:"flows" doc:"What the filter is of: flows, or events of firewalls and translators."`
@@ -101,7 +102,7 @@ type filterCheckInput struct {
 
 type filterCheckAnswer struct {
 	OK        bool         `json:"ok"`
-	Canonical string       `json:"canonical" doc:"The filter as answers and saved views write it; empty when it is wrong, or matches everything."`
+	Canonical string       `json:"canonical" doc:"The filter as answers and saved views write it, its times in UTC; empty when it is wrong, or matches everything."`
 	Terms     int          `json:"terms" doc:"How many conditions are joined by and."`
 	Error     *FilterFault `json:"error" doc:"Where it is wrong; null when it is not."`
 }
@@ -119,11 +120,15 @@ func (s *server) filterCheck(_ context.Context, in *filterCheckInput) (*filterCh
 		out.Body = filterCheckAnswer{OK: true, Canonical: h.String(), Terms: 1}
 		return out, nil
 	}
-	parse := filter.Parse
-	if in.Body.Of == "events" {
-		parse = filter.ParseEvents
+	now, err := s.clock(in.Zoned)
+	if err != nil {
+		return nil, err
 	}
-	f, err := parse(in.Body.Filter)
+	parse := filter.ParseAt
+	if in.Body.Of == "events" {
+		parse = filter.ParseEventsAt
+	}
+	f, err := parse(in.Body.Filter, now)
 	if e, ok := errors.AsType[*filter.Error](err); ok {
 		out.Body.Error = filterFault(e)
 		return out, nil

@@ -32,7 +32,7 @@ type eventPage struct {
 
 // Events lists the events of a range that match.
 func (a *Answerer) Events(ctx context.Context, q query.EventsQuestion) (*query.Events, error) {
-	r, err := newRequest(query.Question{From: q.From, To: q.To, Exporter: q.Exporter, Filter: q.Filter, Limit: q.Limit, Timeout: q.Timeout})
+	r, err := newRequest(query.Question{From: q.From, To: q.To, Exporter: q.Exporter, Filter: q.Filter, Limit: q.Limit, Zone: q.Zone, Timeout: q.Timeout})
 	if err != nil {
 		return nil, err
 	}
