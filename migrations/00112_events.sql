@@ -124,6 +124,3 @@ comment on column exporter_status.records is 'flow records and events decoded';
 comment on column loss.unit is 'what count counts: packet, record, event, datagram, set';
 
 comment on column parts.reach.source is 'flows, events, traffic_1m, traffic_1h or traffic_1d';
-
-comment on column parts.flows.marks is 'what was done to the record, a sum of: 1 times repaired, 2 a value clamped, 4 duplicates seen, 8 no room for its hour, so its times are those of receipt, 32 the rest of a total of which a part may have been counted before';
-comment on column flows.marks is 'what was done to the record, a sum of: 1 times repaired, 2 a value clamped, 4 duplicates seen, 8 no room for its hour, so its times are those of receipt, 32 the rest of a total of which a part may have been counted before';
