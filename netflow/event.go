@@ -159,6 +159,8 @@ func tellsOfEvent(f fieldSpec, r rule) bool {
 	switch r.slot {
 	case slotBytes, slotPackets, slotRevBytes, slotRevPackets, slotStart, slotTOS, slotTCPFlags, slotEndReason, slotDuration:
 		return true
+	case slotInIf, slotOutIf:
+		return f.id != 10 && f.id != 14 // the event has them
 	}
 	return bearsMeaning(f, r)
 }

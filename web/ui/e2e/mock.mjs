@@ -206,7 +206,20 @@ const rows = (now) => ({
 // What the server says of keys, measures and words: src/vocabulary.svelte.ts describes it.
 const keys = JSON.parse(readFileSync(join(import.meta.dirname, 'keys.json'), 'utf8'));
 
-const paths = ['keys', 'top', 'series', 'flows', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout'];
+const paths = ['keys', 'top', 'series', 'flows', 'events', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout'];
+
+/** events are one of each of a few kinds, a second apart; a filter leaves those of the kind that it names. */
+const events = (q, now) => {
+  const one = { received_at: iso(now), exporter: 'fw-1', exporter_id: 1, exporter_addr: '192.0.2.1', observation_domain: 0, src_addr: '10.1.4.7', dst_addr: '203.0.113.5', src_port: 51234, dst_port: 443, protocol: 6, icmp_type: null, icmp_code: null, nat_src_addr: null, nat_dst_addr: null, nat_src_port: null, nat_dst_port: null, block_first: null, block_last: null, user_name: null, in_if: 1, out_if: 3, firewall_event: null, nat_event: null, extra: null, batch: 7, marks: 0 };
+  const rows = [
+    { ...one, kind: 'denied', firewall_event: 3, extra: { asaExtendedEvent: 1001 } },
+    { ...one, kind: 'nat44 create', nat_event: 4, nat_src_addr: '198.51.100.7', nat_src_port: 41022, nat_dst_addr: '203.0.113.5', nat_dst_port: 443 },
+    { ...one, kind: 'port block allocated', nat_event: 16, src_addr: '100.64.0.5', src_port: null, dst_addr: null, dst_port: null, protocol: null, nat_src_addr: '198.51.100.7', block_first: 1024, block_last: 2047 },
+    { ...one, kind: 'teardown', firewall_event: 2, user_name: 'alice' },
+  ].map((r, i) => ({ time: iso(now - i * 1000), ...r }));
+  const wanted = q.get('filter') ?? '';
+  return { ...about(q, now), source: 'events', command: 'flowtally events', order: q.get('order') ?? 'desc', limit: Number(q.get('limit') ?? 50), next: null, rows: rows.filter((r) => !wanted || (/deny|denied/.test(wanted) ? r.kind === 'denied' : wanted.includes(r.kind) || wanted.includes(r.nat_src_addr ?? '-'))) };
+};
 
 const about = (q, now, more = {}) => {
   const [from, to] = [time(q.get('from') ?? '-6h', now), time(q.get('to') ?? 'now', now)];
@@ -351,6 +364,7 @@ export function serve(port = 0) {
       return [200, list().exporters.find((e) => e.id === Number(id))];
     }
     if (path === 'flows') return [200, flows(q, now)];
+    if (path === 'events') return [200, events(q, now)];
     if (path === 'share') return [200, share(q, now)];
     if (path === 'summary') return [200, summary(q, now)];
     if (path === 'heatmap') return [200, heatmap(q, now)];

@@ -25,6 +25,7 @@ const subjects = [
   'phone',
   'saved',
   'sql',
+  'events',
   'settings',
   'people',
   'manyexporters',
