@@ -395,3 +395,31 @@ func userName(v []byte) string {
 	}
 	return s
 }
+
+// translationV5 appends the event of a v5 record that is a translation of ipt-netflow's
+// (natevents=1), and reports whether it is one. Such a record carries nothing, and tells by
+// its TCP flags whether the translation begins (SYN and ACK) or ends (RST and FIN). The next hop
+// and the AS number that is not zero are an address and a port: the source's after
+// translation with that of the source, the destination's before it with the other. The
+// destination itself is the one after translation.
+func (w *work) translationV5(r *flow.Record) bool {
+	const begins, ends = flow.SYN | flow.ACK, flow.RST | flow.FIN
+	if r.NextHop.IsZero() || r.TCPFlags != begins && r.TCPFlags != ends || (r.SrcAS == 0) == (r.DstAS == 0) {
+		return false
+	}
+	e := flow.Event{
+		Time: r.End, Received: r.Received, Exporter: r.Exporter, InIf: r.InIf, OutIf: r.OutIf, Protocol: r.Protocol,
+		SrcAddr: r.SrcAddr, DstAddr: r.DstAddr, SrcPort: r.SrcPort, DstPort: r.DstPort, NAT: 1,
+	}
+	if r.TCPFlags == ends {
+		e.NAT = 2
+	}
+	if r.SrcAS != 0 {
+		e.NATSrcAddr, e.NATSrcPort = r.NextHop, uint16(r.SrcAS)
+	} else {
+		e.NATDstAddr, e.NATDstPort = r.DstAddr, r.DstPort
+		e.DstAddr, e.DstPort = r.NextHop, uint16(r.DstAS)
+	}
+	w.m.Events = append(w.m.Events, e)
+	return true
+}

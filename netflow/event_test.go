@@ -347,3 +347,33 @@ func TestUserOfAnEvent(t *testing.T) {
 		t.Errorf("%+v %v", m.Events, err)
 	}
 }
+
+// ipt-netflow's natevents=1 in v5: records that carry nothing, with the translation in the
+// next hop and an AS number.
+func TestTranslationsInV5(t *testing.T) {
+	record := func(src, dst, hop string, packets uint32, srcPort, dstPort, srcAS, dstAS uint16, flags flow.TCPFlags) string {
+		a := func(s string) []byte { b := netip.MustParseAddr(s).As4(); return b[:] }
+		return fmt.Sprintf("%x%x%x 0001 0002 %08x %08x 00000000 00000000 %04x %04x 00 %02x 06 00 %04x %04x 0000 0000",
+			a(src), a(dst), a(hop), packets, packets*40, srcPort, dstPort, uint8(flags), srcAS, dstAS)
+	}
+	header := fmt.Sprintf("0005 0004 00000000 %08x 00000000 00000000 00 00 0000", uint32(noon/1000))
+	d := NewDecoder(Limits{})
+	var m Message
+	recs, err := d.Decode(nil, &m, somebody, noon, octets(t, header+
+		record("10.0.0.1", "203.0.113.5", "198.51.100.7", 0, 1234, 443, 40000, 0, flow.SYN|flow.ACK)+
+		record("192.0.2.9", "10.0.0.8", "198.51.100.7", 0, 5555, 8443, 0, 443, flow.RST|flow.FIN)+
+		record("10.0.0.1", "203.0.113.5", "198.51.100.7", 1, 1234, 443, 64496, 0, flow.SYN|flow.ACK)+
+		record("10.0.0.1", "203.0.113.5", "0.0.0.0", 0, 1234, 443, 64496, 0, flow.SYN|flow.ACK)))
+	if err != nil || len(recs) != 2 || len(m.Events) != 2 || m.Records != 4 {
+		t.Fatalf("%d flows, %d events, %v", len(recs), len(m.Events), err)
+	}
+	var got []string
+	for i := range m.Events {
+		e := &m.Events[i]
+		got = append(got, fmt.Sprint(e.Kind(), " ", e.SrcAddr, " ", e.DstAddr, " ", e.DstPort, " as ", e.NATSrcAddr, " ", e.NATSrcPort, " ", e.NATDstAddr, " ", e.NATDstPort))
+	}
+	want := []string{"nat create 10.0.0.1 203.0.113.5 443 as 198.51.100.7 40000  0", "nat delete 192.0.2.9 198.51.100.7 443 as  0 10.0.0.8 8443"}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("\n got %q\nwant %q", got, want)
+	}
+}

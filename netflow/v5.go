@@ -98,6 +98,9 @@ func (w *work) fixedFormat(f *fixedFormat) {
 		if isICMP(r.Protocol) {
 			r.SrcPort = 0
 		}
+		if r.Packets|r.Bytes == 0 && f.engine && w.translationV5(r) {
+			w.dst = w.dst[:len(w.dst)-1]
+		}
 		if r.End < doubtful {
 			c.repair(r)
 		}
