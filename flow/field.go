@@ -39,7 +39,8 @@ type Field struct {
 	// null. It is nil for fields that are no address, or not of a Record.
 	Addr func(*Record) (a Addr, version uint8)
 	// Extra says that the field is not in a Record's own fields but a member of its
-	// Extra, under the name of the first of Elements that is there.
+	// Extra, under the name of the first of Elements that is there. The row may have a
+	// column of it all the same.
 	Extra bool
 	// Zero says that 0 is a value of a field of Extra; of others 0 is what exporters
 	// send that have nothing to say, and is left out.

@@ -248,25 +248,25 @@ var Fields = []Field{
 	{
 		Name: "nat_src_addr", Label: "source address after translation", What: "source address after translation",
 		Elements: []Element{{ID: 225, Name: "postNATSourceIPv4Address"}, {ID: 281, Name: "postNATSourceIPv6Address"}},
-		Kind:     KindAddr, Extra: true, SQL: Inet, Null: true, From: []string{"extra"},
+		Kind:     KindAddr, Extra: true, SQL: Inet, Stored: Inet, Null: true,
 		Word: "src nat ip", Aliases: []string{"src xlate ip", "src nat host", "src nat net"},
 	},
 	{
 		Name: "nat_dst_addr", Label: "destination address after translation", What: "destination address after translation",
 		Elements: []Element{{ID: 226, Name: "postNATDestinationIPv4Address"}, {ID: 282, Name: "postNATDestinationIPv6Address"}},
-		Kind:     KindAddr, Extra: true, SQL: Inet, Null: true, From: []string{"extra"},
+		Kind:     KindAddr, Extra: true, SQL: Inet, Stored: Inet, Null: true,
 		Word: "dst nat ip", Aliases: []string{"dst xlate ip", "dst nat host", "dst nat net"},
 	},
 	{
 		Name: "nat_src_port", Label: "source port after translation", What: "source port after translation",
 		Elements: []Element{{ID: 227, Name: "postNAPTSourceTransportPort"}},
-		Kind:     KindPort, Max: math.MaxUint16, Extra: true, SQL: Int4, Null: true, From: []string{"extra"},
+		Kind:     KindPort, Max: math.MaxUint16, Extra: true, SQL: Int4, Stored: Int4, Null: true,
 		Word: "src nat port", Aliases: []string{"src xlate port"},
 	},
 	{
 		Name: "nat_dst_port", Label: "destination port after translation", What: "destination port after translation",
 		Elements: []Element{{ID: 228, Name: "postNAPTDestinationTransportPort"}},
-		Kind:     KindPort, Max: math.MaxUint16, Extra: true, SQL: Int4, Null: true, From: []string{"extra"},
+		Kind:     KindPort, Max: math.MaxUint16, Extra: true, SQL: Int4, Stored: Int4, Null: true,
 		Word: "dst nat port", Aliases: []string{"dst xlate port"},
 	},
 

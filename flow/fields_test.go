@@ -31,14 +31,14 @@ func TestFieldsAreConsistent(t *testing.T) {
 		if f.Label == "" || f.IsColumn() != (f.What != "") {
 			t.Errorf("%s: label %q, sentence %q", f.Name, f.Label, f.What)
 		}
-		if (f.Number != nil) && !f.Kind.IsNumber() || (f.Addr != nil) != (f.Kind == KindAddr && f.Stored != "") {
+		if (f.Number != nil) && !f.Kind.IsNumber() || (f.Addr != nil) != (f.Kind == KindAddr && f.Stored != "" && !f.Extra) {
 			t.Errorf("%s: its accessor is not of its kind", f.Name)
 		}
 		if f.Kind.IsNumber() && f.Max == 0 {
 			t.Errorf("%s: a number without a bound", f.Name)
 		}
-		if f.Extra && (f.Number != nil || f.Addr != nil || f.Stored != "" || len(f.Elements) == 0 || !f.IsColumn() && f.Word == "" && f.Name != "ttl") {
-			t.Errorf("%s: a member of Extra needs an element and a word, and has no more", f.Name)
+		if f.Extra && (f.Number != nil || f.Addr != nil || len(f.Elements) == 0 || !f.IsColumn() && f.Word == "" && f.Name != "ttl") {
+			t.Errorf("%s: a member of Extra needs an element and a word, and has no accessor", f.Name)
 		}
 		if (f.Kind == KindCount) != (f.Unit == "packets" || f.Unit == "bytes") {
 			t.Errorf("%s: its unit is %q", f.Name, f.Unit)

@@ -116,6 +116,36 @@ comment on column events.exporter is 'who sent it: the name people gave it, else
 comment on column events.exporter_addr is 'the source address of the exporter''s packets; null until its first status is stored';
 comment on column events.observation_domain is 'observationDomainId (149) of the exporter; null until its first status is stored';
 
+-- What a translator made of a flow has columns. They are null for nearly all flows, which
+-- take no more room for it; rows from before have it in extra.
+alter table parts.flows add column nat_src_addr inet, add column nat_dst_addr inet, add column nat_src_port int, add column nat_dst_port int;
+create or replace view flows as
+select f.flow_start, f.flow_end, f.received_at,
+	e.label as exporter, f.exporter_id, e.addr as exporter_addr, e.observation_domain,
+	f.src_addr, f.dst_addr, f.src_port, f.dst_port,
+	f.protocol, f.icmp_type, f.icmp_code, f.tcp_flags, f.tos, f.vlan,
+	f.packets, f.bytes,
+	least(f.packets, 9223372036854775807 / greatest(effective_sampling(f.sampling_rate, c.sampling_rate, c.sampling_instead, c.sampling_from, f.flow_start), 1))
+		* greatest(effective_sampling(f.sampling_rate, c.sampling_rate, c.sampling_instead, c.sampling_from, f.flow_start), 1) as packets_scaled,
+	least(f.bytes, 9223372036854775807 / greatest(effective_sampling(f.sampling_rate, c.sampling_rate, c.sampling_instead, c.sampling_from, f.flow_start), 1))
+		* greatest(effective_sampling(f.sampling_rate, c.sampling_rate, c.sampling_instead, c.sampling_from, f.flow_start), 1) as bytes_scaled,
+	effective_sampling(f.sampling_rate, c.sampling_rate, c.sampling_instead, c.sampling_from, f.flow_start) as sampling_rate,
+	f.in_if::bigint & 4294967295 as in_if, f.out_if::bigint & 4294967295 as out_if,
+	f.src_as::bigint & 4294967295 as src_as, f.dst_as::bigint & 4294967295 as dst_as, f.next_hop,
+	f.end_reason, f.direction, f.src_mask, f.dst_mask,
+	coalesce(f.nat_src_addr, substring(coalesce(f.extra ->> 'postNATSourceIPv4Address', f.extra ->> 'postNATSourceIPv6Address') from '^.*[.:].*$')::inet) as nat_src_addr,
+	coalesce(f.nat_dst_addr, substring(coalesce(f.extra ->> 'postNATDestinationIPv4Address', f.extra ->> 'postNATDestinationIPv6Address') from '^.*[.:].*$')::inet) as nat_dst_addr,
+	coalesce(f.nat_src_port, substring(f.extra ->> 'postNAPTSourceTransportPort' from '^[0-9]{1,9}$')::int) as nat_src_port,
+	coalesce(f.nat_dst_port, substring(f.extra ->> 'postNAPTDestinationTransportPort' from '^[0-9]{1,9}$')::int) as nat_dst_port,
+	f.extra, f.batch, f.marks
+from parts.flows f
+left join parts.exporter e on e.id = f.exporter_id
+left join console.exporters c on c.id = f.exporter_id;
+comment on column parts.flows.nat_src_addr is 'source address after translation; postNATSourceIPv4Address (225), postNATSourceIPv6Address (281)';
+comment on column parts.flows.nat_dst_addr is 'destination address after translation; postNATDestinationIPv4Address (226), postNATDestinationIPv6Address (282)';
+comment on column parts.flows.nat_src_port is 'source port after translation; postNAPTSourceTransportPort (227)';
+comment on column parts.flows.nat_dst_port is 'destination port after translation; postNAPTDestinationTransportPort (228)';
+
 alter table batches add column events int not null default 0;
 comment on column batches.events is 'how many rows it has in events';
 

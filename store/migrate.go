@@ -18,6 +18,7 @@ import (
 	"github.com/pressly/goose/v3/lock"
 
 	"flowtally/migrations"
+	"flowtally/store/row"
 )
 
 // lastFormer is the last commit whose migrations have the former numbers.
@@ -128,7 +129,7 @@ func bringOver(ctx context.Context, conn *sql.Conn, database string, logger *slo
 		if err != nil {
 			return migrateError(err)
 		}
-		if err := checkColumns(columns); err != nil {
+		if err := checkColumns(columns, row.AddedSince...); err != nil {
 			return err
 		}
 		err = pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {

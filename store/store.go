@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -174,9 +175,13 @@ func flowsColumns(ctx context.Context, q Queryer) (map[string]uint32, error) {
 	return columns, err
 }
 
-// checkColumns compares the types of parts.flows with those that package row writes.
-func checkColumns(columns map[string]uint32) error {
+// checkColumns compares the types of parts.flows with those that package row writes, but
+// for some.
+func checkColumns(columns map[string]uint32, except ...string) error {
 	for _, c := range row.Table {
+		if slices.Contains(except, c.Name) {
+			continue
+		}
 		switch oid, ok := columns[c.Name]; {
 		case !ok:
 			return say(ErrSchema, nil, "table parts.flows has no column %s: run flowtally migrate", c.Name)

@@ -220,3 +220,39 @@ func TestEventPrivileges(t *testing.T) {
 		}
 	}
 }
+
+// A translation of a flow has columns; a row from before, which has it in extra, shows it
+// under the same names. Flows without one take no more room for the columns.
+func TestTranslationsOfFlows(t *testing.T) {
+	db, _, conn := storetest.Open(t)
+	ctx := context.Background()
+	w := ingest.NewWriter(db, ingest.WriterConfig{})
+	translated := storetest.Record(storetest.Noon)
+	translated.Extra = []byte(`{"postNATSourceIPv4Address":"198.51.100.7","postNAPTSourceTransportPort":41022,"natInstanceID":3}`)
+	if err := w.Write(ctx, flow.Batch{Records: []flow.Record{translated}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := storetest.Get[string](t, conn, "select concat_ws(' ', host(nat_src_addr), nat_src_port, nat_dst_addr, extra) from parts.flows"); got != `198.51.100.7 41022 {"natInstanceID": 3}` {
+		t.Errorf("stored %s", got)
+	}
+	if _, err := conn.Exec(ctx, `insert into parts.flows (flow_start, flow_end, received_at, packets, bytes, exporter_id, batch, protocol, marks, extra)
+		select flow_start, flow_end, received_at, packets, bytes, exporter_id, batch, protocol, marks, '{"postNATDestinationIPv6Address": "2001:db8::1", "postNAPTDestinationTransportPort": 443}' from parts.flows`); err != nil {
+		t.Fatal(err)
+	}
+	if got := storetest.Get[string](t, conn, "select string_agg(concat_ws(' ', host(nat_src_addr), nat_src_port, host(nat_dst_addr), nat_dst_port), '; ' order by nat_src_port) from flows"); got != "198.51.100.7 41022; 2001:db8::1 443" {
+		t.Errorf("the view shows %s", got)
+	}
+	if err := w.Write(ctx, flow.Batch{Records: numbered(0, 20_000)}); err != nil {
+		t.Fatal(err)
+	}
+	columns := storetest.Get[string](t, conn, `select string_agg(attname, ', ' order by attnum) from pg_attribute
+		where attrelid = 'parts.flows'::regclass and attnum > 0 and not attisdropped and attname not like 'nat\_%'`)
+	for _, sql := range []string{"create table narrow as select " + columns + " from parts.flows where nat_src_addr is null", "create table wide as select * from parts.flows where nat_src_addr is null"} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if narrow, wide := storetest.Get[int64](t, conn, "select pg_relation_size('narrow')"), storetest.Get[int64](t, conn, "select pg_relation_size('wide')"); wide != narrow {
+		t.Errorf("20,000 flows take %d bytes without the columns, %d with them", narrow, wide)
+	}
+}

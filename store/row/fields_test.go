@@ -145,6 +145,11 @@ func TestRowsSayWhatFieldsSay(t *testing.T) {
 				if numberOf(f, v) != 42 {
 					t.Errorf("batch: the row has %x", v)
 				}
+			case f.Extra:
+				// A translation's: TestTranslationsHaveColumns.
+				if v != nil {
+					t.Errorf("%s: the row has %x of a record without", f.Name, v)
+				}
 			default:
 				t.Errorf("%s is stored, and has no accessor", f.Name)
 			}

@@ -4,6 +4,7 @@
 package row
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -40,11 +41,16 @@ var Table = []Column{
 	{"icmp_type", pgtype.Int2OID}, {"icmp_code", pgtype.Int2OID}, {"direction", pgtype.Int2OID},
 	{"src_mask", pgtype.Int2OID}, {"dst_mask", pgtype.Int2OID},
 	{"src_addr", pgtype.InetOID}, {"dst_addr", pgtype.InetOID}, {"next_hop", pgtype.InetOID},
+	{"nat_src_addr", pgtype.InetOID}, {"nat_dst_addr", pgtype.InetOID}, {"nat_src_port", pgtype.Int4OID}, {"nat_dst_port", pgtype.Int4OID},
 	{"extra", pgtype.JSONBOID},
 }
 
+// AddedSince are the columns that the schema did not have when its migrations were
+// renumbered.
+var AddedSince = []string{"nat_src_addr", "nat_dst_addr", "nat_src_port", "nat_dst_port"}
+
 // Columns is a set of columns: bit i is Table[i].
-type Columns uint32
+type Columns uint64
 
 // The columns that not every row has, in their order.
 const (
@@ -66,7 +72,14 @@ const (
 	columnSrcAddr
 	columnDstAddr
 	columnNextHop
+	columnNATSrcAddr
+	columnNATDstAddr
+	columnNATSrcPort
+	columnNATDstPort
 	columnExtra
+
+	// columnsNAT are those of a translation: a batch has all of them or none.
+	columnsNAT = columnNATSrcAddr | columnNATDstAddr | columnNATSrcPort | columnNATDstPort
 
 	// Required are the columns that every row has.
 	Required Columns = 1<<fixedColumns - 1
@@ -87,6 +100,7 @@ func Needed(recs []flow.Record) Columns {
 		srcMask, dstMask                uint8
 		addresses                       uint8
 		ports, icmp, tcp, hop, extra    bool
+		nat                             bool
 	)
 	for i := range recs {
 		r := &recs[i]
@@ -111,6 +125,9 @@ func Needed(recs []flow.Record) Columns {
 		}
 		if r.Extra != nil {
 			extra = true
+			if !nat {
+				nat = bytes.Contains(r.Extra, natBegin)
+			}
 		}
 		if !hop && !r.NextHop.IsZero() {
 			hop = true
@@ -136,6 +153,7 @@ func Needed(recs []flow.Record) Columns {
 	set(dstMask != 0, columnDstMask)
 	set(addresses != 0, columnSrcAddr|columnDstAddr)
 	set(hop, columnNextHop)
+	set(nat, columnsNAT)
 	set(extra, columnExtra)
 	return c
 }
@@ -165,13 +183,13 @@ func ParseColumns(names []string) (c Columns, ok bool) {
 }
 
 // count returns how many columns there are.
-func (c Columns) count() int { return bits.OnesCount32(uint32(c)) }
+func (c Columns) count() int { return bits.OnesCount64(uint64(c)) }
 
 const (
 	// fixedRow is the most bytes a row has without extra: the field count, a
-	// length for each field, five times 8, ten times 4, ten times 2, three IPv6
+	// length for each field, five times 8, twelve times 4, ten times 2, five IPv6
 	// addresses, the version of jsonb.
-	fixedRow = 2 + 29*4 + 5*8 + 10*4 + 10*2 + 3*20 + 1
+	fixedRow = 2 + 33*4 + 5*8 + 12*4 + 10*2 + 5*20 + 1
 
 	// The offsets of the required fields' values. Each follows its length.
 	atStart, atEnd, atReceived, atPackets, atBytes = 6, 18, 30, 42, 54
@@ -310,6 +328,11 @@ func Append(dst []byte, r *flow.Record, batch int32, c Columns) (_ []byte, clamp
 		default:
 			b = AppendInet6(b, &r.NextHop)
 		}
+	}
+	if c&columnsNAT != 0 {
+		var n nat
+		n, extra = splitNAT(extra)
+		b = appendNAT(b, &n)
 	}
 	if c&columnExtra != 0 {
 		if extra == nil {
