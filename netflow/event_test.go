@@ -377,3 +377,33 @@ func TestTranslationsInV5(t *testing.T) {
 		t.Errorf("\n got %q\nwant %q", got, want)
 	}
 }
+
+// cgn is a body for a benchmark and a law: a message of 26 translations, as a carrier's
+// translator logs them.
+func cgn(tb testing.TB, v Version) (body func(), n int) {
+	const records = 26
+	template := `0102 000b 0143 0008 00e6 0001 0004 0001 0008 0004 0007 0002 00e1 0004 00e3 0002 000c 0004 000b 0002 00e2 0004 00e4 0002`
+	d := NewDecoder(Limits{})
+	var m Message
+	if _, err := d.Decode(nil, &m, somebody, noon, message(v, set(tb, templateSet(v), template))); err != nil {
+		tb.Fatal(err)
+	}
+	msg := message(v, set(tb, 258, strings.Repeat(`00000193529a0000 04 06 0a000001 04d2 c6336407 9c40 cb007105 01bb cb007105 01bb`, records)))
+	return func() {
+		if _, err := d.Decode(nil, &m, somebody, noon, msg); err != nil || len(m.Events) != records {
+			tb.Fatal(len(m.Events), err)
+		}
+	}, records
+}
+
+func BenchmarkDecodeTranslations(b *testing.B) { each(b, cgn, V9, IPFIX) }
+
+// Translations whose elements all have a column cost no allocation.
+func TestTranslationsDoNotAllocate(t *testing.T) {
+	body, _ := cgn(t, IPFIX)
+	body()
+	dst := testing.AllocsPerRun(100, body)
+	if dst > 1 { // the record that each is decoded by
+		t.Errorf("%v allocations a message", dst)
+	}
+}

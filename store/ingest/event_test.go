@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"flowtally/flow"
+	"flowtally/lab/postgres"
+	"flowtally/lab/postgres/pgtest"
 	"flowtally/store"
 	"flowtally/store/ingest"
 	"flowtally/store/keeper"
@@ -254,5 +256,42 @@ func TestTranslationsOfFlows(t *testing.T) {
 	}
 	if narrow, wide := storetest.Get[int64](t, conn, "select pg_relation_size('narrow')"), storetest.Get[int64](t, conn, "select pg_relation_size('wide')"); wide != narrow {
 		t.Errorf("20,000 flows take %d bytes without the columns, %d with them", narrow, wide)
+	}
+}
+
+// BenchmarkWriteEvents is the rate at which batches of 10,000 translations become durable,
+// as BenchmarkWrite is for flows.
+func BenchmarkWriteEvents(b *testing.B) {
+	ctx := context.Background()
+	s := pgtest.Start(b, postgres.Config{Dir: pgtest.Dir(b), Settings: map[string]string{"fsync": "on"}})
+	dsn := s.DSN(postgres.Admin)
+	if err := store.Migrate(ctx, dsn, store.MigrateConfig{}); err != nil {
+		b.Fatal(err)
+	}
+	db, err := store.Open(ctx, dsn)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	w := ingest.NewWriter(db, ingest.WriterConfig{})
+	events := make([]flow.Event, 10_000)
+	for i := range events {
+		events[i] = event(i)
+		events[i].SrcPort, events[i].NATSrcPort = uint16(i), uint16(i)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := w.Write(ctx, flow.Batch{Events: events}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)*float64(len(events))/b.Elapsed().Seconds(), "rows/s")
+	var size int64
+	if err := db.Pool().QueryRow(ctx, "select sum(pg_total_relation_size('parts.' || name))::bigint from parts.event_day").Scan(&size); err == nil {
+		b.ReportMetric(float64(size)/float64(b.N*len(events)), "B/row")
 	}
 }
