@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"flowtally/flow"
+	"flowtally/store"
 	"flowtally/store/row"
 )
 
@@ -72,7 +73,7 @@ func (w *Writer) Report(ctx context.Context, r flow.Report) error {
 // makeAhead makes the partitions of this hour and the next.
 func (w *Writer) makeAhead(ctx context.Context, conn *pgx.Conn) error {
 	hour := flow.TimeOf(time.Now()).Floor(flow.Hour)
-	_, err := w.partitions.Ensure(ctx, conn, []flow.Time{hour, hour + flow.Hour}, hour, hour+flow.Hour)
+	_, err := w.partitions.Ensure(ctx, conn, []store.Wanted{{Hour: hour}, {Hour: hour + flow.Hour}}, hour, hour+flow.Hour)
 	return err
 }
 

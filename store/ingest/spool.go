@@ -47,8 +47,8 @@ type spool struct {
 	log   *slog.Logger
 	m     *metrics
 	lock  *os.File
-	// wake tells Run that there is a new file.
-	wake chan struct{}
+	// wake tells Run that there is a new file, wakePast that there is one whose rows are past.
+	wake, wakePast chan struct{}
 
 	mu      sync.Mutex
 	entries []*spoolFile // by number
@@ -79,7 +79,7 @@ func openSpool(dir string, limit int64, log *slog.Logger, m *metrics) (*spool, e
 	if limit <= 0 {
 		limit = DefaultSpoolBytes
 	}
-	s := &spool{dir: dir, limit: limit, log: log, m: m, wake: make(chan struct{}, 1)}
+	s := &spool{dir: dir, limit: limit, log: log, m: m, wake: make(chan struct{}, 1), wakePast: make(chan struct{}, 1)}
 	if err := os.MkdirAll(filepath.Join(dir, "quarantine"), 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w: %w", ErrSpool, err)
 	}
@@ -181,12 +181,13 @@ func (s *spool) waiting() (files int, bytes int64, age time.Duration) {
 }
 
 // next returns the oldest file whose number is larger than after, nil when there
-// is none. It belongs to the caller until release or remove.
-func (s *spool) next(after int64) *spoolFile {
+// is none, of those whose rows are past, or of the others. It belongs to the caller until
+// release or remove.
+func (s *spool) next(after int64, past bool) *spoolFile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.entries {
-		if e.number > after && !e.busy && e.due() {
+		if e.number > after && e.header.Past == past && !e.busy && e.due() {
 			e.busy = true
 			return e
 		}

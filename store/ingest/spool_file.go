@@ -59,7 +59,9 @@ type spoolHeader struct {
 	Columns      []string        `json:"columns"`
 	Parts        []spoolPart     `json:"parts"`
 	Sequences    []spoolSequence `json:"sequences,omitempty"`
-	Loss         []flow.Loss     `json:"loss,omitempty"`
+	// Past says that the rows are of hours that are past and had no partition.
+	Past bool        `json:"past,omitempty"`
+	Loss []flow.Loss `json:"loss,omitempty"`
 	// Exporters counts the records by exporter. Rows is the batch identifier in the rows.
 	Exporters map[flow.ExporterID]uint64 `json:"exporters,omitempty"`
 	Rows      int32                      `json:"rows_id,omitempty"`
@@ -183,7 +185,7 @@ func (b *batch) header() (*spoolHeader, error) {
 	h := &spoolHeader{
 		Key: b.key, Records: b.records, Clamped: b.clamped, Repaired: b.repaired, NoRoom: b.noRoom, Packets: b.packets, Bytes: b.bytes,
 		ReceivedFrom: b.receivedFrom, ReceivedTo: b.receivedTo, MinEnd: b.minEnd, MaxEnd: b.maxEnd,
-		Columns: b.columns.Names(), Loss: slices.Clone(b.loss), Exporters: counts, Rows: b.id,
+		Columns: b.columns.Names(), Past: b.past, Loss: slices.Clone(b.loss), Exporters: counts, Rows: b.id,
 	}
 	for _, p := range b.parts {
 		h.Parts = append(h.Parts, spoolPart{Hour: p.hour, MinStart: p.minStart, Rows: p.rows, Bytes: len(p.body())})
@@ -289,7 +291,7 @@ func readSpool(r io.Reader, b *batch) error {
 		return fmt.Errorf("rows: %w", errCorrupt)
 	}
 	b.key, b.records, b.clamped, b.repaired, b.noRoom = h.Key, h.Records, h.Clamped, h.Repaired, h.NoRoom
-	b.packets, b.bytes = h.Packets, h.Bytes
+	b.packets, b.bytes, b.past = h.Packets, h.Bytes, h.Past
 	b.receivedFrom, b.receivedTo, b.minEnd, b.maxEnd = h.ReceivedFrom, h.ReceivedTo, h.MinEnd, h.MaxEnd
 	b.loss = append(b.loss, h.Loss...)
 	b.sequences = append(b.sequences, h.sequences()...)

@@ -33,8 +33,12 @@ func (s *spool) put(b *batch, turn <-chan struct{}) error {
 			s.insert(e)
 			s.m.spooledBatches.Inc()
 			s.m.spooledRecords.Add(float64(b.records))
+			wake := s.wake
+			if h.Past {
+				wake = s.wakePast
+			}
 			select {
-			case s.wake <- struct{}{}:
+			case wake <- struct{}{}:
 			default:
 			}
 			return nil

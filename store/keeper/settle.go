@@ -148,7 +148,7 @@ func (k *Keeper) pendingSum(ctx context.Context, tx pgx.Tx, g rollup.Grain, buck
 
 // replaceRows replaces the rows of the buckets, settled ones and parts.
 func (k *Keeper) replaceRows(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flow.Time, rows []byte) error {
-	if err := ensureTraffic(ctx, tx, g, buckets); err != nil {
+	if err := ensureTraffic(ctx, tx, g, buckets, flow.TimeOf(k.now())); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, "delete from parts."+k.grains[g].Table+" where bucket = any($1) and "+allDimensions, times(buckets)); err != nil {

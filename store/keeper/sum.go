@@ -237,9 +237,15 @@ func (s *summing) returnParcels(err error) {
 	}
 }
 
+// maxPages bounds how many hours the Keeper remembers pages of.
+const maxPages = 4096
+
 // rememberPages remembers where the rows of the next batches are expected.
 func (s *summing) rememberPages() {
 	for hour, h := range s.tally.hours {
+		if len(s.k.pages) > 2*maxPages {
+			clear(s.k.pages) // of hours that are past
+		}
 		if h.LastPage > 0 {
 			s.k.pages[hour] = h.NextPage()
 		}
