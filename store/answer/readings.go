@@ -141,6 +141,8 @@ type rollupRows struct {
 	where   []expression
 	// segments are what is read of the plan's; nil is all that are of roll-ups.
 	segments []Segment
+	// settled: of hours and days, what is settled is enough, also later.
+	settled bool
 }
 
 // rowsOfKind says which rows of a roll-up are read: those of values, those of values and
@@ -160,11 +162,11 @@ func (r reader) rollups(of rollupRows) union {
 		segments = r.Segments
 	}
 	var list union
-	for _, g := range segments {
-		if g.Source == Flows {
-			continue
-		}
+	for _, g := range r.sourcesOf(of, segments) {
 		where := []expression{sql("dimension = '"+rollup.DimensionNames[of.dim]+"' and bucket >= ", value{g.From}, " and bucket < ", value{g.To})}
+		if g.only != "" {
+			where = append(where, sql(g.only))
+		}
 		switch {
 		case of.rows == remainderRows:
 			where = append(where, sql("remainder"))
@@ -179,6 +181,43 @@ func (r reader) rollups(of rollupRows) union {
 			where = append(where, condition(r.value))
 		}
 		list = append(list, &selection{columns: of.columns, from: r.rollupTable(g.Source, of.dim), where: append(where, of.where...)})
+	}
+	return list
+}
+
+// rollupSource is a segment of roll-ups, or the part of it that a condition holds for.
+type rollupSource struct {
+	Segment
+	only string
+}
+
+// sourcesOf are the segments of a reading that are of roll-ups. Which hours lack flows that
+// came late is for the moment in which a statement runs: one that runs later reads these
+// by their minutes.
+func (r reader) sourcesOf(of rollupRows, segments []Segment) (list []rollupSource) {
+	const (
+		hour  = "date_bin('1 hour', bucket, 'epoch')"
+		day   = "date_bin('1 day', bucket, 'epoch')"
+		hours = "(select hour from unsettled)"
+		days  = "(select date_bin('1 day', hour, 'epoch') from unsettled)"
+	)
+	add := func(g Segment, source Source, only string) {
+		g.Source = source
+		list = append(list, rollupSource{g, only})
+	}
+	for _, g := range segments {
+		switch {
+		case g.ofFlows():
+		case !r.later || of.settled || g.Source == rollup.Minutes:
+			add(g, g.Source, "")
+		case g.Source == rollup.Hours:
+			add(g, rollup.Hours, "bucket not in "+hours)
+			add(g, rollup.Minutes, hour+" in "+hours)
+		default:
+			add(g, rollup.Days, "bucket not in "+days)
+			add(g, rollup.Hours, day+" in "+days+" and bucket not in "+hours)
+			add(g, rollup.Minutes, hour+" in "+hours)
+		}
 	}
 	return list
 }

@@ -2,8 +2,8 @@ package keeper_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -150,7 +150,7 @@ func TestSealedHours(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			answers = append(answers, fmt.Sprint(top.Rows, top.Other, top.Total))
+			answers = append(answers, asJSON(t, top.Rows, top.Other, top.Total))
 			if by == query.ByFlows {
 				continue
 			}
@@ -168,7 +168,7 @@ func TestSealedHours(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return append(answers, fmt.Sprint(f.Rows, f.Summary.Sums)), plan
+		return append(answers, asJSON(t, f.Rows, f.Summary.Sums)), plan
 	}
 	before := make(map[string][]string)
 	for _, text := range filters {
@@ -205,4 +205,14 @@ func TestSealedHours(t *testing.T) {
 			}
 		}
 	}
+}
+
+// asJSON returns values as a text that says the same of equal values.
+func asJSON(t *testing.T, values ...any) string {
+	t.Helper()
+	b, err := json.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
