@@ -21,11 +21,11 @@ import (
 	"flowtally/store/row"
 )
 
-// identities are the exporters that this Writer knows to be stored, and those that it
-// refuses because another exporter has their identifier.
+// identities are the exporters that this Writer refuses because another exporter has their
+// identifier. Which are stored, the database is asked each time: it may have been made anew
+// or restored, or somebody may have forgotten one.
 type identities struct {
 	sync.Mutex
-	stored  map[flow.ExporterID]flow.Exporter
 	refused map[flow.Exporter]bool
 }
 
@@ -43,8 +43,12 @@ func (w *Writer) Report(ctx context.Context, r flow.Report) error {
 		return fmt.Errorf("store: report: %w", err)
 	}
 	defer conn.Release()
-	if err := w.makeAhead(ctx, conn.Conn()); err != nil {
+	if err := w.db.Ready(ctx); err != nil {
 		return fmt.Errorf("store: report: %w", err)
+	}
+	if err := w.makeAhead(ctx, conn.Conn()); err != nil {
+		// What is reported has nothing to do with them, and may say why.
+		w.log.Warn("cannot make the partitions of this hour and the next", "error", err)
 	}
 	if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 {
 		return nil
@@ -70,7 +74,8 @@ func (w *Writer) Report(ctx context.Context, r flow.Report) error {
 	return nil
 }
 
-// makeAhead makes the partitions of this hour and the next.
+// makeAhead makes the partitions of this hour and the next. Their names are in what it
+// knows; that they are still there, the transactions that write find out.
 func (w *Writer) makeAhead(ctx context.Context, conn *pgx.Conn) error {
 	hour := flow.TimeOf(time.Now()).Floor(flow.Hour)
 	_, err := w.partitions.Ensure(ctx, conn, []store.Wanted{{Hour: hour}, {Hour: hour + flow.Hour}}, hour, hour+flow.Hour)
@@ -85,7 +90,7 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 		return "", err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	status, added, err := w.identify(ctx, tx, r.Status)
+	status, err := w.identify(ctx, tx, r.Status)
 	if err != nil {
 		return "", err
 	}
@@ -102,6 +107,9 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 	if err := putInterfaces(ctx, tx, r.Interfaces); err != nil {
 		return "", fmt.Errorf("interfaces: %w", err)
 	}
+	if err := w.putState(ctx, tx); err != nil {
+		return "", fmt.Errorf("state: %w", err)
+	}
 	if err := tx.QueryRow(ctx, "select coalesce(pg_current_xact_id_if_assigned()::text, '')").Scan(&xid); err != nil {
 		return "", err
 	}
@@ -112,14 +120,6 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 	defer cancel()
 	if err := tx.Commit(commit); err != nil {
 		return xid, err
-	}
-	w.exporters.Lock()
-	defer w.exporters.Unlock()
-	for _, e := range added {
-		if w.exporters.stored == nil {
-			w.exporters.stored = make(map[flow.ExporterID]flow.Exporter)
-		}
-		w.exporters.stored[e.ID()] = e
 	}
 	return xid, nil
 }
@@ -142,33 +142,40 @@ func (w *Writer) committed(ctx context.Context, xid string) (bool, error) {
 	}
 }
 
-// identify stores the identities that are not known to be stored. It returns the status of
-// those exporters that own their identifier, and the exporters that it did not know.
-func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) (accepted []flow.ExporterStatus, added []flow.Exporter, err error) {
+// identify stores the identities that are not stored. It returns the status of those
+// exporters that own their identifier.
+func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) (accepted []flow.ExporterStatus, err error) {
+	if len(status) == 0 {
+		return nil, nil
+	}
+	holders, err := holdersOf(ctx, tx, status)
+	if err != nil {
+		return nil, err
+	}
+	if len(holders) < len(status) {
+		var b pgx.Batch
+		for i := range status {
+			if s := &status[i]; holders[s.Exporter.ID()] == (flow.Exporter{}) {
+				b.Queue(`insert into parts.exporter (id, addr, observation_domain, first_seen) values ($1, $2, $3, $4)
+					on conflict do nothing`, int32(s.Exporter.ID()), s.Addr.Netip(), int64(s.Domain), s.FirstSeen.Time())
+			}
+		}
+		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+			return nil, fmt.Errorf("exporters: %w", err)
+		}
+		if holders, err = holdersOf(ctx, tx, status); err != nil {
+			return nil, err
+		}
+	}
 	w.exporters.Lock()
 	defer w.exporters.Unlock()
 	accepted = make([]flow.ExporterStatus, 0, len(status))
 	for i := range status {
 		s := &status[i]
-		id := s.Exporter.ID()
-		if holder, ok := w.exporters.stored[id]; ok && holder == s.Exporter {
+		holder := holders[s.Exporter.ID()]
+		if holder == s.Exporter {
+			w.past.name(s.Exporter.ID(), s.Addr.String())
 			accepted = append(accepted, *s)
-			continue
-		}
-		var (
-			addr   netip.Addr
-			domain int64
-		)
-		if _, err := tx.Exec(ctx, `insert into parts.exporter (id, addr, observation_domain, first_seen) values ($1, $2, $3, $4)
-			on conflict do nothing`, int32(id), s.Addr.Netip(), int64(s.Domain), s.FirstSeen.Time()); err != nil {
-			return nil, nil, fmt.Errorf("exporter %v: %w", s.Addr, err)
-		}
-		if err := tx.QueryRow(ctx, "select addr, observation_domain from parts.exporter where id = $1", int32(id)).Scan(&addr, &domain); err != nil {
-			return nil, nil, fmt.Errorf("exporter %v: %w", s.Addr, err)
-		}
-		if addr == s.Addr.Netip() && domain == int64(s.Domain) {
-			accepted = append(accepted, *s)
-			added = append(added, s.Exporter)
 			continue
 		}
 		if w.exporters.refused[s.Exporter] {
@@ -180,9 +187,34 @@ func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.Exporter
 		w.exporters.refused[s.Exporter] = true
 		w.metrics.exporterClash.Inc()
 		w.log.Error("refused an exporter because another one has its identifier: give it another address or observation domain",
-			"exporter", s.Addr.String(), "domain", s.Domain, "id", int32(id), "holder", addr.String(), "holder_domain", domain)
+			"exporter", s.Addr.String(), "domain", s.Domain, "id", int32(s.Exporter.ID()), "holder", holder.Addr.String(), "holder_domain", holder.Domain)
 	}
-	return accepted, added, nil
+	return accepted, nil
+}
+
+// holdersOf returns the exporters that have the identifiers of some.
+func holdersOf(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) (map[flow.ExporterID]flow.Exporter, error) {
+	ids := make([]int32, len(status))
+	for i := range status {
+		ids[i] = int32(status[i].Exporter.ID())
+	}
+	rows, err := tx.Query(ctx, "select id, addr, observation_domain from parts.exporter where id = any($1)", ids)
+	if err != nil {
+		return nil, fmt.Errorf("exporters: %w", err)
+	}
+	var (
+		id      int32
+		addr    netip.Addr
+		domain  int64
+		holders = make(map[flow.ExporterID]flow.Exporter, len(status))
+	)
+	if _, err := pgx.ForEachRow(rows, []any{&id, &addr, &domain}, func() error {
+		holders[flow.ExporterID(id)] = flow.Exporter{Addr: flow.AddrFrom(addr), Domain: uint32(domain)}
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("exporters: %w", err)
+	}
+	return holders, nil
 }
 
 // statusColumns are those of exporter_status that putStatus replaces, in the

@@ -69,6 +69,9 @@ type spoolFile struct {
 	lossOnly bool            // has no rows: they were dropped
 	turn     <-chan struct{} // closed when all earlier batches are durable; nil of a former run
 	failed   int             // how often the database refused it for reasons of its own
+	// failure is the last error, and failedSince when it first failed.
+	failure     error
+	failedSince time.Time
 }
 
 // name returns the file's name.
@@ -216,10 +219,14 @@ func (s *spool) early() bool {
 	return slices.ContainsFunc(s.entries, func(e *spoolFile) bool { return !e.due() })
 }
 
-// release returns a file that was not stored to the list.
-func (s *spool) release(e *spoolFile) {
+// release returns a file that was not stored, because of an error, to the list.
+func (s *spool) release(e *spoolFile, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e.failed == 0 {
+		e.failedSince = time.Now()
+	}
+	e.failed, e.failure = e.failed+1, err
 	e.busy = false
 }
 

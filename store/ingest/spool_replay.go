@@ -97,8 +97,7 @@ func (w *Writer) drain(ctx context.Context, b *batch, past bool) (failed error) 
 			w.spool.forget(e)
 			continue
 		}
-		e.failed++
-		w.spool.release(e)
+		w.spool.release(e, err)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

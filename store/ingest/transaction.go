@@ -288,7 +288,9 @@ func (w *Writer) repair(err error, b *batch) bool {
 		return true
 	case errors.Is(err, errPartitionRemoved), c == "42P01", c == "42P07":
 		// The set of partitions is not what we thought.
+		// Perhaps the whole database is another.
 		w.partitions.Forget()
+		w.db.Recheck()
 		return true
 	default:
 		return strings.HasPrefix(c, "40") || c == "55P03" // a conflict with other transactions

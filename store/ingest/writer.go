@@ -92,6 +92,7 @@ type Writer struct {
 	exporters identities
 	turns     turns
 	past      pastTimes
+	state     reportedState
 
 	// beforeCommit lets a test act between a batch and its commit.
 	beforeCommit func(conn *pgx.Conn)
@@ -110,7 +111,7 @@ func NewWriter(db *store.DB, c WriterConfig) *Writer {
 	}
 	w.metrics = newMetrics(c.Registerer, w)
 	w.past.log = w.log
-	w.outage.log, w.outage.up = w.log, w.metrics.up
+	w.outage.log = w.log
 	w.batches.New = func() any { return newBatch() }
 	if c.Spool != "" {
 		w.spool, w.spoolErr = openSpool(c.Spool, c.SpoolBytes, w.log, w.metrics)
@@ -221,7 +222,7 @@ func (w *Writer) send(ctx context.Context, b *batch, turn <-chan struct{}) error
 		if quick++; w.spool != nil && passing && quick < quickTries && time.Since(start) < w.patience {
 			continue
 		}
-		if w.spool == nil || !passing {
+		if w.spool == nil || !passing || isOffline(err) {
 			w.outage.begin(err)
 		}
 		if w.spool != nil {
