@@ -18,7 +18,8 @@ func collectorCommand() *cobra.Command {
 	var (
 		c                     collector.Config
 		keep                  keeper.Config
-		dsn, metrics, spool   string
+		dsn, spool            string
+		metrics               metricsConfig
 		cert, key, ca         string
 		allow                 []string
 		sampling, override    []string
@@ -66,7 +67,7 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 			if keeps {
 				run.Keeper = &keep
 			}
-			return collect(cmd.Context(), run, metrics)
+			return collect(cmd.Context(), run, &metrics)
 		},
 	}
 	f := cmd.Flags()
@@ -107,7 +108,7 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 }
 
 // collect runs the service, with its metrics, until ctx ends.
-func collect(ctx context.Context, c service.Config, metrics string) (err error) {
+func collect(ctx context.Context, c service.Config, metrics *metricsConfig) (err error) {
 	c.Logger = slog.Default()
 	switch c.Spool {
 	case "auto":
@@ -120,5 +121,6 @@ func collect(ctx context.Context, c service.Config, metrics string) (err error) 
 	if c.Registerer, err = serveMetrics(ctx, metrics); err != nil {
 		return err
 	}
+	c.Health = metrics.setHealth
 	return service.Run(ctx, c)
 }

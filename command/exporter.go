@@ -61,7 +61,7 @@ type exporterFlags struct {
 	control, status string
 
 	asJSON  bool
-	metrics string
+	metrics metricsConfig
 }
 
 func exporterCommand(stdout io.Writer) *cobra.Command {
@@ -149,7 +149,7 @@ func (f *exporterFlags) run(cmd *cobra.Command, stdout io.Writer) error {
 		return usageError{fmt.Errorf("exporter: %w", err)}
 	}
 	ctx := cmd.Context()
-	if c.Registerer, err = serveMetrics(ctx, f.metrics); err != nil {
+	if c.Registerer, err = serveMetrics(ctx, &f.metrics); err != nil {
 		return err
 	}
 	sources, err := f.open()

@@ -35,6 +35,10 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 	console.BatchStored: func(f console.Finding) (string, string) {
 		return "the last batch was stored at " + f.At.UTC().Format(time.RFC3339), ""
 	},
+	console.StoreStopped: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("the collector %s cannot store since %s (%s), and %s in its spool", f.Label, f.At.UTC().Format(time.RFC3339), f.LastError,
+			many(f.Waiting, "batch waits", "batches wait")), "mend what the database says; the collector's log has the same"
+	},
 	console.RetentionByAge: func(f console.Finding) (string, string) {
 		return "flows are kept by age alone, so the disk may fill before: " + f.SetBy,
 			"give the collector --retain-size, or --retain-path with a directory on the database's disk"
@@ -89,6 +93,10 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 	console.TimesImpossible: func(f console.Finding) (string, string) {
 		return fmt.Sprintf("%d of %s impossible times and stand at the time of receipt", f.Repaired, many(f.Records, "flow had", "flows had")),
 			"set its clock by NTP, and see that it sends first and last switched times"
+	},
+	console.TimesMoved: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("%s their time of receipt, because it sends flows of too many hours that are past (the last at %s)",
+			many(f.Records, "flow got", "flows got"), f.At.UTC().Format(time.RFC3339)), "correct its clock; or, if it is a stranger, block it with --allow or forget it"
 	},
 	console.TimesFarOff: func(f console.Finding) (string, string) {
 		return timesOfLastFlows(f), "choose that range to see them, set the exporter's clock by NTP, or replay captures with --shift-to-now"

@@ -21,7 +21,7 @@ func findingOf(code console.Code, n int64) console.Finding {
 		Code: code, Exporters: n, Active: n, Within: 5 * time.Minute, Ago: time.Minute, At: at, Size: n, Limit: n, SetBy: "--retain-size", Label: "edge",
 		Addr: netip.MustParseAddr("10.0.0.1"), Domain: 7, Datagrams: n, Records: n, Templates: n, Sets: n, Malformed: n, OverLimit: n, LastError: "byte 20",
 		Repaired: n, To: &at, Offset: -time.Hour, Rate: n, Loss: version, KernelDropped: n, NotSent: n, Dropped: n, Losses: []console.LossTotal{version},
-		Senders: max(n, 2), Ports: n, Restarts: n, Duplicates: n,
+		Senders: max(n, 2), Ports: n, Waiting: n, Restarts: n, Duplicates: n,
 	}
 }
 

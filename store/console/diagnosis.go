@@ -58,7 +58,10 @@ func judgeCollector(e *evidence) (found []Finding) {
 	default:
 		add(Finding{Code: ExportersSend, Exporters: e.known, Active: e.active, Within: quiet})
 	}
-	if e.active > 0 && (e.newest == nil || e.now.Sub(*e.newest) > quiet) {
+	found = append(found, e.stopped...)
+	if len(e.stopped) > 0 {
+		// It is known why.
+	} else if e.active > 0 && (e.newest == nil || e.now.Sub(*e.newest) > quiet) {
 		add(Finding{Code: NothingStored, Within: quiet})
 	} else if e.newest != nil {
 		add(Finding{Code: BatchStored, At: *e.newest})
@@ -104,6 +107,9 @@ func judgeExporter(e *evidence) (found []Finding) {
 	}
 	if d.LastEnd != nil {
 		add(judgeTimes(d))
+	}
+	if e.movedAt != nil && e.now.Sub(*e.movedAt) < time.Hour {
+		add(Finding{Code: TimesMoved, Records: e.moved, At: *e.movedAt})
 	}
 	offset := time.Duration(d.ClockOffsetMS) * time.Millisecond
 	if offset > 30*time.Second || offset < -30*time.Second {

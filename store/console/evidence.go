@@ -24,12 +24,16 @@ type evidence struct {
 	size          int64       // bytes of the database when its Keeper looked last
 	limit         *int64      // the most bytes it may have, nil for no limit
 	limitedBy     *string     // who set limit, or why there is none; nil before a Keeper looked
+	stopped       []Finding   // the collectors that cannot store
 
 	label  string // of the exporter, as all that follows
 	addr   netip.Addr
 	domain int64
 	said   *int64           // the sampling rate that people say
 	status *ExporterDetails // nil before the collector's first report
+
+	moved   int64      // flows that got their time of receipt
+	movedAt *time.Time // when that was last
 }
 
 // ExporterDetails is a row of exporter_status. The HTTP API has it in this form.
@@ -84,6 +88,9 @@ func readEvidence(ctx context.Context, tx pgx.Tx, id flow.ExporterID) (e evidenc
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return e, err
 	}
+	if e.stopped, err = readStopped(ctx, tx); err != nil {
+		return e, err
+	}
 	rows, err := tx.Query(ctx, `select stage, cause, sum(count)::bigint from loss
 		where exporter_id = $1 and minute > now() - interval '1 hour' group by 1, 2 order by 1, 2`, int32(id))
 	if err != nil {
@@ -104,8 +111,26 @@ func readEvidence(ctx context.Context, tx pgx.Tx, id flow.ExporterID) (e evidenc
 	if err != nil {
 		return e, err
 	}
+	err = tx.QueryRow(ctx, "select records, last_at from parts.moved where exporter_id = $1", int32(id)).Scan(&e.moved, &e.movedAt)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return e, err
+	}
 	e.status, err = readExporterDetails(ctx, tx, id)
 	return e, err
+}
+
+// readStopped reads which collectors said lately that they cannot store.
+func readStopped(ctx context.Context, tx pgx.Tx) ([]Finding, error) {
+	rows, err := tx.Query(ctx, `select name, stopped_since, waiting, coalesce(reason, '') from parts.writer
+		where stopped_since is not null and reported_at > now() - $1::interval order by name`, quiet)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Finding, error) {
+		f := Finding{Code: StoreStopped}
+		err := row.Scan(&f.Label, &f.At, &f.Waiting, &f.LastError)
+		return f, err
+	})
 }
 
 // readExporterDetails reads a row of exporter_status, nil when there is none.

@@ -38,6 +38,7 @@ const (
 	ExportersSend    Code = "exporters_send"    // Active of Exporters sent within Within
 	NothingStored    Code = "nothing_stored"    // exporters send, no batch was stored within Within
 	BatchStored      Code = "batch_stored"      // the last batch was stored at At
+	StoreStopped     Code = "store_stopped"     // the collector Label cannot store since At, because of LastError; Waiting batches wait
 	RetentionByAge   Code = "retention_by_age"  // no limit of size, because of SetBy
 	RetentionBySize  Code = "retention_by_size" // the database has Size of Limit, which SetBy set
 	BufferOverflowed Code = "buffer_overflowed" // Loss: datagrams that the kernel dropped
@@ -56,6 +57,7 @@ const (
 	SetsReadable      Code = "sets_readable"       // all sets with a template were decoded
 	TimesImpossible   Code = "times_impossible"    // Repaired of Records had impossible times
 	TimesFarOff       Code = "times_far_off"       // the last flows, From to To, ended far from their receipt
+	TimesMoved        Code = "times_moved"         // Records got their time of receipt, because too many hours that are past were sent; the last at At
 	TimesPlausible    Code = "times_plausible"     // the last flows, From to To, ended near their receipt
 	ClockOff          Code = "clock_off"           // the exporter's clock is Offset ahead
 	ClockRight        Code = "clock_right"         // the same, and little
@@ -88,6 +90,7 @@ var codes = []struct {
 	{ExportersSend, CheckTraffic, true},
 	{NothingStored, CheckStorage, false},
 	{BatchStored, CheckStorage, true},
+	{StoreStopped, CheckStorage, false},
 	{RetentionByAge, CheckRetention, false},
 	{RetentionBySize, CheckRetention, true},
 	{BufferOverflowed, CheckBuffer, false},
@@ -106,6 +109,7 @@ var codes = []struct {
 	{SetsReadable, CheckDecoding, true},
 	{TimesImpossible, CheckTimes, false},
 	{TimesFarOff, CheckTimes, false},
+	{TimesMoved, CheckTimes, false},
 	{TimesPlausible, CheckTimes, true},
 	{ClockOff, CheckClock, false},
 	{ClockRight, CheckClock, true},
@@ -171,11 +175,13 @@ type Finding struct {
 	Size, Limit int64
 	SetBy       string
 	Label       string
-	Addr        netip.Addr
-	Domain      int64
-	Datagrams   int64
-	Records     int64
-	Templates   int64
+	// Waiting is how many batches wait in a spool.
+	Waiting   int64
+	Addr      netip.Addr
+	Domain    int64
+	Datagrams int64
+	Records   int64
+	Templates int64
 	// Sets are Data Sets that came without their template.
 	Sets                 int64
 	Malformed, OverLimit int64

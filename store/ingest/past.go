@@ -28,6 +28,9 @@ const (
 	recentHours = 8
 )
 
+// nameWait is how long the log waits for a report to say who an exporter is.
+const nameWait = 5 * time.Second
+
 // fate is what becomes of a record that is past.
 type fate int
 
@@ -54,6 +57,8 @@ type pastTimes struct {
 	// quietUntil is until when the log does not hear of moved records again.
 	quietUntil time.Time
 	unlogged   map[flow.ExporterID]uint64
+	// since is when the first of unlogged was.
+	since time.Time
 }
 
 // pastExporter is how many hours an exporter may still send flows of.
@@ -146,6 +151,9 @@ func (p *pastTimes) count(e flow.ExporterID) {
 	if p.moved == nil {
 		p.moved = make(map[flow.ExporterID]uint64)
 	}
+	if len(p.unlogged) == 0 {
+		p.since = time.Now()
+	}
 	if p.unlogged == nil {
 		p.unlogged = make(map[flow.ExporterID]uint64)
 	}
@@ -178,8 +186,12 @@ func (p *pastTimes) report(now time.Time) {
 			most = e
 		}
 	}
+	name, ok := p.names[most]
+	if !ok && now.Sub(p.since) < nameWait {
+		return
+	}
 	p.log.Warn("an exporter sends flows of too many hours that are past; those beyond get their time of receipt: correct its clock, or block it",
-		"exporter", p.names[most], "id", int32(most), "records", p.unlogged[most], "exporters", len(p.unlogged), "records_of_all", all)
+		"exporter", name, "id", int32(most), "records", p.unlogged[most], "exporters", len(p.unlogged), "records_of_all", all)
 	clear(p.unlogged)
 	p.quietUntil = now.Add(time.Minute)
 }

@@ -15,13 +15,15 @@ import (
 // Sum sums all batches that are committed, and settles the buckets that are due.
 func (k *Keeper) Sum(ctx context.Context) error {
 	// In a backlog, settling has to happen in between: what waits to be settled only
-	// grows.
+	// grows. And so has summing, because scattered flows are as many buckets, each of which
+	// takes a transaction.
 	for ctx.Err() == nil {
 		more, err := k.sumUntil(ctx, time.Now().Add(30*time.Second))
 		if err != nil {
 			return err
 		}
-		if err := k.settleAll(ctx); err != nil || !more {
+		moreDue, err := k.settleUntil(ctx, time.Now().Add(10*time.Second))
+		if err != nil || !more && !moreDue {
 			return err
 		}
 	}
