@@ -80,7 +80,7 @@ or, under the command's name, in the YAML file given by --config.`,
 		return usageError{fmt.Errorf("%w (flowtally %s --help lists the flags)", err, cmd.Name())}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(exporterCommand(stdout), collectorCommand(), webCommand(), labCommand(stdout), migrateCommand(),
+	root.AddCommand(exporterCommand(stdout), collectorCommand(), exportersCommand(stdout), webCommand(), labCommand(stdout), migrateCommand(),
 		topCommand(stdout), flowsCommand(stdout), seriesCommand(stdout), inspectCommand(), rollupCommand(stdout), versionCommand(version, stdout))
 	for _, c := range root.Commands() {
 		if c.Args == nil {

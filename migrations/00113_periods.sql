@@ -47,3 +47,38 @@ comment on column parts.writer.name is 'the name of its machine, and its spool';
 comment on column parts.writer.reason is 'why it cannot store, null: it can';
 alter table parts.writer owner to flow_writer;
 grant select on parts.writer to flow_reader, flow_web;
+
+-- An exporter that was made up can be forgotten, by who describes exporters: what
+-- is known of it goes, and its part of the ledger. Its flows stay, under its
+-- number. When it sends again, it is an exporter that is new.
+-- +goose StatementBegin
+create function parts.forget_exporter(exporter int) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+	known boolean;
+begin
+	delete from parts.sequence s using parts.exporter e
+		where e.id = exporter and s.addr = e.addr and s.observation_domain = e.observation_domain;
+	delete from parts.exporter where id = exporter;
+	known := found;
+	delete from public.exporter_status where exporter_id = exporter;
+	delete from public.interfaces where exporter_id = exporter;
+	delete from public.loss where exporter_id = exporter and exporter <> 0;
+	delete from parts.moved where exporter_id = exporter;
+	return known;
+end
+$$;
+-- +goose StatementEnd
+comment on function parts.forget_exporter(int) is 'deletes what is known of an exporter, and its part of the ledger; its flows stay; false: there was none';
+revoke execute on function parts.forget_exporter(int) from public;
+alter function parts.forget_exporter(int) owner to flow_writer;
+grant execute on function parts.forget_exporter(int) to flow_web;
+
+create table console.left_out (
+	changed_at timestamptz not null default now(),
+	id         int primary key
+);
+comment on table console.left_out is 'the exporters whose losses people leave out of the totals of all';
+comment on column console.left_out.changed_at is 'when a person said so';
+comment on column console.left_out.id is 'parts.exporter.id';
+grant select, insert, update, delete on console.left_out to flow_web;

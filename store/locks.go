@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // LockTable is how large the server's lock table is.
@@ -18,8 +16,8 @@ const locksPerPartition = 4
 const allAtOnce = 2
 
 // LockTableOf reads the settings that the size of the lock table follows from.
-func LockTableOf(ctx context.Context, tx pgx.Tx) (t LockTable, err error) {
-	err = tx.QueryRow(ctx, `select current_setting('max_locks_per_transaction')::int,
+func LockTableOf(ctx context.Context, q Queryer) (t LockTable, err error) {
+	err = q.QueryRow(ctx, `select current_setting('max_locks_per_transaction')::int,
 		current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int`).Scan(&t.PerTransaction, &t.Connections)
 	return t, err
 }

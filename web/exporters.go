@@ -26,6 +26,7 @@ type exporterRow struct {
 	LastSeen          time.Time `json:"last_seen"`
 	Silent            bool      `json:"silent" doc:"Whether nothing came from it for five minutes."`
 	Health            string    `json:"health" enum:"healthy,silent,losing,waiting" doc:"silent: nothing came for five minutes; waiting: data came whose template did not; losing: something was lost in the last hour."`
+	LeftOut           bool      `json:"left_out_of_loss" doc:"Whether its losses are left out of the totals of all exporters."`
 	LostLastHour      int64     `json:"lost_last_hour" doc:"What the ledger has for it in the last hour: records, datagrams and packets together."`
 	Datagrams         int64     `json:"datagrams"`
 	Records           int64     `json:"records"`
@@ -93,9 +94,14 @@ func (s *server) exporterRows(ctx context.Context) ([]exporterRow, error) {
 	if err != nil {
 		return nil, err
 	}
+	leftOut, err := ask(ctx, s, "exporters", s.config.DB.LeftOut)
+	if err != nil {
+		return nil, err
+	}
 	list := make([]exporterRow, len(rows))
 	for i := range rows {
 		list[i] = exporterRowOf(&rows[i], states[rows[i].ID], s.now())
+		list[i].LeftOut = leftOut[rows[i].ID]
 	}
 	return list, nil
 }

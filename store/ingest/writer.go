@@ -258,7 +258,7 @@ func (w *Writer) put(b *batch, turn <-chan struct{}) error {
 	err := w.spool.put(b, turn)
 	if err != nil {
 		w.metrics.spoolErrors.Inc()
-		w.log.Error("cannot write a batch to the spool", "records", b.records, "error", err)
+		w.log.Error("cannot write a batch to the spool", "directory", w.spool.dir, "records", b.records, "error", err)
 	} else {
 		w.handOver(b)
 	}
