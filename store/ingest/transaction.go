@@ -226,7 +226,8 @@ func copyRows(ctx context.Context, conn *pgx.Conn, b *batch, table string, buf [
 //
 // Whoever removes a partition deletes its row in parts.partition first. The rows of the
 // batch went into a table that is locked since then; if its row in parts.partition is still
-// there, the table cannot have been detached. The min_start that counts is the one in
+// there, the table cannot have been detached, unless by somebody who does not know that: the
+// catalog is asked as well. The min_start that counts is the one in
 // that row, because the partition may have been removed and made again.
 func confirmPartitions(ctx context.Context, tx pgx.Tx, shares []*share) error {
 	starts := startsOf(shares)
@@ -237,7 +238,8 @@ func confirmPartitions(ctx context.Context, tx pgx.Tx, shares []*share) error {
 	for i, s := range starts {
 		hours[i] = s.From.Time()
 	}
-	rows, err := tx.Query(ctx, "select hour, min_start from parts.partition where hour = any($1)", hours)
+	rows, err := tx.Query(ctx, `select hour, min_start from parts.partition where hour = any($1)
+		and exists (select from pg_inherits where inhrelid = to_regclass('parts.' || name) and not inhdetachpending)`, hours)
 	if err != nil {
 		return err
 	}
