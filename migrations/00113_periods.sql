@@ -52,19 +52,19 @@ grant select on parts.writer to flow_reader, flow_web;
 -- is known of it goes, and its part of the ledger. Its flows stay, under its
 -- number. When it sends again, it is an exporter that is new.
 -- +goose StatementBegin
-create function parts.forget_exporter(exporter int) returns boolean
+create function parts.forget_exporter(gone int) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
 	known boolean;
 begin
 	delete from parts.sequence s using parts.exporter e
-		where e.id = exporter and s.addr = e.addr and s.observation_domain = e.observation_domain;
-	delete from parts.exporter where id = exporter;
+		where e.id = gone and s.addr = e.addr and s.observation_domain = e.observation_domain;
+	delete from parts.exporter where id = gone;
 	known := found;
-	delete from public.exporter_status where exporter_id = exporter;
-	delete from public.interfaces where exporter_id = exporter;
-	delete from public.loss where exporter_id = exporter and exporter <> 0;
-	delete from parts.moved where exporter_id = exporter;
+	delete from public.exporter_status where exporter_id = gone;
+	delete from public.interfaces where exporter_id = gone;
+	delete from public.loss where exporter_id = gone and gone <> 0;
+	delete from parts.moved where exporter_id = gone;
 	return known;
 end
 $$;
