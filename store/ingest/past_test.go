@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -124,7 +125,7 @@ func TestScatteredSums(t *testing.T) {
 	// A question about an old day reads what is there of it.
 	for _, r := range recs[:40] {
 		if n := storetest.Get[int](t, conn, "select count(*) from flows where flow_start >= $1 and flow_end >= $1 and flow_end < (select flows_until($2)) and flow_start < $2",
-			r.Start.Floor(flow.Hour).Time(), (r.Start.Floor(flow.Hour)+flow.Hour).Time()); n == 0 {
+			r.Start.Floor(flow.Hour).Time(), (r.Start.Floor(flow.Hour) + flow.Hour).Time()); n == 0 {
 			t.Errorf("the hour of %v has no flow", r.Start)
 		}
 	}
@@ -224,8 +225,18 @@ func TestDatabaseMadeAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "stored", func() bool { return len(files(t, s.dir)) == 0 })
-	// All that is in it goes, as when it is dropped and created.
-	storetest.Apply(t, storetest.Connect(t, dsn), "drop schema parts, console, public cascade; create schema public; grant usage on schema public to public")
+	server, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(server.Path, "/")
+	server.Path = "/postgres"
+	admin := storetest.Connect(t, server.String())
+	for _, sql := range []string{"drop database " + name + " with (force)", "create database " + name} {
+		if _, err := admin.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := both(); err == nil {
 		t.Error("the report is stored in no schema")
 	}

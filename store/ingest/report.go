@@ -46,9 +46,12 @@ func (w *Writer) Report(ctx context.Context, r flow.Report) error {
 	if err := w.db.Ready(ctx); err != nil {
 		return fmt.Errorf("store: report: %w", err)
 	}
-	if err := w.makeAhead(ctx, conn.Conn()); err != nil {
-		// What is reported has nothing to do with them, and may say why.
-		w.log.Warn("cannot make the partitions of this hour and the next", "error", err)
+	// What is reported has nothing to do with the partitions, and may say why they cannot be
+	// made.
+	if err := w.makeAhead(ctx, conn.Conn()); err == nil {
+		w.noAhead.Store(false)
+	} else if !w.noAhead.Swap(true) {
+		w.log.Warn("cannot make the partitions of this hour and the next; retrying", "error", err)
 	}
 	if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 {
 		return nil

@@ -93,6 +93,8 @@ type Writer struct {
 	turns     turns
 	past      pastTimes
 	state     reportedState
+	// noAhead says that the partitions of this hour and the next could not be made.
+	noAhead atomic.Bool
 
 	// beforeCommit lets a test act between a batch and its commit.
 	beforeCommit func(conn *pgx.Conn)
