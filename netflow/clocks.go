@@ -1,6 +1,10 @@
 package netflow
 
-import "flowtally/flow"
+import (
+	"math"
+
+	"flowtally/flow"
+)
 
 // clocks is how a message states times.
 type clocks struct {
@@ -18,6 +22,35 @@ func since(export flow.Time, uptime, v uint32) flow.Time {
 		return export + flow.Time(ahead)
 	}
 	return export - flow.Time(d)
+}
+
+// doubtful returns before which time the end of a record is one that repair has to
+// look at.
+func (c *clocks) doubtful() flow.Time {
+	switch {
+	case c.uptime == 0:
+		return math.MaxInt64
+	case c.uptime > uint32(flow.Hour):
+		return c.export - min(flow.Time(c.uptime)-1, flow.MaxDuration)
+	}
+	return c.export - flow.MaxDuration
+}
+
+// repair mends the times of a record whose uptimes cannot be. A clock that shows 0 is
+// not running: what it says is how long the flow was, and it was exported when it had
+// ended. Of one that has run for long, a flow at 0 has no times, and nothing ended
+// longer ago than a flow may last.
+func (c *clocks) repair(r *flow.Record) {
+	boot, oldest := c.export-flow.Time(c.uptime), c.export-flow.MaxDuration
+	switch {
+	case c.uptime == 0:
+		if r.Start != c.export || r.End != c.export {
+			r.Start, r.End = c.export-min(flow.Time(uint32(r.End-r.Start)), flow.MaxDuration), c.export
+			r.Marks |= flow.MarkTimeRepaired
+		}
+	case r.Start == boot && r.End == boot, r.End < oldest:
+		r.Start, r.End = 0, 0 // RepairTime makes that the time of receipt
+	}
 }
 
 // seconds returns v seconds since 1970; what cannot be a date is "not said".

@@ -73,6 +73,7 @@ type scratch struct {
 	said             Total
 
 	rev struct {
+		saturated      bool
 		bytes, packets uint64
 		start, end     flow.Time
 		tcpFlags       flow.TCPFlags

@@ -102,6 +102,8 @@ const (
 	setNothing setter = iota
 	setBytes
 	setPackets
+	setBytesNarrow // of fewer than eight octets
+	setPacketsNarrow
 	setProtocol
 	setTOS
 	setDSCP
@@ -185,12 +187,16 @@ const (
 
 // rule is what an element means to us. Of several in a template that fill the
 // same slot, the one of the lowest rank does, and among equals the first, or the
-// last for the headers of tunnels; the others are extras.
+// last for the headers of tunnels; where it is zero in a record, the next one
+// does in its place (see spare).
 type rule struct {
 	slot slot
 	rank uint8
 	set  setter
 }
+
+// rankInstant is from what rank on a slotEnd has an instant.
+const rankInstant = 6
 
 // forward are the rules of IANA's elements, in v9 the same numbers. To make a
 // field of another element, add a row.
@@ -253,7 +259,7 @@ var forward = [...]rule{
 	151: {slotEnd, 5, setEndSec},
 	// One instant is better than none: the observation time of an event record
 	// is its end, from which finish takes the start.
-	323: {slotEnd, 6, setEndMs},
+	323: {slotEnd, rankInstant, setEndMs},
 	325: {slotEnd, 7, setEndNTP},
 	324: {slotEnd, 8, setEndNTP},
 	322: {slotEnd, 9, setEndSec},
@@ -292,6 +298,8 @@ var reverse = [...]rule{
 	85:  {slotRevBytes, 1, setRevBytes},
 	2:   {slotRevPackets, 0, setRevPackets},
 	86:  {slotRevPackets, 1, setRevPackets},
+	23:  {slotRevBytes, 3, setRevBytes},
+	24:  {slotRevPackets, 3, setRevPackets},
 	5:   {slotRevTOS, 0, setRevTOS},
 	6:   {slotRevTCPFlags, 0, setRevTCPFlags},
 	58:  {slotRevVLAN, 0, setRevVLAN},
@@ -372,6 +380,20 @@ func follow(ops []op, b []byte, pos, size int, recs []flow.Record, s *scratch, c
 		case setPackets:
 			for i := range recs {
 				recs[i].Packets = load(b, end) & mask
+				end += size
+			}
+		case setBytesNarrow:
+			for i := range recs {
+				v := load(b, end) & mask
+				recs[i].Bytes = v
+				markSaturated(&recs[i], v, mask)
+				end += size
+			}
+		case setPacketsNarrow:
+			for i := range recs {
+				v := load(b, end) & mask
+				recs[i].Packets = v
+				markSaturated(&recs[i], v, mask)
 				end += size
 			}
 		case setProtocol:
@@ -545,7 +567,9 @@ func follow(ops []op, b []byte, pos, size int, recs []flow.Record, s *scratch, c
 			}
 		case setICMPLast:
 			for i := range recs {
-				if v := load(b, end) & mask; v != 0 && isICMP(recs[i].Protocol) {
+				// Zero is a type and a code too, unless the ports are as those
+				// devices send them that have them there: source port 0.
+				if v := load(b, end) & mask; isICMP(recs[i].Protocol) && (v != 0 || recs[i].SrcPort != 0) {
 					recs[i].DstPort = uint16(v)
 				}
 				end += size
@@ -555,6 +579,18 @@ func follow(ops []op, b []byte, pos, size int, recs []flow.Record, s *scratch, c
 		default:
 			s.set(o, load(b, end)&mask, c)
 		}
+	}
+}
+
+// saturated is from what value on a counter that is all ones is one that could not
+// count further: those of fewer than four octets are too small to tell.
+const saturated = 1<<32 - 1
+
+// markSaturated marks a record whose counter is the largest that its field can say.
+// One of eight octets is clamped, and marked so, when its row is made.
+func markSaturated(r *flow.Record, v, most uint64) {
+	if v >= saturated && v == most {
+		r.Marks |= flow.MarkClamped
 	}
 }
 
@@ -638,8 +674,10 @@ func (s *scratch) set(o *op, v uint64, c *clocks) {
 		s.scopeInterface |= v
 	case setRevBytes:
 		s.rev.bytes = v
+		s.rev.saturated = s.rev.saturated || v >= saturated && v == o.mask
 	case setRevPackets:
 		s.rev.packets = v
+		s.rev.saturated = s.rev.saturated || v >= saturated && v == o.mask
 	case setRevTOS:
 		s.rev.tos = uint8(v)
 	case setRevTCPFlags:

@@ -53,10 +53,13 @@ func Distribute(ctx context.Context, dsn string, logger *slog.Logger) error {
 			logger.Info("distributed", "table", d.table, "by", d.column)
 		}
 	}
-	// The names of exporters stay on the coordinator. Citus has to know that: otherwise it
-	// refuses statements that join them to flows and also read roll-ups.
-	if _, err := conn.Exec(ctx, "select citus_add_local_table_to_metadata('parts.exporter')"); err != nil {
-		return migrateError(err)
+	// The names of exporters stay on the coordinator, and what people say of them. Citus has
+	// to know that: otherwise it refuses statements that join them to flows and also read
+	// roll-ups.
+	for _, table := range []string{"parts.exporter", "console.exporters"} {
+		if _, err := conn.Exec(ctx, "select citus_add_local_table_to_metadata($1::regclass)", table); err != nil {
+			return migrateError(err)
+		}
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func (r reader) slotFlows() statement {
 			continue
 		}
 		list = append(list, &selection{
-			columns: []column{{r.slotOf(sql(r.counted())), "bucket"}, named("count(*)", "flows")},
+			columns: []column{{r.slots.slotOf(sql(r.counted())), "bucket"}, named("count(*)", "flows")},
 			from:    table("flows"), where: append(r.flowConditions(g), r.countedIn(g)), groupBy: []string{"1"},
 		})
 	}
@@ -65,7 +65,7 @@ func (r reader) busiest() statement {
 		var list union
 		for _, g := range edges {
 			list = append(list, &selection{
-				columns: []column{{r.slotOf(sql("flow_start")), "bucket"}, named("src_addr", ""), named("dst_addr", "")},
+				columns: []column{{r.slots.slotOf(sql("flow_start")), "bucket"}, named("src_addr", ""), named("dst_addr", "")},
 				from:    table("flows"), where: append(r.flowConditions(g), sql("flow_start >= ", value{g.From})),
 			})
 		}
@@ -123,7 +123,7 @@ func (r reader) hostBounds(late bool) union {
 func (r reader) hostsOfFlows(g Segment) (list union) {
 	for i, side := range r.sides() {
 		s := &selection{
-			columns: all([]column{{r.slotOf(sql(r.counted())), "bucket"}}, r.keyColumns(side), []column{named("count(*)::float8", "flows")}),
+			columns: all([]column{{r.slots.slotOf(sql(r.counted())), "bucket"}}, r.keyColumns(side), []column{named("count(*)::float8", "flows")}),
 			from:    table("flows"), where: append(r.flowConditions(g), r.countedIn(g)), groupBy: []string{"1", "2"},
 		}
 		if i > 0 {

@@ -3,7 +3,6 @@ package answer
 import (
 	"slices"
 	"strconv"
-	"time"
 
 	"flowtally/filter"
 	"flowtally/flow"
@@ -196,11 +195,15 @@ type rollupSource struct {
 // by their minutes.
 func (r reader) sourcesOf(of rollupRows, segments []Segment) (list []rollupSource) {
 	const (
-		hour  = "date_bin('1 hour', bucket, 'epoch')"
-		day   = "date_bin('1 day', bucket, 'epoch')"
-		hours = "(select hour from unsettled)"
-		days  = "(select date_bin('1 day', hour, 'epoch') from unsettled)"
+		hour = "date_bin('1 hour', bucket, 'epoch')"
+		day  = "date_bin('1 day', bucket, 'epoch')"
 	)
+	hours, days := "select hour from unsettled", "select date_bin('1 day', hour, 'epoch') from unsettled"
+	if r.asksForRates() {
+		// So are the hours in which a rate begins that people came to say.
+		hours, days = hours+" union select hour from sampling_begins", days+" union select date_bin('1 day', hour, 'epoch') from sampling_begins"
+	}
+	hours, days = "("+hours+")", "("+days+")"
 	add := func(g Segment, source Source, only string) {
 		g.Source = source
 		list = append(list, rollupSource{g, only})
@@ -224,7 +227,7 @@ func (r reader) sourcesOf(of rollupRows, segments []Segment) (list []rollupSourc
 
 // rollupTable is a roll-up with the names of flows.
 func (r reader) rollupTable(g rollup.Grain, dim rollup.Dimension) relation {
-	columns := columnsOf("bucket", "part", "t.exporter_id", "t.sampling_rate", "protocol", "dimension", "remainder", "cut", "flows", "packets", "bytes")
+	columns := columnsOf("bucket", "part", "t.exporter_id", "t.sampling_rate", "announced_rate", "protocol", "dimension", "remainder", "cut", "flows", "packets", "bytes")
 	name := rollup.DimensionNames[dim]
 	add := func(of string, names ...string) {
 		for _, as := range names {
@@ -234,10 +237,10 @@ func (r reader) rollupTable(g rollup.Grain, dim rollup.Dimension) relation {
 	switch dim {
 	case rollup.DimTotal:
 	case rollup.DimPair:
-		add("addr", "addr", "src_addr")
-		add("addr2", "dst_addr")
+		add("t.addr", "addr", "src_addr")
+		add("t.addr2", "dst_addr")
 	case rollup.DimSameAddr:
-		add("addr", "src_addr", "dst_addr")
+		add("t.addr", "src_addr", "dst_addr")
 	case rollup.DimSamePort:
 		add("number", "src_port", "dst_port")
 	case rollup.DimSameIf:
@@ -245,7 +248,7 @@ func (r reader) rollupTable(g rollup.Grain, dim rollup.Dimension) relation {
 	case rollup.DimSameAS:
 		add("number", "src_as", "dst_as")
 	case rollup.DimSrcAddr, rollup.DimDstAddr:
-		add("addr", name)
+		add("t.addr", name)
 	default:
 		add("number", name)
 	}
@@ -305,18 +308,6 @@ func (r reader) sideColumn(side int) []column {
 
 // equalSides is the number of the side that flows between equal sides are subtracted as.
 const equalSides = 2
-
-// slotOf is the slot of a time, in SQL.
-func (r request) slotOf(at expression) expression {
-	start := "'epoch'"
-	if o := query.Origin(r.slots.step); o != 0 {
-		start = "'" + o.Time().Format(time.DateTime) + "+00'"
-	}
-	return sql("date_bin("+r.interval()+", ", at, ", "+start+")")
-}
-
-// interval is the step of a series, in SQL.
-func (r request) interval() string { return "interval '" + query.FormatResolution(r.slots.step) + "'" }
 
 // counted is when a flow counts as one.
 func (r request) counted() string {

@@ -54,7 +54,7 @@ func TestQuestionsThatAreRefused(t *testing.T) {
 }
 
 func TestStepThatIsTooSmallNamesOneThatFits(t *testing.T) {
-	_, err := request{from: 0, to: flow.Day}.inSlots(time.Second, 0)
+	_, err := request{from: 0, to: flow.Day}.inSlots(time.Second, 0, 0)
 	if err == nil || !strings.Contains(err.Error(), "86400 buckets") || !strings.Contains(err.Error(), "take 1m or more") {
 		t.Error(err)
 	}
@@ -70,7 +70,7 @@ func TestBuckets(t *testing.T) {
 			rapid.Int64Range(1, int64(400*flow.Day)),
 			rapid.Int64Range(1, int64(20000*flow.Day))).Draw(t, "length"))
 		limit := rapid.IntRange(2, query.MaxBuckets).Draw(t, "buckets")
-		r, err := request{from: from, to: to, raw: true}.inSlots(0, limit)
+		r, err := request{from: from, to: to, raw: true}.inSlots(0, 0, limit)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -125,7 +125,7 @@ func (p *Parcel) AddRecord(f *Flow, r *flow.Record) {
 	f.Start, f.End, f.Received = r.Start, r.End, r.Received
 	f.Sums = Sums{1, min(r.Packets, math.MaxInt64), min(r.Bytes, math.MaxInt64)}
 	f.Cell = Cell{int32(r.Exporter), int32(min(r.SamplingRate, math.MaxInt32)), int16(r.Protocol)}
-	switch r.IPVersion {
+	switch r.Family() {
 	case 0:
 		f.Family = Null
 	case 4:
@@ -135,8 +135,11 @@ func (p *Parcel) AddRecord(f *Flow, r *flow.Record) {
 	}
 	f.Src, f.Dst = r.SrcAddr, r.DstAddr
 	f.Numbers = [6]uint32{0, 0, r.InIf, r.OutIf, r.SrcAS, r.DstAS}
-	if r.HasPorts() {
-		f.Numbers[0], f.Numbers[1] = uint32(r.SrcPort)+1, uint32(r.DstPort)+1
+	if r.HasSrcPort() {
+		f.Numbers[0] = uint32(r.SrcPort) + 1
+	}
+	if r.HasDstPort() {
+		f.Numbers[1] = uint32(r.DstPort) + 1
 	}
 	p.Add(f)
 }

@@ -42,6 +42,13 @@ func AppendInt4NotZero(b []byte, v uint32) []byte {
 	return AppendInt4(b, v)
 }
 
+func appendPort(b []byte, port uint16, said bool) []byte {
+	if !said {
+		return AppendNull(b)
+	}
+	return AppendInt4(b, uint32(port))
+}
+
 // AppendInt2 appends a smallint.
 func AppendInt2(b []byte, v uint16) []byte {
 	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(b, 2), v)

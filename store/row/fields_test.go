@@ -67,6 +67,7 @@ func randomRecord(t *rapid.T) flow.Record {
 		SrcAS: uint32(number("src as", math.MaxUint32)), DstAS: uint32(number("dst as", math.MaxUint32)),
 		Exporter: flow.ExporterID(number("exporter", math.MaxInt32)), SamplingRate: uint32(number("rate", math.MaxUint32)),
 	}
+	r.Absent = flow.Absent(number("absent", 15))
 	r.Protocol = flow.Protocol(rapid.SampledFrom([]uint8{1, 6, 17, 47, 58, 132}).Draw(t, "protocol"))
 	r.IPVersion = rapid.SampledFrom([]uint8{0, 4, 6}).Draw(t, "version")
 	if r.IPVersion != 0 {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -55,8 +56,12 @@ func storable(b []byte) bool {
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
 		case quoted && c == '\\':
-			if i++; b[i] == 'u' { // valid JSON has a byte there
-				return false
+			if i++; b[i] == 'u' { // valid JSON has a byte there, and four digits behind
+				// A NUL and the halves of surrogate pairs are not for jsonb.
+				if n, err := strconv.ParseUint(string(b[i+1:i+5]), 16, 16); err != nil || n == 0 || utf16.IsSurrogate(rune(n)) {
+					return false
+				}
+				i += 4
 			}
 		case c == '"':
 			quoted = !quoted

@@ -252,18 +252,14 @@ func Append(dst []byte, r *flow.Record, batch int32, c Columns) (_ []byte, clamp
 		b = AppendInt4NotZero(b, rate)
 	}
 	if c&columnSrcPort != 0 {
-		if r.HasPorts() {
-			b = AppendInt4(b, uint32(r.SrcPort))
-			b = AppendInt4(b, uint32(r.DstPort))
-		} else {
-			b = AppendNull(AppendNull(b))
-		}
+		b = appendPort(b, r.SrcPort, r.HasSrcPort())
+		b = appendPort(b, r.DstPort, r.HasDstPort())
 	}
 	if c&columnVLAN != 0 {
 		b = AppendInt4NotZero(b, uint32(r.VLAN))
 	}
 	if c&columnTCPFlags != 0 {
-		if r.Protocol == flow.TCP {
+		if r.HasTCPFlags() {
 			b = AppendInt2(b, uint16(r.TCPFlags)&math.MaxInt16)
 		} else {
 			b = AppendNull(b)
@@ -294,7 +290,7 @@ func Append(dst []byte, r *flow.Record, batch int32, c Columns) (_ []byte, clamp
 		b = appendInt2NotZero(b, r.DstMask)
 	}
 	if c&columnSrcAddr != 0 {
-		switch r.IPVersion {
+		switch r.Family() {
 		case 0:
 			b = AppendNull(AppendNull(b))
 		case 4:

@@ -1,6 +1,7 @@
 package row
 
 import (
+	"strings"
 	"testing"
 
 	"flowtally/flow"
@@ -33,6 +34,50 @@ func TestFixedRow(t *testing.T) {
 		if len(b) > fixedRow+len(r.Extra) {
 			t.Errorf("a row has %d bytes, more than %d", len(b), fixedRow+len(r.Extra))
 		}
+	}
+}
+
+// TestStringsOfEveryCharacterAreKept: control characters and what HTML escapes are
+// JSON as other characters are, and change neither the rest nor the marks.
+func TestStringsOfEveryCharacterAreKept(t *testing.T) {
+	for _, s := range []string{
+		`{"userName":"al\u0001ice","postNATSourceIPv4Address":"198.51.100.7"}`, `{"userName":"al\u001b[1mice"}`,
+		`{"userName":"a\u003c\u0026\u003eb"}`, `{"userName":"a<&>b"}`, `{"userName":"\u2028\\u0000\""}`,
+	} {
+		if out, changed := cleanJSON([]byte(s)); changed || string(out) != s {
+			t.Errorf("%s gives %s, %v", s, out, changed)
+		}
+	}
+	for s, want := range map[string]string{
+		`{"a":"b\u0000\u0001c","d":1}`: `{"a":"b\u0001c","d":1}`, `{"a":"\ud83d\ude00"}`: `{"a":"😀"}`, `{"a":"\ud800","b":2}`: `{"a":"\ufffd","b":2}`,
+	} {
+		out, changed := cleanJSON([]byte(s))
+		if got, _ := cleanJSON(out); !changed || string(got) != string(out) || string(out) != want && string(out) != strings.ReplaceAll(want, `\ufffd`, "\uFFFD") {
+			t.Errorf("%s gives %s, %v", s, out, changed)
+		}
+	}
+}
+
+// TestWhatWasNotSaidIsNull: of a record that has no field for its ports and flags.
+func TestWhatWasNotSaidIsNull(t *testing.T) {
+	r := flowtest.Records[0]
+	r.Protocol, r.SrcPort, r.DstPort, r.TCPFlags = flow.TCP, 0, 443, 0
+	all, _ := Append(nil, &r, 1, Required|columnSrcPort|columnDstPort|columnTCPFlags)
+	r.Absent = flow.AbsentSrcPort | flow.AbsentTCPFlags
+	some, _ := Append(nil, &r, 1, Required|columnSrcPort|columnDstPort|columnTCPFlags)
+	if len(all)-len(some) != 4+2 {
+		t.Errorf("%x and %x", all[fixedSize:], some[fixedSize:])
+	}
+	r.Protocol, r.Absent = flow.ICMP, flow.AbsentICMP
+	none, _ := Append(nil, &r, 1, Required|columnICMPType|columnICMPCode)
+	if len(none) != fixedSize+2*4 {
+		t.Errorf("%x", none[fixedSize:])
+	}
+	// IPv4 in the mapped form of IPv6 is IPv4.
+	r.IPVersion = 6
+	mapped, _ := Append(nil, &r, 1, Required|columnSrcAddr|columnDstAddr)
+	if len(mapped) != fixedSize+2*(4+8) {
+		t.Errorf("%x", mapped[fixedSize:])
 	}
 }
 

@@ -323,7 +323,7 @@ export function serve(port = 0) {
   const handle = (path, method, q, body, now) => {
     const list = () => {
       const r = rows(now);
-      r.exporters = r.exporters.map((e, i) => ({ ...e, color: '', note: '', silent: i === 2, templates: 2, sampling_state: i === 1 ? 'unknown' : 'announced', sampling_rate: i === 1 ? null : 1, health: ['healthy', 'losing', 'silent'][i], lost_last_hour: i === 1 ? 2 : 0, sampling_rate_set: null, ...named.get(e.id) }));
+      r.exporters = r.exporters.map((e, i) => ({ ...e, color: '', note: '', silent: i === 2, templates: 2, sampling_state: i === 1 ? 'unknown' : 'announced', sampling_rate: i === 1 ? null : 1, health: ['healthy', 'losing', 'silent'][i], lost_last_hour: i === 1 ? 2 : 0, sampling_rate_set: null, sampling_from: null, sampling_mode: 'instead', ...named.get(e.id) }));
       return r;
     };
     const [head, id, sub] = path.split('/');
@@ -347,7 +347,7 @@ export function serve(port = 0) {
     if (path === 'exporters') return [200, list()];
     if (head === 'exporters' && sub === 'diagnosis') return [200, diagnosis];
     if (head === 'exporters' && method === 'PUT') {
-      named.set(Number(id), { name: body.name, color: body.color, note: body.note, sampling_rate_set: body.sampling_rate });
+      named.set(Number(id), { name: body.name, color: body.color, note: body.note, sampling_rate_set: body.sampling_rate, sampling_from: body.sampling_from ?? null, sampling_mode: body.sampling_mode ?? 'instead' });
       return [200, list().exporters.find((e) => e.id === Number(id))];
     }
     if (path === 'flows') return [200, flows(q, now)];
