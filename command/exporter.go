@@ -45,6 +45,7 @@ type exporterFlags struct {
 	workers, maxFlows    int
 	active, idle, linger time.Duration
 	timeouts             []string
+	key                  []string
 
 	to        []string
 	balance   bool
@@ -123,6 +124,7 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 	set.DurationVar(&f.idle, "idle-timeout", 60*time.Second, "a flow without packets for so long has ended")
 	set.DurationVar(&f.linger, "linger", 5*time.Second, "how long after FIN or RST a flow takes further packets")
 	set.StringArrayVar(&f.timeouts, "timeout", nil, "NAME=DURATION with softflowd's names tcp, tcp.rst, tcp.fin, udp, icmp, general, maxlife; 'softflowd' alone takes its values; repeat it")
+	set.StringArrayVar(&f.key, "key", nil, "what else tells flows apart: tos for the DSCP of their packets (ECN never does)")
 	set.StringArrayVar(&f.to, "to", []string{"127.0.0.1:9995"}, "HOST:PORT[,version=5|9|10][,filter=FILTER] of a collector, in front tcp:// or tls:// for IPFIX over these, and which flows it gets in flowtally's filter language; repeat it to send to several")
 	set.StringVar(&f.tlsCA, "tls-ca", "", "PEM file with the authorities to trust for tls:// collectors, instead of the system's")
 	set.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with a certificate to show to tls:// collectors")
@@ -285,6 +287,12 @@ var softflowd = []string{
 func (f *exporterFlags) meter() (c meter.Config, err error) {
 	ms := func(d time.Duration) flow.Time { return flow.Time(d.Milliseconds()) }
 	c = meter.Config{ActiveTimeout: ms(f.active), IdleTimeout: ms(f.idle), Linger: ms(f.linger), MaxFlows: f.maxFlows}
+	for _, k := range f.key {
+		if k != "tos" {
+			return c, fmt.Errorf("--key %q: want tos", k)
+		}
+		c.KeyTOS = meter.DSCP
+	}
 	var timeouts []string
 	for _, t := range f.timeouts {
 		if t == "softflowd" {

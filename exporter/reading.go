@@ -50,6 +50,7 @@ type reading struct {
 	decoder   *packet.Decoder
 	fragments meter.Fragments
 	hash      meter.Hash
+	keyTOS    uint8 // the bits of TOS that belong to the key
 	own       []stream
 	sampler   sampler
 	asked     bool // the sampler, for this frame
@@ -105,7 +106,7 @@ func newReading(c *Config, source capture.Source, own []stream, hash meter.Hash,
 	tunnels, _ := capture.As[capture.TunnelEnd](source)
 	r := &reading{
 		source: capture.Batch(source), tunnels: tunnels, described: described, batched: batched, inIf: c.InIf, live: c.Live, both: c.Tunnels == packet.Both, started: time.Now(),
-		decoder: packet.Config{Tunnels: c.Tunnels, Details: c.Meter.Details}.Decoder(), hash: hash, sampler: newSampler(c.Sample, c.SampleRandom),
+		decoder: packet.Config{Tunnels: c.Tunnels, Details: c.Meter.Details}.Decoder(), hash: hash, keyTOS: c.Meter.KeyTOS & meter.DSCP, sampler: newSampler(c.Sample, c.SampleRandom),
 		dropCopies: c.DropDuplicates, meters: meters, every: fileBlock, ledger: l, number: l.reader(),
 	}
 	if r.live {
@@ -237,6 +238,8 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Dupli
 			octets += (segments - 1) * (c.Headers - p.Offset)
 		}
 	}
+	tos := key.TOS
+	key.TOS &= r.keyTOS
 	hash := r.hash.Of(key) ^ p.Overlay
 	l := &r.meters[0]
 	if len(r.meters) > 1 {
@@ -247,7 +250,7 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Dupli
 	l.block.packets = l.block.packets[:n+1]
 	o := &l.block.packets[n]
 	o.Key, o.Overlay, o.Hash = *key, p.Overlay, hash
-	o.Octets, o.Packets, o.TCPFlags, o.Copy = octets, segments, p.TCPFlags, dup
+	o.Octets, o.Packets, o.TCPFlags, o.TOS, o.Copy = octets, segments, p.TCPFlags, tos, dup
 	o.At, o.Clock = now, r.clock
 	if p.Details != nil {
 		l.block.details = append(l.block.details, *p.Details)

@@ -26,12 +26,14 @@ type entry struct {
 	flags       flow.TCPFlags
 	slot        uint16 // of the wheel, or inHeap
 	state       state
-	_           [11]uint8
+	tos         uint8 // of the first packet
+	_           [10]uint8
 }
 
-// begin makes e a flow without packets that begins now.
-func (e *entry) begin(now, clock flow.Time) {
-	e.first, e.last = now, now
+// begin makes e a flow without packets that begins with o.
+func (e *entry) begin(o *Observation, clock flow.Time) {
+	e.first, e.last = o.At, o.At
+	e.tos = o.TOS
 	e.packets, e.bytes = 0, 0
 	e.born, e.seen = clock, clock
 	e.copies, e.flags, e.state = 0, 0, e.state.open()

@@ -6,8 +6,9 @@ import "flowtally/flow"
 // makes Observations of them, so that the reading and the counting may be two
 // goroutines' work, and the counting several's.
 type Observation struct {
-	// Key is the flow's, and with it Overlay (packet.Packet); Hash is what
-	// Config.Hash makes of the Key, xor Overlay.
+	// Key is the flow's, and with it Overlay (packet.Packet); of the Key's TOS only
+	// the bits of Config.KeyTOS may be set. Hash is what Config.Hash makes of the
+	// Key, xor Overlay.
 	Key     flow.Key
 	Overlay uint32
 	Hash    uint32
@@ -16,6 +17,8 @@ type Observation struct {
 	// for.
 	Octets, Packets uint32
 	TCPFlags        flow.TCPFlags
+	// TOS is the packet's whole TOS octet; a record has that of its first packet.
+	TOS uint8
 	// Copy says that the packet is a copy of another (see Duplicates).
 	Copy bool
 	// At is when the packet was seen, between 0 and MaxTime. Clock is the latest
