@@ -132,7 +132,7 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 	set.BoolVar(&f.balance, "balance", false, "share the conversations out to the collectors instead of sending all to each")
 	set.IntVar(&f.version, "version", 10, "export format: 5 (IPv4 only), 9 or 10 (IPFIX)")
 	set.StringVar(&f.template, "template", "flowtally", "templates to send: flowtally, or pflow for exactly those of OpenBSD's pflow(4)")
-	set.StringArrayVar(&f.fields, "fields", nil, "what else to say of flows in v9 and IPFIX: mac, vlan, mpls, ttl, length, tunnel, duplicates or all; repeat it")
+	set.StringArrayVar(&f.fields, "fields", nil, "what else to say of flows in v9 and IPFIX: mac, vlan, mpls, ttl, length, tunnel, duplicates or all, and flags for tcpControlBits of two bytes; repeat it")
 	set.BoolVar(&f.options, "options", true, "tell collectors the names of interfaces, and what was seen, ignored, lost and not sent, in options records of v9 and IPFIX")
 	set.Uint32Var(&f.domain, "domain", 0, "observation domain (v5: engine type and id); 42 with --template pflow")
 	set.IntVar(&f.pace, "pace", 100_000, "records sent a second at most, 0 for no limit")

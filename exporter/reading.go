@@ -28,6 +28,10 @@ const (
 	fileBlock = flow.Second
 )
 
+// linkEthernet is LINKTYPE_ETHERNET; frames of it, and of those below, say nothing
+// of where they were seen.
+const linkEthernet = 1
+
 // block is what reading hands to metering: packets, and the clock behind them.
 type block struct {
 	packets []meter.Observation
@@ -56,9 +60,11 @@ type reading struct {
 	asked     bool // the sampler, for this frame
 	selected  bool
 
-	copies     meter.Duplicates
-	inner      meter.Duplicates // of packets inside others, where both count
+	outer      seen
+	inner      seen // packets inside others, where both count
 	dropCopies bool
+	spans      bool  // the Source may show a packet on each interface that it passes
+	direction  uint8 // of this frame
 
 	meters []lane
 	every  flow.Time // blocks go over at least so often
@@ -107,7 +113,7 @@ func newReading(c *Config, source capture.Source, own []stream, hash meter.Hash,
 	r := &reading{
 		source: capture.Batch(source), tunnels: tunnels, described: described, batched: batched, inIf: c.InIf, live: c.Live, both: c.Tunnels == packet.Both, started: time.Now(),
 		decoder: packet.Config{Tunnels: c.Tunnels, Details: c.Meter.Details}.Decoder(), hash: hash, keyTOS: c.Meter.KeyTOS & meter.DSCP, sampler: newSampler(c.Sample, c.SampleRandom),
-		dropCopies: c.DropDuplicates, meters: meters, every: fileBlock, ledger: l, number: l.reader(),
+		dropCopies: c.DropDuplicates, spans: tunnels == nil && !c.Live, meters: meters, every: fileBlock, ledger: l, number: l.reader(),
 	}
 	if r.live {
 		r.own, r.every = own, liveBlock
@@ -184,21 +190,50 @@ func (r *reading) packet(c *capture.Packet) {
 		r.counts.ignoredOctets += uint64(c.Length)
 		return
 	}
-	p.InIf = r.inIf
-	if r.described {
-		p.InIf = c.InIf
-	}
+	p.InIf, p.OutIf, r.direction = r.sighting(c)
 	r.asked = false
-	dup := r.observe(&p, c, &r.copies, now, false)
+	dup := r.observe(&p, c, &r.outer, now, false)
 	if r.both && r.decoder.Inner(&p) {
 		r.counts.inner += uint64(segments)
+		p.InIf, p.OutIf, _ = r.sighting(c) // not those of the first sighting
 		r.observe(&p, c, &r.inner, now, dup)
 	}
 }
 
+// sighting returns the interface that c came in by, or went out by, and its
+// direction, as its frame or its Source says it; else the one that was configured.
+func (r *reading) sighting(c *capture.Packet) (in, out uint32, direction uint8) {
+	direction = c.Direction
+	if r.described {
+		in, out = c.InIf, c.OutIf
+	}
+	if c.Link > linkEthernet {
+		s := packet.SightingOf(c.Link, c.Data)
+		if s.InIf|s.OutIf != 0 {
+			in, out = s.InIf, s.OutIf
+		}
+		if s.Direction != 0 {
+			direction = s.Direction
+		}
+	}
+	if in|out == 0 {
+		if direction == capture.Egress {
+			return 0, r.inIf, direction
+		}
+		return r.inIf, 0, direction
+	}
+	return in, out, direction
+}
+
+// seen is what is remembered of packets, to recognise them when they come again.
+type seen struct {
+	copies   meter.Duplicates
+	passages meter.Passages
+}
+
 // observe lays the packet p, one of c's, into the block of its meter, and reports
 // whether it is a copy, which it is in any case in a frame that is a copy.
-func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Duplicates, now flow.Time, dup bool) bool {
+func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *seen, now flow.Time, dup bool) bool {
 	segments := max(1, c.Segments)
 	key := &p.Key
 	// Fragments get their ports first, so that those of our own messages are
@@ -209,7 +244,19 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Dupli
 		r.counts.ignoredOctets += uint64(c.Length)
 		return dup
 	}
-	dup = seen.Seen(p, c.Data[p.Offset:], now) || dup
+	if r.spans {
+		left, again := seen.passages.Seen(p, c.Data[p.Offset:], r.direction, now)
+		if again {
+			// It is one packet: it counts where it was seen first.
+			r.counts.duplicates += uint64(segments)
+			r.counts.dropped += uint64(segments)
+			if left != 0 && key.OutIf == 0 {
+				r.lay(p, 0, segments, left, true, now)
+			}
+			return true
+		}
+	}
+	dup = seen.copies.Seen(p, c.Data[p.Offset:], now) || dup
 	if dup {
 		r.counts.duplicates += uint64(segments)
 		if r.dropCopies {
@@ -238,6 +285,13 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Dupli
 			octets += (segments - 1) * (c.Headers - p.Offset)
 		}
 	}
+	r.lay(p, octets, segments, 0, dup, now)
+	return dup
+}
+
+// lay lays the packet p into the block of its meter.
+func (r *reading) lay(p *packet.Packet, octets, segments, left uint32, dup bool, now flow.Time) {
+	key := &p.Key
 	tos := key.TOS
 	key.TOS &= r.keyTOS
 	hash := r.hash.Of(key) ^ p.Overlay
@@ -250,7 +304,8 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Dupli
 	l.block.packets = l.block.packets[:n+1]
 	o := &l.block.packets[n]
 	o.Key, o.Overlay, o.Hash = *key, p.Overlay, hash
-	o.Octets, o.Packets, o.TCPFlags, o.TOS, o.Copy = octets, segments, p.TCPFlags, tos, dup
+	o.Octets, o.Packets, o.Left, o.TCPFlags = octets, segments, left, p.TCPFlags
+	o.TOS, o.Direction, o.Copy = tos, r.direction, dup
 	o.At, o.Clock = now, r.clock
 	if p.Details != nil {
 		l.block.details = append(l.block.details, *p.Details)
@@ -261,7 +316,6 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Dupli
 	if n+1 == blockPackets {
 		r.hand(l)
 	}
-	return dup
 }
 
 // ours reports whether key is one of our own export streams.

@@ -167,10 +167,7 @@ func (s *sending) run(full <-chan batch, empty chan<- []flow.Record, l *ledger) 
 					continue
 				}
 				d.encoder.Renew()
-				d.message, _ = d.encoder.Append(d.message[:0], s.at, nil)
-				if len(d.message) > 0 {
-					d.sendMade(0)
-				}
+				d.sendTemplates(s.at)
 			}
 		}
 		if s.options != nil {
@@ -201,6 +198,14 @@ func (s *sending) begin(boot flow.Time) {
 	for _, d := range s.to {
 		d.config.Boot = boot
 		d.encoder, _ = netflow.NewEncoder(d.config)
+	}
+}
+
+// sendTemplates sends the templates that are due.
+func (d *destination) sendTemplates(at flow.Time) {
+	if d.message, _ = d.encoder.Append(d.message[:0], at, nil); len(d.message) > 0 {
+		d.load = load{}
+		d.sendMade(0)
 	}
 }
 
@@ -297,6 +302,15 @@ func (d *destination) make(at flow.Time, flush bool) {
 		d.pace.wait(max(n, 1))
 		d.made.records += uint64(n)
 		d.sendMade(n)
+		if !d.begun {
+			// The first datagram may be lost, or come before its receiver is there: the
+			// second has the templates again. Where nothing is lost, and where pflow(4)
+			// is to be followed, once is enough.
+			d.begun = true
+			if d.stream == nil && d.config.Template == netflow.Rich {
+				d.encoder.Renew()
+			}
+		}
 	}
 	d.pending = d.pending[:copy(d.pending, rest)]
 }
@@ -345,6 +359,7 @@ type destination struct {
 	pace     *pacer
 	pending  []flow.Record // prepared records that wait for a message
 	fill     int           // so many fill a message
+	begun    bool          // a message with records was made
 	message  []byte
 	made     sendingCounts
 	load     load // of the message that is sent now

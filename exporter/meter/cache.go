@@ -23,20 +23,30 @@ type entry struct {
 	born, seen  flow.Time // the clock at the first and the last packet
 	copies      uint32    // packets that were copies of another
 	overlay     uint32    // belongs to the key
+	left        uint32    // the egress interface, where the key has none
 	flags       flow.TCPFlags
 	slot        uint16 // of the wheel, or inHeap
 	state       state
 	tos         uint8 // of the first packet
-	_           [10]uint8
+	direction   uint8 // likewise
+	_           [5]uint8
 }
 
 // begin makes e a flow without packets that begins with o.
 func (e *entry) begin(o *Observation, clock flow.Time) {
 	e.first, e.last = o.At, o.At
-	e.tos = o.TOS
+	e.tos, e.direction, e.left = o.TOS, o.Direction, 0
 	e.packets, e.bytes = 0, 0
 	e.born, e.seen = clock, clock
 	e.copies, e.flags, e.state = 0, 0, e.state.open()
+}
+
+// complete sets in r, which has e's key, what is not in the key.
+func (e *entry) complete(r *flow.Record) {
+	r.TOS, r.Direction = e.tos, e.direction
+	if r.OutIf == 0 {
+		r.OutIf = e.left
+	}
 }
 
 // link chains the flows of a wheel's slot; next also the free entries, and in the

@@ -203,7 +203,7 @@ func (p *Process) Dump(dst []flow.Record, from, n int) (recs []flow.Record, next
 		r := flow.Record{
 			Start: e.first, End: e.last, Packets: e.packets, Bytes: e.bytes, Key: e.key, TCPFlags: e.flags,
 		}
-		r.TOS = e.tos
+		e.complete(&r)
 		if e.copies > 0 {
 			r.Marks = flow.MarkDuplicate
 		}
@@ -276,6 +276,12 @@ func (p *Process) count(dst []flow.Record, o *Observation, d *flow.Details) []fl
 	now := o.At
 	p.setClock(o.Clock)
 	i := p.cache.find(o.Hash, &o.Key, o.Overlay)
+	if o.Left != 0 {
+		if i != none && p.ends(&p.cache.entries[i], o.TCPFlags, now) == 0 {
+			p.cache.entries[i].left = o.Left
+		}
+		return dst
+	}
 	if i == none {
 		dst, i = p.start(dst, o)
 	} else {
@@ -566,6 +572,6 @@ func (p *Process) appendRecord(dst []flow.Record, i uint32, reason flow.EndReaso
 		Packets: e.packets, Bytes: e.bytes,
 		Key: e.key, TCPFlags: e.flags, EndReason: reason, Marks: marks, Details: details,
 	})
-	dst[len(dst)-1].TOS = e.tos
+	e.complete(&dst[len(dst)-1])
 	return dst
 }
