@@ -54,6 +54,9 @@ type Summary struct {
 	// FragmentsUnknown is how many fragments have no ports because their first
 	// was not seen before them.
 	FragmentsUnknown uint64 `json:"fragments_unknown"`
+	// LengthsUnstated is how many packets have a header that does not state their
+	// length (TSO), so that the frame's counted.
+	LengthsUnstated uint64 `json:"lengths_unstated"`
 	// Filtered is how many frames a filter in this process left out, before they
 	// were Seen; of what a filter in the kernel leaves out nobody knows.
 	Filtered uint64 `json:"filtered"`
@@ -185,6 +188,7 @@ type readingCounts struct {
 	dropped          uint64
 	sampledOut       uint64
 	fragmentsUnknown uint64
+	unstated         uint64
 	filtered         uint64
 	kernelDrops      uint64
 	tunnels          *Tunnels // never written to once it is here
@@ -199,6 +203,7 @@ func (c *readingCounts) add(d *readingCounts) {
 	c.dropped += d.dropped
 	c.sampledOut += d.sampledOut
 	c.fragmentsUnknown += d.fragmentsUnknown
+	c.unstated += d.unstated
 	c.filtered += d.filtered
 	c.kernelDrops += d.kernelDrops
 	if d.tunnels != nil {
@@ -315,6 +320,7 @@ func (l *ledger) summary() Summary {
 		Flows: m.Records(), Records: s.records, Messages: s.messages, Split: s.split,
 		Evicted:          m.Ended[flow.EndLackOfResources],
 		FragmentsUnknown: r.fragmentsUnknown,
+		LengthsUnstated:  r.unstated,
 		Filtered:         r.filtered,
 		KernelDrops:      r.kernelDrops,
 		Tunnels:          r.tunnels,
@@ -342,6 +348,7 @@ var (
 	descLive        = describe("live_flows", "Flows in the cache.")
 	descFlows       = describe("flows_total", "Flow records made, by the reason they ended.", "reason")
 	descFragments   = describe("fragments_unknown_total", "Fragments without ports because their first was not seen before them.")
+	descUnstated    = describe("lengths_unstated_total", "Packets whose header states no length (TSO): the frame's counted.")
 	descRecords     = describe("records_total", "Data records put into messages.")
 	descMessages    = describe("messages_total", "Messages made; every destination gets a copy.")
 	descNotSent     = describe("records_not_sent_total", "Records that did not leave, summed over destinations, by cause.", "cause")
@@ -396,6 +403,7 @@ func (l *ledger) Collect(ch chan<- prometheus.Metric) {
 		counter(descFlows, m.Ended[e.reason], e.label)
 	}
 	counter(descFragments, r.fragmentsUnknown)
+	counter(descUnstated, r.unstated)
 	counter(descRecords, s.records)
 	counter(descMessages, s.messages)
 	counter(descNotSent, not.NotExpressible, "not_expressible")

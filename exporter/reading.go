@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -75,6 +76,7 @@ type reading struct {
 	counts readingCounts
 	ledger *ledger
 	number int // among the ledger's readings
+	log    *slog.Logger
 }
 
 // lane is the way to one meter: the block that is being filled, and where it
@@ -113,7 +115,10 @@ func newReading(c *Config, source capture.Source, own []stream, hash meter.Hash,
 	r := &reading{
 		source: capture.Batch(source), tunnels: tunnels, described: described, batched: batched, inIf: c.InIf, live: c.Live, both: c.Tunnels == packet.Both, started: time.Now(),
 		decoder: packet.Config{Tunnels: c.Tunnels, Details: c.Meter.Details}.Decoder(), hash: hash, keyTOS: c.Meter.KeyTOS & meter.DSCP, sampler: newSampler(c.Sample, c.SampleRandom),
-		dropCopies: c.DropDuplicates, spans: tunnels == nil && !c.Live, meters: meters, every: fileBlock, ledger: l, number: l.reader(),
+		dropCopies: c.DropDuplicates, spans: tunnels == nil && !c.Live, meters: meters, every: fileBlock, ledger: l, number: l.reader(), log: c.Logger,
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
 	}
 	if r.live {
 		r.own, r.every = own, liveBlock
@@ -236,6 +241,9 @@ type seen struct {
 func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *seen, now flow.Time, dup bool) bool {
 	segments := max(1, c.Segments)
 	key := &p.Key
+	if p.Length == 0 {
+		r.unstated(p, c)
+	}
 	// Fragments get their ports first, so that those of our own messages are
 	// known, and those whose first one sampling does not select have them, too.
 	unknown := p.IsFragment() && !r.fragments.Lend(key, p, r.clock)
@@ -287,6 +295,17 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *seen, now f
 	}
 	r.lay(p, octets, segments, 0, dup, now)
 	return dup
+}
+
+// unstated gives the IPv4 packet p, whose header states the length 0, that of the
+// frame c it is in, which no snap length cuts. No other packet has that length; of
+// IPv6 the header counts as it is, also of a jumbogram.
+func (r *reading) unstated(p *packet.Packet, c *capture.Packet) {
+	if r.counts.unstated == 0 {
+		r.log.Warn("packets whose header states no length, as a sender sees them that leaves segmentation to its network card (TSO), count with the length of their frame")
+	}
+	r.counts.unstated += uint64(max(1, c.Segments))
+	p.Length = max(c.Length, uint32(len(c.Data))) - p.Offset
 }
 
 // lay lays the packet p into the block of its meter.
