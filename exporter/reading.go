@@ -33,6 +33,9 @@ const (
 // of where they were seen.
 const linkEthernet = 1
 
+// The LINKTYPE_ numbers of Linux cooked captures.
+const linkCooked, linkCooked2 = 113, 276
+
 // block is what reading hands to metering: packets, and the clock behind them.
 type block struct {
 	packets []meter.Observation
@@ -190,18 +193,31 @@ func (r *reading) packet(c *capture.Packet) {
 	r.counts.seen += uint64(segments)
 
 	var p packet.Packet
-	if err := r.decoder.Decode(&p, c.Link, c.Data); err != nil {
+	r.decoded(&p, c, r.decoder.Decode(&p, c.Link, c.Data), segments, now)
+	for {
+		more, err := r.decoder.More(&p)
+		if !more {
+			break
+		}
+		r.counts.seen++ // the air's way to put several together
+		r.decoded(&p, c, err, 1, now)
+	}
+}
+
+// decoded takes what the Decoder said of c, or of a part of it.
+func (r *reading) decoded(p *packet.Packet, c *capture.Packet, err error, segments uint32, now flow.Time) {
+	if err != nil {
 		r.counts.ignored.count(err, segments)
 		r.counts.ignoredOctets += uint64(c.Length)
 		return
 	}
 	p.InIf, p.OutIf, r.direction = r.sighting(c)
 	r.asked = false
-	dup := r.observe(&p, c, &r.outer, now, false)
-	if r.both && r.decoder.Inner(&p) {
+	dup := r.observe(p, c, &r.outer, now, false)
+	if r.both && r.decoder.Inner(p) {
 		r.counts.inner += uint64(segments)
 		p.InIf, p.OutIf, _ = r.sighting(c) // not those of the first sighting
-		r.observe(&p, c, &r.inner, now, dup)
+		r.observe(p, c, &r.inner, now, dup)
 	}
 }
 
@@ -253,6 +269,7 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *seen, now f
 		return dup
 	}
 	if r.spans {
+		seen.passages.Loops = c.Link == linkCooked || c.Link == linkCooked2
 		left, again := seen.passages.Seen(p, c.Data[p.Offset:], r.direction, now)
 		if again {
 			// It is one packet: it counts where it was seen first.

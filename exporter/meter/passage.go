@@ -37,6 +37,10 @@ const (
 // The zero value is ready to use; it is for one goroutine and takes its memory when
 // the first packet comes whose direction is known.
 type Passages struct {
+	// Loops says that a packet may leave and enter by the same interface, the
+	// loopback, as it does in a capture of all interfaces.
+	Loops bool
+
 	seed    maphash.Seed
 	sets    [][passageWays]passage
 	first   place
@@ -59,6 +63,9 @@ type passage struct {
 	origin origin
 }
 
+// number is that of the interface.
+func (p place) number() uint32 { return max(p.inIf, p.outIf) }
+
 // origin is what of its first sighting a packet's flow depends on.
 type origin struct {
 	inIf, outIf uint32
@@ -66,17 +73,23 @@ type origin struct {
 	vlan        uint16
 }
 
+// passes reports whether a packet that was seen in one place may be that which is seen
+// in another.
+func (d *Passages) passes(from, to place) bool {
+	return from.number() != to.number() || d.Loops && from.direction != to.direction
+}
+
 // Seen reports whether the packet pkt of the given direction, whose bytes from the
 // IP header on are ip as far as they were captured, was seen before in another
 // place. Then it gives pkt the interfaces, VLAN and overlay of the first sighting,
 // and returns the interface by which the packet now left, 0 where it did not. Of a
-// packet whose direction is not known nothing is said: two interfaces of a file may
-// see equal packets for many reasons.
+// packet whose interface or direction is not known nothing is said: two interfaces of
+// a file may see equal packets for many reasons.
 func (d *Passages) Seen(pkt *packet.Packet, ip []byte, direction uint8, now flow.Time) (left uint32, again bool) {
-	if direction == 0 {
+	here := place{pkt.InIf, pkt.OutIf, direction}
+	if direction == 0 || here.number() == 0 {
 		return 0, false
 	}
-	here := place{pkt.InIf, pkt.OutIf, direction}
 	if !d.several {
 		if d.seen == 0 {
 			d.first = here
@@ -114,7 +127,7 @@ func (d *Passages) Seen(pkt *packet.Packet, ip []byte, direction uint8, now flow
 		if p.at < place.at {
 			place = p
 		}
-		if p.hash == hash && !p.passed && p.place != here && max(p.at-now, now-p.at) <= passageTime && (before == nil || p.at < before.at) {
+		if p.hash == hash && !p.passed && d.passes(p.place, here) && max(p.at-now, now-p.at) <= passageTime && (before == nil || p.at < before.at) {
 			before = p
 		}
 	}

@@ -66,7 +66,7 @@ func etherType(t uint16) (gopacket.LayerType, error) {
 		return layers.LayerTypeIPv4, nil
 	case 0x86dd:
 		return layers.LayerTypeIPv6, nil
-	case 0x8100, 0x88a8, 0x9100, 0x9200:
+	case 0x8100, 0x88a8, 0x9100, 0x9200, 0x9300:
 		return layers.LayerTypeDot1Q, nil
 	case 0x8847, 0x8848:
 		return layers.LayerTypeMPLS, nil
@@ -88,6 +88,12 @@ func etherType(t uint16) (gopacket.LayerType, error) {
 		return typeArista, nil
 	case 0x8909:
 		return typeMetadata, nil
+	case 0x892f:
+		return typeHSR, nil
+	case 0x893f:
+		return typeETag, nil
+	case 0xdada:
+		return typeEDSA, nil
 	}
 	if t < 0x0600 {
 		return layers.LayerTypeLLC, nil
@@ -108,8 +114,15 @@ type envelope struct {
 type stripper func(data []byte) (rest []byte, next gopacket.LayerType, err error)
 
 func (e *envelope) DecodeFromBytes(data []byte, _ gopacket.DecodeFeedback) (err error) {
-	if e.typ == layers.LayerTypeMPLS && e.d.config.Details {
-		e.d.details.MPLS = labels(data)
+	switch e.typ {
+	case layers.LayerTypeMPLS:
+		if e.d.config.Details {
+			e.d.details.MPLS = labels(data)
+		}
+	case typeAMSDU:
+		e.d.more, e.d.moreCap = behindMSDU(data), cap(e.d.frame)
+	case typeDSA, typeEDSA, typeBroadcom:
+		e.d.switched(e.typ, data)
 	}
 	e.payload, e.next, err = e.strip(data)
 	return err
@@ -131,6 +144,8 @@ var envelopes = map[gopacket.LayerType]stripper{
 	layers.LayerTypePPPoE:    pppoe,
 	layers.LayerTypePPP:      ppp,
 	layers.LayerTypeDot11:    dot11,
+	typeDot11Padded:          dot11Padded,
+	typeAMSDU:                aMSDU,
 	layers.LayerTypeRadioTap: radioTap,
 	typePBB:                  skip(4, layers.LayerTypeEthernet), // an I-TAG (IEEE 802.1ah)
 	typeNSH:                  nsh,
@@ -148,14 +163,25 @@ var envelopes = map[gopacket.LayerType]stripper{
 	typeDirectionCHDLC:       skip(1, typeCHDLC),
 	typeDirectionRelay:       skip(1, typeFrameRelay),
 	typeTokenRing:            tokenRing,
-	typePrism:                skip(144, layers.LayerTypeDot11),
+	typePrism:                prism,
 	typeAVS:                  avs,
 	typeNFLog:                nflog,
+	typeHSR:                  hsr,
+	typeETag:                 eTag,
+	typeDSA:                  dsa,
+	typeEDSA:                 edsa,
+	typeBroadcom:             broadcom,
+	typeBroadcomFront:        skip(4, layers.LayerTypeEthernet),
+	typeMPacket:              mPacket,
+	typeIPNet:                ipnet,
 }
 
 func init() {
 	// It looks into linkTypes, as do those that look into it.
 	envelopes[typePKTAP] = pktap
+	for link := range juniperCookies {
+		envelopes[juniperLayer(link)] = juniper(link)
+	}
 }
 
 // rawIP is no header at all: the version nibble decides.
@@ -365,8 +391,17 @@ func frameRelay(data []byte) ([]byte, gopacket.LayerType, error) {
 		next, err := etherType(typ)
 		return data[2:], next, err
 	}
+	return multiprotocol(data)
+}
+
+// multiprotocol is RFC 2427's encapsulation: a control byte, padding to an even byte
+// where it is needed, and the NLPID of what follows.
+func multiprotocol(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 2 {
+		return nil, 0, ErrTruncated
+	}
 	data = data[1:]
-	if data[0] == 0 { // padding to an even octet
+	if data[0] == 0 {
 		if data = data[1:]; len(data) == 0 {
 			return nil, 0, ErrTruncated
 		}

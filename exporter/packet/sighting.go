@@ -12,7 +12,8 @@ type Sighting struct {
 }
 
 // SightingOf returns where a frame of a link type was seen: Linux cooked captures,
-// NFLOG, PKTAP, pflog and PPP with a direction say so. Of all others nothing is said.
+// NFLOG, PKTAP, pflog, IPNET, Juniper's and PPP with a direction say so. Of all others
+// nothing is said.
 func SightingOf(link uint32, data []byte) (s Sighting) {
 	const linuxOutgoing = 4
 	directed := func(at int, out bool) Sighting {
@@ -59,8 +60,27 @@ func SightingOf(link uint32, data []byte) (s Sighting) {
 				return directed(at, true)
 			}
 		}
+	case 226: // Solaris' IP observability devices: the hook, and the interface
+		const outbound = 1
+		if len(data) >= 12 {
+			s = directed(3, data[2] == 0 && data[3] == outbound)
+			if index := binary.BigEndian.Uint32(data[8:]); s.Direction == 2 {
+				s.OutIf = index
+			} else {
+				s.InIf = index
+			}
+		}
 	case 239:
 		return nflogSighting(data)
+	default:
+		if link < 130 || link > 181 {
+			break
+		}
+		if _, ok := juniperCookies[link]; ok {
+			if flags, _, err := juniperHeader(data); err == nil {
+				return directed(3, flags&1 == 0)
+			}
+		}
 	}
 	return s
 }
