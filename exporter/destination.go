@@ -154,6 +154,7 @@ func (d *destination) giveUp(keep int) {
 	for i := range d.pending[:n] {
 		d.lost.add(&d.pending[i])
 	}
+	d.losses.unreachable(d.made.records, uint64(n))
 	d.made.records += uint64(n)
 	d.counts.notSent.Unreachable += uint64(n)
 	d.pending = d.pending[:copy(d.pending, d.pending[n:])]

@@ -165,7 +165,7 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 		defer close(sent)
 		s.run(full, empty, ledger)
 	}()
-	c.Logger.Info("exporting", "to", c.To, "version", c.Version, "observation_domain", c.Domain)
+	c.Logger.Info("exporting", "to", s.names(), "version", c.Version, "observation_domain", c.Domain)
 	err = c.meter(ctx, s.streams(), full, empty, ledger)
 	close(full)
 	<-sent

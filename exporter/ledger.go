@@ -64,8 +64,9 @@ type Summary struct {
 	KernelDrops uint64 `json:"kernel_drops"`
 	// Tunnels is what came by mirror tunnels that end here; nil where none do.
 	Tunnels *Tunnels `json:"tunnels,omitempty"`
-	// NotSent is how many records did not leave, summed over destinations,
-	// NotSentBy why.
+	// NotSent is how many records did not leave for some destination, NotSentBy why.
+	// A record counts once, however many destinations did not take it; where those
+	// get different flows, or versions, each has records of its own.
 	NotSent   uint64  `json:"not_sent"`
 	NotSentBy NotSent `json:"not_sent_by"`
 	// Destinations says it for each destination, in the order of Config.To.
@@ -231,20 +232,21 @@ type deliveryCounts struct {
 }
 
 // fail counts so many records as not sent because of err.
-func (d *deliveryCounts) fail(err error, records int) {
-	n := uint64(records)
+func (d *deliveryCounts) fail(err error, records int) { *d.notSent.of(err) += uint64(records) }
+
+// of returns the count of records that err kept from being sent.
+func (n *NotSent) of(err error) *uint64 {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		d.notSent.Refused += n
+		return &n.Refused
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENETDOWN):
-		d.notSent.Unreachable += n
+		return &n.Unreachable
 	case errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
-		d.notSent.NoBuffer += n
+		return &n.NoBuffer
 	case errors.Is(err, syscall.EMSGSIZE):
-		d.notSent.PathTooSmall += n
-	default:
-		d.notSent.Failed += n
+		return &n.PathTooSmall
 	}
+	return &n.Failed
 }
 
 // ledger holds what all goroutines have reported, for Summary and for
@@ -302,8 +304,17 @@ func (l *ledger) sent(c *sendingCounts, to []*destination) {
 	l.sending = *c
 	l.notSent = NotSent{NotExpressible: c.notExpressible, TooLong: c.tooLong}
 	l.to = l.to[:0]
+	var once *losses
+	if len(to) > 0 {
+		once = to[0].losses
+	}
+	if once != nil {
+		l.notSent.add(&once.notSent)
+	}
 	for _, d := range to {
-		l.notSent.add(&d.counts.notSent)
+		if once == nil {
+			l.notSent.add(&d.counts.notSent)
+		}
 		l.to = append(l.to, Destination{d.name, d.counts.messages, d.counts.records, d.counts.notSent.sum(), d.counts.filtered})
 	}
 }
@@ -351,7 +362,7 @@ var (
 	descUnstated    = describe("lengths_unstated_total", "Packets whose header states no length (TSO): the frame's counted.")
 	descRecords     = describe("records_total", "Data records put into messages.")
 	descMessages    = describe("messages_total", "Messages made; every destination gets a copy.")
-	descNotSent     = describe("records_not_sent_total", "Records that did not leave, summed over destinations, by cause.", "cause")
+	descNotSent     = describe("records_not_sent_total", "Records that did not leave for some destination, each once, by cause.", "cause")
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -100,7 +101,36 @@ func newSending(ctx context.Context, c *Config) (*sending, error) {
 		d.pace = newPacer(c.Pace, time.Now, time.Sleep)
 		s.to = append(s.to, d)
 	}
+	if len(s.to) > 1 && !s.divided {
+		once := new(losses)
+		for _, d := range s.to {
+			d.losses = once
+		}
+	}
 	return s, nil
+}
+
+// names returns what the destinations are called.
+func (s *sending) names() []string {
+	var names []string
+	for _, d := range s.to {
+		names = append(names, d.name)
+	}
+	return names
+}
+
+// settle tells the losses which records no destination will lose any more: over UDP
+// all but the last datagram's, of which a refusal may still tell.
+func (s *sending) settle() {
+	once := s.to[0].losses
+	if once == nil {
+		return
+	}
+	below := uint64(math.MaxUint64)
+	for _, d := range s.to {
+		below = min(below, d.made.records-uint64(d.last))
+	}
+	once.settle(below)
 }
 
 func (s *sending) close() {
@@ -180,6 +210,7 @@ func (s *sending) run(full <-chan batch, empty chan<- []flow.Record, l *ledger) 
 		for _, d := range s.to {
 			d.make(s.at, b.flush)
 		}
+		s.settle()
 		l.sent(s.sums(), s.to)
 	}
 	for _, d := range s.to {
@@ -366,7 +397,9 @@ type destination struct {
 	last     int  // records in the datagram last sent
 	lastLen  int  // and its octets, 0 when it is known not to have arrived
 	lastLoad load
-	lost     load // of all records that did not leave
+	lastFrom uint64  // and the number of the first record in it
+	lost     load    // of all records that did not leave
+	losses   *losses // of all destinations, nil where these get different records, or there is one
 	counts   deliveryCounts
 	silentTo time.Time // no complaint until then
 	held     int       // complaints that were not made
@@ -397,6 +430,7 @@ func (d *destination) send(message []byte, records int) {
 	if d.stream != nil {
 		_ = d.conn.SetWriteDeadline(time.Now().Add(writeTime))
 	}
+	from := d.made.records - uint64(records)
 	_, err := d.conn.Write(message)
 	if d.stream == nil && errors.Is(err, syscall.ECONNREFUSED) {
 		d.refused(err)
@@ -404,13 +438,14 @@ func (d *destination) send(message []byte, records int) {
 	}
 	if err != nil {
 		d.counts.fail(err, records)
+		d.losses.fail(err, from, uint64(records))
 		d.lose(d.load)
 		d.last, d.lastLen, d.load = 0, 0, load{}
 		d.complain(err)
 		d.disconnect()
 		return
 	}
-	d.last, d.lastLen, d.lastLoad, d.load = records, len(message), d.load, load{}
+	d.last, d.lastLen, d.lastLoad, d.lastFrom, d.load = records, len(message), d.load, from, load{}
 	d.counts.messages++
 	d.counts.records += uint64(records)
 	d.counts.octets += uint64(len(message))
@@ -428,6 +463,7 @@ func (d *destination) refused(err error) {
 		d.counts.records -= uint64(d.last)
 		d.counts.octets -= uint64(d.lastLen)
 		d.counts.fail(err, d.last)
+		d.losses.fail(err, d.lastFrom, uint64(d.last))
 		d.lose(d.lastLoad)
 		d.last, d.lastLen = 0, 0
 	}
