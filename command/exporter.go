@@ -219,6 +219,9 @@ func (f *exporterFlags) check() error {
 			return fmt.Errorf("--%s %d: cannot be negative", name, n)
 		}
 	}
+	if f.maxFlows > meter.MaxFlows {
+		return fmt.Errorf("--max-flows %d: want at most %d", f.maxFlows, meter.MaxFlows)
+	}
 	for name, d := range map[string]time.Duration{"active-timeout": f.active, "idle-timeout": f.idle, "linger": f.linger} {
 		if d < time.Millisecond {
 			return fmt.Errorf("--%s %v: want at least 1ms", name, d)

@@ -28,6 +28,7 @@ func TestExporterFlags(t *testing.T) {
 		{"unknown_tunnels", "outer, inner or both", []string{"--read", "x", "--tunnels", "all"}},
 		{"unknown_sample_mode", "deterministic or random", []string{"--read", "x", "--sample-mode", "hash"}},
 		{"unknown_timeout", "tcp.rst", []string{"--read", "x", "--timeout", "sctp=3s"}},
+		{"more_flows_than_there_can_be", "at most 268435456", []string{"--read", "x", "--max-flows", "268435457"}},
 		{"unknown_key", "want tos", []string{"--read", "x", "--key", "ecn"}},
 		{"timeout_without_unit", "such as 300s", []string{"--read", "x", "--timeout", "tcp=300"}},
 		{"timeout_of_nothing", "at least 1ms", []string{"--read", "x", "--timeout", "tcp=0s"}},

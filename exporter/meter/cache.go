@@ -74,7 +74,7 @@ type cache struct {
 func (c *cache) init(maxFlows int) {
 	c.entries = make([]entry, maxFlows)
 	c.links = make([]link, maxFlows)
-	size := uint32(1) << bits.Len32(uint32(2*maxFlows-1))
+	size := tableSize(maxFlows)
 	c.table = make([]uint64, size)
 	c.mask = size - 1
 	c.free = none
@@ -82,6 +82,9 @@ func (c *cache) init(maxFlows int) {
 	advise(c.links)
 	advise(c.table)
 }
+
+// tableSize returns how many words the table for so many flows has.
+func tableSize(maxFlows int) uint32 { return uint32(1) << bits.Len32(uint32(2*maxFlows-1)) }
 
 // lookahead is how many packets' flows are fetched at a time: enough for the
 // waits to overlap, few enough for all to stay in the first cache.

@@ -72,10 +72,10 @@ type Config struct {
 	// one.
 	Hash Hash
 	// Details keeps flow.Details of each flow, of those that packets come with,
-	// and appends them to records. They take another 96 octets for each flow of
+	// and appends them to records. They take another 88 octets for each flow of
 	// MaxFlows, and an allocation for each 256 records.
 	Details bool
-	// MaxFlows is how many flows live at a time, at most 1<<28. The memory for
+	// MaxFlows is how many flows live at a time, at most MaxFlows. The memory for
 	// all of them is taken by New: 136 octets a flow and 16 to 32 of hash table,
 	// so 152 MiB with the default; the operating system backs it by page as flows
 	// first need it. The order of expiry takes another 16 octets for each flow
@@ -97,7 +97,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxFlows <= 0 {
 		c.MaxFlows = DefaultMaxFlows
 	}
-	c.MaxFlows = min(c.MaxFlows, 1<<28)
+	c.MaxFlows = min(c.MaxFlows, MaxFlows)
 	c.KeyTOS &= DSCP
 	if c.Hash == (Hash{}) {
 		c.Hash = NewHash()
