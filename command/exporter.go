@@ -17,6 +17,7 @@ import (
 	"flowtally/exporter/packet"
 	"flowtally/exporter/pcapfilter"
 	"flowtally/flow"
+	"flowtally/lab/traffic"
 
 	"github.com/spf13/cobra"
 )
@@ -25,6 +26,8 @@ import (
 type exporterFlags struct {
 	read, iface, vxlan, gre, geneve, tzsp string
 	demo                                  bool
+	state                                 string
+	told                                  *traffic.Told // the demo's, nil without
 
 	clients      []string
 	knownClients bool
@@ -103,6 +106,7 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 	set.StringVar(&f.geneve, "listen-geneve", "", "end GENEVE mirror tunnels at this address, such as :6081")
 	set.StringVar(&f.tzsp, "listen-tzsp", "", "end TZSP mirrors at this address, such as :37008")
 	set.BoolVar(&f.demo, "demo", false, "meter generated traffic: the last 24 hours, then live")
+	set.StringVar(&f.state, "state", "", "file that remembers until when --demo was told to these collectors, so that it is not told twice; none for no file (default: demo in flowtally's data directory)")
 	set.StringArrayVar(&f.clients, "client", nil, "ADDRESS[/ID]=NAME names who sends by a mirror tunnel; repeat it")
 	set.BoolVar(&f.knownClients, "known-clients", false, "leave out what mirror tunnels bring from others than each --client")
 	set.BoolVar(&f.promiscuous, "promiscuous", true, "see packets that are not for this machine")
@@ -176,6 +180,7 @@ func (f *exporterFlags) run(cmd *cobra.Command, stdout io.Writer) error {
 	done := f.progress(cmd.ErrOrStderr(), c.Source)
 	sum, err := exporter.Run(ctx, c)
 	done()
+	f.endDemo(&sum)
 	if f.asJSON {
 		b, jerr := json.Marshal(sum)
 		if jerr != nil {
@@ -238,6 +243,9 @@ func (f *exporterFlags) check() error {
 		if _, err := pcapfilter.Compile(f.filter, 1, 0); err != nil {
 			return fmt.Errorf("--%w", err)
 		}
+	}
+	if f.state != "" && !f.demo {
+		return errors.New("--state is for --demo")
 	}
 	if f.read == "" && (f.shift || f.speed != "max") {
 		return errors.New("--speed and --shift-to-now are for --read")
