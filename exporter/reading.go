@@ -115,10 +115,11 @@ func newReading(c *Config, source capture.Source, own []stream, hash meter.Hash,
 	_, described := capture.As[capture.Describer](source)
 	_, batched := source.(capture.Batcher)
 	tunnels, _ := capture.As[capture.TunnelEnd](source)
+	_, live := capture.As[capture.Moder](source) // one interface, or a tunnel's end
 	r := &reading{
 		source: capture.Batch(source), tunnels: tunnels, described: described, batched: batched, inIf: c.InIf, live: c.Live, both: c.Tunnels == packet.Both, started: time.Now(),
 		decoder: packet.Config{Tunnels: c.Tunnels, Details: c.Meter.Details}.Decoder(), hash: hash, keyTOS: c.Meter.KeyTOS & meter.DSCP, sampler: newSampler(c.Sample, c.SampleRandom),
-		dropCopies: c.DropDuplicates, spans: tunnels == nil && !c.Live, meters: meters, every: fileBlock, ledger: l, number: l.reader(), log: c.Logger,
+		dropCopies: c.DropDuplicates, spans: !live, meters: meters, every: fileBlock, ledger: l, number: l.reader(), log: c.Logger,
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
