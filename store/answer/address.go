@@ -122,9 +122,7 @@ func peersOf(addr netip.Addr, sent, received *query.Top, limit int) []query.TopR
 	}
 	list := []query.TopRow{}
 	for _, p := range peers {
-		if p.Share = 0; all > 0 {
-			p.Share = float64(p.Flows) / float64(all)
-		}
+		p.Share = quotient(float64(p.Flows), float64(all))
 		list = append(list, *p)
 	}
 	slices.SortFunc(list, func(a, b query.TopRow) int {

@@ -86,6 +86,7 @@ func top(ctx context.Context, tx pgx.Tx, r request, p Plan) (*query.Top, []*grou
 	for i := range t.Rows {
 		derive(&t.Rows[i], t)
 	}
+	saturate(t)
 	r.tellApart(t.Rows, groups)
 	if p.remainders() {
 		b.apply(t, r, p)
@@ -95,19 +96,28 @@ func top(ctx context.Context, tx pgx.Tx, r request, p Plan) (*query.Top, []*grou
 
 // derive fills in what follows from the sums of a row.
 func derive(row *query.TopRow, t *query.Top) {
-	if total := t.Total.By(t.By); total > 0 && t.By.Additive() {
-		row.Share = float64(row.By(t.By)) / float64(total)
+	if t.By.Additive() {
+		row.Share = quotient(float64(row.By(t.By)), float64(t.Total.By(t.By)))
 	}
-	seconds := t.To.Sub(t.From).Seconds()
-	if !row.FirstSeen.IsZero() {
-		seconds = row.LastSeen.Sub(row.FirstSeen).Seconds()
+	seconds := row.LastSeen.Sub(row.FirstSeen).Seconds() // 0 where they are not known
+	row.PPS, row.BPS = quotient(float64(row.Packets), seconds), quotient(8*float64(row.Bytes), seconds)
+	row.BPP = quotient(float64(row.Bytes), float64(row.Packets))
+}
+
+// saturate says of an answer that holds a sum which may be more that it does.
+func saturate(t *query.Top) {
+	t.Saturated = t.Total.Saturated() || t.Other != nil && t.Other.Saturated() ||
+		slices.ContainsFunc(t.Rows, func(r query.TopRow) bool { return r.Sums.Saturated() })
+	t.Exact = t.Exact && !t.Saturated
+}
+
+// quotient is a / b, nil where b is not above 0.
+func quotient(a, b float64) *float64 {
+	if b <= 0 {
+		return nil
 	}
-	if seconds > 0 {
-		row.PPS, row.BPS = float64(row.Packets)/seconds, 8*float64(row.Bytes)/seconds
-	}
-	if row.Packets > 0 {
-		row.BPP = float64(row.Bytes) / float64(row.Packets)
-	}
+	q := a / b
+	return &q
 }
 
 // bounds is what the roll-ups say of listed groups.
