@@ -190,6 +190,9 @@ func (s *sending) run(full <-chan batch, empty chan<- []flow.Record, l *ledger) 
 				continue
 			}
 			s.begin(b.boot)
+			if s.options != nil {
+				s.introduce()
+			}
 		}
 		if renew {
 			for _, d := range s.to {
@@ -229,6 +232,18 @@ func (s *sending) begin(boot flow.Time) {
 	for _, d := range s.to {
 		d.config.Boot = boot
 		d.encoder, _ = netflow.NewEncoder(d.config)
+	}
+}
+
+// introduce sends the templates ahead of the first flow, which may be a minute away,
+// and has them due again with that. Where nothing is lost once is enough.
+func (s *sending) introduce() {
+	for _, d := range s.to {
+		if d.stream == nil && d.config.Template == netflow.Rich && d.config.Version != netflow.V5 {
+			d.sendTemplates(s.at)
+			d.encoder.Renew()
+			d.begun = true
+		}
 	}
 }
 
