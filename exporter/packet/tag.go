@@ -82,3 +82,83 @@ func ipnet(data []byte) ([]byte, gopacket.LayerType, error) {
 	}
 	return nil, 0, ErrNotIP
 }
+
+// arista is a time that Arista's switches put into mirrored frames: subtype 1,
+// version, and six or eight octets of time in front of the Ethernet type.
+func arista(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 4 {
+		return nil, 0, ErrTruncated
+	}
+	if binary.BigEndian.Uint16(data) != 1 {
+		return nil, 0, ErrNotIP
+	}
+	switch data[3] {
+	case 0x10:
+		return tagThenType(data, 12)
+	case 0x20:
+		return tagThenType(data, 10)
+	}
+	return nil, 0, ErrNotIP
+}
+
+// vnTag is Cisco's tag of a virtual interface (IEEE 802.1BR's forerunner).
+func vnTag(data []byte) ([]byte, gopacket.LayerType, error) {
+	return tagThenType(data, 4)
+}
+
+// metadata is Cisco's, which carries a security group.
+func metadata(data []byte) ([]byte, gopacket.LayerType, error) { return tagThenType(data, 6) }
+
+// tagThenType is a tag of n octets and an Ethernet type.
+func tagThenType(data []byte, n int) ([]byte, gopacket.LayerType, error) {
+	if len(data) < n+2 {
+		return nil, 0, ErrTruncated
+	}
+	next, err := etherType(binary.BigEndian.Uint16(data[n:]))
+	return data[n+2:], next, err
+}
+
+// macSec is a MACsec SecTAG (IEEE 802.1AE §9.3); only frames that are not
+// encrypted can be read.
+func macSec(data []byte) ([]byte, gopacket.LayerType, error) {
+	const explicit, encrypted, changed = 0x20, 0x08, 0x04
+	if len(data) < 6 {
+		return nil, 0, ErrTruncated
+	}
+	switch {
+	case data[0]&(encrypted|changed) != 0:
+		return nil, 0, ErrNotIP
+	case data[0]&explicit != 0:
+		return tagThenType(data, 14)
+	}
+	return tagThenType(data, 6)
+}
+
+// nsh is a Network Service Header (RFC 8300 §2.2).
+func nsh(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 8 {
+		return nil, 0, ErrTruncated
+	}
+	n := int(data[1]&0x3f) * 4
+	if n < 8 {
+		return nil, 0, ErrMalformed
+	}
+	if len(data) < n {
+		return nil, 0, ErrTruncated
+	}
+	next := data[3]
+	data = data[n:]
+	switch next {
+	case 1:
+		return data, layers.LayerTypeIPv4, nil
+	case 2:
+		return data, layers.LayerTypeIPv6, nil
+	case 3:
+		return data, layers.LayerTypeEthernet, nil
+	case 4:
+		return data, typeNSH, nil
+	case 5:
+		return data, layers.LayerTypeMPLS, nil
+	}
+	return nil, 0, ErrNotIP
+}
