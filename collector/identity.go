@@ -218,7 +218,7 @@ func (l *ledger) moved(was flow.Exporter, m *netflow.Message, port uint16, now f
 		delete(l.recalled, after)
 	}
 	if s := l.session(&source{}, &receipt{m: m, port: port, now: now, records: 1}); s != nil && s.main == nil && o.root == nil && o.main != nil {
-		s.numbering, o.numbering = o.numbering, numbering{datagrams: o.datagrams}
+		s.numbering, o.numbering = o.numbering, numbered(specified(o.version))
 		s.handed, s.base = o.handed, o.base
 	}
 	if !o.gone { // it may have made room

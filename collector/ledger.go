@@ -65,6 +65,8 @@ const (
 	silentTime = 5 * flow.Minute
 	// recentTime is for how long a source port counts as in use.
 	recentTime = flow.Minute
+	// overflowTime is how long what the kernel dropped explains gaps.
+	overflowTime = 10 * flow.Second
 	// maxInterfaces is how many descriptions of interfaces wait for a report.
 	maxInterfaces = 1 << 14
 	// maxProcesses is how many processes of one session may speak of themselves.
@@ -84,7 +86,14 @@ type ledger struct {
 	mu        sync.Mutex
 	exporters map[flow.Exporter]*exporterState
 	sessions  int
+	// dropped are datagrams that the kernel dropped, droppedAt when last.
+	dropped   uint64
+	droppedAt flow.Time
 	recalled  map[sessionKey]flow.Sequence
+	origins   map[originKey]*origin
+	// shared are the counters that an earlier run found to be those of several
+	// sessions.
+	shared map[originKey]flow.Sequence
 	// epoch is this run's; blind says that it does not know all that recalled
 	// should hold.
 	epoch      int64
@@ -125,7 +134,9 @@ type session struct {
 	// unsaid is what was lost of it since the last batch, for the next.
 	unsaid  []flow.Loss
 	root    *session // the session whose numbers it shares, nil when its own
-	shared  int      // messages that followed another session's numbers
+	origin  *origin
+	doubted verdict // told of its own numbers while they may be the origin's
+	shared  int     // messages that followed another session's numbers
 	records uint64
 	lost    uint64 // by its numbers
 	counted bool   // nothing was left undecoded since the totals' base
@@ -153,7 +164,7 @@ type lossKey struct {
 func newLedger(maxExporters int) *ledger {
 	return &ledger{
 		epoch: rand.Int64()>>1 + 1, max: maxExporters, exporters: map[flow.Exporter]*exporterState{}, loss: map[lossKey]uint64{},
-		recalled: map[sessionKey]flow.Sequence{}, interfaces: map[interfaceKey]flow.Interface{},
+		recalled: map[sessionKey]flow.Sequence{}, origins: map[originKey]*origin{}, shared: map[originKey]flow.Sequence{}, interfaces: map[interfaceKey]flow.Interface{},
 	}
 }
 
@@ -335,7 +346,7 @@ func (l *ledger) session(src *source, r *receipt) *session {
 		}
 	}
 	s := &session{exporter: e, port: r.port, version: m.Version, last: r.now, counted: true, epoch: l.epoch, blind: l.blind, handed: m.Sequence, base: m.Sequence}
-	s.datagrams = m.Version == netflow.V9
+	s.numbering = numbered(specified(m.Version))
 	if n := len(e.sessions); n >= maxPorts || n > 0 && l.sessions >= maxSessions {
 		oldest := slices.MinFunc(e.sessions, func(a, b *session) int { return cmp.Compare(a.last, b.last) })
 		l.end(oldest, r.now)
@@ -351,6 +362,7 @@ func (l *ledger) session(src *source, r *receipt) *session {
 	}
 	e.sessions = append(e.sessions, s)
 	l.sessions++
+	l.join(s)
 	src.last = s
 	return s
 }
@@ -391,7 +403,7 @@ func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
 	book(causeDropped, unitPacket, &e.Dropped, grown(x.DroppedPackets, t.DroppedPackets))
 	// In v9 a number tells of datagrams only; the total of records tells how many
 	// were in them. Sets that were not decoded would look the same as missing.
-	if s.datagrams && x.Said&netflow.TotalRecords != 0 {
+	if s.datagrams() && x.Said&netflow.TotalRecords != 0 {
 		if x.Records < t.Records || !s.counted {
 			t.base, t.received, t.booked, t.deficit = x.Records, s.records, 0, 0
 			s.counted = true
@@ -441,9 +453,9 @@ func (l *ledger) account(src *source) (list []flow.Sequence, loss []flow.Loss) {
 		}
 		loss = append(loss, s.unsaid...)
 		s.unsaid = s.unsaid[:0]
-		if s.main != nil && s.root == nil {
-			list = append(list, s.stands())
-			s.handed = s.main.next
+		if q, ok := s.saying(); ok {
+			list = append(list, q)
+			s.handed = q.Next
 		}
 	}
 	clear(src.noted)
@@ -513,6 +525,7 @@ func (l *ledger) recall(list []flow.Sequence, all bool) {
 		}
 		l.recalled[sessionKey{q.Exporter, q.Port, q.Version}] = *q
 	}
+	l.recallShared()
 }
 
 // add books a loss; the caller holds the lock.
@@ -538,6 +551,19 @@ func (l *ledger) nobodys(now flow.Time, stage, cause string, n uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.add(now, anyExporter, stage, cause, unitDatagram, n)
+	if cause == causeKernel {
+		l.overflow(now)
+		l.dropped, l.droppedAt = l.dropped+n, now
+	}
+}
+
+// overflow returns the datagrams that the kernel dropped in the last overflowTime
+// and that no gap took for itself.
+func (l *ledger) overflow(now flow.Time) *uint64 {
+	if now-l.droppedAt > overflowTime {
+		l.dropped = 0
+	}
+	return &l.dropped
 }
 
 // givenUp books Sets that were held for a template that did not come.
@@ -564,14 +590,15 @@ func (l *ledger) take(now flow.Time, final bool) (r flow.Report) {
 		for _, s := range e.sessions {
 			switch {
 			case final:
-				l.missing(s, now, s.flush())
+				l.settle(s, now)
 				for i := range s.unsaid {
 					l.book(keyOf(&s.unsaid[i]), s.unsaid[i].Count)
 				}
 				s.unsaid = nil
-				if s.noted && s.main != nil && s.root == nil {
-					r.Sequences = append(r.Sequences, s.stands())
+				if q, ok := s.saying(); ok && s.noted {
+					r.Sequences = append(r.Sequences, q)
 				}
+			case s.origin != nil && s.origin.root == nil && s.origin.score > 0: // it may be none of its own
 			case s.pending():
 				l.missing(s, now, s.expire(now))
 			}

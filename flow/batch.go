@@ -22,9 +22,15 @@ type Sequence struct {
 	Exporter
 	Port    uint16
 	Version uint16
-	// Next is the sequence number that the next message is to carry, counted in
-	// flows (v5), datagrams (v9) or data records (IPFIX).
-	Next uint32
+	// Next is the sequence number that the next message is to carry if it numbers
+	// what was sent before it; Numbering is what it counts, and Rate how many of
+	// these came in the best second, 0 when that is not known well.
+	Next      uint32
+	Numbering Numbering
+	Rate      uint32
+	// Member says that the session has no numbers of its own: those of another
+	// session of its address, port and version go on in it.
+	Member bool
 	// From is what Next was in the previous batch: this batch accounts for the
 	// numbers between the two.
 	From uint32

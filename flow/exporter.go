@@ -62,6 +62,12 @@ type ExporterStatus struct {
 	// Duplicates are datagrams that came twice or too late, Restarts how often
 	// the exporter restarted its sequence numbers.
 	Duplicates, Restarts uint64
+	// Unexplained is how many of these restarts look like gaps of more than it can
+	// have sent. Numbering is what its sequence numbers count, NumberingShared says
+	// that those of several domains are one counter's.
+	Unexplained     uint64
+	Numbering       Numbering
+	NumberingShared bool
 	// NotSent is how many flow records the exporter reports not to have sent;
 	// Ignored and Dropped are the packets that it reports not to have metered.
 	NotSent, Ignored, Dropped uint64

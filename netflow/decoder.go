@@ -42,6 +42,8 @@ type Message struct {
 	// DataRecords counts the Data Records of this message's own Sets that were
 	// decoded, of flows and of options.
 	DataRecords int
+	// OptionRecordsOwn are those of them that are of options.
+	OptionRecordsOwn int
 	// Records and OptionRecords count the Data Records decoded, as they stand
 	// on the wire: a biflow is one here and appends two. Those of Sets that an
 	// earlier message left behind and this one brought the template for are
@@ -430,6 +432,9 @@ func (w *work) data(id uint16, r reader) {
 	}
 	n := w.decodeSet(t, id, r, w.d.store.limits.MessageRecords-m.DataRecords)
 	m.DataRecords += n
+	if t.options {
+		m.OptionRecordsOwn += n
+	}
 	if n > 0 && !w.learned {
 		t.touch(w.proto.Received, w.d.store.learned.Load())
 	}
