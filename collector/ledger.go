@@ -107,8 +107,10 @@ type exporterState struct {
 	id       flow.ExporterID
 	changed  bool // since the last report
 	sessions []*session
-	tokens   float64 // of the rate limit
-	filled   flow.Time
+	// startedBy is the new session that made us believe that it started again.
+	startedBy *session
+	tokens    float64 // of the rate limit
+	filled    flow.Time
 }
 
 type interfaceKey struct {
@@ -124,6 +126,7 @@ type session struct {
 	version  netflow.Version
 	last     flow.Time
 	whole    bool    // it was followed from its first message
+	fresh    bool    // it is new, and had no message before
 	gone     bool    // it gave way, and must be looked up again
 	src      *source // who read its last message
 	noted    bool    // its numbers go with the batch in hand
@@ -201,6 +204,10 @@ type receipt struct {
 	now, boot flow.Time
 	templates int // known now, when the datagram had some
 	err       error
+	// started is when the exporter is seen to have started again, 0 when it did not;
+	// notStarted says that it was thought to have and had not.
+	started    flow.Time
+	notStarted bool
 
 	records, packets, bytes, repaired uint64
 	start, end                        flow.Time
@@ -242,8 +249,11 @@ func (l *ledger) datagram(src *source, r *receipt) (drop string) {
 	if m.Templates > 0 {
 		e.Templates = uint64(r.templates)
 	}
-	if m.SamplingRate != 0 {
+	if m.SamplingRate != 0 || m.SamplingForgotten {
 		e.SamplingRate = m.SamplingRate
+	}
+	if m.SamplingAt != 0 || m.SamplingForgotten {
+		e.SamplingAt, e.SamplingProvisional = m.SamplingAt, m.SamplingProvisional
 	}
 	e.NoTemplate += uint64(m.NoTemplate)
 	e.Malformed += uint64(m.Malformed)
@@ -345,7 +355,7 @@ func (l *ledger) session(src *source, r *receipt) *session {
 			return s
 		}
 	}
-	s := &session{exporter: e, port: r.port, version: m.Version, last: r.now, counted: true, epoch: l.epoch, blind: l.blind, handed: m.Sequence, base: m.Sequence}
+	s := &session{exporter: e, port: r.port, version: m.Version, last: r.now, counted: true, fresh: true, epoch: l.epoch, blind: l.blind, handed: m.Sequence, base: m.Sequence}
 	s.numbering = numbered(specified(m.Version))
 	if n := len(e.sessions); n >= maxPorts || n > 0 && l.sessions >= maxSessions {
 		oldest := slices.MinFunc(e.sessions, func(a, b *session) int { return cmp.Compare(a.last, b.last) })

@@ -30,6 +30,8 @@ const (
 	certain, doubtful = 2, 8
 	// nearBack is how far back late copies may come from.
 	nearBack = 1 << 16
+	// beginning is below which numbers are those of a session that began just now.
+	beginning = 1 << 12
 	// returnTime is how long a numbering that was given up may still prove to
 	// be the right one.
 	returnTime = 10 * flow.Second
@@ -60,18 +62,20 @@ type hole struct {
 
 // track is a run of numbers with the holes in it.
 type track struct {
-	next uint32 // what the next message is to carry
+	next  uint32 // what the next message is to carry
+	first uint32 // what the first one carried
 	// uncounted: the last message held records that could not be counted, so
 	// next is only the least that the next message may carry.
 	uncounted bool
 	boot      flow.Time
+	since     flow.Time // when it began
 	last      flow.Time // when it last went on
 	messages  int       // that belong to it
 	holes     []hole
 }
 
 func begin(a arrival) *track {
-	return &track{next: a.seq + a.n, uncounted: !a.exact, boot: a.boot, last: a.now, messages: 1}
+	return &track{next: a.seq + a.n, first: a.seq, uncounted: !a.exact, boot: a.boot, since: a.now, last: a.now, messages: 1}
 }
 
 // ahead returns how far the message is ahead of what was expected, negative when
@@ -173,6 +177,12 @@ func (t *track) fill(a arrival) (ok bool, lost uint64) {
 	return false, 0
 }
 
+// anew reports whether an exporter that stood at t started again when it sends a
+// number with a time of start. Numbers that jump, or come late, prove nothing.
+func (t *track) anew(boot flow.Time, seq uint32) bool {
+	return !sameRun(t.boot, boot) && boot > t.boot || seq < beginning && int32(seq-t.next) < 0
+}
+
 // expire gives up holes that are older than lateTime and returns their sum.
 func (t *track) expire(now flow.Time) (lost uint64) {
 	t.holes = slices.DeleteFunc(t.holes, func(h hole) bool {
@@ -238,6 +248,10 @@ type verdict struct {
 	// that it had not. unexplained are those of them that look like a gap of more
 	// than the exporter can have sent.
 	restarts, unexplained int
+	// anew says that the exporter itself started again: its uptime is new, or its
+	// numbers began where those of a new session do.
+	anew   bool
+	anewAt flow.Time
 }
 
 func (v *verdict) add(x verdict) {
@@ -245,6 +259,9 @@ func (v *verdict) add(x verdict) {
 	v.duplicates += x.duplicates
 	v.restarts += x.restarts
 	v.unexplained += x.unexplained
+	if x.anew {
+		v.anew, v.anewAt = true, x.anewAt
+	}
 }
 
 // recall sets the base that an earlier run of the collector left, and the holes
@@ -352,6 +369,7 @@ func (s *numbering) count(a arrival) (v verdict) {
 		// It began again while nobody listened.
 		s.recalled = false
 		v.lost += s.main.flush()
+		v.anew, v.anewAt = s.main.anew(a.boot, a.seq), a.now
 		s.main = begin(a)
 		v.restarts, v.unexplained = 1, jump
 		return v
@@ -379,6 +397,7 @@ func (s *numbering) count(a arrival) (v verdict) {
 		v.lost += s.main.flush()
 		s.former = nil
 	}
+	v.anew, v.anewAt = s.main.anew(a.boot, s.rival.first), s.rival.since
 	s.main, s.rival = s.rival, nil
 	v.restarts, v.unexplained = 1, jump
 	return v

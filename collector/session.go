@@ -103,6 +103,7 @@ func (l *ledger) number(s *session, r *receipt) {
 			t.note()
 		}
 		l.told(s, v)
+		l.started(s, r, v)
 		if w := s.origin; w != nil && w.root == nil && len(w.sessions) > 1 && t == s {
 			if w.together(a, explained); w.score <= 0 {
 				s.doubted = verdict{}
@@ -115,6 +116,50 @@ func (l *ledger) number(s *session, r *receipt) {
 	for i := range m.Stats {
 		l.stats(s, &m.Stats[i], r.now)
 	}
+}
+
+// started notices that an exporter started again, by the numbers of a session or
+// because a new one took the place of those that there were, and that it had not
+// after all.
+func (l *ledger) started(s *session, r *receipt, v verdict) {
+	e, at, fresh := s.exporter, r.now, s.fresh
+	s.fresh = false
+	switch {
+	case v.anew:
+		e.startedBy, at = nil, v.anewAt
+	case v.restarts < 0:
+		r.notStarted = true
+		return
+	case fresh:
+		if r.m.Sequence >= beginning || !l.succeeds(s) {
+			return
+		}
+		e.startedBy = s
+	case e.startedBy != nil && e.startedBy != s && e.startedBy.version == s.version:
+		// The older one goes on: they are two.
+		e.startedBy = nil
+		r.notStarted = true
+		return
+	default:
+		return
+	}
+	r.started = at
+}
+
+// succeeds reports whether a new session's exporter had others, this run or an
+// earlier one.
+func (l *ledger) succeeds(s *session) bool {
+	for _, o := range s.exporter.sessions {
+		if o != s && o.version == s.version {
+			return true
+		}
+	}
+	for k := range l.recalled {
+		if k.Exporter == s.exporter.Exporter && k.version == uint16(s.version) {
+			return true
+		}
+	}
+	return false
 }
 
 // moved adds to a count what may be less than nothing.

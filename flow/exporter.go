@@ -46,6 +46,10 @@ type ExporterStatus struct {
 	// takes precedence over what is announced.
 	SamplingRate, ConfiguredRate uint32
 	SamplingOverride             bool
+	// SamplingAt is when the rate was announced, SamplingProvisional that the
+	// exporter has started again since and not yet repeated it.
+	SamplingAt          Time
+	SamplingProvisional bool
 	// Datagrams, Records, Packets and Bytes are what was decoded.
 	Datagrams, Records, Packets, Bytes uint64
 	// Templates is how many are known now.
