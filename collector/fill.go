@@ -99,6 +99,9 @@ func (p *process) decode(f *filler, from netip.AddrPort, now flow.Time, datagram
 		extras += len(x.Extra)
 	}
 	drop := p.ledger.datagram(&f.source, r)
+	if r.nobody {
+		p.unreadable.add(from.Addr(), now, datagram, err)
+	}
 	source := flow.Exporter{Addr: flow.AddrFrom(from.Addr()), Domain: m.Exporter.Domain}
 	switch {
 	case r.started != 0:

@@ -207,6 +207,7 @@ type receipt struct {
 	// started is when the exporter is seen to have started again, 0 when it did not;
 	// notStarted says that it was thought to have and had not.
 	started    flow.Time
+	nobody     bool // it is no exporter's
 	notStarted bool
 
 	records, packets, bytes, repaired uint64
@@ -221,6 +222,7 @@ func (l *ledger) datagram(src *source, r *receipt) (drop string) {
 	defer l.mu.Unlock()
 	if m.Version == 0 || (r.err != nil && errors.Is(r.err, netflow.ErrVersion)) {
 		// Not an export message: nobody's.
+		r.nobody = true
 		l.add(now, anyExporter, stageDecode, causeVersion, unitDatagram, 1)
 		return ""
 	}
@@ -232,6 +234,7 @@ func (l *ledger) datagram(src *source, r *receipt) (drop string) {
 			l.add(now, anyExporter, stageDecode, causeTooManyExporters, unitRecord, r.records)
 			return causeTooManyExporters
 		case m.Malformed > 0:
+			r.nobody = true
 			l.add(now, anyExporter, stageDecode, causeMalformed, unitDatagram, 1)
 		case m.OverLimit > 0:
 			l.add(now, anyExporter, stageDecode, causeOverLimit, unitDatagram, 1)

@@ -40,12 +40,15 @@ func TestLossIsCountedExactly(t *testing.T) {
 			// A beginning at 0 looks like a step across 2^32 then, and is one.
 			runs = 1
 		}
-		restarts := 0
+		restarts, beginnings, last := 0, 0, uint32(1)
 		for run := range runs {
 			now += flow.Minute
 			seq := base
 			if run > 0 {
 				seq = 0
+				if last != 0 { // else they go on as if nothing had happened
+					beginnings++
+				}
 			}
 			boot := flow.Time(0)
 			if boots {
@@ -86,6 +89,7 @@ func TestLossIsCountedExactly(t *testing.T) {
 				restarts += v.restarts
 				got += v.lost + s.expire(m.now)
 			}
+			last = seq
 			now = all[len(all)-1].now + flow.Minute
 			got += s.expire(now)
 		}
@@ -93,8 +97,8 @@ func TestLossIsCountedExactly(t *testing.T) {
 		if got != want {
 			t.Fatalf("%d counted as missing, %d were lost; %+v", got, want, s.habits)
 		}
-		if restarts != runs-1 {
-			t.Fatalf("%d beginnings noticed of %d", restarts, runs-1)
+		if restarts != beginnings {
+			t.Fatalf("%d beginnings noticed of %d: %+v", restarts, beginnings, s)
 		}
 	})
 }

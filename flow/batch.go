@@ -83,6 +83,19 @@ type Interface struct {
 	Name, Description string
 }
 
+// Unreadable is somebody who sends what cannot be read.
+type Unreadable struct {
+	Addr                Addr
+	FirstSeen, LastSeen Time
+	// Datagrams counts them, and TCP connections that ended for what came.
+	Datagrams uint64
+	// First are the first bytes of the last one, Guess is what it probably is.
+	First []byte
+	Guess string
+	// Error is why it could not be read.
+	Error string
+}
+
 // Report is what a collector stores besides records, once a second.
 type Report struct {
 	// Status is the state of every exporter that changed since the last report.
@@ -91,6 +104,8 @@ type Report struct {
 	Loss []Loss
 	// Interfaces are those that options records described since then.
 	Interfaces []Interface
+	// Unreadable are those who sent what cannot be read since then.
+	Unreadable []Unreadable
 	// Sequences are the last states of the sessions that sent messages after those
 	// whose records went into batches.
 	Sequences []Sequence
