@@ -3,7 +3,6 @@ package collector
 import (
 	"cmp"
 	"errors"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -143,6 +142,7 @@ type session struct {
 	records uint64
 	lost    uint64 // by its numbers
 	counted bool   // nothing was left undecoded since the totals' base
+	word    word
 	totals  []totals
 }
 
@@ -406,6 +406,10 @@ func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
 	}
 	e := s.exporter
 	book := func(cause, unit string, sum *uint64, n uint64) {
+		if !s.word.credible(n, now) {
+			e.Unexplained++
+			return
+		}
 		*sum += n
 		l.add(now, e.id, stageExporter, cause, unit, n)
 	}
@@ -436,7 +440,7 @@ func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
 		t.gaps = gaps
 		// Datagrams may have overtaken each other: what two totals agree on is
 		// missing.
-		if n := min(deficit, t.deficit); n > 0 && n < math.MaxInt64 {
+		if n := s.word.missing(min(deficit, t.deficit), gaps); n > 0 {
 			e.MissingRecords += n
 			l.add(now, e.id, stageWay, causeMissing, unitRecord, n)
 			t.booked += n
@@ -444,6 +448,7 @@ func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
 		}
 		t.deficit = deficit
 	}
+	s.word.packets = 0
 	keep := *t
 	keep.ProcessStats = *x
 	*t = keep

@@ -113,6 +113,7 @@ func (l *ledger) number(s *session, r *receipt) {
 		}
 		e.Numbering, e.NumberingShared = t.habit, s.origin != nil && s.origin.root != nil
 	}
+	s.word.add(r)
 	for i := range m.Stats {
 		l.stats(s, &m.Stats[i], r.now)
 	}
