@@ -35,7 +35,11 @@ type exporterRow struct {
 	SamplingRate      *int64    `json:"sampling_rate" doc:"One packet in this many is seen: what people say, else what it announces; null when nobody has said."`
 	SamplingRateSet   *int64    `json:"sampling_rate_set" doc:"What people say; null when they do not."`
 	SamplingState     string    `json:"sampling_state" enum:"announced,configured,unknown" doc:"Who said the rate: the exporter, or people."`
-	ClockOffsetMS     int64     `json:"clock_offset_ms" doc:"The exporter's clock less ours, in milliseconds."`
+	// What options said, and what its numbers were seen to count.
+	SamplingAt          *time.Time `json:"sampling_at" doc:"When it announced its rate last; null when that is not known."`
+	SamplingProvisional bool       `json:"sampling_provisional" doc:"Whether it started again since and has not yet announced it again."`
+	Numbering           string     `json:"numbering" doc:"What its sequence numbers count: records, messages, flows, all, data_messages, nothing; with _after those of the message itself too; empty before that is known."`
+	ClockOffsetMS       int64      `json:"clock_offset_ms" doc:"The exporter's clock less ours, in milliseconds."`
 }
 
 type collectorInfo struct {
@@ -61,7 +65,7 @@ func exporterRowOf(r *console.ExporterRow, state console.ExporterState, now time
 		Silent: now.Sub(r.LastSeen) > silence, Health: "healthy", LostLastHour: state.LostLastHour,
 		Datagrams: r.Datagrams, Records: r.Records, Packets: r.Packets, Bytes: r.Bytes, Templates: r.Templates,
 		SamplingRate: r.SamplingRate, SamplingRateSet: state.ExporterWords.SamplingRate, SamplingState: "unknown",
-		ClockOffsetMS: r.ClockOffset.Milliseconds(),
+		ClockOffsetMS: r.ClockOffset.Milliseconds(), SamplingAt: state.AnnouncedAt, SamplingProvisional: state.Provisional, Numbering: state.Numbering,
 	}
 	switch {
 	case e.SamplingRateSet != nil || state.Configured != nil && (state.Overridden || state.Announced == nil):

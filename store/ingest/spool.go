@@ -390,7 +390,8 @@ func (s *spool) giveWay() bool {
 func (h *spoolHeader) sequences() (all []flow.Sequence) {
 	for _, q := range h.Sequences {
 		all = append(all, flow.Sequence{Exporter: flow.Exporter{Addr: q.Addr, Domain: q.Domain}, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At,
-			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind})
+			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind,
+			Numbering: q.Numbering, Rate: q.Rate, Member: q.Member})
 	}
 	return all
 }

@@ -62,6 +62,10 @@ type spoolSequence struct {
 	Epoch int64       `json:"epoch,omitempty"`
 	Base  uint32      `json:"base,omitempty"`
 	Blind bool        `json:"blind,omitempty"`
+
+	Numbering flow.Numbering `json:"numbering,omitempty"`
+	Rate      uint32         `json:"rate,omitempty"`
+	Member    bool           `json:"member,omitempty"`
 }
 
 // write writes a file so that it is there whole or not at all.
@@ -163,7 +167,8 @@ func (b *batch) header() (*spoolHeader, error) {
 	}
 	for _, q := range b.sequences {
 		h.Sequences = append(h.Sequences, spoolSequence{Addr: q.Addr, Domain: q.Domain, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At,
-			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind})
+			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind,
+			Numbering: q.Numbering, Rate: q.Rate, Member: q.Member})
 	}
 	return h, nil
 }
