@@ -308,7 +308,7 @@ func putUnreadable(ctx context.Context, tx pgx.Tx, list []flow.Unreadable) error
 	for i := range list {
 		x := &list[i]
 		b.Queue(`insert into public.unreadable as u (addr, first_seen, last_seen, datagrams, first_bytes, guess, error)
-			values ($1, $2, $3, $4, $5, $6, nullif($7, ''))
+			values ($1, $2, $3, $4, coalesce($5::bytea, ''), $6, nullif($7, ''))
 			on conflict (addr) do update set first_seen = least(u.first_seen, excluded.first_seen), last_seen = excluded.last_seen,
 				datagrams = excluded.datagrams, first_bytes = excluded.first_bytes, guess = excluded.guess, error = coalesce(excluded.error, u.error)`,
 			x.Addr.Netip(), x.FirstSeen.Time(), x.LastSeen.Time(), bigint(x.Datagrams), x.First, row.Text(x.Guess), row.Text(x.Error))
