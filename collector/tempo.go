@@ -9,11 +9,13 @@ import (
 const (
 	// tempoFactor is how many times as fast as in its best second a session may
 	// have sent what did not come: what came is less than what was sent.
-	tempoFactor = 4
+	tempoFactor = 3
 	// tempoMessages is how many messages of its largest may be missing at once
-	// whatever its rate is, tempoRecords how many records these have at least.
+	// whatever its rate is, tempoRecords how many records these have at least while
+	// fewer than tempoFew came.
 	tempoMessages = 32
 	tempoRecords  = 30
+	tempoFew      = 8
 	// tempoSeen and tempoTime are how many messages, and how much time, it takes to
 	// know a session's rate well enough to tell the next run of the collector.
 	tempoSeen = 64
@@ -30,6 +32,7 @@ type tempo struct {
 	// unknown says that an earlier run followed the session and left no rate: its
 	// first claim is believed.
 	unknown bool
+	seen    int    // messages
 	records bool   // are counted, not messages
 	before  uint32 // the rate that it left
 	claim   grant
@@ -41,6 +44,7 @@ func (p *tempo) add(n uint64, now flow.Time) {
 		p.second, p.count = at, 0
 	}
 	p.count += n
+	p.seen++
 	p.peak = max(p.peak, p.count)
 	p.largest = max(p.largest, n)
 	p.unknown = false
@@ -52,7 +56,7 @@ func (p *tempo) rate() float64 { return float64(max(p.peak, p.largest, 1)) * tem
 
 func (p *tempo) most() float64 {
 	message := max(p.largest, 1)
-	if p.records {
+	if p.records && p.seen < tempoFew {
 		message = max(message, tempoRecords)
 	}
 	return max(p.rate(), tempoMessages*float64(message))
