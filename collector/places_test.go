@@ -1,9 +1,11 @@
 package collector
 
 import (
+	"log/slog"
 	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -66,4 +68,62 @@ func TestEndingsAreSaidOnceAMinute(t *testing.T) {
 	if len(e.last) > 1024 {
 		t.Errorf("%d addresses remembered", len(e.last))
 	}
+}
+
+// TestHalfMessages: the rest of a message has to come within seconds; silence
+// between messages may last.
+func TestHalfMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(Config{Logger: slog.New(slog.DiscardHandler)}.withDefaults())
+		fill := &streamFiller{}
+		p.open(&fill.filler, nil)
+		near, far := net.Pipe()
+		ended := make(chan error, 1)
+		begin, whole := time.Now(), 0
+		go func() {
+			ended <- p.serve(t.Context(), &stream{fill: fill}, far, netip.MustParseAddrPort("192.0.2.1:1"), func() { whole++ })
+		}()
+		write(t, near, message(0, template256, data256(3)))
+		time.Sleep(20 * time.Minute)
+		write(t, near, message(3, data256(3)))
+		m := message(6, data256(3))
+		for i := range m { // slowly, and in time
+			write(t, near, m[i:i+1])
+			time.Sleep(100 * time.Millisecond)
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("an exporter is sent away: %v", err)
+		default:
+		}
+		half := time.Now()
+		write(t, near, []byte{0, 10, 0x40})
+		err := <-ended
+		if d := time.Since(half); err == nil || d > messageTime+time.Second {
+			t.Errorf("half a message holds a place for %v: %v", d, err)
+		}
+		if whole != 1 || time.Since(begin) < 20*time.Minute {
+			t.Errorf("%d times served", whole)
+		}
+		near.Close()
+		far.Close()
+	})
+}
+
+// TestHalfMessagesKeepNobodyOut: hostile connections of one address have a quarter
+// of the places, and give way to an honest one of the same address.
+func TestHalfMessagesKeepNobodyOut(t *testing.T) {
+	sink := &memory{}
+	addr, _ := start(t, Config{Sink: sink, ListenTCP: []string{"127.0.0.1:0"}, MaxConnections: 16, BatchAge: 10 * time.Millisecond})
+	for range 16 {
+		conn, err := net.Dial("tcp", addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = conn.Write([]byte{0, 10, 0x40}) // most are closed at once
+	}
+	time.Sleep(ownPatience + 100*time.Millisecond)
+	write(t, connect(t, addr), message(0, template256, data256(3)))
+	eventually(t, "the honest one is served", func() bool { return sink.count() == 3 })
 }
