@@ -145,6 +145,7 @@ func (l *ledger) started(s *session, r *receipt, v verdict) {
 		return
 	}
 	r.started = at
+	e.SamplingProvisional = e.SamplingRate != 0 && r.m.Version >= 9 && e.SamplingAt < at
 }
 
 // succeeds reports whether a new session's exporter had others, this run or an
