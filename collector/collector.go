@@ -56,10 +56,23 @@ type Recaller interface {
 // recordOctets is the size of a record without its extras.
 const recordOctets = int(unsafe.Sizeof(flow.Record{}))
 
-// Config says where to listen and where to deliver. Zero fields mean the
-// defaults that stand with them.
+// The defaults of a Config.
+const (
+	DefaultListen         = ":9995"
+	DefaultReceiveBuffer  = 32 << 20
+	DefaultBatchRecords   = 32768
+	DefaultBatchAge       = time.Second
+	DefaultQueue          = 32
+	DefaultWriters        = 2
+	DefaultMaxExporters   = 4096
+	DefaultMaxConnections = 128
+	DefaultIdleTimeout    = 30 * time.Minute
+	DefaultStopTimeout    = 30 * time.Second
+)
+
+// Config says where to listen and where to deliver. A field that is zero has its default.
 type Config struct {
-	// Listen are UDP addresses; ":9995" when all three are empty. ListenTCP and
+	// Listen are UDP addresses; DefaultListen when all three are empty. ListenTCP and
 	// ListenTLS are TCP addresses for IPFIX; TLS is required for the latter (see
 	// TLSConfig).
 	Listen, ListenTCP, ListenTLS []string
@@ -69,32 +82,32 @@ type Config struct {
 	// Sockets is how many sockets share each address (SO_REUSEPORT): one for
 	// each processor, at most 4. Systems without SO_REUSEPORT balancing use 1.
 	Sockets int
-	// ReceiveBuffer is the kernel buffer to ask for, in octets: 32 MiB. What
-	// was granted is logged.
+	// ReceiveBuffer is the size of the kernel buffer to ask for, in bytes. What
+	// the kernel grants is logged.
 	ReceiveBuffer int
-	// BatchRecords is how many records make a batch full: 32768. Extras that take
-	// as many octets as so many records do make it full as well.
+	// BatchRecords is how many records make a batch full. Extras that take
+	// as many bytes as so many records do make it full as well.
 	BatchRecords int
-	// BatchAge is how long a record may wait for its batch to fill: 1 s.
+	// BatchAge is how long a record may wait for its batch to fill.
 	BatchAge time.Duration
-	// Queue is how many batches may wait for a writer: 32. Queue and
+	// Queue is how many batches may wait for a writer. Queue and
 	// BatchRecords bound the memory: records wait in at most
 	// Queue + Writers + sockets batches. Each takes BatchRecords * 176 octets,
 	// as much again when it is full of extras, and what the last datagram
 	// brought: an eighth more as a rule, and as much again when a stranger makes
 	// the most of Limits.MessageRecords.
 	Queue int
-	// Writers is how many batches may be written at once: 2.
+	// Writers is how many batches may be written at once.
 	Writers int
-	// MaxExporters is how many exporters may be known at once: 4096. For a
+	// MaxExporters is how many exporters may be known at once. For a
 	// further one the one gives way that was silent for longest, five minutes at
 	// least; when there is none, what it sends is dropped and counted.
 	MaxExporters int
 	// MaxConnections is how many TCP connections there may be, and how many TLS
-	// connections: 128 of each, a quarter of them from one address. Each can make
-	// us keep some 9 MiB of templates, and 64 KiB of what it sends.
+	// connections, a quarter of them from one address. Each can make us keep some
+	// 9 MiB of templates, and 64 KiB of what it sends.
 	MaxConnections int
-	// IdleTimeout ends a connection on which nothing comes: 30 min.
+	// IdleTimeout ends a connection on which nothing comes for so long.
 	IdleTimeout time.Duration
 	// Allow are the prefixes that may send, anybody when empty. What others send
 	// is refused and counted before it is looked at.
@@ -110,7 +123,7 @@ type Config struct {
 	// StateDir is a directory in which the templates are kept for the next run,
 	// none when "".
 	StateDir string
-	// StopTimeout is how long a stop may take to write what was received: 30 s.
+	// StopTimeout is how long a stop may take to write what was received.
 	StopTimeout time.Duration
 	// Limits bound what the decoder keeps for strangers.
 	Limits netflow.Limits
@@ -124,7 +137,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	if len(c.Listen) == 0 && len(c.ListenTCP) == 0 && len(c.ListenTLS) == 0 {
-		c.Listen = []string{":9995"}
+		c.Listen = []string{DefaultListen}
 	}
 	def := func(v *int, d int) {
 		if *v <= 0 {
@@ -132,20 +145,20 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	def(&c.Sockets, min(4, runtime.GOMAXPROCS(0)))
-	def(&c.ReceiveBuffer, 32<<20)
-	def(&c.BatchRecords, 32768)
-	def(&c.Queue, 32)
-	def(&c.Writers, 2)
-	def(&c.MaxExporters, 4096)
-	def(&c.MaxConnections, 128)
+	def(&c.ReceiveBuffer, DefaultReceiveBuffer)
+	def(&c.BatchRecords, DefaultBatchRecords)
+	def(&c.Queue, DefaultQueue)
+	def(&c.Writers, DefaultWriters)
+	def(&c.MaxExporters, DefaultMaxExporters)
+	def(&c.MaxConnections, DefaultMaxConnections)
 	if c.IdleTimeout <= 0 {
-		c.IdleTimeout = 30 * time.Minute
+		c.IdleTimeout = DefaultIdleTimeout
 	}
 	if c.BatchAge <= 0 {
-		c.BatchAge = time.Second
+		c.BatchAge = DefaultBatchAge
 	}
 	if c.StopTimeout <= 0 {
-		c.StopTimeout = 30 * time.Second
+		c.StopTimeout = DefaultStopTimeout
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

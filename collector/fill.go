@@ -90,7 +90,7 @@ func (p *process) decode(f *filler, from netip.AddrPort, now flow.Time, datagram
 	extras := 0
 	for i := range recs {
 		x := &recs[i]
-		if x.RepairTime() {
+		if x.RepairTime() || x.Marks&flow.MarkTimeRepaired != 0 {
 			r.repaired++
 		}
 		r.packets += x.Packets

@@ -2,7 +2,6 @@ package command
 
 import (
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,13 +21,14 @@ func flowsCommand(stdout io.Writer) *cobra.Command {
 		Short: "List the flows of a range, and sum them up",
 		Example: `  flowtally flows --from -10m host 10.1.4.7 and port ssh
   flowtally flows --from today --sort bytes --limit 100 --output csv
-  flowtally flows --from -1h --sort duration duration > 600000`,
+  flowtally flows --from -1h --sort duration 'duration > 600000'
+  flowtally flows --from 'yesterday 14:00' --to 'yesterday 15:00' --zone local`,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			p, err := q.printer()
 			if err != nil {
 				return err
 			}
-			question, err := q.parse(time.Now(), words)
+			question, err := q.parse(q.zone.now(), words)
 			if err != nil {
 				return err
 			}

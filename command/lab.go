@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 
+	"flowtally/collector"
 	"flowtally/lab"
 
 	"github.com/spf13/cobra"
@@ -33,7 +34,7 @@ any other. Ctrl-C stops everything; the data stays.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.Dir, "data", "", "data directory (default: flowtally in the user's data directory)")
-	f.StringVar(&c.Listen, "listen", ":9995", "UDP address of the collector")
+	f.StringVar(&c.Listen, "listen", collector.DefaultListen, "UDP address of the collector")
 	f.StringVar(&c.WebListen, "web", "127.0.0.1:8080", "TCP address of the page")
 	f.StringVar(&c.Read, "read", "", "meter a capture file once")
 	f.StringVar(&c.Interface, "interface", "", "meter a network interface (Linux; needs CAP_NET_RAW)")

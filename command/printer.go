@@ -20,8 +20,10 @@ type printer interface {
 	flows(io.Writer, *query.Flows) error
 }
 
-// printers are the words of --output.
-var printers = map[string]printer{"table": tables{}, "json": jsonLines{}, "csv": csvFiles{}}
+// printers are the words of --output. For people, times are those of a zone.
+func printers(zone *time.Location) map[string]printer {
+	return map[string]printer{"table": tables{zone}, "json": jsonLines{}, "csv": csvFiles{}}
+}
 
 // explanations prints, instead of any answer, how it came about.
 type explanations struct{}

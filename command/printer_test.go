@@ -29,22 +29,22 @@ func TestPrinters(t *testing.T) {
 		print func(io.Writer) error
 		want  string
 	}{
-		{"share_table", func(w io.Writer) error { return printers["table"].share(w, share) }, `
+		{"share_table", func(w io.Writer) error { return printers(time.UTC)["table"].share(w, share) }, `
 the host with most flows, 2026-03-02T09:41:00Z to 2026-03-02T09:42:00Z in buckets of 1m0s
                  begin      host   share  its flows  all flows
   2026-03-02T09:41:00Z  10.1.4.7  50.0 %         50        100
 `},
-		{"share_csv", func(w io.Writer) error { return printers["csv"].share(w, share) }, `
+		{"share_csv", func(w io.Writer) error { return printers(time.UTC)["csv"].share(w, share) }, `
 bucket,addr,share,host_flows,flows
 2026-03-02T09:41:00Z,10.1.4.7,0.500000,50,100
 `},
-		{"flows_table", func(w io.Writer) error { return printers["table"].flows(w, flows) }, `
+		{"flows_table", func(w io.Writer) error { return printers(time.UTC)["table"].flows(w, flows) }, `
                flow start  duration  proto               source       destination     flags  packets  bytes  exporter
   2026-03-02 09:41:00.000     1.000    tcp  [2001:db8::1]:40000  [2001:db8::2]:22  ......S.        1     60     =evil
   2026-03-02 09:41:00.000     0.000   icmp             10.0.0.1          10.0.0.2                  1     84      edge
 there are more: --after more
 `},
-		{"flows_csv", func(w io.Writer) error { return printers["csv"].flows(w, flows) }, `
+		{"flows_csv", func(w io.Writer) error { return printers(time.UTC)["csv"].flows(w, flows) }, `
 flow_start,flow_end,protocol,src_addr,src_port,dst_addr,dst_port,tcp_flags,packets,bytes,exporter
 2026-03-02T09:41:00.000Z,2026-03-02T09:41:01.000Z,6,2001:db8::1,40000,2001:db8::2,22,2,1,60,'=evil
 2026-03-02T09:41:00.000Z,2026-03-02T09:41:00.000Z,1,10.0.0.1,,10.0.0.2,,,1,84,edge

@@ -22,21 +22,24 @@ type question struct {
 	limit                                            int
 	whole, scaled, raw, explain                      bool
 	timeout                                          time.Duration
+	zone                                             zoneFlag
 }
 
 // flags are those of a ranking; rangeFlags those of any question.
 func (q *question) flags(cmd *cobra.Command, key string, limit int) {
 	f := cmd.Flags()
 	f.StringVar(&q.key, "key", key, "what to group by, several joined by commas, addresses also by network as src-addr/24 or src-addr/24/64: "+keyNames())
-	f.StringVar(&q.by, "by", "flows", "what to rank by: flows, packets, bytes, pps, bps, bpp or duration")
+	f.StringVar(&q.by, "by", "flows", "what to rank by: "+query.MeasureNames())
 	f.StringVar(&q.having, "having", "", `show only groups whose sums meet this, as "flows > 100 and bytes > 1m"`)
 	q.rangeFlags(cmd, limit, "how many groups to show")
 }
 
 func (q *question) rangeFlags(cmd *cobra.Command, limit int, what string) {
 	f := cmd.Flags()
-	f.StringVar(&q.from, "from", "-1h", "begin of the range: RFC 3339, a date, now, today, yesterday, or an age such as -6h (beyond ten minutes, the begin of its minute)")
+	f.StringVar(&q.from, "from", "-1h", "begin of the range: RFC 3339, a date, seconds since 1970, now, today, yesterday 14:00, this-week, last-month, or an age such as -6h or -1mo (beyond ten minutes, the begin of its minute)")
 	f.StringVar(&q.to, "to", "now", "end of the range, not included")
+	q.zone = newZone()
+	f.Var(&q.zone, "zone", zoneUsage)
 	f.IntVar(&q.limit, "limit", limit, what)
 	f.StringVar(&q.exporter, "exporter", "", "only what this exporter sent: its name, address or id")
 	f.BoolVar(&q.whole, "whole", false, "book each flow whole where it ends, as nfdump does, instead of spreading it over its life")
@@ -50,7 +53,7 @@ func (q *question) rangeFlags(cmd *cobra.Command, limit int, what string) {
 
 // printer returns what prints the answer as the flags ask for it.
 func (q *question) printer() (printer, error) {
-	p, ok := printers[q.output]
+	p, ok := printers(q.zone.Location)[q.output]
 	if !ok {
 		return nil, usageError{fmt.Errorf("--output %q: want table, json or csv", q.output)}
 	}
@@ -61,7 +64,7 @@ func (q *question) printer() (printer, error) {
 }
 
 // parse turns the flags, and the words behind them, which are the filter, into a
-// Question.
+// Question. Times are seen from now, and read in its zone.
 func (q *question) parse(now time.Time, words []string) (query.Question, error) {
 	bad := func(err error) (query.Question, error) { return query.Question{}, usageError{err} }
 	from, err := query.ParseTime(q.from, now)
@@ -89,12 +92,12 @@ func (q *question) parse(now time.Time, words []string) (query.Question, error) 
 	if err != nil {
 		return bad(fmt.Errorf("--having: %w", err))
 	}
-	meant, err := filter.Parse(strings.Join(words, " "))
+	meant, err := filter.ParseAt(strings.Join(words, " "), now)
 	if err != nil {
 		return bad(fmt.Errorf("filter: %w", err))
 	}
 	return query.Question{
-		From: from, To: to, Keys: keys, By: by, Limit: q.limit, Exporter: q.exporter, Filter: meant, Having: having,
+		From: from, To: to, Zone: now.Location(), Keys: keys, By: by, Limit: q.limit, Exporter: q.exporter, Filter: meant, Having: having,
 		Whole: q.whole, Scaled: q.scaled, Raw: q.raw, Timeout: q.timeout,
 	}, nil
 }

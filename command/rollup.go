@@ -21,6 +21,7 @@ func rollupCommand(stdout io.Writer) *cobra.Command {
 	var (
 		dsn, from, to   string
 		rebuild, asJSON bool
+		zone            = newZone()
 	)
 	cmd := &cobra.Command{
 		Use:   "rollup [--rebuild --from T --to T] --database URL",
@@ -35,7 +36,7 @@ With --rebuild the days (UTC) from --from to --to are summed anew from the flows
 which have to be there: after a restore, or a fault. A running collector goes on
 storing meanwhile.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			now := time.Now()
+			now := zone.now()
 			var begin, end time.Time
 			if rebuild {
 				var err error
@@ -79,6 +80,7 @@ storing meanwhile.`,
 	f.BoolVar(&rebuild, "rebuild", false, "sum the days from --from to --to anew")
 	f.StringVar(&from, "from", "", "begin of what to rebuild, such as 2026-11-21 or -3d")
 	f.StringVar(&to, "to", "now", "end of what to rebuild")
+	f.Var(&zone, "zone", zoneUsage)
 	f.BoolVar(&asJSON, "json", false, "print a summary in JSON on the last line")
 	databaseFlag(cmd, &dsn)
 	return cmd

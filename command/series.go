@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,24 +25,25 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 		Example: `  flowtally series --from -24h --step 1h
   flowtally series --key protocol --by bytes --from -6h --output csv not port ssh
   flowtally series --from -24h --step 1h --lay-over 4 --period 1w
+  flowtally series --from -1mo --step 1d --zone Europe/Berlin
   flowtally series --share --from -24h`,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			p, err := q.printer()
 			if err != nil {
 				return err
 			}
-			question, err := q.parse(time.Now(), words)
+			question, err := q.parse(q.zone.now(), words)
 			if err != nil {
 				return err
 			}
-			if question.Step, err = query.ParseStep(step); err != nil {
+			if question.Step, question.StepMonths, err = query.ParseStep(step); err != nil {
 				return usageError{fmt.Errorf("--step: %w", err)}
 			}
-			if question.Step > 0 {
+			if question.Step > 0 || question.StepMonths > 0 {
 				question.MaxBuckets = query.MaxBuckets
 			}
 			if question.LayOver = layOver; layOver > 0 && period != "auto" {
-				if question.Period, err = query.ParseStep(period); err != nil {
+				if question.Period, question.PeriodMonths, err = query.ParseStep(period); err != nil {
 					return usageError{fmt.Errorf("--period: %w", err)}
 				}
 			}
@@ -58,9 +58,9 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 	}
 	q.flags(cmd, "", 8)
 	f := cmd.Flags()
-	f.StringVar(&step, "step", "auto", "length of a bucket, such as 60s or 1h")
+	f.StringVar(&step, "step", "auto", "length of a bucket, such as 60s, 1h, 1d, 1w or 1mo")
 	f.IntVar(&layOver, "lay-over", 0, "show so many earlier periods beside it, 8 at most")
-	f.StringVar(&period, "period", "auto", "length of such a period, such as 1d or 7d; auto: the range's, in whole days")
+	f.StringVar(&period, "period", "auto", "length of such a period, such as 1d, 7d or 1mo, on the clock of the zone; auto: the range's, in whole days")
 	f.BoolVar(&share, "share", false, "of each bucket, which host had the largest part of all flows")
 	return cmd
 }

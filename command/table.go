@@ -13,11 +13,11 @@ import (
 )
 
 // tables prints an answer as a table for people, and what it is not below.
-type tables struct{}
+type tables struct{ zone *time.Location }
 
 // top prints the groups, the rest, and the total.
-func (tables) top(w io.Writer, t *query.Top) error {
-	fmt.Fprintf(w, "top %d by %s, %s to %s\n", t.Limit, t.By, stamp(t.From), stamp(t.To))
+func (p tables) top(w io.Writer, t *query.Top) error {
+	fmt.Fprintf(w, "top %d by %s, %s to %s\n", t.Limit, t.By, p.stamp(t.From), p.stamp(t.To))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := "#\t"
 	for _, k := range t.Keys {
@@ -38,6 +38,12 @@ func (tables) top(w io.Writer, t *query.Top) error {
 		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", rank, strings.Join(names, "\t"), s.Flows, s.Packets, s.Bytes, share, more)
 	}
 	percent := func(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
+	percentOf := func(share *float64) string {
+		if share == nil {
+			return none
+		}
+		return percent(*share)
+	}
 	blank := make([]string, len(t.Keys))
 	name := func(s string) []string { blank[0] = s; return blank }
 	for i, r := range t.Rows {
@@ -45,14 +51,14 @@ func (tables) top(w io.Writer, t *query.Top) error {
 		for j, v := range r.Values {
 			names[j] = v.Label
 		}
-		more := fmt.Sprintf("%.0f\t%.0f\t%.0f\t", r.PPS, r.BPS, r.BPP)
+		more := orNone("%.0f", r.PPS) + "\t" + orNone("%.0f", r.BPS) + "\t" + orNone("%.0f", r.BPP) + "\t"
 		if seen {
-			more += fmt.Sprintf("%.3f\t%s\t", r.Duration.Seconds(), milli(r.FirstSeen))
+			more += fmt.Sprintf("%.3f\t%s\t", r.Duration.Seconds(), p.milli(r.FirstSeen))
 		}
 		if vague {
 			more += strconv.FormatInt(r.Error, 10) + "\t"
 		}
-		line(strconv.Itoa(i+1), names, r.Sums, percent(r.Share), more)
+		line(strconv.Itoa(i+1), names, r.Sums, percentOf(r.Share), more)
 	}
 	if t.Other != nil {
 		line("", name(fmt.Sprintf("%d others", t.Other.Groups)), t.Other.Sums, percent(shareOf(t.Other.Sums, t.Total, t.By)), "")
@@ -68,10 +74,21 @@ func (tables) top(w io.Writer, t *query.Top) error {
 	if s.Packets > 0 {
 		s.BPP = float64(s.Bytes) / float64(s.Packets)
 	}
-	printSummary(w, &s)
+	p.printSummary(w, &s)
 	printCaveats(w, &t.Provenance)
 	_, err := fmt.Fprintf(w, "a flow is one direction of a conversation; source %s, %s, %v\n", t.Source, t.Resolution, t.Took.Round(time.Millisecond))
 	return err
+}
+
+// none stands where there is no number.
+const none = "–"
+
+// orNone writes a number that may not be known.
+func orNone(format string, n *float64) string {
+	if n == nil {
+		return none
+	}
+	return fmt.Sprintf(format, *n)
 }
 
 // shareOf is the part of the total that s has, by one measure.
@@ -84,19 +101,19 @@ func shareOf(s, total query.Sums, by query.Measure) float64 {
 
 // series prints one row a bucket and, by a key, one column a group of the measure
 // that was asked for.
-func (tables) series(w io.Writer, s *query.Series) error {
-	fmt.Fprintf(w, "%s to %s in buckets of %v\n", stamp(s.From), stamp(s.To), s.Step)
+func (p tables) series(w io.Writer, s *query.Series) error {
+	fmt.Fprintf(w, "%s to %s in buckets of %v\n", p.stamp(s.From), p.stamp(s.To), stepText(s.Step, s.StepMonths))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if len(s.Keys) == 0 {
 		fmt.Fprint(tw, "begin\tflows\tpackets\tbytes\t")
-		for _, p := range s.Previous {
-			fmt.Fprintf(tw, "%s before %v\t", s.By, p.Offset)
+		for _, was := range s.Previous {
+			fmt.Fprintf(tw, "%s before %v\t", s.By, was.Offset)
 		}
 		fmt.Fprintln(tw)
 		for i, t := range s.Start {
-			fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t", stamp(t), s.Total.Flows[i], s.Total.Packets[i], s.Total.Bytes[i])
-			for _, p := range s.Previous {
-				fmt.Fprintf(tw, "%d\t", measured(p.Total, s.By)[i])
+			fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t", p.stamp(t), s.Total.Flows[i], s.Total.Packets[i], s.Total.Bytes[i])
+			for _, was := range s.Previous {
+				fmt.Fprintf(tw, "%d\t", measured(was.Total, s.By)[i])
 			}
 			fmt.Fprintln(tw)
 		}
@@ -114,7 +131,7 @@ func (tables) series(w io.Writer, s *query.Series) error {
 	}
 	fmt.Fprintln(tw, "all\t")
 	for i, t := range s.Start {
-		fmt.Fprint(tw, stamp(t)+"\t")
+		fmt.Fprint(tw, p.stamp(t)+"\t")
 		for _, l := range append(lines[:len(lines):len(lines)], s.Total) {
 			fmt.Fprintf(tw, "%d\t", measured(l, s.By)[i])
 		}
@@ -135,25 +152,25 @@ func measured(l query.Line, by query.Measure) []int64 {
 }
 
 // share prints the host with most flows, one row a bucket.
-func (tables) share(w io.Writer, r *query.Share) error {
-	fmt.Fprintf(w, "the host with most flows, %s to %s in buckets of %v\n", stamp(r.From), stamp(r.To), r.Step)
+func (p tables) share(w io.Writer, r *query.Share) error {
+	fmt.Fprintf(w, "the host with most flows, %s to %s in buckets of %v\n", p.stamp(r.From), p.stamp(r.To), stepText(r.Step, r.StepMonths))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(tw, "begin\thost\tshare\tits flows\tall flows\t")
 	for i, t := range r.Start {
-		fmt.Fprintf(tw, "%s\t%s\t%.1f %%\t%d\t%d\t\n", stamp(t), host(r.Host[i]), 100*r.Share[i], r.HostFlows[i], r.Flows[i])
+		fmt.Fprintf(tw, "%s\t%s\t%.1f %%\t%d\t%d\t\n", p.stamp(t), host(r.Host[i]), 100*r.Share[i], r.HostFlows[i], r.Flows[i])
 	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}
 	for _, h := range r.Highlights {
-		fmt.Fprintf(w, "%s had %.1f %% of all flows, %s to %s\n", h.Addr, 100*h.Share, stamp(h.From), stamp(h.To))
+		fmt.Fprintf(w, "%s had %.1f %% of all flows, %s to %s\n", h.Addr, 100*h.Share, p.stamp(h.From), p.stamp(h.To))
 	}
 	printCaveats(w, &r.Provenance)
 	return nil
 }
 
 // flows prints one row a flow, as nfdump does.
-func (tables) flows(w io.Writer, r *query.Flows) error {
+func (p tables) flows(w io.Writer, r *query.Flows) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(tw, "flow start\tduration\tproto\tsource\tdestination\tflags\tpackets\tbytes\texporter\t")
 	for _, row := range r.Rows {
@@ -175,7 +192,7 @@ func (tables) flows(w io.Writer, r *query.Flows) error {
 		if n, ok := f["tcp_flags"].(int64); ok {
 			flags = flow.TCPFlags(n).String()
 		}
-		fmt.Fprintf(tw, "%s\t%.3f\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t\n", milli(start), end.Sub(start).Seconds(), flow.Protocol(proto),
+		fmt.Fprintf(tw, "%s\t%.3f\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t\n", p.milli(start), end.Sub(start).Seconds(), flow.Protocol(proto),
 			side("src_addr", "src_port"), side("dst_addr", "dst_port"), flags, f["packets"], f["bytes"], text(f["exporter"]))
 	}
 	if err := tw.Flush(); err != nil {
@@ -185,7 +202,7 @@ func (tables) flows(w io.Writer, r *query.Flows) error {
 		fmt.Fprintf(w, "there are more: --after %s\n", r.Next)
 	}
 	if r.Summary != nil {
-		printSummary(w, r.Summary)
+		p.printSummary(w, r.Summary)
 	}
 	printCaveats(w, &r.Provenance)
 	return nil
@@ -201,11 +218,11 @@ func flowRow(columns []string, row []any) map[string]any {
 }
 
 // printSummary is the line that nfdump ends with.
-func printSummary(w io.Writer, s *query.FlowsSummary) {
+func (p tables) printSummary(w io.Writer, s *query.FlowsSummary) {
 	fmt.Fprintf(w, "Summary: total flows: %d, total bytes: %d, total packets: %d, avg bps: %.0f, avg pps: %.0f, avg bpp: %.0f\n",
 		s.Flows, s.Bytes, s.Packets, s.BPS, s.PPS, s.BPP)
 	if !s.First.IsZero() {
-		fmt.Fprintf(w, "Time window: %s - %s\n", milli(s.First), milli(s.Last))
+		fmt.Fprintf(w, "Time window: %s - %s\n", p.milli(s.First), p.milli(s.Last))
 	}
 }
 
@@ -217,10 +234,29 @@ func printCaveats(w io.Writer, p *query.Provenance) {
 	if p.Remainder != nil {
 		fmt.Fprintf(w, "%.1f %% are in the remainder of the roll-ups: a group that is not listed may have up to %d more; --raw reads the flows\n", 100*p.Remainder.Share, p.Remainder.Error)
 	}
+	if p.Saturated {
+		fmt.Fprintln(w, "a sum is 2^63-1, the largest there is: in truth it may be more")
+	}
 	if p.Scaled {
 		fmt.Fprintln(w, "packets and bytes are multiplied by the sampling rate, by 1 where it is not known")
 	}
 }
 
-// milli writes a time to the millisecond, for people.
-func milli(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") }
+// stepText is the length of a bucket for people.
+func stepText(step time.Duration, months int) string {
+	if months > 0 {
+		return query.FormatStep(0, months)
+	}
+	return step.String()
+}
+
+// stamp writes a time to the second.
+func (p tables) stamp(t time.Time) string { return t.In(p.zone).Format("2006-01-02T15:04:05Z07:00") }
+
+// milli writes a time to the millisecond, with the zone where it is not UTC.
+func (p tables) milli(t time.Time) string {
+	if p.zone == time.UTC {
+		return t.UTC().Format("2006-01-02 15:04:05.000")
+	}
+	return t.In(p.zone).Format("2006-01-02 15:04:05.000Z07:00")
+}

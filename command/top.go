@@ -2,7 +2,6 @@ package command
 
 import (
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +23,7 @@ func topCommand(stdout io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			question, err := q.parse(time.Now(), words)
+			question, err := q.parse(q.zone.now(), words)
 			if err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package filter
 import (
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -69,12 +70,16 @@ func Complete(text string, offset int) []Completion {
 	}
 
 	c := completer{word: strings.ToLower(word), start: start, end: end}
-	p := parser{text: text[:start]}
+	// Any now will do: what a time means changes nothing of what may follow.
+	p := parser{text: text[:start], now: time.Unix(1<<32, 0).UTC()}
 	parsed, err := p.parse()
 	switch {
 	case err == nil && parsed == nil:
 		c.words(root, starters())
 	case err == nil:
+		if p.alone != nil {
+			c.words(p.alone, p.alone.words())
+		}
 		c.words(root, []string{"and", "or"})
 	default:
 		for _, w := range err.want {

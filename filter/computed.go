@@ -59,10 +59,9 @@ func computedFields() []*field {
 			return atMost(r.Bytes, most) / atMost(r.Packets, most)
 		}))
 	pps.large, bps.large, bpp.large = true, true, true
-	return []*field{
-		number("duration", durationSQL, "length in milliseconds", most, []string{"flow_start", "flow_end"}, plain(duration)),
-		pps, bps, bpp,
-	}
+	length := number("duration", durationSQL, "length in milliseconds, or with a unit: ms, s, min, h, d", most, []string{"flow_start", "flow_end"}, plain(duration))
+	length.duration = true
+	return []*field{length, pps, bps, bpp}
 }
 
 // engineFields are the two bytes of v5's observation domain.
@@ -73,10 +72,12 @@ func engineFields(domain *field) []*field {
 			return v >> shift & 0xff, ok && v < 1<<16
 		})
 	}
-	return []*field{
+	fields := []*field{
 		engine("engine type", "v5 engine type: the upper byte of the observation domain",
 			"(case when observation_domain < 65536 then observation_domain >> 8 end)", 8),
 		engine("engine id", "v5 engine id: the lower byte of the observation domain",
 			"(case when observation_domain < 65536 then observation_domain & 255 end)", 0),
 	}
+	fields[0].aliases, fields[1].aliases = []string{"engine-type"}, []string{"engine-id"}
+	return fields
 }

@@ -71,8 +71,8 @@ type hexShape struct {
 	digits  int
 	lengths []int // the value's possible lengths
 	odd     bool  // the digit behind must be odd
-	one     bool  // the number is in one digit, at this place, shifted by one
-	at      int
+	one     bool  // the number is in one digit, shifted by one
+	at      int   // where they begin
 }
 
 func (h hexShape) number(v []byte) (uint64, bool) {
@@ -88,14 +88,14 @@ func (h hexShape) number(v []byte) (uint64, bool) {
 			return 0, false
 		}
 	}
-	if h.odd && hexDigit(v[h.digits])&1 == 0 {
+	if h.odd && hexDigit(v[h.at+h.digits])&1 == 0 {
 		return 0, false
 	}
 	if h.one {
 		return uint64(hexDigit(v[h.at]) >> 1), true
 	}
 	var n uint64
-	for _, c := range v[:h.digits] {
+	for _, c := range v[h.at:][:h.digits] {
 		n = n<<4 | uint64(hexDigit(c))
 	}
 	return n, true
@@ -111,13 +111,21 @@ func hexDigit(c byte) byte {
 	return 0xff
 }
 
+// aclShapes take the three numbers of an access list apart: its own, that of the
+// entry, and that of the entry's object group. Some send the first alone.
+var aclShapes = [...]string{
+	"^([0-9a-f]{8})([0-9a-f]{16})?$", "^[0-9a-f]{8}([0-9a-f]{8})[0-9a-f]{8}$", "^[0-9a-f]{16}([0-9a-f]{8})$",
+}
+
 // shapes are the hexadecimal values by the regular expression that takes them
 // apart in SQL.
 var shapes = map[string]hexShape{
-	"^([0-9a-f]{8})([0-9a-f]{16})?$": {digits: 8, lengths: []int{8, 24}},
-	"^([0-9a-f]{5})[0-9a-f]$":        {digits: 5, lengths: []int{6}},
-	"^([0-9a-f]{5})[13579bdf]$":      {digits: 5, lengths: []int{6}, odd: true},
-	"^[0-9a-f]{5}([0-9a-f])$":        {lengths: []int{6}, one: true, at: 5},
+	aclShapes[0]:                {digits: 8, lengths: []int{8, 24}},
+	aclShapes[1]:                {digits: 8, lengths: []int{24}, at: 8},
+	aclShapes[2]:                {digits: 8, lengths: []int{24}, at: 16},
+	"^([0-9a-f]{5})[0-9a-f]$":   {digits: 5, lengths: []int{6}},
+	"^([0-9a-f]{5})[13579bdf]$": {digits: 5, lengths: []int{6}, odd: true},
+	"^[0-9a-f]{5}([0-9a-f])$":   {lengths: []int{6}, one: true, at: 5},
 }
 
 // extraHex is a number that is a part of a hexadecimal value.

@@ -42,6 +42,8 @@ type field struct {
 	of      flow.Kind // what the kind does not tell: ports and protocols
 	max     uint64
 	large   bool // printed with suffixes
+	// duration says that its numbers may have units of time.
+	duration bool
 
 	column  string   // its expression in SQL
 	columns []string // of the view, that the expression reads
@@ -87,7 +89,7 @@ func (f *field) wants() string {
 	case kindFlags:
 		return "flags (letters of FSRPAUECN, X for the first six) or a number"
 	case kindMarks:
-		return "a mark (repaired, clamped, duplicate, moved) or a number"
+		return "a mark (repaired, clamped, duplicate, moved, borrowed) or a number"
 	case kindText:
 		return "a text"
 	case kindMAC:
@@ -105,7 +107,7 @@ func (f *field) wants() string {
 
 const flagLetters = "FSRPAUECN"
 
-var markNames = []string{"repaired", "clamped", "duplicate", "moved"}
+var markNames = []string{"repaired", "clamped", "duplicate", "moved", "borrowed"}
 
 // bits reads flags or a mark.
 func (f *field) bits(s string) (mask uint64, ok bool) {
@@ -148,7 +150,10 @@ func (f *field) bitText(mask uint64) string {
 // either is a field that means any of others.
 func either(name, what string, sides []*field, aliases ...string) *field {
 	f := *sides[0]
-	f.name, f.what, f.aliases, f.sides = name, what, aliases, sides
+	f.name, f.what, f.aliases, f.sides = name, what, aliases, nil
+	for _, s := range sides {
+		f.sides = append(f.sides, s.either()...)
+	}
 	return &f
 }
 
@@ -183,6 +188,10 @@ type Field struct {
 	// Values are the names that its numbers have, if these are few.
 	Values []string
 }
+
+// Directions returns the pairs of words that stand in front of others and name the
+// two directions of a flow: in their place each other, they turn a condition round.
+func Directions() [][2]string { return [][2]string{{"src", "dst"}, {"in", "out"}} }
 
 // Fields returns the vocabulary: the words that have no value, those of flow.Fields
 // and flow.Pairs in their order, then those that only the language has.

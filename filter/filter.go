@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"flowtally/flow"
 )
@@ -103,8 +104,13 @@ func (e *Error) Column() int { return e.column }
 
 // Parse parses a filter. The empty text matches everything. An error is an
 // *Error.
-func Parse(text string) (*Filter, error) {
-	p := parser{text: text}
+func Parse(text string) (*Filter, error) { return ParseAt(text, time.Time{}) }
+
+// ParseAt parses a filter whose times are seen from now: what is written without a zone is
+// in now's, and -6h is six hours before (calendar.Parse). The zero time is that of Parse:
+// then the zone is UTC, and nothing is relative.
+func ParseAt(text string, now time.Time) (*Filter, error) {
+	p := parser{text: text, now: now}
 	root, err := p.parse()
 	if err != nil {
 		err.column = 1 + len([]rune(text[:err.Offset]))

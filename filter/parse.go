@@ -8,16 +8,20 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"flowtally/calendar"
 )
 
 // parser is a Pratt parser: each binary operator has a power with which it binds.
 type parser struct {
 	text   string
+	now    time.Time // what times are seen from, and their zone
 	tokens []token
 	pos    int
 	depth  int
 	hosts  map[string]bool // the names of hosts so far
 
+	alone    *trie // the word at the end that is a protocol, and the beginning of fields
 	after    *trie // what the words before afterPos were
 	afterPos int
 }
@@ -172,6 +176,9 @@ func (p *parser) prefix() (*expr, *Error) {
 // primitive parses a field's words and its values.
 func (p *parser) primitive() (*expr, *Error) {
 	first := p.peek()
+	if e := p.protocol(); e != nil {
+		return e, nil
+	}
 	f, err := p.field()
 	if err != nil {
 		return nil, err
@@ -187,6 +194,9 @@ func (p *parser) primitive() (*expr, *Error) {
 
 	if p.peek().is("in") {
 		p.pos++
+		if t := p.peek(); t.is("nat") {
+			return nil, p.fail(t, lookup("pblock").f.refuse)
+		}
 		if err := p.list(pr); err != nil {
 			return nil, err
 		}
@@ -205,7 +215,7 @@ func (p *parser) primitive() (*expr, *Error) {
 			if err := p.list(pr); err != nil {
 				return nil, err
 			}
-		} else if err := p.value(pr, exact, true); err != nil {
+		} else if err := p.values(pr, exact); err != nil {
 			return nil, err
 		}
 		pr.unite()
@@ -239,6 +249,31 @@ func (p *parser) primitive() (*expr, *Error) {
 	return e, nil
 }
 
+// protocol reads the name of a protocol that stands for proto and itself, nil when
+// there is none: one that is no other word of the language, or that nothing follows
+// which belongs to it.
+func (p *parser) protocol() *expr {
+	t := p.peek()
+	n, ok := protocols[strings.ToLower(t.text)]
+	if !ok || t.kind != tokWord {
+		return nil
+	}
+	if node := lookup(strings.ToLower(t.text)); node != nil {
+		after := p.tokens[p.pos+1]
+		if node.f != nil || after.kind == tokWord && node.kids[strings.ToLower(after.text)] != nil || after.kind == tokComp {
+			return nil
+		}
+		if after.kind == tokWord && !after.is("and") && !after.is("or") {
+			return nil // a word of its own that is written wrong
+		}
+	}
+	p.pos++
+	if p.peek().kind == tokEnd {
+		p.alone = lookup(strings.ToLower(t.text))
+	}
+	return &expr{op: opPrim, prim: &prim{f: lookup("proto").f, nums: []span{{uint64(n), uint64(n)}}}}
+}
+
 // field reads the longest run of words that is a field.
 func (p *parser) field() (*field, *Error) {
 	t := p.peek()
@@ -249,6 +284,7 @@ func (p *parser) field() (*field, *Error) {
 		return nil, p.fail(t, fmt.Sprintf("%q stands where a condition is expected", p.text[t.at:t.end]))
 	}
 	node, last, lastPos, from := root, (*trie)(nil), 0, p.pos
+	shorter, shorterPos := (*trie)(nil), 0
 	for {
 		u := p.peek()
 		var child *trie
@@ -261,7 +297,16 @@ func (p *parser) field() (*field, *Error) {
 		p.pos++
 		node = child
 		if node.f != nil {
+			shorter, shorterPos = last, lastPos
 			last, lastPos = node, p.pos
+		}
+	}
+	// The last word may be a value of a field of fewer words: asa event denied.
+	if shorter != nil && last.f.kind != kindNone && shorter.f.names != nil && shorterPos == lastPos-1 {
+		t := p.tokens[lastPos]
+		if _, known := shorter.f.names(strings.ToLower(p.tokens[shorterPos].text)); known &&
+			(t.kind == tokEnd || t.kind == tokPunct && !t.is("[") || t.is("and") || t.is("or")) {
+			last, lastPos, node = shorter, shorterPos, shorter
 		}
 	}
 	if last != nil && (node == last || p.peek().kind != tokEnd) {
@@ -271,9 +316,6 @@ func (p *parser) field() (*field, *Error) {
 	}
 	if p.pos == from {
 		word := strings.ToLower(t.text)
-		if _, ok := protocols[word]; ok {
-			return nil, p.fail(t, fmt.Sprintf("%q is a protocol, and a condition names its field", t.text), "proto "+word)
-		}
 		if _, err := netip.ParsePrefix(t.text); err == nil {
 			return nil, p.fail(t, "a network stands where a condition is expected", "net "+word)
 		}
@@ -322,6 +364,29 @@ func (p *parser) list(pr *prim) *Error {
 	}
 	if n == 0 {
 		return p.fail(open, "the list is empty")
+	}
+	return nil
+}
+
+// values reads a value, and with commas between more of them, without the brackets
+// of a list.
+func (p *parser) values(pr *prim, exact bool) *Error {
+	if err := p.value(pr, exact, true); err != nil {
+		return err
+	}
+	for n := 2; p.peek().is(","); n++ {
+		comma := p.next()
+		switch {
+		case pr.f.kind == kindTime:
+			return p.fail(comma, "a time has no list: compare it by > and <")
+		case pr.mask != 0:
+			return p.fail(comma, "a list of numbers, not of letters")
+		case n > MaxList:
+			return p.fail(comma, fmt.Sprintf("a list of more than %d values", MaxList))
+		}
+		if err := p.value(pr, true, false); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -419,24 +484,25 @@ func (p *parser) span(f *field, within bool) (span, *Error) {
 	}
 	p.pos++
 	if f.kind == kindTime {
-		n, ok := parseTime(t.text)
-		if !ok {
-			return span{}, p.fail(t, fmt.Sprintf("%q is not a time: write 2026-11-21T09:30, and as much of it as you like; it is UTC without another zone", t.text))
-		}
-		return span{n, n}, nil
+		n, err := p.time(t)
+		return span{n, n}, err
 	}
 	if f.names != nil {
 		if s, ok := f.names(strings.ToLower(t.text)); ok {
 			return s, nil
 		}
 	}
-	n, ok := parseNumber(t.text)
+	number := parseNumber
+	if f.duration {
+		number = parseDuration
+	}
+	n, ok := number(t.text)
 	s := span{n, n}
 	if !ok {
 		lo, hi, found := strings.Cut(t.text, "-")
 		var ok1, ok2 bool
-		s.lo, ok1 = parseNumber(lo)
-		s.hi, ok2 = parseNumber(hi)
+		s.lo, ok1 = number(lo)
+		s.hi, ok2 = number(hi)
 		if !found || !ok1 || !ok2 {
 			var known []string
 			if f.known != nil {
@@ -476,14 +542,50 @@ func parseNumber(s string) (uint64, bool) {
 			}
 		}
 	}
-	if s == "" || s[0] == '+' {
+	return multiple(s, of)
+}
+
+// parseDuration reads a number of milliseconds, also in greater units. m is a million
+// as everywhere, so that minutes are min.
+func parseDuration(s string) (uint64, bool) {
+	for _, u := range durations {
+		if len(s) > len(u.unit) && strings.EqualFold(s[len(s)-len(u.unit):], u.unit) {
+			if n, ok := multiple(s[:len(s)-len(u.unit)], u.of); ok {
+				return n, true
+			}
+		}
+	}
+	return parseNumber(s)
+}
+
+var durations = []struct {
+	unit string
+	of   uint64
+}{{"ms", 1}, {"min", 60_000}, {"s", 1000}, {"h", 3_600_000}, {"d", 86_400_000}}
+
+// multiple returns a decimal number times of, which has to be whole: 1.5 × 1000.
+func multiple(s string, of uint64) (uint64, bool) {
+	whole, fraction, point := strings.Cut(s, ".")
+	if whole == "" || whole[0] == '+' || point && fraction == "" {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(s, 10, 64)
+	n, err := strconv.ParseUint(whole, 10, 64)
 	if err != nil || n > math.MaxUint64/of {
 		return 0, false
 	}
-	return n * of, true
+	n *= of
+	for _, c := range fraction {
+		if c < '0' || c > '9' || of%10 != 0 && c != '0' {
+			return 0, false
+		}
+		of /= 10
+		part := uint64(c-'0') * of
+		if n > math.MaxUint64-part {
+			return 0, false
+		}
+		n += part
+	}
+	return n, true
 }
 
 // parseNet reads an address or a network; of a network, the bytes that are left
@@ -583,31 +685,21 @@ func parseMAC(s string) (string, bool) {
 	return string(out), true
 }
 
-var timeLayouts = []string{
-	"2006-01-02T15:04:05.999999999", "2006-01-02T15:04", "2006-01-02T15", "2006-01-02", "2006-01", "2006",
-}
-
-// parseTime reads as much of an ISO 8601 time as there is; the rest is zero, and
-// the zone UTC unless it says Z or an offset.
-func parseTime(s string) (uint64, bool) {
-	s = strings.ToUpper(strings.Replace(s, " ", "T", 1))
-	for _, l := range timeLayouts {
-		for _, zone := range []string{"", "Z07:00", "Z0700"} {
-			if zone != "" && !strings.Contains(l, "T") {
-				continue
-			}
-			t, err := time.Parse(l+zone, s)
-			if err != nil {
-				continue
-			}
-			ms := t.UnixMilli()
-			if ms < 0 || t.Year() > 9999 {
-				return 0, false
-			}
-			return uint64(ms), true
+// time reads a time, in milliseconds since 1970.
+func (p *parser) time(t token) (uint64, *Error) {
+	at, err := calendar.Parse(t.text, p.now)
+	if err != nil {
+		how := "write 2026-11-21T09:30, and as much of it as you like; it is UTC without another zone"
+		if !p.now.IsZero() {
+			how = "write 2026-11-21T09:30, and as much of it as you like, an age such as -6h, or today or yesterdayT14:00"
 		}
+		return 0, p.fail(t, fmt.Sprintf("%q %v: %s", t.text, err, how))
 	}
-	return 0, false
+	ms := at.UnixMilli()
+	if ms < 0 || ms > maxTime {
+		return 0, p.fail(t, fmt.Sprintf("%q is outside of the years 1970 to 9999", t.text))
+	}
+	return uint64(ms), nil
 }
 
 // near returns up to three of the words, those most similar to what was written.

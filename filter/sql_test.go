@@ -74,6 +74,8 @@ var members = []string{
 	`"postPacketDeltaCount":2`, `"postOctetTotalCount":1000`, `"observationPointId":18446744073709551615`, `"sourceIPv4Address":"10.0.0.2"`,
 	`"destinationIPv6Address":"::1"`, `"outerSourceIPv4Address":"192.0.2.100"`, `"outerDestinationIPv6Address":"2001::2"`, `"tunnelProtocolIdentifier":47`, `"tunnelTransportPort":4789`, `"tunnelIdentifier":11259375`, `"duplicatePacketDeltaCount":2`, `"protocolIdentifier":4`, `"deltaFlowCount":6`, `"postIpClassOfService":184`, `"nested":{"minimumTTL":1,"l":["}",2]}`,
 	`"minimumTTL" : true`, `"minimumTTL":-1`, `"minimumTTL":6.5`, `"bgpNextAdjacentAsNumber":5`, `"postSourceMacAddress":"00:00:5e:00:53:01"`,
+	`"dot1qVlanId":10`, `"dot1qCustomerVlanId":60,"userName":"dns"`, `"portRangeStart":80,"portRangeEnd":443,"portRangeStepSize":1,"portRangeNumPorts":64`,
+	`"asaIngressAcl":"00000001000000020000003c"`, `"asaExtendedEvent":0`, `"forwardingStatus":0`,
 	`"observationPointId":77`, `"postNATDestinationIPv6Address":"2001:db8::1"`,
 	`"mplsLabelStackSection3":"0012a2","mplsLabelStackSection4":"0012a4","mplsLabelStackSection5":"0012a6","mplsLabelStackSection6":"0012a8",` +
 		`"mplsLabelStackSection7":"0012aa","mplsLabelStackSection8":"0012ac","mplsLabelStackSection9":"0012ae","mplsLabelStackSection10":"0012b1"`,
@@ -105,6 +107,7 @@ func genRecord(t *rapid.T, i int) flow.Record {
 		Marks: flow.Marks(small("marks", 0, 1, 2, 4, 5, 8)), Exporter: rapid.SampledFrom(exporters).Draw(t, "exporter").ID(),
 	}
 	r.End = noon + flow.Time(small("end", 0, 1, 1000, 60_000, 599_999))
+	r.Absent = flow.Absent(small("absent", 0, 0, 0, 1, 2, 4, 8, 15))
 	r.Start = r.End - flow.Time(small("length", 0, 1, 999, 1000, 1001, 60_000, uint64(flow.MaxDuration)))
 	r.Protocol = flow.Protocol(small("protocol", 0, 1, 6, 6, 17, 47, 58, 132))
 	r.SrcAddr, r.DstAddr, r.IPVersion = genAddrs(t, "addresses")

@@ -1,7 +1,9 @@
 package filter
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 
 	"flowtally/flow"
 )
@@ -46,16 +48,23 @@ var explained = map[string]string{
 	"tcp_flags":         ": all of the letters; =S exactly these; implies TCP",
 	"direction":         ": 0 ingress, 1 egress",
 	"end_reason":        ": idle, active, end, forced, resources, or a number",
-	"marks":             ": repaired, clamped, duplicate, moved",
-	"forwarding_status": ": unknown, forwarded, dropped, consumed, or a number",
+	"marks":             ": repaired, clamped, duplicate, moved, borrowed",
+	"forwarding_status": ": unknown, forwarded, dropped, consumed, a reason, or a number",
 }
 
 // valueNames are the names of values of fields that have a few.
 var valueNames = map[string]map[string]uint64{
-	"direction":      {"ingress": 0, "egress": 1},
-	"end_reason":     {"idle": 1, "active": 2, "end": 3, "forced": 4, "resources": 5},
-	"nat_event":      {"add": 1, "create": 1, "delete": 2},
+	"direction":  {"ingress": 0, "egress": 1},
+	"end_reason": {"idle": 1, "active": 2, "end": 3, "forced": 4, "resources": 5},
+	// RFC 8158 §4.3, by nfdump's names; add and delete are those of before.
+	"nat_event": {
+		"invalid": 0, "add": 1, "create": 1, "delete": 2, "exhaust": 3, "add44": 4, "del44": 5, "add64": 6, "del64": 7,
+		"add44bib": 8, "del44bib": 9, "add64bib": 10, "del64bib": 11, "pexhaust": 12, "quotaexh": 13,
+		"addaddr": 14, "deladdr": 15, "addpblk": 16, "delpblk": 17, "threshld": 18,
+	},
 	"firewall_event": {"ignore": 0, "create": 1, "delete": 2, "teardown": 2, "deny": 3, "denied": 3, "alert": 4, "update": 5},
+	// Cisco's, by nfdump's names.
+	"firewall_extended_event": {"ignore": 0, "ingress": 1001, "i-acl": 1001, "egress": 1002, "e-acl": 1002, "access": 1003, "interface": 1003, "deny": 1003, "nosyn": 1004},
 }
 
 // table is the language's vocabulary.
@@ -85,7 +94,11 @@ func buildTable() []*field {
 		}
 	}
 	for _, p := range flow.Pairs {
-		out = append(out, either(p.Word, p.Label, []*field{named[p.Src], named[p.Dst]}, p.Aliases...))
+		sides := []*field{named[p.Src], named[p.Dst]}
+		if p.Name == "any_vlan" {
+			sides = append(sides, named["second_vlan"], named["customer_vlan"])
+		}
+		out = append(out, either(p.Word, p.Label, sides, p.Aliases...))
 	}
 	out = append(out, computedFields()...)
 	out = append(out, engineFields(named["observation_domain"])...)
@@ -119,7 +132,7 @@ func special(d *flow.Field, f *field) {
 		}
 	case "forwarding_status":
 		f.names = func(s string) (span, bool) { n, ok := forwarding[s]; return n, ok }
-		f.known = func() []string { return []string{"consumed", "dropped", "forwarded", "unknown"} }
+		f.known = func() []string { return slices.Sorted(maps.Keys(forwarding)) }
 	case "flow_count":
 		said := f.num
 		f.num = func(r *flow.Record, n Names) (uint64, bool) {
@@ -130,8 +143,10 @@ func special(d *flow.Field, f *field) {
 		}
 		f.column = "coalesce(" + f.column + ", 1)"
 	case "ingress_acl", "egress_acl":
-		h := extraHex("", "", f.max, "^([0-9a-f]{8})([0-9a-f]{16})?$", d.Members()[0])
-		f.column, f.num = h.column, h.num
+		for _, shape := range aclShapes {
+			f.sides = append(f.sides, extraHex(f.name, f.what, f.max, shape, d.Members()[0]))
+		}
+		f.column, f.num = f.sides[0].column, f.sides[0].num
 	}
 }
 
@@ -147,7 +162,6 @@ func macFields(inSrc, inDst, outSrc, outDst *field) []*field {
 	return []*field{
 		either("src mac", "source MAC address", []*field{inSrc, outSrc}),
 		either("dst mac", "destination MAC address", []*field{inDst, outDst}),
-		either("in mac", "MAC address as the flow came in", []*field{inSrc, inDst}),
 		either("out mac", "MAC address as the flow left", []*field{outSrc, outDst}),
 		either("mac", "any MAC address", []*field{inSrc, outDst, inDst, outSrc}),
 	}
@@ -169,19 +183,18 @@ func ttlFields(least, most, one *field) []*field {
 func refusedFields() []*field {
 	var out []*field
 	for _, l := range [][]*field{
-		refused("where an address is on the map is not kept: write its networks", "geo", "src geo", "dst geo"),
+		refused("where an address is on the map is not kept: write its networks", "geo", "src geo", "dst geo", "nat geo", "src nat geo", "dst nat geo", "tun geo", "src tun geo", "dst tun geo"),
 		refused("the contents of packets are not kept", "payload", "src payload", "dst payload"),
 		refused("what TLS clients and servers say is not kept", "tls", "ssl", "ja3", "ja3s", "ja4", "ja4s"),
 		refused("what DNS servers say is not kept", "dns"),
 		refused("applications are not recognised by NBAR; application \"name\" asks what the exporter named", "nbar"),
-		refused("latencies are not measured", "client latency", "server latency", "latency"),
+		refused("latencies are not measured", "client latency", "server latency", "app latency", "latency"),
 		refused("records of pf's log are not kept", "pf"),
 		refused("whose exits are Tor's is not kept: list the addresses", "tor"),
 		refused("nfdump's name of a data source; here each record says who sent it: exporter \"name\"", "ident"),
 		refused("the number of a record in nfdump's file; here there are no such numbers", "count"),
-		refused("nfdump's own number of an exporter; here it is exporter id, or exporter \"name\"", "exporter sysid", "router sysid"),
-		refused("blocks of translated ports are not kept", "pblock", "nat pblock"),
-		refused("names of routing instances and users are not kept", "user", "username"),
+		refused("nfdump's own number of an exporter; here it is exporter id, or exporter \"name\"", "exporter sysid", "router sysid", "sysid"),
+		refused("a port is not compared with the block of its own record; nat pblock start, end, step and size ask for the block", "pblock"),
 	} {
 		out = append(out, l...)
 	}
@@ -198,10 +211,14 @@ func flowAddr(a netip.Addr) (flow.Addr, family) {
 	return flow.AddrFrom(a), 6
 }
 
-// forwarding are the four statuses that the upper bits of forwardingStatus say.
+// forwarding are the four statuses that the upper bits of forwardingStatus say, and
+// their reasons by nfdump's names and IANA's numbers.
 var forwarding = map[string]span{
-	"unknown": {0, 63}, "unkn": {0, 63}, "forwarded": {64, 127}, "forward": {64, 127}, "forw": {64, 127},
-	"dropped": {128, 191}, "drop": {128, 191}, "consumed": {192, 255}, "cons": {192, 255},
+	"unknown": {0, 63}, "unkn": {0, 63}, "ukwn": {0, 63}, "forwarded": {64, 127}, "forward": {64, 127}, "forw": {64, 127},
+	"dropped": {128, 191}, "drop": {128, 191}, "consumed": {192, 255}, "cons": {192, 255}, "term": {192, 255},
+	"frag": {65, 65}, "dacld": {129, 129}, "daclp": {130, 130}, "noroute": {131, 131}, "dadj": {132, 132}, "dfrag": {133, 133},
+	"dbadh": {134, 134}, "dbadtlen": {135, 135}, "dbadhlen": {136, 136}, "dbadttl": {137, 137}, "dpolicy": {138, 138}, "dwred": {139, 139},
+	"drpf": {140, 140}, "dforus": {141, 141}, "dbadof": {142, 142}, "dhw": {143, 143}, "tadj": {193, 193}, "tincadj": {194, 194}, "tforus": {195, 195},
 }
 
 func refused(why string, names ...string) []*field {

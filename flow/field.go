@@ -41,13 +41,20 @@ type Field struct {
 	// Extra says that the field is not in a Record's own fields but a member of its
 	// Extra, under the name of the first of Elements that is there.
 	Extra bool
+	// Zero says that 0 is a value of a field of Extra; of others 0 is what exporters
+	// send that have nothing to say, and is left out.
+	Zero bool
+
+	// ValueName returns what people call a value, "" for one without a name; it is nil
+	// where the values of the Kind are read as such.
+	ValueName func(n uint64) string
 
 	// SQL is the type of the column in the view flows, empty without a column, and
 	// Stored that of the column of parts.flows, empty where the view computes it.
 	SQL, Stored SQLType
 	// Null says that the column can be null.
 	Null bool
-	// From are the columns from which the view computes this one.
+	// From are the other stored columns from which the view computes this one.
 	From []string
 
 	// Word is what the filter language calls it, Aliases are its other words for

@@ -7,20 +7,20 @@ import "math"
 // documentation against it.
 //
 // To find one more information element by a word, and to rank flows by it: a row
-// here with Extra set, and the word in docs/filter.md. Nothing else is needed: the
+// here with Extra set, its Word and its Key. Nothing else is needed: the
 // decoder keeps every element that fills no field of a Record in Record.Extra.
 //
 // To give it a column:
 //
 //  1. flow/record.go: the field of Record;
 //  2. flow/fields.go: its row, with an accessor that reads the field;
-//  3. netflow/template.go: a rule from the element to a slot and a setter;
-//  4. netflow/plan.go: the setter, which fills the field;
-//  5. the store's row encoder: the column, and how a value is written;
-//  6. a migration: the column of parts.flows and of the view flows.
+//  3. netflow/rules.go: a rule from the element to a slot and a setter, and the
+//     setter, which fills the field;
+//  4. store/row/row.go: the column, and how a value is written;
+//  5. a migration: the column of parts.flows and of the view flows.
 //
 // The tests then name what docs/schema.md and docs/filter.md have to say, in the
-// words of the table.
+// words of the table. CONTRIBUTING.md has more.
 
 // own is the enterprise number of our own elements, netflow.EnterpriseNumber.
 const own = 32473
@@ -85,28 +85,28 @@ var Fields = []Field{
 		Name: "src_addr", Label: "source address", What: "source address, null when not said",
 		Elements: []Element{{ID: 8, Name: "sourceIPv4Address"}, {ID: 27, Name: "sourceIPv6Address"}},
 		Kin:      []Element{{ID: 44, Name: "sourceIPv4Prefix"}, {ID: 170, Name: "sourceIPv6Prefix"}},
-		Kind:     KindAddr, Addr: func(r *Record) (Addr, uint8) { return r.SrcAddr, version(r) },
+		Kind:     KindAddr, Addr: func(r *Record) (Addr, uint8) { return r.SrcAddr, r.Family() },
 		SQL: Inet, Stored: Inet, Null: true, Word: "src ip", Aliases: sided("src", hostAliases), Key: "src-addr",
 	},
 	{
 		Name: "dst_addr", Label: "destination address", What: "destination address, null when not said",
 		Elements: []Element{{ID: 12, Name: "destinationIPv4Address"}, {ID: 28, Name: "destinationIPv6Address"}},
 		Kin:      []Element{{ID: 45, Name: "destinationIPv4Prefix"}, {ID: 169, Name: "destinationIPv6Prefix"}},
-		Kind:     KindAddr, Addr: func(r *Record) (Addr, uint8) { return r.DstAddr, version(r) },
+		Kind:     KindAddr, Addr: func(r *Record) (Addr, uint8) { return r.DstAddr, r.Family() },
 		SQL: Inet, Stored: Inet, Null: true, Word: "dst ip", Aliases: sided("dst", hostAliases), Key: "dst-addr",
 	},
 	{
 		Name: "src_port", Label: "source port", What: "source port, null when the protocol has none",
 		Elements: []Element{{ID: 7, Name: "sourceTransportPort"}},
 		Kin:      []Element{{ID: 180, Name: "udpSourcePort"}, {ID: 182, Name: "tcpSourcePort"}},
-		Kind:     KindPort, Max: math.MaxUint16, Number: func(r *Record) (uint64, bool) { return uint64(r.SrcPort), r.HasPorts() },
+		Kind:     KindPort, Max: math.MaxUint16, Number: func(r *Record) (uint64, bool) { return uint64(r.SrcPort), r.HasSrcPort() },
 		SQL: Int4, Stored: Int4, Null: true, Word: "src port", Key: "src-port",
 	},
 	{
 		Name: "dst_port", Label: "destination port", What: "destination port, null when the protocol has none",
 		Elements: []Element{{ID: 11, Name: "destinationTransportPort"}},
 		Kin:      []Element{{ID: 181, Name: "udpDestinationPort"}, {ID: 183, Name: "tcpDestinationPort"}},
-		Kind:     KindPort, Max: math.MaxUint16, Number: func(r *Record) (uint64, bool) { return uint64(r.DstPort), r.HasPorts() },
+		Kind:     KindPort, Max: math.MaxUint16, Number: func(r *Record) (uint64, bool) { return uint64(r.DstPort), r.HasDstPort() },
 		SQL: Int4, Stored: Int4, Null: true, Word: "dst port", Key: "dst-port",
 	},
 	{
@@ -133,7 +133,7 @@ var Fields = []Field{
 		Name: "tcp_flags", Label: "TCP flags",
 		What:     "union of the TCP flags of all packets: 1 FIN, 2 SYN, 4 RST, 8 PSH, 16 ACK, 32 URG, 64 ECE, 128 CWR, 256 NS; null when not TCP",
 		Elements: []Element{{ID: 6, Name: "tcpControlBits"}},
-		Kind:     KindFlags, Max: math.MaxInt16, Number: func(r *Record) (uint64, bool) { return uint64(r.TCPFlags) & math.MaxInt16, r.Protocol == TCP },
+		Kind:     KindFlags, Max: math.MaxInt16, Number: func(r *Record) (uint64, bool) { return uint64(r.TCPFlags) & math.MaxInt16, r.HasTCPFlags() },
 		SQL: Int2, Stored: Int2, Null: true, Word: "flags", Key: "tcp-flags",
 	},
 	{
@@ -167,19 +167,22 @@ var Fields = []Field{
 	{
 		Name: "packets_scaled", Label: "packets, estimated", What: "packets multiplied by sampling_rate, by 1 when that is not known", Unit: "packets",
 		Kind: KindCount, Max: math.MaxInt64, Number: func(r *Record) (uint64, bool) { return scaled(r, r.Packets) },
-		SQL: Int8, From: []string{"packets", "sampling_rate"},
+		SQL: Int8, From: []string{"packets", "sampling_rate", "exporter_id", "flow_start"},
 	},
 	{
 		Name: "bytes_scaled", Label: "IP bytes, estimated", What: "bytes multiplied by sampling_rate, by 1 when that is not known", Unit: "bytes",
 		Kind: KindCount, Max: math.MaxInt64, Number: func(r *Record) (uint64, bool) { return scaled(r, r.Bytes) },
-		SQL: Int8, From: []string{"bytes", "sampling_rate"},
+		SQL: Int8, From: []string{"bytes", "sampling_rate", "exporter_id", "flow_start"},
 	},
 	{
-		Name: "sampling_rate", Label: "N of 1:N packet sampling", What: "N of 1:N packet sampling, null when not known",
+		// A record has the rate that was announced; the view has the one that people say for
+		// the exporter, where they do.
+		Name: "sampling_rate", Label: "N of 1:N packet sampling",
+		What:     "N of 1:N packet sampling that counts when the flow starts: as people say for the exporter, else as announced; null when not known",
 		Elements: []Element{{ID: 34, Name: "samplingInterval"}, {ID: 305, Name: "samplingPacketInterval"}},
 		Kin:      []Element{{ID: 50, Name: "samplerRandomInterval"}},
 		Kind:     KindNumber, Max: math.MaxInt32, Number: func(r *Record) (uint64, bool) { return said(min(r.SamplingRate, math.MaxInt32)) },
-		SQL: Int4, Stored: Int4, Null: true, Word: "sampling",
+		SQL: Int4, Stored: Int4, From: []string{"exporter_id", "flow_start"}, Null: true, Word: "sampling",
 	},
 
 	// Which way.
@@ -218,13 +221,15 @@ var Fields = []Field{
 		What:     "why the flow ended: 1 idle timeout, 2 active timeout, 3 end of flow, 4 forced end, 5 lack of resources, null not said",
 		Elements: []Element{{ID: 136, Name: "flowEndReason"}},
 		Kind:     KindNumber, Max: math.MaxUint8, Number: func(r *Record) (uint64, bool) { return said(r.EndReason) },
-		SQL: Int2, Stored: Int2, Null: true, Word: "end reason", Key: "end-reason",
+		ValueName: func(n uint64) string { return EndReason(min(n, math.MaxUint8)).String() },
+		SQL:       Int2, Stored: Int2, Null: true, Word: "end reason", Key: "end-reason",
 	},
 	{
 		Name: "direction", Label: "direction", What: "0 ingress, 1 egress, null not said",
 		Elements: []Element{{ID: 61, Name: "flowDirection"}},
 		Kind:     KindNumber, Max: math.MaxUint8, Number: func(r *Record) (uint64, bool) { return uint64(r.Direction) - 1, r.Direction != 0 },
-		SQL: Int2, Stored: Int2, Null: true, Word: "flowdir", Aliases: []string{"direction"}, Key: "direction",
+		ValueName: directionName,
+		SQL:       Int2, Stored: Int2, Null: true, Word: "flowdir", Aliases: []string{"direction"}, Key: "direction",
 	},
 	{
 		Name: "src_mask", Label: "prefix length of the source's route", What: "prefix length of the source's route, null when not said",
@@ -244,13 +249,13 @@ var Fields = []Field{
 		Name: "nat_src_addr", Label: "source address after translation", What: "source address after translation",
 		Elements: []Element{{ID: 225, Name: "postNATSourceIPv4Address"}, {ID: 281, Name: "postNATSourceIPv6Address"}},
 		Kind:     KindAddr, Extra: true, SQL: Inet, Null: true, From: []string{"extra"},
-		Word: "src nat ip", Aliases: []string{"src xlate ip", "src nat host"},
+		Word: "src nat ip", Aliases: []string{"src xlate ip", "src nat host", "src nat net"},
 	},
 	{
 		Name: "nat_dst_addr", Label: "destination address after translation", What: "destination address after translation",
 		Elements: []Element{{ID: 226, Name: "postNATDestinationIPv4Address"}, {ID: 282, Name: "postNATDestinationIPv6Address"}},
 		Kind:     KindAddr, Extra: true, SQL: Inet, Null: true, From: []string{"extra"},
-		Word: "dst nat ip", Aliases: []string{"dst xlate ip", "dst nat host"},
+		Word: "dst nat ip", Aliases: []string{"dst xlate ip", "dst nat host", "dst nat net"},
 	},
 	{
 		Name: "nat_src_port", Label: "source port after translation", What: "source port after translation",
@@ -276,7 +281,7 @@ var Fields = []Field{
 	},
 	{
 		Name: "marks", Label: "what was done to the record",
-		What: "what was done to the record, a sum of: 1 times repaired, 2 a value clamped, 4 duplicates seen, 8 no room for its hour, so its times are those of receipt",
+		What: "what was done to the record, a sum of: 1 times repaired, 2 a value clamped, 4 duplicates seen, 8 no room for its hour, so its times are those of receipt, 16 read by a template that came from another port of the address",
 		Kind: KindMarks, Max: math.MaxInt16, Number: func(r *Record) (uint64, bool) { return uint64(r.Marks) & math.MaxInt16, true },
 		SQL: Int2, Stored: Int2, Word: "marks",
 	},
@@ -284,7 +289,7 @@ var Fields = []Field{
 	// From here on members of Extra, without a column; first what left.
 	{
 		Name: "post_tos", Label: "type of service as the flow left", Elements: []Element{{ID: 55, Name: "postIpClassOfService"}},
-		Kind: KindTOS, Max: math.MaxUint8, Extra: true, Word: "dst tos",
+		Kind: KindTOS, Max: math.MaxUint8, Extra: true, Zero: true, Word: "dst tos",
 	},
 	{
 		Name: "post_packets", Label: "packets as the flow left", Unit: "packets",
@@ -300,6 +305,14 @@ var Fields = []Field{
 		Name: "post_vlan", Label: "802.1Q identifier as the flow left",
 		Elements: []Element{{ID: 59, Name: "postVlanId"}, {ID: 254, Name: "postDot1qVlanId"}},
 		Kind:     KindNumber, Max: math.MaxUint16, Extra: true, Word: "dst vlan", Aliases: []string{"out vlan"},
+	},
+	{
+		Name: "second_vlan", Label: "802.1Q identifier beside vlanId", Elements: []Element{{ID: 243, Name: "dot1qVlanId"}},
+		Kind: KindNumber, Max: math.MaxUint16, Extra: true, Word: "dot1q vlan",
+	},
+	{
+		Name: "customer_vlan", Label: "802.1Q identifier of the inner of two tags", Elements: []Element{{ID: 245, Name: "dot1qCustomerVlanId"}},
+		Kind: KindNumber, Max: math.MaxUint16, Extra: true, Word: "customer vlan", Aliases: []string{"inner vlan"},
 	},
 	{
 		Name: "flow_count", Label: "how many flows the record is the sum of, 1 as a rule", Elements: []Element{{ID: 3, Name: "deltaFlowCount"}},
@@ -331,7 +344,7 @@ var Fields = []Field{
 	// Routing.
 	{
 		Name: "prev_as", Label: "autonomous system before", Elements: []Element{{ID: 129, Name: "bgpPrevAdjacentAsNumber"}},
-		Kind: KindAS, Max: math.MaxUint32, Extra: true, Word: "prev as",
+		Kind: KindAS, Max: math.MaxUint32, Extra: true, Word: "prev as", Aliases: []string{"previous as"},
 	},
 	{
 		Name: "next_as", Label: "autonomous system after", Elements: []Element{{ID: 128, Name: "bgpNextAdjacentAsNumber"}},
@@ -340,50 +353,50 @@ var Fields = []Field{
 	{
 		Name: "bgp_next_hop", Label: "next router of BGP",
 		Elements: []Element{{ID: 18, Name: "bgpNextHopIPv4Address"}, {ID: 63, Name: "bgpNextHopIPv6Address"}},
-		Kind:     KindAddr, Extra: true, Word: "bgp next ip", Aliases: []string{"bgp next hop"},
+		Kind:     KindAddr, Extra: true, Word: "bgp next ip", Aliases: []string{"bgp next hop", "bgpnext ip"},
 	},
 	{
 		Name: "ingress_vrf", Label: "routing instance where the flow came in", Elements: []Element{{ID: 234, Name: "ingressVRFID"}},
-		Kind: KindNumber, Max: math.MaxUint32, PerExporter: true, Extra: true, Word: "ingress vrf",
+		Kind: KindNumber, Max: math.MaxUint32, PerExporter: true, Extra: true, Zero: true, Word: "ingress vrf",
 	},
 	{
 		Name: "egress_vrf", Label: "routing instance where the flow went out", Elements: []Element{{ID: 235, Name: "egressVRFID"}},
-		Kind: KindNumber, Max: math.MaxUint32, PerExporter: true, Extra: true, Word: "egress vrf",
+		Kind: KindNumber, Max: math.MaxUint32, PerExporter: true, Extra: true, Zero: true, Word: "egress vrf",
 	},
 	{
 		Name: "forwarding_status", Label: "what the router did with the flow", Elements: []Element{{ID: 89, Name: "forwardingStatus"}},
-		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Word: "fwdstat",
+		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Zero: true, Word: "fwdstat",
 	},
 	{
 		Name: "observation_point", Label: "observation point", Elements: []Element{{ID: 138, Name: "observationPointId"}},
-		Kind: KindNumber, Max: maxMember, PerExporter: true, Extra: true, Word: "observation point", Aliases: []string{"observation point id"},
+		Kind: KindNumber, Max: maxMember, PerExporter: true, Extra: true, Zero: true, Word: "observation point", Aliases: []string{"observation point id"},
 	},
 	{
 		Name: "min_ttl", Label: "least time to live or hop limit", Elements: []Element{{ID: 52, Name: "minimumTTL"}},
-		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Word: "min ttl",
+		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Zero: true, Word: "min ttl",
 	},
 	{
 		Name: "max_ttl", Label: "greatest time to live or hop limit", Elements: []Element{{ID: 53, Name: "maximumTTL"}},
-		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Word: "max ttl",
+		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Zero: true, Word: "max ttl",
 	},
 	{
 		// The word ttl means this and the two above.
 		Name: "ttl", Label: "time to live or hop limit", Elements: []Element{{ID: 192, Name: "ipTTL"}},
-		Kind: KindNumber, Max: math.MaxUint8, Extra: true,
+		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Zero: true,
 	},
 
 	// Translators and firewalls.
 	{
 		Name: "nat_event", Label: "what a translator did (IANA natEvent)", Elements: []Element{{ID: 230, Name: "natEvent"}},
-		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Word: "nat event",
+		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Zero: true, Word: "nat event",
 	},
 	{
 		Name: "firewall_event", Label: "what a firewall did (IANA firewallEvent)", Elements: []Element{{ID: 233, Name: "firewallEvent"}},
-		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Word: "asa event",
+		Kind: KindNumber, Max: math.MaxUint8, Extra: true, Zero: true, Word: "asa event",
 	},
 	{
 		Name: "firewall_extended_event", Label: "the firewall's extended event", Elements: []Element{{ID: 33002, Name: "asaExtendedEvent"}},
-		Kind: KindNumber, Max: math.MaxUint16, Extra: true, Word: "asa xevent", Aliases: []string{"asa event denied"},
+		Kind: KindNumber, Max: math.MaxUint16, Extra: true, Zero: true, Word: "asa xevent", Aliases: []string{"asa denied", "asa event denied"},
 	},
 	{
 		Name: "ingress_acl", Label: "access list where the flow came in", Elements: []Element{{ID: 33000, Name: "asaIngressAcl"}},
@@ -394,16 +407,37 @@ var Fields = []Field{
 		Kind: KindBytes, Max: math.MaxUint32, PerExporter: true, Extra: true, Word: "egress acl",
 	},
 
+	{
+		Name: "user", Label: "name of the user", Elements: []Element{{ID: 371, Name: "userName"}},
+		Kind: KindText, Extra: true, Word: "user", Aliases: []string{"asa user", "username"},
+	},
+	{
+		Name: "port_block_start", Label: "first port of a translator's block", Elements: []Element{{ID: 361, Name: "portRangeStart"}},
+		Kind: KindPort, Max: math.MaxUint16, Extra: true, Word: "nat pblock start",
+	},
+	{
+		Name: "port_block_end", Label: "last port of a translator's block", Elements: []Element{{ID: 362, Name: "portRangeEnd"}},
+		Kind: KindPort, Max: math.MaxUint16, Extra: true, Word: "nat pblock end",
+	},
+	{
+		Name: "port_block_step", Label: "distance of the ports of a translator's block", Elements: []Element{{ID: 363, Name: "portRangeStepSize"}},
+		Kind: KindNumber, Max: math.MaxUint16, Extra: true, Word: "nat pblock step",
+	},
+	{
+		Name: "port_block_size", Label: "number of ports of a translator's block", Elements: []Element{{ID: 364, Name: "portRangeNumPorts"}},
+		Kind: KindNumber, Max: math.MaxUint16, Extra: true, Word: "nat pblock size",
+	},
+
 	// Tunnels: elements of our own exporter, or the outer of two IP headers.
 	{
 		Name: "tunnel_src_addr", Label: "outer source address of a tunnel",
 		Elements: []Element{{1, "outerSourceIPv4Address", own}, {3, "outerSourceIPv6Address", own}, {ID: 8, Name: "sourceIPv4Address"}, {ID: 27, Name: "sourceIPv6Address"}},
-		Kind:     KindAddr, Extra: true, Word: "src tun ip", Aliases: []string{"src tun host"},
+		Kind:     KindAddr, Extra: true, Word: "src tun ip", Aliases: []string{"src tun host", "src tun net"},
 	},
 	{
 		Name: "tunnel_dst_addr", Label: "outer destination address of a tunnel",
 		Elements: []Element{{2, "outerDestinationIPv4Address", own}, {4, "outerDestinationIPv6Address", own}, {ID: 12, Name: "destinationIPv4Address"}, {ID: 28, Name: "destinationIPv6Address"}},
-		Kind:     KindAddr, Extra: true, Word: "dst tun ip", Aliases: []string{"dst tun host"},
+		Kind:     KindAddr, Extra: true, Word: "dst tun ip", Aliases: []string{"dst tun host", "dst tun net"},
 	},
 	{
 		Name: "tunnel_protocol", Label: "protocol of a tunnel's outer header",
@@ -434,14 +468,15 @@ var Pairs = []Pair{
 	{Name: "addr", Label: "address of either side", Src: "src_addr", Dst: "dst_addr", Word: "ip", Aliases: hostAliases, Key: "addr"},
 	{Name: "port", Label: "port of either side", Src: "src_port", Dst: "dst_port", Word: "port", Key: "port"},
 	{Name: "interface", Label: "interface of either side, by ifIndex or name", Src: "in_if", Dst: "out_if", Word: "if", Aliases: []string{"interface"}, Key: "interface"},
+	{Name: "mac", Label: "MAC address as the flow came in", Src: "src_mac", Dst: "dst_mac", Word: "in mac", Key: "mac"},
 	{Name: "any_vlan", Label: "802.1Q identifier as the flow came or left", Src: "vlan", Dst: "post_vlan", Word: "vlan"},
 	{Name: "mask", Label: "prefix length of either side's route", Src: "src_mask", Dst: "dst_mask", Word: "mask"},
 	{Name: "as", Label: "autonomous system of either side", Src: "src_as", Dst: "dst_as", Word: "as"},
-	{Name: "nat_addr", Label: "address of either side after translation", Src: "nat_src_addr", Dst: "nat_dst_addr", Word: "nat ip", Aliases: []string{"xlate ip", "nat host"}},
+	{Name: "nat_addr", Label: "address of either side after translation", Src: "nat_src_addr", Dst: "nat_dst_addr", Word: "nat ip", Aliases: []string{"xlate ip", "nat host", "nat net"}},
 	{Name: "nat_port", Label: "port of either side after translation", Src: "nat_src_port", Dst: "nat_dst_port", Word: "nat port", Aliases: []string{"xlate port"}},
 	{Name: "vrf", Label: "routing instance of either side", Src: "ingress_vrf", Dst: "egress_vrf", Word: "vrf"},
-	{Name: "acl", Label: "access list of either side (the first of its three numbers)", Src: "ingress_acl", Dst: "egress_acl", Word: "acl"},
-	{Name: "tunnel_addr", Label: "outer address of either side of a tunnel", Src: "tunnel_src_addr", Dst: "tunnel_dst_addr", Word: "tun ip", Aliases: []string{"tun host"}},
+	{Name: "acl", Label: "access list of either side (any of its three numbers)", Src: "ingress_acl", Dst: "egress_acl", Word: "acl"},
+	{Name: "tunnel_addr", Label: "outer address of either side of a tunnel", Src: "tunnel_src_addr", Dst: "tunnel_dst_addr", Word: "tun ip", Aliases: []string{"tun host", "tun net"}},
 }
 
 // said returns a number of which 0 means that the record did not say it.
@@ -449,16 +484,6 @@ func said[T ~uint8 | ~uint16 | ~uint32](n T) (uint64, bool) { return uint64(n), 
 
 // moment returns a time as a number; RepairTime has seen to it that there is one.
 func moment(t Time) (uint64, bool) { return uint64(max(t, 0)), true }
-
-// version is the IP version of a record's addresses: a record that has some and
-// is not of version 4 is of version 6.
-func version(r *Record) uint8 {
-	switch r.IPVersion {
-	case 0, 4:
-		return r.IPVersion
-	}
-	return 6
-}
 
 func nextHop(r *Record) (Addr, uint8) {
 	switch {
@@ -468,6 +493,17 @@ func nextHop(r *Record) (Addr, uint8) {
 		return r.NextHop, 4
 	}
 	return r.NextHop, 6
+}
+
+// directionName is what people call a value of the column direction.
+func directionName(n uint64) string {
+	switch n {
+	case 0:
+		return "ingress"
+	case 1:
+		return "egress"
+	}
+	return ""
 }
 
 // scaled multiplies a count by the sampling rate. A product that does not fit a

@@ -113,7 +113,11 @@ func TestRepairTime(t *testing.T) {
 		repaired   bool
 	}{
 		{"ordinary", now - 5000, now - 1000, now - 5000, now - 1000, false},
-		{"old_capture", 1_000_000_000, 1_000_060_000, 1_000_000_000, 1_000_060_000, false},
+		{"old_capture", 1_000_000_000_000, 1_000_000_060_000, 1_000_000_000_000, 1_000_000_060_000, false},
+		{"clock_of_1970_keeps_its_length", 1_000_000_000, 1_000_060_000, now - 60_000, now, true},
+		{"start_of_1970", 5000, now - 1, now - 1, now - 1, true},
+		{"end_of_1970", now - 9, 5000, now - 9, now - 9, true},
+		{"first_that_is_believed", MinTime, MinTime, MinTime, MinTime, false},
 		{"a_little_ahead", now, now + MaxAhead, now, now + MaxAhead, false},
 		{"both_missing", 0, 0, now, now, true},
 		{"start_missing", 0, now - 1, now - 1, now - 1, true},

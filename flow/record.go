@@ -31,6 +31,8 @@ type Record struct {
 	Direction uint8
 	// SrcMask and DstMask are the prefix lengths of the addresses' routes.
 	SrcMask, DstMask uint8
+	// Absent says what the record did not carry, of the values that may be zero.
+	Absent Absent
 	// NextHop is the router's next hop, zero when not said.
 	NextHop Addr
 	// SrcAS and DstAS are autonomous system numbers, 0 when not said.
@@ -72,6 +74,49 @@ type Key struct {
 	_   [3]uint8
 }
 
+// Absent is a set of values that a record does not carry although its protocol has
+// them. It is of what a collector receives; an exporter's records carry all.
+type Absent uint8
+
+const (
+	// AbsentSrcPort and AbsentDstPort: no port, of a protocol that has ports.
+	AbsentSrcPort Absent = 1 << iota
+	AbsentDstPort
+	// AbsentICMP: no type and code, of ICMP or ICMPv6.
+	AbsentICMP
+	// AbsentTCPFlags: no flags, of TCP.
+	AbsentTCPFlags
+)
+
+// Family returns the IP version of the record's addresses: 4, also where both are
+// IPv4 in the mapped form of IPv6; 6; or 0 when it carries none.
+func (r *Record) Family() uint8 {
+	switch {
+	case r.IPVersion == 0 || r.IPVersion == 4:
+		return r.IPVersion
+	case r.SrcAddr.Is4() && r.DstAddr.Is4():
+		return 4
+	}
+	return 6
+}
+
+// HasSrcPort reports whether the record says its source port.
+func (r *Record) HasSrcPort() bool { return r.HasPorts() && r.Absent&AbsentSrcPort == 0 }
+
+// HasDstPort reports whether the record says its destination port.
+func (r *Record) HasDstPort() bool { return r.HasPorts() && r.Absent&AbsentDstPort == 0 }
+
+// HasTCPFlags reports whether the record says its TCP flags.
+func (r *Record) HasTCPFlags() bool { return r.Protocol == TCP && r.Absent&AbsentTCPFlags == 0 }
+
+// ICMP returns type and code of an ICMP or ICMPv6 flow that says them.
+func (r *Record) ICMP() (typ, code uint8, ok bool) {
+	if r.Absent&AbsentICMP != 0 {
+		return 0, 0, false
+	}
+	return r.Key.ICMP()
+}
+
 // HasPorts reports whether SrcPort and DstPort are ports: the protocol has
 // them. A non-first fragment of such a protocol has ports 0.
 func (k *Key) HasPorts() bool { return k.Protocol.HasPorts() }
@@ -90,11 +135,15 @@ type Marks uint16
 const (
 	// MarkTimeRepaired: the times were impossible and RepairTime changed them.
 	MarkTimeRepaired Marks = 1 << iota
-	// MarkClamped: a value was too large for its column and was clamped.
+	// MarkClamped: a value was too large for its column and was clamped, or a
+	// counter had arrived as the largest that its field can say.
 	MarkClamped
 	// MarkDuplicate: the exporter saw copies of packets that it had counted.
 	MarkDuplicate
 	// MarkPartitionLimit: the store had no room for the flow's hour, so its
 	// times were set to the time of receipt.
 	MarkPartitionLimit
+	// MarkBorrowed: the record was read by a template that came from another port
+	// of the exporter's address, because none came from its own.
+	MarkBorrowed
 )

@@ -17,6 +17,10 @@ const (
 	NS
 )
 
+// AllFlags are those that there are: what else tcpControlBits has in its two bytes
+// is the header's data offset and reserved bits (RFC 7125 §3).
+const AllFlags TCPFlags = 1<<9 - 1
+
 // String returns the flags in nfdump's way: NCEUAPRSF without the first where
 // set, a dot where not.
 func (f TCPFlags) String() string {

@@ -24,6 +24,9 @@ const (
 	// MaxAhead is how far a flow may end after it was received before its
 	// exporter's clock is taken to be wrong.
 	MaxAhead = Hour
+	// MinTime is the year 1996, in which NetFlow began: what is before is the time of
+	// a clock that nobody has set, which shows 1970, 1980 or, as Cisco's do, 1993.
+	MinTime Time = 820_454_400_000
 )
 
 // TimeOf returns t cut to milliseconds (towards the past).
@@ -47,15 +50,24 @@ func (t Time) Floor(step Time) Time {
 func (t Time) String() string { return t.Time().Format("2006-01-02T15:04:05.000Z07:00") }
 
 // RepairTime makes the times of r possible and reports whether it had to; it
-// then sets MarkTimeRepaired. Received must be set. Impossible are: a missing
-// time, an end before the start, an end more than MaxAhead after receipt, a
-// duration above MaxDuration.
+// then sets MarkTimeRepaired. Received must be set. Impossible are: a missing time, one before MinTime, an end before the start, an end more
+// than MaxAhead after receipt, a duration above MaxDuration.
 //
-// A missing time takes the other's value, or the time of receipt; an end before
-// its start is moved to the start's place and the start with it; a flow from the
-// future is moved, whole, to end at receipt; too long a flow keeps its end.
+// A missing time takes the other's value, or the time of receipt, and so does one
+// before MinTime; an end before its start is moved to the start's place and the
+// start with it; a flow from the future, or all of it from before MinTime, is
+// moved, whole, to end at receipt; too long a flow keeps its end.
 func (r *Record) RepairTime() bool {
+	if r.Start >= MinTime && r.Start <= r.End && r.End <= r.Received+MaxAhead && r.End-r.Start <= MaxDuration {
+		return false
+	}
 	start, end := r.Start, r.End
+	if start > 0 && start < MinTime && end >= MinTime {
+		start = 0
+	}
+	if end > 0 && end < MinTime && start >= MinTime {
+		end = 0
+	}
 	if start <= 0 {
 		start = end
 	}
@@ -68,7 +80,7 @@ func (r *Record) RepairTime() bool {
 	if start > end {
 		start = end
 	}
-	if end > r.Received+MaxAhead {
+	if end > r.Received+MaxAhead || end < MinTime {
 		start, end = start-(end-r.Received), r.Received
 	}
 	if end-start > MaxDuration {

@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"flowtally/collector"
 	"flowtally/lab/postgres"
 	"flowtally/store"
 	"flowtally/web"
@@ -192,7 +193,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("lab: --read, --interface and --demo exclude each other: choose one")
 	}
 	if c.Listen == "" {
-		c.Listen = ":9995"
+		c.Listen = collector.DefaultListen
 	}
 	if c.WebListen == "" {
 		c.WebListen = web.DefaultListen

@@ -155,6 +155,13 @@ type work struct {
 	// learned says that this message brought a new template: what it decodes
 	// does not prove that anybody goes on sending.
 	learned bool
+	// session is that of a template that this message had, or was read by.
+	session *session
+	// looks counts the walks through what is held; waiting is since when this port's
+	// data is, 0 when none is, once it was asked for.
+	looks   int
+	asked   bool
+	waiting flow.Time
 }
 
 // find returns the template of a Data Set, nil when it is not known.
@@ -208,7 +215,7 @@ func (w *work) v9() {
 		return
 	}
 	m.ExportTime, w.clocks.uptime = w.dl.clock(b)
-	m.Sequence = binary.BigEndian.Uint32(b[12:])
+	m.Sequence = binary.BigEndian.Uint32(b[w.dl.sequence:])
 	w.identify(binary.BigEndian.Uint32(b[16:]))
 	w.sets(len(b))
 }
@@ -222,32 +229,27 @@ func (w *work) ipfix() {
 	}
 	length := int(binary.BigEndian.Uint16(b[2:]))
 	m.ExportTime, _ = w.dl.clock(b)
-	m.Sequence = binary.BigEndian.Uint32(b[8:])
+	m.Sequence = binary.BigEndian.Uint32(b[w.dl.sequence:])
 	w.identify(binary.BigEndian.Uint32(b[12:]))
-	switch {
-	case length < w.dl.header:
-		w.skipped(&m.Malformed, 1, 0, 2, errLength)
-		return
-	case length < len(b) && !isZero(b[length:]):
-		w.skipped(&m.Malformed, 1, 0, length, errLength)
-	}
-	w.sets(min(length, len(b)))
+	// Some count wrong: what is there is decoded, whatever the header says.
+	w.sets(length)
 	if length > len(b) && m.Malformed == 0 {
 		// It was cut between two Sets, so that none of them shows it.
 		w.skipped(&m.Malformed, 1, 0, len(b), errLength)
 	}
 }
 
-// sets walks the Sets of a message that ends at end. Every turn takes at least
-// the four octets of a Set's header.
-func (w *work) sets(end int) {
-	m := w.m
+// sets walks the Sets of a message that ends at stated, as its header says. Every
+// turn takes at least the four octets of a Set's header.
+func (w *work) sets(stated int) {
+	m, end := w.m, len(w.b)
 	w.clocks.export = m.ExportTime
 	if w.domain = w.d.store.domainOf(m.Exporter.Addr, domainKey{m.Exporter.Domain, m.Version}); w.domain != nil {
 		w.setOptions(w.domain.current(w.proto.Received))
 	} else {
 		w.setOptions(nil)
 	}
+	defer w.number()
 	defer w.publish()
 	r := reader{b: w.b, pos: w.dl.header, end: end}
 	for r.remaining() > 0 {
@@ -266,12 +268,14 @@ func (w *work) sets(end int) {
 				w.skipped(&m.Malformed, 1, id, at, errSetLength)
 			}
 			return
-		case at+length > end:
+		case at+length > end && at >= stated:
 			w.skipped(&m.Malformed, 1, id, at, errSetOverrun)
 			return
 		}
-		set := reader{b: w.b, pos: r.pos, end: at + length}
-		r.pos = at + length
+		// Of a Set that was cut what is whole is decoded.
+		before, cut := m.Malformed, at+length > end
+		set := reader{b: w.b, pos: r.pos, end: min(at+length, end)}
+		r.pos = set.end
 		switch {
 		case id == w.dl.templateSet:
 			w.templates(id, set, false)
@@ -281,6 +285,9 @@ func (w *work) sets(end int) {
 			w.skipped(&m.Malformed, 1, id, at, errSetReserved)
 		default:
 			w.data(id, set)
+		}
+		if cut && m.Malformed == before {
+			w.skipped(&m.Malformed, 1, id, at, errSetOverrun)
 		}
 	}
 }
@@ -301,23 +308,18 @@ func (w *work) setOptions(o *options) {
 func (w *work) templates(set uint16, r reader, options bool) {
 	m := w.m
 	w.found = [2]*template{}
+	bad := false // one is counted a Set: what follows may be anything
 	for r.remaining() >= 4 {
 		at := r.pos
-		id, count := r.uint16(), int(r.uint16())
-		if id < firstTemplate {
-			r.pos = at
-			withdrawAll := count == 0 && id == set && w.dl.enterprise
-			switch {
-			case withdrawAll:
-				w.withdraw(0, options)
-				r.pos += 4
-				continue
-			case !r.allZero():
-				w.skipped(&m.Malformed, 1, set, at, errTemplateID)
-			}
+		if r.allZero() {
 			return
 		}
-		if count == 0 && w.dl.enterprise {
+		id, count := r.uint16(), int(r.uint16())
+		if id < firstTemplate && count == 0 && id == set && w.dl.enterprise {
+			w.withdraw(0, options)
+			continue
+		}
+		if id >= firstTemplate && count == 0 && w.dl.enterprise {
 			w.withdraw(id, options)
 			continue
 		}
@@ -329,13 +331,28 @@ func (w *work) templates(set uint16, r reader, options bool) {
 				// count is the length of the scopes, second that of the options.
 				if count%4 != 0 || second%4 != 0 {
 					w.skipped(&m.Malformed, 1, set, at, errScope)
-					return
+					if r.skip(count + second); r.failed {
+						return
+					}
+					continue
 				}
 				scopes, count = count/4, (count+second)/4
-			} else if scopes == 0 || scopes > count {
+			} else if id >= firstTemplate && (scopes == 0 || scopes > count) {
 				w.skipped(&m.Malformed, 1, set, at, errScope)
+				if !w.passOver(&r, count) {
+					return
+				}
+				continue
+			}
+		}
+		if id < firstTemplate {
+			if !bad {
+				w.skipped(&m.Malformed, 1, set, at, errTemplateID)
+			}
+			if bad = true; !w.passOver(&r, count) {
 				return
 			}
+			continue
 		}
 		if !w.template(set, &r, at, id, count, scopes, options) {
 			return
@@ -343,6 +360,22 @@ func (w *work) templates(set uint16, r reader, options bool) {
 	}
 	// What is left is too short for a template: padding, which not every device
 	// makes of zeros.
+}
+
+// passOver passes over the specifiers of a template that cannot be learned, so that
+// the next one is. It returns false when they do not fit the Set.
+func (w *work) passOver(r *reader, count int) bool {
+	if r.failed || count*4 > r.remaining() {
+		return false
+	}
+	for range count {
+		field := r.uint16()
+		r.skip(2)
+		if w.dl.enterprise && field&0x8000 != 0 {
+			r.skip(4)
+		}
+	}
+	return !r.failed
 }
 
 // withdraw counts a withdrawal, of one template or (0) of all templates or all
@@ -397,6 +430,7 @@ func (w *work) template(set uint16, r *reader, at int, id uint16, count, scopes 
 	addr := m.Exporter.Addr
 	if t := w.d.store.repeated(addr, key, options, scopes, raw); t != nil {
 		m.Templates++
+		w.session = t.session
 		w.recover(t)
 		return true
 	}
@@ -410,7 +444,7 @@ func (w *work) template(set uint16, r *reader, at int, id uint16, count, scopes 
 		return true
 	}
 	m.Templates++
-	w.learned = true
+	w.learned, w.session = true, t.session
 	w.recover(t)
 	return true
 }
@@ -435,15 +469,26 @@ func (w *work) data(id uint16, r reader) {
 	m := w.m
 	k := templateKey{m.Exporter.Domain, w.port, id, m.Version}
 	t := w.find(k)
+	if t != nil && t.key.port != w.port {
+		// Several exporters behind one address differ by their port alone.
+		if w.d.store.limits.Withdrawals || !w.borrows(t) {
+			t = nil
+		} else {
+			w.recover(t)
+		}
+	}
 	if t == nil {
-		if r.remaining() > 0 && w.d.hold.keep(&w.d.store.limits, m.Exporter.Addr, k, w.proto.Received, w.b[:w.dl.header], w.b[r.pos:r.end]) {
+		// Where nothing overtakes, a template that has not come will not.
+		hold := r.remaining() > 0 && !w.d.store.limits.Withdrawals
+		if hold && w.d.hold.keep(&w.d.store.limits, m.Exporter.Addr, k, w.proto.Received, w.b[:w.dl.header], w.b[r.pos:r.end]) {
 			m.Held++
 			return
 		}
 		w.skipped(&m.NoTemplate, 1, id, r.pos, errNoTemplate)
 		return
 	}
-	n := w.decodeSet(t, id, r, w.d.store.limits.MessageRecords-m.DataRecords)
+	w.session = t.session
+	n := w.decodeFrom(w.port, t, r, w.d.store.limits.MessageRecords-m.DataRecords)
 	m.DataRecords += n
 	if t.options {
 		m.OptionRecordsOwn += n
@@ -451,6 +496,19 @@ func (w *work) data(id uint16, r reader) {
 	if n > 0 && !w.learned {
 		t.touch(w.proto.Received, w.d.store.learned.Load())
 	}
+}
+
+// decodeFrom is decodeSet for a Set that came from a port: records that are read by
+// another one's template say so.
+func (w *work) decodeFrom(port uint16, t *template, r reader, room int) int {
+	first := len(w.dst)
+	n := w.decodeSet(t, t.key.id, r, room)
+	if port != t.key.port {
+		for i := first; i < len(w.dst); i++ {
+			w.dst[i].Marks |= flow.MarkBorrowed
+		}
+	}
+	return n
 }
 
 // decodeSet decodes up to room records of a Data Set whose template is t, and
@@ -499,7 +557,7 @@ func (w *work) decodeSet(t *template, id uint16, r reader, room int) int {
 
 // fixed decodes n records of fixed length that begin at pos.
 func (w *work) fixed(t *template, pos, n int) {
-	w.proto.IPVersion = t.ipVersion
+	w.begin(t)
 	first := len(w.dst)
 	w.dst = slices.Grow(w.dst, n)
 	c := w.clocks
@@ -509,7 +567,7 @@ func (w *work) fixed(t *template, pos, n int) {
 			var s scratch
 			w.grow()
 			follow(t.ops, w.b, pos, 0, w.dst[len(w.dst)-1:], &s, &c)
-			w.complete(t, &s, pos)
+			w.complete(t, w.dst[len(w.dst)-1:], &s, pos, nil)
 			pos += t.size
 		}
 		return
@@ -520,7 +578,61 @@ func (w *work) fixed(t *template, pos, n int) {
 		recs[i] = w.proto
 	}
 	follow(t.ops[:t.direct], w.b, pos, t.size, recs, nil, &c)
-	if t.resolve == 0 && t.extra == nil && (w.opts == nil || w.opts.interfaces == nil) {
+	if t.resolve == 0 && t.extras.record == nil && t.names == nil && (w.opts == nil || w.opts.interfaces == nil) {
+		w.settle(t, recs)
+		return
+	}
+	for i := range recs {
+		var s scratch
+		follow(t.ops[t.direct:], w.b, pos, 0, recs[i:i+1], &s, &c)
+		w.complete(t, recs[i:i+1], &s, pos, nil)
+		pos += t.size
+	}
+}
+
+// begin makes what every record of a template begins as.
+func (w *work) begin(t *template) { w.proto.IPVersion, w.proto.Absent = t.ipVersion, t.absent }
+
+// complete finishes the one record of recs, which was decoded last from pos or, of
+// variable length, from spans: with what serves where fields are zero, with its
+// extras, and with its other half, which becomes a record behind it.
+func (w *work) complete(t *template, recs []flow.Record, s *scratch, pos int, spans []span) {
+	r := &recs[0]
+	if len(t.spares) > 0 {
+		c := w.clocks
+		if boot := c.export - flow.Time(c.uptime); t.uptimes && r.Start == boot && r.End == boot {
+			r.Start, r.End = 0, 0
+		}
+		t.fillIn(w.b, pos, spans, recs, s, &c)
+	}
+	r.Extra = t.extras.record.json(w, w.b, pos, spans)
+	if t.names != nil {
+		w.describeFlow(t, r, pos, spans)
+	}
+	if t.resolve != 0 || w.opts != nil && w.opts.interfaces != nil {
+		c := w.clocks
+		var rev flow.Record
+		if t.finish(r, &rev, s, &c, w.opts) {
+			if r.Packets == 0 && r.Bytes == 0 {
+				// Only the other half is a flow.
+				rev.Extra = t.extras.reverse.json(w, w.b, pos, spans)
+				*r = rev
+			} else {
+				rev.Extra = t.extras.half.json(w, w.b, pos, spans)
+				w.settle(t, recs)
+				w.grow()
+				r = &w.dst[len(w.dst)-1]
+				*r = rev
+				recs = w.dst[len(w.dst)-1:]
+			}
+		}
+	}
+	w.settle(t, recs)
+}
+
+// settle makes of records what can only be said when all of their fields are read.
+func (w *work) settle(t *template, recs []flow.Record) {
+	if !t.uptimes || len(t.spares) > 0 {
 		for i := range recs {
 			if isICMP(recs[i].Protocol) {
 				recs[i].SrcPort = 0
@@ -528,50 +640,22 @@ func (w *work) fixed(t *template, pos, n int) {
 		}
 		return
 	}
+	doubtful := w.clocks.doubtful()
 	for i := range recs {
-		var s scratch
-		follow(t.ops[t.direct:], w.b, pos, 0, recs[i:i+1], &s, &c)
-		if t.extra != nil {
-			recs[i].Extra = t.extra.json(w, w.b, pos, nil)
+		if isICMP(recs[i].Protocol) {
+			recs[i].SrcPort = 0
 		}
-		w.finish(t, &recs[i], &s)
-		pos += t.size
-	}
-}
-
-// complete adds the extras of the record that was decoded last from pos, and
-// finishes it.
-func (w *work) complete(t *template, s *scratch, pos int) {
-	r := &w.dst[len(w.dst)-1]
-	if t.extra != nil {
-		r.Extra = t.extra.json(w, w.b, pos, nil)
-	}
-	w.finish(t, r, s)
-}
-
-// finish completes the record that was decoded last.
-func (w *work) finish(t *template, r *flow.Record, s *scratch) {
-	if t.resolve != 0 || w.opts != nil && w.opts.interfaces != nil {
-		c := w.clocks
-		var rev flow.Record
-		if t.finish(r, &rev, s, &c, w.opts) {
-			if isICMP(r.Protocol) {
-				r.SrcPort, rev.SrcPort = 0, 0
-			}
-			*w.grow() = rev
-			return
+		if recs[i].End < doubtful {
+			w.clocks.repair(&recs[i])
 		}
-	}
-	if isICMP(r.Protocol) {
-		r.SrcPort = 0
 	}
 }
 
 // variable decodes up to room records of variable length and returns how many.
 func (w *work) variable(t *template, r *reader, room int) (n int, why error) {
-	w.proto.IPVersion = t.ipVersion
+	w.begin(t)
 	var spans []span
-	if t.extra != nil {
+	if t.extras.record != nil || len(t.spares) > 0 || t.names != nil {
 		spans = make([]span, len(t.ops))
 	}
 	for r.remaining() >= t.size {
@@ -579,15 +663,12 @@ func (w *work) variable(t *template, r *reader, room int) (n int, why error) {
 			return n, errRecordLimit
 		}
 		var s scratch
-		x := w.grow()
+		w.grow()
 		if !w.fields(t, r, w.dst[len(w.dst)-1:], &s, spans) {
 			w.dst = w.dst[:len(w.dst)-1]
 			return n, errRecordCut
 		}
-		if t.extra != nil {
-			x.Extra = t.extra.json(w, w.b, 0, spans)
-		}
-		w.finish(t, x, &s)
+		w.complete(t, w.dst[len(w.dst)-1:], &s, 0, spans)
 		n++
 	}
 	return n, nil
@@ -628,6 +709,10 @@ func (w *work) fields(t *template, r *reader, x []flow.Record, s *scratch, spans
 func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error) {
 	const sampling = resolveRate | resolveSelector | resolveInit
 	learn := t.resolve&sampling != 0 || t.init
+	var spans []span
+	if t.variable && len(t.spares) > 0 {
+		spans = make([]span, len(t.ops))
+	}
 	for r.remaining() >= t.size {
 		if n >= room {
 			why = errRecordLimit
@@ -637,12 +722,14 @@ func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error
 		var ignored [1]flow.Record
 		c := w.clocks
 		if t.variable {
-			if !w.fields(t, r, ignored[:], &s, nil) {
+			if !w.fields(t, r, ignored[:], &s, spans) {
 				why = errRecordCut
 				break
 			}
+			t.fillIn(w.b, 0, spans, ignored[:], &s, &c)
 		} else {
 			follow(t.ops, w.b, r.pos, 0, ignored[:], &s, &c)
+			t.fillIn(w.b, r.pos, nil, ignored[:], &s, &c)
 			r.pos += t.size
 		}
 		n++

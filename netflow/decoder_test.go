@@ -78,6 +78,8 @@ func templateSet(v Version) uint16 {
 type step struct {
 	data []byte
 	port uint16 // 0: 2055
+	// after is how long after noon it comes.
+	after flow.Time
 }
 
 func TestDecode(t *testing.T) {
@@ -234,7 +236,7 @@ func TestDecode(t *testing.T) {
 				bad[3] = 200
 				return []step{{data: message(v, set(t, templateSet(v), bytesTemplate), set(t, 256, `00000001`), bad)}}
 			},
-			want{records: 1, templates: 1, malformed: 1, err: ErrMalformed}, []uint64{1},
+			want{records: 2, templates: 1, malformed: 1, err: ErrMalformed}, []uint64{1, 2},
 		},
 		{
 			"reserved_set_between_good_ones", both,
@@ -289,9 +291,14 @@ func TestDecode(t *testing.T) {
 		{
 			"data_from_another_port", both,
 			func(v Version) []step {
-				return []step{{data: message(v, set(t, templateSet(v), bytesTemplate))}, {data: message(v, set(t, 256, `0000002a`)), port: 9}}
+				return []step{
+					{data: message(v, set(t, templateSet(v), bytesTemplate))},
+					{data: message(v, set(t, 256, `0000002a`)), port: 9}, // might be another exporter's
+					{data: message(v, set(t, 256, `0000002b`)), port: 9, after: moment},
+					{data: message(v, set(t, 256, `0000002c`)), port: 9, after: moment},
+				}
 			},
-			want{records: 1, templates: 1}, []uint64{42},
+			want{records: 3, templates: 1, held: 1, recovered: 1}, []uint64{42, 43, 44},
 		},
 		{
 			// Two exporters behind one address: each port's own template holds.
@@ -302,10 +309,11 @@ func TestDecode(t *testing.T) {
 					{data: message(v, set(t, templateSet(v), `0100 0001 0001 0002`)), port: 2},
 					{data: message(v, set(t, 256, `0000002a`)), port: 1},
 					{data: message(v, set(t, 256, `0001 0002`)), port: 2},
-					{data: message(v, set(t, 256, `0003`)), port: 3}, // the one learned last
+					{data: message(v, set(t, 256, `0003`)), port: 3},
+					{data: message(v, set(t, 256, `0004`)), port: 3, after: moment}, // by the one learned last
 				}
 			},
-			want{records: 4, templates: 2}, []uint64{42, 1, 2, 3},
+			want{records: 5, templates: 2, held: 1, recovered: 1}, []uint64{42, 1, 2, 3, 4},
 		},
 	} {
 		for _, v := range c.versions {
@@ -321,7 +329,7 @@ func TestDecode(t *testing.T) {
 					}
 					var m Message
 					var err error
-					recs, err = d.Decode(recs, &m, from, noon, s.data)
+					recs, err = d.Decode(recs, &m, from, noon+s.after, s.data)
 					errs = append(errs, err)
 					if m.Exporter.Domain != 7 || m.ExportTime != noon || m.Sequence != 1 {
 						t.Errorf("header read as %+v", m)
@@ -503,9 +511,9 @@ func TestSamplingIsAnnouncedByOptions(t *testing.T) {
 		{"unknown_sampler_of_two", V9, [][]byte{
 			set(t, 1, `0101 0004 0008 0001 0004 0030 0001 0032 0004`),
 			set(t, 257, `00000000 01 00000064  00000000 02 000003e8`)}, `0000002a 03`, 0},
-		{"unknown_sampler_where_all_agree", V9, [][]byte{
+		{"unknown_sampler_has_no_other_ones_rate", V9, [][]byte{
 			set(t, 1, `0101 0004 0008 0001 0004 0030 0001 0032 0004`),
-			set(t, 257, `00000000 01 00000064  00000000 02 00000064`)}, `0000002a 03`, 100},
+			set(t, 257, `00000000 01 00000064  00000000 02 00000064`)}, `0000002a 03`, 0},
 		{"of_one_interface_only", V9, [][]byte{set(t, 1, `0101 0004 0004 0002 0004 0022 0004`), set(t, 257, `00000005 00000064`)}, `0000002a 00`, 0},
 		{"interval_and_space", IPFIX, [][]byte{set(t, 3, `0101 0003 0001 0095 0004 0131 0004 0132 0004`), set(t, 257, `00000000 00000001 000003e7`)}, `0000002a 00`, 1000},
 		{"size_of_population", IPFIX, [][]byte{set(t, 3, `0101 0003 0001 0095 0004 0135 0004 0136 0004`), set(t, 257, `00000000 00000002 00000400`)}, `0000002a 00`, 512},
@@ -534,7 +542,13 @@ func TestExtras(t *testing.T) {
 		{"float_reduced", `0100 0001 0137 0004`, `3f000000`, `{"samplingProbability":0.5}`},
 		{"ntp_time", `0100 0002 010c 0008 0001 0001`, `e8fd3a6080000000 00`, `{"maxFlowEndMicroseconds":"2023-11-14T00:14:24.5Z"}`},
 		{"mac", `0100 0001 0038 0006`, `0050 56c0 0001`, `{"sourceMacAddress":"00:50:56:c0:00:01"}`},
-		{"text_with_nul_and_bad_octets", `0100 0001 0093 0008`, `6122 ff00 6200 0000`, `{"wlanSSID":"a\"` + "\uFFFD" + `b"}`},
+		{"text_with_nul_and_bad_octets", `0100 0001 0093 0008`, `6122 ff00 6200 0000`, `{"wlanSSID":"a\"` + "\uFFFD" + `"}`},
+		{"text_ends_at_the_nul", `0100 0002 0173 0010 00e1 0004`, `626f6200010203000000000000000000 c6336407`, `{"userName":"bob","postNATSourceIPv4Address":"198.51.100.7"}`},
+		{"text_of_variable_length_ends_at_the_nul", `0100 0001 0173 ffff`, `06 626f62000102`, `{"userName":"bob"}`},
+		{"control_characters", `0100 0001 0173 000b`, `616c01 1b5b316d 696365 09`, `{"userName":"al\u0001\u001b[1mice"}`},
+		{"what_HTML_escapes", `0100 0001 0173 0005`, `613c263e62`, `{"userName":"a<&>b"}`},
+		{"zeros_that_are_values", `0100 0009 0034 0001 0035 0001 0059 0001 00e9 0001 00e6 0001 00ea 0004 00eb 0004 008a 0008 0037 0001`, `0000000000 00000000 00000000 0000000000000000 00`,
+			`{"minimumTTL":0,"maximumTTL":0,"forwardingStatus":0,"firewallEvent":0,"natEvent":0,"ingressVRFID":0,"egressVRFID":0,"observationPointId":0,"postIpClassOfService":0}`},
 		{"newer_than_the_library", `0100 0001 01fb 0004`, `0000002a`, `{"gtpuTEid":42}`},
 		{"enterprise", `0100 0001 8001 0002 00001234`, `abcd`, `{"enterprise_4660_1":"abcd"}`},
 		{"no_such_element", `0100 0001 7000 0002`, `abcd`, `{"element_28672":"abcd"}`},

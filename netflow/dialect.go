@@ -12,6 +12,8 @@ type dialect struct {
 	version Version
 	// header is the length of the message header in octets.
 	header int
+	// sequence is where the sequence number is in the header.
+	sequence int
 	// templateSet and optionsSet are the Set identifiers of templates and of
 	// options templates.
 	templateSet, optionsSet uint16
@@ -32,11 +34,11 @@ type dialect struct {
 
 var (
 	dialectV9 = dialect{
-		version: V9, header: 20, templateSet: 0, optionsSet: 1,
+		version: V9, header: 20, sequence: 12, templateSet: 0, optionsSet: 1,
 		scopeOctets: true, uptime: true, padding: 4,
 	}
 	dialectIPFIX = dialect{
-		version: IPFIX, header: 16, templateSet: 2, optionsSet: 3,
+		version: IPFIX, header: 16, sequence: 8, templateSet: 2, optionsSet: 3,
 		enterprise: true, padding: 1,
 	}
 )

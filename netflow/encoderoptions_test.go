@@ -191,7 +191,7 @@ func TestFieldsAreReadByName(t *testing.T) {
 				if d == nil {
 					d = &flow.Details{}
 				}
-				want := map[string]any{}
+				want := map[string]any{"minimumTTL": 0.0, "maximumTTL": 0.0} // 0 is a time to live
 				if prepared[i].Details != nil {
 					want = map[string]any{
 						"sourceMacAddress": "02:00:00:00:00:01", "destinationMacAddress": fmt.Sprintf("02:00:00:00:00:%02x", i),

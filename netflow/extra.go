@@ -1,16 +1,20 @@
 package netflow
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/calmh/ipfix"
+
+	"flowtally/flow"
 )
 
 // extraField is a field of a template that has no field in flow.Record.
@@ -20,7 +24,21 @@ type extraField struct {
 	pen            uint32
 	id             uint16
 	nth            uint16 // of those of the same element, from 1; see prepare
+	zero           bool   // 0 is a value of it
 }
+
+// zeros are the elements of which 0 is a value.
+var zeros = func() map[[2]uint32]bool {
+	ids := make(map[[2]uint32]bool)
+	for i := range flow.Fields {
+		for _, e := range flow.Fields[i].Elements {
+			if flow.Fields[i].Zero {
+				ids[[2]uint32{e.Enterprise, uint32(e.ID)}] = true
+			}
+		}
+	}
+	return ids
+}()
 
 // extraPlan makes the extras of a template's records. The names and values are
 // those of calmh/ipfix's Interpreter, which is never given more than it can
@@ -34,7 +52,58 @@ type extraPlan struct {
 	interp *ipfix.Interpreter
 }
 
-func newExtraPlan(fields []extraField) *extraPlan { return &extraPlan{fields: fields} }
+// newExtraPlan returns the plan for some fields, nil for none.
+func newExtraPlan(fields []extraField) *extraPlan {
+	if len(fields) == 0 {
+		return nil
+	}
+	return &extraPlan{fields: fields}
+}
+
+// extras are the plans of a template: for its records, for the other half of a biflow
+// beside this one, and for the other half where this one is empty.
+type extras struct{ record, half, reverse *extraPlan }
+
+// otherSide are the elements that the other half of a biflow has as well: what is of
+// a side changes sides, as translated addresses do; what is of the conversation is
+// the same.
+var otherSide = map[uint16]uint16{
+	225: 226, 226: 225, 227: 228, 228: 227, 281: 282, 282: 281, // after translation
+	56: 80, 80: 56, 57: 81, 81: 57, // MAC addresses
+	234: 235, 235: 234, // VRFs
+	95: 95, 96: 96, 148: 148, 371: 371, // application, flow, user
+}
+
+// otherHalf returns the fields as the other half of a biflow has them: elements of the
+// reverse direction by their own names (RFC 5103), those of otherSide, and where it is
+// all that is stored the rest as well.
+func otherHalf(fields []extraField, all bool) (out []extraField) {
+	said := make(map[uint16]bool)
+	for _, f := range fields {
+		if f.pen == reversePEN {
+			said[f.id] = true
+		}
+	}
+	for _, f := range fields {
+		f.nth = 0
+		other, ok := otherSide[f.id]
+		switch {
+		case f.pen == reversePEN:
+			f.pen = 0
+		case f.pen == 0 && ok:
+			f.id = other
+		case !all:
+			continue
+		}
+		if f.pen == 0 {
+			f.zero = zeros[[2]uint32{0, uint32(f.id)}]
+		}
+		out = append(out, f)
+	}
+	return slices.DeleteFunc(out, func(f extraField) bool {
+		return said[f.id] && f.pen == 0 && !slices.ContainsFunc(fields, func(x extraField) bool { return x.spec == f.spec && x.pen == reversePEN })
+	})
+}
 
 // span is where a field lies in the message.
 type span struct{ at, length int }
@@ -43,7 +112,7 @@ type span struct{ at, length int }
 // about how it was observed and exported.
 var bookkeeping = map[uint16]bool{
 	0: true, 35: true, 36: true, 37: true, 38: true, 39: true, 40: true, 41: true, 42: true,
-	49: true, 84: true, 87: true, 130: true, 131: true, 137: true, 138: true, 141: true,
+	49: true, 84: true, 87: true, 130: true, 131: true, 137: true, 141: true,
 	143: true, 144: true, 145: true, 149: true, 173: true, 210: true, 211: true,
 	212: true, 213: true, 214: true, 215: true, 216: true, 217: true, 239: true, 262: true,
 	263: true, 267: true, 276: true, 285: true, 286: true, 287: true, 300: true, 301: true,
@@ -152,10 +221,13 @@ func (p *extraPlan) prepare() {
 	p.interp = ipfix.NewInterpreter(s)
 }
 
-// json returns one JSON object with the fields whose octets are not all zero,
-// nil when all are. spans tells where each field of the template lies, and is
+// json returns one JSON object with the fields that say something, nil when none
+// does: one whose octets are all zero says nothing, unless 0 is a value of it. spans tells where each field of the template lies, and is
 // nil when the record, at pos, is of fixed length.
 func (p *extraPlan) json(w *work, b []byte, pos int, spans []span) []byte {
+	if p == nil {
+		return nil
+	}
 	const stack = 32
 	var buf [stack][]byte
 	values := buf[:0]
@@ -167,7 +239,7 @@ func (p *extraPlan) json(w *work, b []byte, pos int, spans []span) []byte {
 			s = spans[f.spec]
 		}
 		v := b[s.at : s.at+s.length]
-		if isZero(v) {
+		if isZero(v) && (len(v) == 0 || !f.zero) {
 			v = nil
 		} else {
 			some = true
@@ -231,7 +303,7 @@ func (p *extraPlan) has(id uint16) bool {
 // appendMember appends a member of the object. An element that stands in the
 // template more than once gets its number behind its name.
 func appendMember(out []byte, f *extraField, name string, value any) []byte {
-	v, err := json.Marshal(value)
+	v, err := marshal(value)
 	if err != nil {
 		return out
 	}
@@ -245,6 +317,16 @@ func appendMember(out []byte, f *extraField, name string, value any) []byte {
 	out = append(out, name...) // of the registry or ours: no quote, no backslash
 	out = append(out, '"', ':')
 	return append(out, v...)
+}
+
+// marshal writes a value in JSON. What HTML gives a meaning to is no different from
+// other characters here.
+func marshal(value any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(value)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // withMember returns the object that has the members of both, either of which may
@@ -393,14 +475,10 @@ func jsonValue(t elementType, v any, raw []byte) any {
 	}
 	switch v := v.(type) {
 	case string:
-		// PostgreSQL's jsonb takes neither NUL nor what is not UTF-8.
-		v = strings.Map(func(r rune) rune {
-			if r == 0 {
-				return -1
-			}
-			return r
-		}, strings.ToValidUTF8(v, "\uFFFD"))
-		if v = strings.TrimSpace(v); v == "" {
+		// A string ends at the NUL, whatever the exporter's buffer had behind it.
+		// PostgreSQL's jsonb takes neither that nor what is not UTF-8.
+		v, _, _ = strings.Cut(v, "\x00")
+		if v = strings.TrimSpace(strings.ToValidUTF8(v, "\uFFFD")); v == "" {
 			return nil
 		}
 		return v

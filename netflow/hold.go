@@ -1,7 +1,9 @@
 package netflow
 
 import (
+	"encoding/binary"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -37,7 +39,7 @@ type pushedKey struct {
 type heldSets struct {
 	addr       flow.Addr
 	octets     int
-	waiting    map[anyPort][]*heldSet
+	waiting    map[templateKey][]*heldSet
 	oldest     *heldSet
 	newest     *heldSet
 	prev, next *heldSets // of the same size
@@ -46,9 +48,8 @@ type heldSets struct {
 // heldSet is one Set, without its own header, behind the header of its message.
 type heldSet struct {
 	b          []byte
-	port       uint16
 	at         flow.Time
-	key        anyPort
+	key        templateKey
 	prev, next *heldSet
 }
 
@@ -85,12 +86,12 @@ func (h *hold) keep(l *Limits, a flow.Addr, k templateKey, at flow.Time, header,
 		if h.from == nil {
 			h.from = make(map[flow.Addr]*heldSets)
 		}
-		e = &heldSets{addr: a, waiting: make(map[anyPort][]*heldSet)}
+		e = &heldSets{addr: a, waiting: make(map[templateKey][]*heldSet)}
 		h.from[a] = e
 		h.link(e)
 	}
 	b := make([]byte, 0, len(header)+len(set))
-	s := &heldSet{b: append(append(b, header...), set...), port: k.port, at: at, key: k.anyPort(), prev: e.newest}
+	s := &heldSet{b: append(append(b, header...), set...), at: at, key: k, prev: e.newest}
 	e.waiting[s.key] = append(e.waiting[s.key], s)
 	if e.newest == nil {
 		e.oldest = s
@@ -182,9 +183,9 @@ func (h *hold) resize(e *heldSets, octets int) {
 	h.link(e)
 }
 
-// take returns the Sets that waited for a template, in their order of arrival,
-// and holds them no more.
-func (h *hold) take(a flow.Addr, k anyPort) []*heldSet {
+// take returns the Sets that waited for a template of their own port, in their order
+// of arrival, and holds them no more.
+func (h *hold) take(a flow.Addr, k templateKey) []*heldSet {
 	if h.sets.Load() == 0 {
 		return nil
 	}
@@ -201,6 +202,123 @@ func (h *hold) take(a flow.Addr, k anyPort) []*heldSet {
 	}
 	h.leave(e)
 	return list
+}
+
+// takeOthers returns those of the Sets that came before a time and wait for a template
+// of another port which are wanted, in their order of arrival, and holds them no more.
+// It looks at all that the address holds.
+func (h *hold) takeOthers(a flow.Addr, k templateKey, before flow.Time, wanted func(*heldSet) bool) (taken []*heldSet) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.from[a]
+	if e == nil {
+		return nil
+	}
+	for s := e.oldest; s != nil && s.at <= before; s = s.next {
+		if s.key.anyPort() == k.anyPort() && s.key.port != k.port && wanted(s) {
+			taken = append(taken, s)
+		}
+	}
+	for _, s := range taken {
+		list := slices.DeleteFunc(e.waiting[s.key], func(x *heldSet) bool { return x == s })
+		if e.waiting[s.key] = list; len(list) == 0 {
+			delete(e.waiting, s.key)
+		}
+		h.release(e, s)
+	}
+	h.leave(e)
+	return taken
+}
+
+// since returns when the oldest of the Sets that wait for a session's templates came,
+// ok is false when there are none.
+func (h *hold) since(a flow.Addr, of sessionKey) (at flow.Time, ok bool) {
+	if h.sets.Load() == 0 {
+		return 0, false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.from[a]
+	if e == nil {
+		return 0, false
+	}
+	for s := e.oldest; s != nil; s = s.next {
+		if s.key.session() == of {
+			return s.at, true
+		}
+	}
+	return 0, false
+}
+
+const (
+	// moment is how long the data of a port waits for a template of its own before
+	// it is read by one that came from another port of the address; longMoment is it
+	// for data that is numbered differently: two exporters behind one address are
+	// the likelier reason, and most send their templates once a minute.
+	moment     = 5 * flow.Second
+	longMoment = flow.Minute
+	// nearby is how far numbers may be apart that are taken for those of one session
+	// on two ports, of which some messages were lost or overtook others.
+	nearby = 1024
+	// maxLooks is how often a message has all looked through that its address holds.
+	maxLooks = 4
+	// proof is from what number on a message that continues a session's numbering is
+	// not so by chance: many begin at 0 at the same time.
+	proof = 16
+)
+
+// borrows reports whether data of this message may be read by a template that came
+// from another port: because the port is known to send such, because its message is
+// the next of the session that the template came from, or because it has waited for
+// a template of its own for long enough.
+func (w *work) borrows(t *template) bool {
+	m, x := w.m, t.session
+	if w.d.store.borrows(x, w.port) {
+		return true
+	}
+	next := x.next.Load()
+	if next == 0 || uint32(next-1) != m.Sequence || m.Sequence < proof {
+		if !w.asked {
+			w.asked = true
+			w.waiting, _ = w.d.hold.since(m.Exporter.Addr, sessionKey{domainKey{m.Exporter.Domain, m.Version}, w.port})
+		}
+		if w.waiting == 0 || w.proto.Received-w.waiting < patience(next, m.Sequence) {
+			return false
+		}
+	}
+	w.d.store.lend(x, w.port)
+	return true
+}
+
+// patience is how long data is held that has this number, where next is that of a
+// session that might be its own.
+func patience(next uint64, sequence uint32) flow.Time {
+	if far := int32(sequence - uint32(next-1)); next != 0 && (far < -nearby || far > nearby) {
+		return longMoment
+	}
+	return moment
+}
+
+// waited reports whether a held Set of another port may be read by t.
+func (w *work) waited(t *template, s *heldSet) bool {
+	next, sequence := t.session.next.Load(), binary.BigEndian.Uint32(s.b[w.dl.sequence:])
+	if t.key.port == w.port {
+		next = uint64(w.m.Sequence) + 1
+	}
+	return w.proto.Received-s.at >= patience(next, sequence) || w.d.store.borrows(t.session, s.key.port)
+}
+
+// number notes how the session goes on whose template this message had, or was read
+// by.
+func (w *work) number() {
+	if w.session == nil {
+		return
+	}
+	next := w.m.Sequence + 1
+	if w.m.Version == IPFIX {
+		next = w.m.Sequence + uint32(w.m.DataRecords)
+	}
+	w.session.next.Store(uint64(next) + 1)
 }
 
 // release gives back the room of a Set of e.
@@ -287,9 +405,16 @@ func (d *Decoder) Held() (sets, octets int) {
 	return int(h.sets.Load()), h.octets
 }
 
-// recover decodes the Sets that waited for t.
+// recover decodes the Sets that waited for t: those of its port, and those of others
+// that have waited for long enough.
 func (w *work) recover(t *template) {
-	list := w.d.hold.take(w.m.Exporter.Addr, t.key.anyPort())
+	k := t.key
+	k.port = w.port
+	list := w.d.hold.take(w.m.Exporter.Addr, k)
+	if w.d.hold.sets.Load() > 0 && w.looks < maxLooks {
+		w.looks++
+		list = append(list, w.d.hold.takeOthers(w.m.Exporter.Addr, k, w.proto.Received-moment, func(s *heldSet) bool { return w.waited(t, s) })...)
+	}
 	if len(list) == 0 {
 		return
 	}
@@ -301,7 +426,7 @@ func (w *work) recover(t *template) {
 		w.b, w.proto.Received = s.b, s.at
 		w.clocks.export, w.clocks.uptime = w.dl.clock(s.b)
 		room := w.d.store.limits.MessageRecords - (m.Records + m.OptionRecords - before)
-		w.decodeSet(t, t.key.id, reader{b: s.b, pos: w.dl.header, end: len(s.b)}, room)
+		w.decodeFrom(s.key.port, t, reader{b: s.b, pos: w.dl.header, end: len(s.b)}, room)
 	}
 	c.init = w.clocks.init
 	w.b, w.proto.Received, w.clocks = b, received, c

@@ -279,3 +279,81 @@ func TestConfiguredSampling(t *testing.T) {
 		}
 	}
 }
+
+// TestDataOfAnotherExporterBehindOneAddress: data before its template is not read by
+// that of another port, which would invent rows.
+func TestDataOfAnotherExporterBehindOneAddress(t *testing.T) {
+	from := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(somebody.Addr(), port) }
+	numbered := func(v Version, sequence uint32, sets ...[]byte) []byte {
+		b := message(v, sets...)
+		at := 12
+		if v == IPFIX {
+			at = 8
+		}
+		binary.BigEndian.PutUint32(b[at:], sequence)
+		return b
+	}
+	const theirs, ours = `0100 0002 0002 0004 0001 0004`, `0100 0002 0001 0004 0002 0004` // packets and octets, octets and packets
+	for _, v := range []Version{V9, IPFIX} {
+		decode := func(d *Decoder, m *Message, port uint16, at flow.Time, msg []byte) []flow.Record {
+			t.Helper()
+			recs, err := d.Decode(nil, m, from(port), noon+at, msg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return recs
+		}
+		var m Message
+
+		// Its own template comes.
+		d := NewDecoder(Limits{})
+		decode(d, &m, 41, 0, numbered(v, 0, set(t, templateSet(v), theirs), set(t, 256, `00000002 000000de`)))
+		if recs := decode(d, &m, 42, 0, numbered(v, 0, set(t, 256, `000005dc 00000003 000005dd 00000003`))); len(recs) != 0 || m.Held != 1 {
+			t.Fatalf("%v: %+v %+v", v, recs, m)
+		}
+		recs := decode(d, &m, 42, flow.Second, numbered(v, 2, set(t, templateSet(v), ours), set(t, 256, `000005de 00000003`)))
+		if len(recs) != 3 || m.Recovered != 1 || recs[0].Bytes != 1500 || recs[1].Bytes != 1501 || recs[2].Bytes != 1502 || recs[0].Marks|recs[2].Marks != 0 {
+			t.Errorf("%v: %+v %+v", v, recs, m)
+		}
+
+		// The other one's comes instead, also for what waits.
+		d = NewDecoder(Limits{})
+		decode(d, &m, 42, 0, numbered(v, 5000, set(t, 256, `000005dc 00000003`)))
+		if recs := decode(d, &m, 41, 2*moment, numbered(v, 0, set(t, templateSet(v), theirs))); len(recs) != 0 {
+			t.Errorf("%v: %+v %+v", v, recs, m)
+		}
+		if recs := decode(d, &m, 42, 3*moment, numbered(v, 5001, set(t, 256, `000005dc 00000003`))); len(recs) != 0 || m.Held != 1 {
+			t.Errorf("%v: numbered differently: %+v %+v", v, recs, m)
+		}
+		recs = decode(d, &m, 42, longMoment, numbered(v, 5002, set(t, 256, `000005dc 00000003`)))
+		if len(recs) != 3 || m.Recovered != 2 {
+			t.Fatalf("%v: %+v %+v", v, recs, m)
+		}
+		for _, r := range recs {
+			if r.Marks != flow.MarkBorrowed || r.Packets != 1500 {
+				t.Errorf("%v: %+v", v, r)
+			}
+		}
+
+		// One exporter that sends templates and data from two ports, or from a port a
+		// message, goes on in its numbering.
+		d = NewDecoder(Limits{})
+		decode(d, &m, 41, 0, numbered(v, 100, set(t, templateSet(v), theirs)))
+		next := uint32(100)
+		if v == V9 {
+			next++
+		}
+		for i := range uint32(3) {
+			recs := decode(d, &m, uint16(42+i), 0, numbered(v, next+i, set(t, 256, `00000002 000000de`)))
+			if len(recs) != 1 || recs[0].Bytes != 222 || recs[0].Marks != flow.MarkBorrowed || m.Held != 0 {
+				t.Errorf("%v: message %d: %+v %+v", v, i, recs, m)
+			}
+		}
+
+		// Over TCP nothing overtakes, and so nothing is held.
+		d = NewDecoder(Limits{Withdrawals: true})
+		if _, err := d.Decode(nil, &m, from(42), noon, numbered(v, 0, set(t, 256, `000005dc 00000003`))); !errors.Is(err, ErrNoTemplate) || m.Held != 0 || m.NoTemplate != 1 {
+			t.Errorf("%v: %+v: %v", v, m, err)
+		}
+	}
+}

@@ -101,7 +101,6 @@ func (i *Inspector) Inspect(from netip.AddrPort, received flow.Time, datagram []
 		if length != len(datagram) {
 			out.Errors = append(out.Errors, fmt.Sprintf("the header says %d octets, there are %d", length, len(datagram)))
 		}
-		rest = datagram[dl.header:max(dl.header, min(length, len(datagram)))]
 	}
 	for len(rest) >= setHeader {
 		id, length := binary.BigEndian.Uint16(rest), int(binary.BigEndian.Uint16(rest[2:]))
@@ -109,7 +108,10 @@ func (i *Inspector) Inspect(from netip.AddrPort, received flow.Time, datagram []
 			if !isZero(rest) {
 				out.Errors = append(out.Errors, fmt.Sprintf("set %d of %d octets does not fit the %d that are left", id, length, len(rest)))
 			}
-			break
+			if length < setHeader {
+				break
+			}
+			length = len(rest)
 		}
 		out.Sets = append(out.Sets, i.set(&out, dl, from, received, header, rest[:length]))
 		rest = rest[length:]

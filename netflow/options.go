@@ -2,8 +2,8 @@ package netflow
 
 import (
 	"bytes"
-	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 
 	"flowtally/flow"
@@ -132,6 +132,68 @@ func (w *work) describe(s *scratch, r *flow.Record) {
 	}
 }
 
+// nameField is a field of flow records that has the name or the description of an
+// interface.
+type nameField struct {
+	spec           int // index in the template
+	offset, length int // in the record; length is 0 when it is variable
+	description    bool
+}
+
+func (f *nameField) kind() int {
+	if f.description {
+		return 1
+	}
+	return 0
+}
+
+// describeFlow takes over what a flow record says of its interfaces. The first name
+// is that of the interface where the flow was observed: where it came in, unless it
+// says that it was on its way out; the second is that of the other.
+func (w *work) describeFlow(t *template, r *flow.Record, pos int, spans []span) {
+	observed, other := r.InIf, r.OutIf
+	var seen [2]int // names and descriptions
+	for i := range t.names {
+		seen[t.names[i].kind()]++
+	}
+	if out := r.Direction == 2 && max(seen[0], seen[1]) == 1; (out || observed == 0) && other != 0 {
+		observed, other = other, observed
+	}
+	seen = [2]int{}
+	for i := range t.names {
+		f := &t.names[i]
+		s := span{pos + f.offset, f.length}
+		if spans != nil {
+			s = spans[f.spec]
+		}
+		kind := f.kind()
+		index := observed
+		if seen[kind] > 0 {
+			index = other
+		}
+		seen[kind]++
+		if said := text(w.b[s.at : s.at+s.length]); said != "" && index != 0 {
+			w.describeInterface(index, said, f.description)
+		}
+	}
+}
+
+// describeInterface notes the name or the description of an interface, once a
+// message.
+func (w *work) describeInterface(index uint32, said string, description bool) {
+	m := w.m
+	i := slices.IndexFunc(m.Interfaces, func(x flow.Interface) bool { return x.Index == index })
+	if i < 0 {
+		i = len(m.Interfaces)
+		m.Interfaces = append(m.Interfaces, flow.Interface{Exporter: w.proto.Exporter, Index: index})
+	}
+	if description {
+		m.Interfaces[i].Description = said
+	} else {
+		m.Interfaces[i].Name = said
+	}
+}
+
 // nameCost is the room that a name takes of Limits.NameOctets.
 func nameCost(name string) int { return len(name) + 96 }
 
@@ -245,7 +307,7 @@ func (s *scratch) samplerName() []byte {
 	if name == "" {
 		return nil
 	}
-	b, _ := json.Marshal(map[string]string{"samplerName": name})
+	b, _ := marshal(map[string]string{"samplerName": name})
 	return b
 }
 

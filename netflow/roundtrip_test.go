@@ -48,7 +48,7 @@ func anyRecord(now flow.Time) *rapid.Generator[flow.Record] {
 		r.VLAN = rapid.Uint16().Draw(t, "vlan")
 		r.Protocol = flow.Protocol(rapid.SampledFrom([]uint8{1, 6, 17, 47, 58, 132}).Draw(t, "protocol"))
 		r.TOS = rapid.Uint8().Draw(t, "tos")
-		r.TCPFlags = flow.TCPFlags(rapid.Uint16().Draw(t, "flags"))
+		r.TCPFlags = flow.TCPFlags(rapid.Uint16Max(uint16(flow.AllFlags)).Draw(t, "flags"))
 		r.EndReason = flow.EndReason(rapid.Uint8Range(0, 5).Draw(t, "reason"))
 		r.SrcMask, r.DstMask = rapid.Uint8Range(0, 128).Draw(t, "smask"), rapid.Uint8Range(0, 128).Draw(t, "dmask")
 		r.SrcAS, r.DstAS = rapid.Uint32().Draw(t, "sas"), rapid.Uint32().Draw(t, "das")

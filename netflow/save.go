@@ -258,7 +258,7 @@ func (d *Decoder) loadOptions(x *saved) {
 		}
 		y := selector{rate: min(sel.Rate, maxRate)}
 		if name := short(text([]byte(sel.Name))); name != "" {
-			y.extra, _ = json.Marshal(map[string]string{"samplerName": name})
+			y.extra, _ = marshal(map[string]string{"samplerName": name})
 		}
 		o.selectors[sel.ID] = y
 	}

@@ -53,7 +53,6 @@ func TestLoadUndoesSave(t *testing.T) {
 		extra string
 	}{
 		{"by_its_port", 1, message(IPFIX, set(t, 256, `0000002a 00`)), 42, 100, ""},
-		{"by_the_port_learned_last", 9, message(IPFIX, set(t, 256, `002b 00`)), 43, 100, ""},
 		{"sampler_and_its_name", 2, message(V9, set(t, 256, `002c 03`)), 44, 1000, `{"samplerName":"edge"}`},
 		{"application", 3, message(IPFIX, set(t, 258, `2d 0d000050`)), 45, 100, `{"applicationId":"0d000050","applicationName":"http"}`},
 	} {
@@ -61,6 +60,12 @@ func TestLoadUndoesSave(t *testing.T) {
 		if err != nil || len(recs) != 1 || recs[0].Bytes != c.bytes || recs[0].SamplingRate != c.rate || string(recs[0].Extra) != c.extra {
 			t.Errorf("%s: %+v: %v", c.name, recs, err)
 		}
+	}
+	late := netip.AddrPortFrom(somebody.Addr(), 9)
+	b.Decode(nil, &m, late, noon, message(IPFIX, set(t, 256, `002b 00`)))
+	recs, err := b.Decode(nil, &m, late, noon+moment, message(IPFIX, set(t, 256, `002e 00`)))
+	if err != nil || len(recs) != 2 || recs[0].Bytes != 43 || recs[1].Bytes != 46 {
+		t.Errorf("by the port learned last: %+v: %v", recs, err)
 	}
 	if o := b.store.optionsOf(flow.AddrFrom(somebody.Addr()), domainKey{7, V9}); o == nil || o.interfaces[5] != 100 {
 		t.Errorf("options of v9: %+v", o)

@@ -15,6 +15,7 @@ type sampled struct {
 	flags        flow.TCPFlags
 	sport, dport uint16
 	vlan         uint16
+	transported  bool   // what stands in ports and flags was there, or is of a later fragment
 	length       uint32 // IP octets, as the header states
 }
 
@@ -81,7 +82,9 @@ func (p *sampled) ip(b []byte) bool {
 		p.version, p.tos, p.protocol = 4, b[1], flow.Protocol(b[9])
 		p.length = uint32(binary.BigEndian.Uint16(b[2:]))
 		p.src, p.dst = flow.Addr4([4]byte(b[12:])), flow.Addr4([4]byte(b[16:]))
-		if first := binary.BigEndian.Uint16(b[6:])&0x1fff == 0; first && len(b) > header {
+		if first := binary.BigEndian.Uint16(b[6:])&0x1fff == 0; !first {
+			p.transported = true
+		} else if len(b) > header {
 			p.transport(b[header:])
 		}
 		return true
@@ -116,7 +119,7 @@ func (p *sampled) behind(b []byte) {
 		case 44:
 			size = 8
 			if binary.BigEndian.Uint16(b[2:])&^7 != 0 {
-				p.protocol = flow.Protocol(b[0])
+				p.protocol, p.transported = flow.Protocol(b[0]), true
 				return // not the first: no transport header
 			}
 		case 51:
@@ -135,12 +138,12 @@ func (p *sampled) transport(b []byte) {
 	switch {
 	case isICMP(p.protocol):
 		if len(b) >= 2 {
-			p.dport = binary.BigEndian.Uint16(b)
+			p.dport, p.transported = binary.BigEndian.Uint16(b), true
 		}
 	case p.protocol.HasPorts() && len(b) >= 4:
-		p.sport, p.dport = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
+		p.sport, p.dport, p.transported = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), true
 		if p.protocol == flow.TCP && len(b) >= 14 {
-			p.flags = flow.TCPFlags(binary.BigEndian.Uint16(b[12:])) & 0x1ff
+			p.flags = flow.TCPFlags(binary.BigEndian.Uint16(b[12:])) & flow.AllFlags
 		}
 	}
 }
@@ -151,13 +154,17 @@ func (p *sampled) fill(r *flow.Record, packets, octets bool) {
 	r.SrcAddr, r.DstAddr, r.IPVersion = p.src, p.dst, p.version
 	r.Protocol, r.SrcPort, r.DstPort = p.protocol, p.sport, p.dport
 	r.TOS, r.TCPFlags = p.tos, r.TCPFlags|p.flags
+	r.Absent = 0
+	if !p.transported {
+		r.Absent = flow.AbsentSrcPort | flow.AbsentDstPort | flow.AbsentICMP | flow.AbsentTCPFlags
+	}
 	if r.VLAN == 0 {
 		r.VLAN = p.vlan
 	}
-	if !packets {
+	if !packets || r.Packets == 0 {
 		r.Packets = 1
 	}
-	if !octets {
+	if !octets || r.Bytes == 0 {
 		r.Bytes = uint64(p.length)
 	}
 }

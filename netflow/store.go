@@ -37,8 +37,8 @@ type domainKey struct {
 // A template belongs to the address, port, domain, version and identifier it
 // came with. Data finds it by the exact port first: behind one translated
 // address several exporters differ by nothing else. Failing that, the one last
-// learned from any port of that address serves, because some devices send
-// templates and data from different ports.
+// learned from any port of that address may serve, because some devices send
+// templates and data from different ports; work.borrows says when.
 type store struct {
 	limits Limits
 
@@ -62,12 +62,33 @@ type exporter struct {
 	// ports are the templates of an identity, of whatever port, the one learned
 	// last at the end.
 	ports      map[anyPort][]*template
+	sessions   map[sessionKey]*session
 	standings  [standings]place
 	octets     int
 	domains    map[domainKey]*domain
 	names      map[nameKey]string
 	nameOctets int
 }
+
+// sessionKey is a session of those of one exporter address: what one port sends of a
+// domain.
+type sessionKey struct {
+	domainKey
+	port uint16
+}
+
+// session is one that sends templates.
+type session struct {
+	templates int // that it is still known by
+	// next is the sequence number of its next message, plus one; 0 is not known.
+	next atomic.Uint64
+	// borrowers are the ports that are known to send data of these templates.
+	borrowers map[uint16]bool
+}
+
+// maxBorrowers is how many ports are known to send data of one session's templates.
+// A device that takes another port for each message is known by its numbering.
+const maxBorrowers = 16
 
 // domain is what options records say of an Observation Domain.
 type domain struct {
@@ -233,6 +254,8 @@ func (s *store) add(a flow.Addr, t *template) (evicted int, ok bool) {
 		s.exporters[a] = e
 	}
 	t.born, t.owner = s.learned.Add(1), e
+	t.session = e.session(t.key)
+	t.session.templates++
 	t.recent.Store(t.born)
 	e.templates[t.key] = t
 	e.ports[t.key.anyPort()] = append(e.ports[t.key.anyPort()], t)
@@ -241,6 +264,40 @@ func (s *store) add(a flow.Addr, t *template) (evicted int, ok bool) {
 	s.octets += size
 	s.templates++
 	return evicted, true
+}
+
+func (k templateKey) session() sessionKey { return sessionKey{domainKey{k.domain, k.version}, k.port} }
+
+// session returns the session that a template came with.
+func (e *exporter) session(k templateKey) *session {
+	x := e.sessions[k.session()]
+	if x == nil {
+		x = &session{}
+		if e.sessions == nil {
+			e.sessions = make(map[sessionKey]*session)
+		}
+		e.sessions[k.session()] = x
+	}
+	return x
+}
+
+// borrows reports whether a port is known to send data of the session's templates.
+func (s *store) borrows(x *session, port uint16) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return x.borrowers[port]
+}
+
+// lend makes a port known as one that sends data of the session's templates.
+func (s *store) lend(x *session, port uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x.borrowers == nil {
+		x.borrowers = make(map[uint16]bool)
+	}
+	if len(x.borrowers) < maxBorrowers {
+		x.borrowers[port] = true
+	}
 }
 
 // remove forgets a template. Its exporter stays, also without any.
@@ -253,6 +310,9 @@ func (s *store) remove(t *template) {
 	} else {
 		i := slices.Index(same, t)
 		e.ports[k] = slices.Delete(same, i, i+1)
+	}
+	if t.session.templates--; t.session.templates == 0 {
+		delete(e.sessions, t.key.session())
 	}
 	s.leave(t)
 	e.octets -= len(t.raw)

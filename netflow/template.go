@@ -29,13 +29,19 @@ type template struct {
 	init      bool  // of options: it says when the uptime clock began
 	ipVersion uint8 // of the records, 0 when it takes a look at each
 	resolve   resolve
-	ops       []op     // variable: one for each field, in order; else direct ones first
-	direct    int      // how many ops need no scratch
+	absent    flow.Absent // what no record of it says
+	ops       []op        // variable: one for each field, in order; else direct ones first
+	direct    int         // how many ops need no scratch
+	spares    []spare     // what serves where a field of ops is zero, in their order
+	bothTimes bool
+	uptimes   bool     // the times are those of the header's uptime clock
 	lengths   []uint16 // variable: of each field
-	extra     *extraPlan
+	extras    extras
+	names     []nameField // of flow records
 	announces announcement
 
 	owner   *exporter
+	session *session
 	born    uint64 // order of arrival
 	decoded atomic.Bool
 	used    atomic.Int64  // flow.Time, to the second
@@ -65,258 +71,10 @@ const (
 	resolveSection
 	resolvePackets // the template counts packets
 	resolveBytes
-	resolveTold // options that describe
+	resolveTold  // options that describe
+	resolveSpare // the template has spares
+	resolveBare  // the sampled packet serves only where the addresses are zero
 )
-
-// slot is a place in the record, or the scratch, that one field of a template
-// may fill.
-type slot uint8
-
-const (
-	noSlot slot = iota
-	slotBytes
-	slotPackets
-	slotProtocol
-	slotTOS
-	slotTCPFlags
-	slotSrcPort
-	slotDstPort
-	slotSrc4
-	slotDst4
-	slotSrc6
-	slotDst6
-	slotNextHop4
-	slotNextHop6
-	slotSrcMask4
-	slotDstMask4
-	slotSrcMask6
-	slotDstMask6
-	slotInIf
-	slotOutIf
-	slotSrcAS
-	slotDstAS
-	slotVLAN
-	slotDirection
-	slotEndReason
-	slotStart
-	slotEnd
-	slotInit
-	slotDuration
-	slotIPVersion
-	slotICMP4
-	slotICMP6
-	slotICMPType4
-	slotICMPCode4
-	slotICMPType6
-	slotICMPCode6
-	slotRate
-	slotInterval
-	slotSpace
-	slotSize
-	slotPopulation
-	slotSelector
-	slotScopeIn
-	slotScopeOut
-	slotRevBytes
-	slotRevPackets
-	slotRevTOS
-	slotRevTCPFlags
-	slotRevVLAN
-	slotRevICMP4
-	slotRevICMP6
-	slotRevStart
-	slotRevEnd
-	slotSection
-	slotCopies
-	slotInterfaceName // the names, in the order of scratch.texts
-	slotInterfaceDescription
-	slotSamplerName
-	slotApplicationName
-	slotVRFName
-	slotApplication
-	slotVRF
-	slotProbability
-	slotProcess
-	slotTotals
-	slots = slotTotals + totals
-)
-
-// ofHeader reports whether the slot is of an IP header, of which a template for
-// tunnels has two.
-func (s slot) ofHeader() bool {
-	switch s {
-	case slotProtocol, slotSrc4, slotDst4, slotSrc6, slotDst6:
-		return true
-	}
-	return false
-}
-
-// rule is what an element means to us. Of several in a template that fill the
-// same slot, the one of the lowest rank does, and among equals the first, or the
-// last for the headers of tunnels; the others are extras.
-type rule struct {
-	slot slot
-	rank uint8
-	set  setter
-}
-
-// forward are the rules of IANA's elements, in v9 the same numbers. To make a
-// field of another element, add a row.
-var forward = [...]rule{
-	1:   {slotBytes, 0, setBytes},     // octetDeltaCount
-	85:  {slotBytes, 1, setBytes},     // octetTotalCount
-	231: {slotBytes, 2, setBytes},     // initiatorOctets
-	23:  {slotBytes, 3, setBytes},     // postOctetDeltaCount, of egress metering
-	2:   {slotPackets, 0, setPackets}, // packetDeltaCount
-	86:  {slotPackets, 1, setPackets}, // packetTotalCount
-	298: {slotPackets, 2, setPackets}, // initiatorPackets
-	24:  {slotPackets, 3, setPackets}, // postPacketDeltaCount
-	4:   {slotProtocol, 0, setProtocol},
-	193: {slotProtocol, 1, setProtocol}, // nextHeaderIPv6
-	5:   {slotTOS, 0, setTOS},
-	195: {slotTOS, 1, setDSCP},
-	6:   {slotTCPFlags, 0, setTCPFlags},
-	7:   {slotSrcPort, 0, setSrcPort},
-	182: {slotSrcPort, 1, setSrcPort}, // tcpSourcePort
-	180: {slotSrcPort, 2, setSrcPort}, // udpSourcePort
-	11:  {slotDstPort, 0, setDstPort},
-	183: {slotDstPort, 1, setDstPort},
-	181: {slotDstPort, 2, setDstPort},
-	8:   {slotSrc4, 0, setSrc4},
-	44:  {slotSrc4, 1, setSrc4}, // sourceIPv4Prefix
-	12:  {slotDst4, 0, setDst4},
-	45:  {slotDst4, 1, setDst4},
-	27:  {slotSrc6, 0, setSrc6},
-	170: {slotSrc6, 1, setSrc6},
-	28:  {slotDst6, 0, setDst6},
-	169: {slotDst6, 1, setDst6},
-	15:  {slotNextHop4, 0, setNextHop4},
-	62:  {slotNextHop6, 0, setNextHop6},
-	9:   {slotSrcMask4, 0, setSrcMask},
-	13:  {slotDstMask4, 0, setDstMask},
-	29:  {slotSrcMask6, 0, setSrcMask},
-	30:  {slotDstMask6, 0, setDstMask},
-	10:  {slotInIf, 0, setInIf},
-	14:  {slotOutIf, 0, setOutIf},
-	252: {slotInIf, 1, setInIf}, // ingressPhysicalInterface
-	253: {slotOutIf, 1, setOutIf},
-	16:  {slotSrcAS, 0, setSrcAS},
-	17:  {slotDstAS, 0, setDstAS},
-	58:  {slotVLAN, 0, setVLAN},
-	243: {slotVLAN, 1, setVLAN}, // dot1qVlanId
-	61:  {slotDirection, 0, setDirection},
-	136: {slotEndReason, 0, setEndReason},
-
-	152: {slotStart, 0, setStartMs},
-	153: {slotEnd, 0, setEndMs},
-	156: {slotStart, 1, setStartNTP}, // flowStartNanoseconds
-	157: {slotEnd, 1, setEndNTP},
-	154: {slotStart, 2, setStartNTP}, // flowStartMicroseconds
-	155: {slotEnd, 2, setEndNTP},
-	22:  {slotStart, 3, setStartUptime},
-	21:  {slotEnd, 3, setEndUptime},
-	158: {slotStart, 4, setStartDelta},
-	159: {slotEnd, 4, setEndDelta},
-	150: {slotStart, 5, setStartSec},
-	151: {slotEnd, 5, setEndSec},
-	// One instant is better than none: the observation time of an event record
-	// is its end, from which finish takes the start.
-	323: {slotEnd, 6, setEndMs},
-	325: {slotEnd, 7, setEndNTP},
-	324: {slotEnd, 8, setEndNTP},
-	322: {slotEnd, 9, setEndSec},
-	160: {slotInit, 0, setInit},
-	161: {slotDuration, 0, setDurationMs},
-	162: {slotDuration, 1, setDurationUs},
-
-	60:  {slotIPVersion, 0, setIPVersion},
-	32:  {slotICMP4, 0, setICMP},
-	139: {slotICMP6, 0, setICMP},
-	176: {slotICMPType4, 0, setICMPType},
-	177: {slotICMPCode4, 0, setICMPCode},
-	178: {slotICMPType6, 0, setICMPType},
-	179: {slotICMPCode6, 0, setICMPCode},
-
-	34:  {slotRate, 0, setRate}, // samplingInterval
-	50:  {slotRate, 1, setRate}, // samplerRandomInterval
-	305: {slotInterval, 0, setInterval},
-	306: {slotSpace, 0, setSpace},
-	309: {slotSize, 0, setSize},
-	310: {slotPopulation, 0, setPopulation},
-	302: {slotSelector, 0, setSelector},
-	48:  {slotSelector, 1, setSelector}, // samplerId
-
-	315: {slotSection, 0, setFrame}, // dataLinkFrameSection
-	104: {slotSection, 1, setFrame}, // layer2packetSectionData
-	313: {slotSection, 2, setIPHeader},
-
-	232: {slotRevBytes, 1, setRevBytes},     // responderOctets
-	299: {slotRevPackets, 1, setRevPackets}, // responderPackets
-}
-
-// reverse are the rules of the elements of a biflow's other half (RFC 5103).
-var reverse = [...]rule{
-	1:   {slotRevBytes, 0, setRevBytes},
-	85:  {slotRevBytes, 1, setRevBytes},
-	2:   {slotRevPackets, 0, setRevPackets},
-	86:  {slotRevPackets, 1, setRevPackets},
-	5:   {slotRevTOS, 0, setRevTOS},
-	6:   {slotRevTCPFlags, 0, setRevTCPFlags},
-	58:  {slotRevVLAN, 0, setRevVLAN},
-	32:  {slotRevICMP4, 0, setRevICMP},
-	139: {slotRevICMP6, 0, setRevICMP},
-	152: {slotRevStart, 0, setRevStartMs},
-	153: {slotRevEnd, 0, setRevEndMs},
-	156: {slotRevStart, 1, setRevStartNTP},
-	157: {slotRevEnd, 1, setRevEndNTP},
-	154: {slotRevStart, 2, setRevStartNTP},
-	155: {slotRevEnd, 2, setRevEndNTP},
-	22:  {slotRevStart, 3, setRevStartUptime},
-	21:  {slotRevEnd, 3, setRevEndUptime},
-	158: {slotRevStart, 4, setRevStartDelta},
-	159: {slotRevEnd, 4, setRevEndDelta},
-	150: {slotRevStart, 5, setRevStartSec},
-	151: {slotRevEnd, 5, setRevEndSec},
-}
-
-// asaElements are the numbers that Cisco's ASA used in v9 for what has a number
-// of its own now.
-var asaElements = map[uint16]uint16{40000: 371, 40001: 225, 40002: 226, 40003: 227, 40004: 228, 40005: 233}
-
-// ruleOf returns what f means: the zero rule when it has no place of its own.
-func ruleOf(f fieldSpec, options bool) rule {
-	var r rule
-	switch {
-	case options && f.pen == 0 && int(f.id) >= len(forward):
-		return told[f.id]
-	case f.pen == 0 && int(f.id) < len(forward):
-		r = forward[f.id]
-		if x, ok := told[f.id]; ok && options {
-			return x
-		}
-		if options && f.scope && (f.id == 10 || f.id == 14) {
-			// A rate that is true of one interface is not the domain's.
-			return rule{slotScopeIn + slot(f.id-10)/4, 0, setScopeInterface}
-		}
-	case f.pen == reversePEN && int(f.id) < len(reverse):
-		r = reverse[f.id]
-	case f.pen == EnterpriseNumber && options:
-		return toldByUs[f.id]
-	case f.pen == EnterpriseNumber && f.id == ownCopies:
-		r = rule{slotCopies, 0, setCopies}
-	}
-	switch r.slot {
-	case slotSrc6, slotDst6, slotNextHop6:
-		if f.length != 16 {
-			return rule{}
-		}
-	case slotSrc4, slotDst4, slotNextHop4:
-		if f.length > 4 {
-			return rule{}
-		}
-	}
-	return r
-}
 
 // compile turns specifiers into a plan. The caller has checked that they
 // describe at least one octet and no more than a message can hold.
@@ -339,7 +97,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 
 	var winner [slots]int // index in specs, plus one
 	tunnel := false
-	var rules = make([]rule, len(specs))
+	rules := make([]rule, len(specs))
 	for i, f := range specs {
 		if d.scopeOctets && f.scope {
 			// v9 numbers its scopes apart: 2 is an interface.
@@ -368,7 +126,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 	id := func(s slot) uint16 { return specs[winner[s]-1].id }
 
 	// The responder's counters are the other half only where the initiator's
-	// are this one.
+	// are this one: in records that have nothing in the usual counters.
 	for _, p := range [...][2]slot{{slotBytes, slotRevBytes}, {slotPackets, slotRevPackets}} {
 		w := winner[p[1]]
 		if w == 0 || specs[w-1].pen == reversePEN {
@@ -376,6 +134,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 		}
 		if has(p[0]) && id(p[0]) != 231 && id(p[0]) != 298 {
 			winner[p[1]] = 0
+			t.resolve |= resolveReverse
 		}
 	}
 
@@ -391,16 +150,17 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 	if !dual {
 		winner[slotIPVersion] = 0 // the addresses say it
 	}
+	rivals := rivals(specs, rules, &winner)
 	// The common case needs no scratch: one field, of fixed length.
-	icmpLast := !t.variable && has(slotICMP4) != has(slotICMP6) && !has(slotICMPType4) && !has(slotICMPType6)
+	icmpLast := !t.variable && len(rivals) == 0 && has(slotICMP4) != has(slotICMP6) && !has(slotICMPType4) && !has(slotICMPType6)
 	if !icmpLast && (has(slotICMP4) || has(slotICMP6) || has(slotICMPType4) || has(slotICMPType6)) {
 		t.resolve |= resolveICMP
 	}
-	if has(slotSection) && (has(slotSrc4) || has(slotDst4) || has(slotSrc6) || has(slotDst6)) {
-		winner[slotSection] = 0 // the record says whose it is
-	}
 	if has(slotSection) {
 		t.resolve |= resolveSection
+		if has(slotSrc4) || has(slotDst4) || has(slotSrc6) || has(slotDst6) {
+			t.resolve |= resolveBare // else the record says whose it is
+		}
 		if has(slotPackets) {
 			t.resolve |= resolvePackets
 		}
@@ -411,8 +171,9 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 	if slices.IndexFunc(winner[slotInterfaceName:], func(i int) bool { return i != 0 }) >= 0 {
 		t.resolve |= resolveTold
 	}
-	if has(slotDuration) && has(slotStart) != has(slotEnd) {
+	if has(slotDuration) && (has(slotStart) || has(slotEnd)) {
 		t.resolve |= resolveDuration
+		t.bothTimes = has(slotStart) && has(slotEnd)
 	}
 	if has(slotEnd) && !has(slotStart) && !has(slotDuration) && id(slotEnd) >= 322 {
 		t.resolve |= resolveInstant
@@ -430,9 +191,11 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 		t.resolve |= resolveSelector
 	}
 
+	t.absent = absent(has)
+
 	offset := 0
 	t.ops = make([]op, 0, len(specs))
-	var extras []extraField
+	var kept []extraField
 	fixed := true // up to here
 	for i, f := range specs {
 		width := int(f.length)
@@ -444,9 +207,17 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 		if t.variable {
 			o.end = uint16(width) // from the field's own start
 		}
-		if won := r.slot != noSlot && winner[r.slot] == i+1; won {
+		won := r.slot != noSlot && winner[r.slot] == i+1
+		spares := slices.Contains(rivals, i)
+		if won || spares {
 			o.set = r.set
 			switch {
+			case r.set == setBytes && width < 8:
+				o.set = setBytesNarrow
+			case r.set == setPackets && width < 8:
+				o.set = setPacketsNarrow
+			case r.set == setTCPFlags || r.set == setRevTCPFlags:
+				o.mask &= uint64(flow.AllFlags)
 			case icmpLast && r.set == setICMP:
 				o.set = setICMPLast
 			case dual && r.slot == slotSrc4:
@@ -463,11 +234,20 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 				o.set, t.resolve = setEndInit, t.resolve|resolveInit
 			}
 		}
+		if f.pen == 0 && (f.id == 82 || f.id == 83) && !options {
+			t.names = append(t.names, nameField{spec: i, offset: offset, length: width, description: f.id == 83})
+		}
+		if spares {
+			t.spares = append(t.spares, spare{op: o, field: i, rank: r.rank, when: condition(specs, rules, &winner, i)})
+			t.resolve |= resolveSpare
+			o.set = setNothing
+		}
 		// The tunnel around the packet is extra, also where its addresses are of
 		// the other kind and could have been the flow's.
-		outer := tunnel && r.slot.ofHeader() && (o.set == setNothing || dual && (r.slot == slotSrc6 || r.slot == slotDst6))
-		if !options && (outer || o.set == setCopies || o.set == setNothing && bearsMeaning(f, r)) {
-			extras = append(extras, extraField{spec: i, offset: offset, length: width, pen: f.pen, id: f.id})
+		outer := tunnel && r.slot.ofHeader() && (!won || dual && (r.slot == slotSrc6 || r.slot == slotDst6))
+		bare := r.slot == slotSection && t.resolve&resolveBare != 0
+		if !options && (outer || o.set == setCopies || (!won || bare) && bearsMeaning(f, r)) {
+			kept = append(kept, extraField{spec: i, offset: offset, length: width, pen: f.pen, id: f.id, zero: zeros[[2]uint32{f.pen, uint32(f.id)}]})
 		}
 		if x := announcing(f, offset); x.width != 0 && fixed && !(d.scopeOctets && f.scope) && t.announces.width == 0 {
 			t.announces = x
@@ -488,14 +268,40 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 			t.lengths[i] = f.length
 		}
 	}
+	slices.SortStableFunc(t.spares, func(x, y spare) int {
+		return cmp.Or(cmp.Compare(x.when, y.when), cmp.Compare(x.rank, y.rank))
+	})
+	t.uptimes = d.uptime && has(slotStart) && has(slotEnd) && id(slotStart) == 22 && id(slotEnd) == 21
 	t.init = has(slotInit)
 	if t.resolve != 0 || t.init {
 		t.resolve |= resolveScratch
 	}
-	if len(extras) > 0 {
-		t.extra = newExtraPlan(extras)
+	if len(kept) > 0 {
+		t.extras.record = newExtraPlan(kept)
+		if t.resolve&resolveReverse != 0 {
+			t.extras.half = newExtraPlan(otherHalf(kept, false))
+			t.extras.reverse = newExtraPlan(otherHalf(kept, true))
+		}
 	}
 	return t
+}
+
+// absent returns what records do not say that have only fields of these slots.
+func absent(has func(slot) bool) (a flow.Absent) {
+	for _, x := range [...]struct {
+		without flow.Absent
+		slots   []slot
+	}{
+		{flow.AbsentSrcPort, []slot{slotSrcPort}},
+		{flow.AbsentDstPort, []slot{slotDstPort}},
+		{flow.AbsentICMP, []slot{slotDstPort, slotICMP4, slotICMP6, slotICMPType4, slotICMPType6}},
+		{flow.AbsentTCPFlags, []slot{slotTCPFlags}},
+	} {
+		if !slices.ContainsFunc(x.slots, has) {
+			a |= x.without
+		}
+	}
+	return a
 }
 
 // finish resolves what was kept in the scratch, and returns whether the record
@@ -504,20 +310,18 @@ func (t *template) finish(r, rev *flow.Record, s *scratch, c *clocks, opts *opti
 	if t.resolve&resolveDual != 0 {
 		s.dual(r)
 	}
-	if t.resolve&resolveICMP != 0 && isICMP(r.Protocol) && (s.icmp != 0 || s.icmpApart) {
-		r.DstPort = s.icmp
+	if t.resolve&resolveICMP != 0 && isICMP(r.Protocol) && (s.icmp != 0 || s.icmpApart || r.SrcPort != 0) {
+		r.DstPort = s.icmp // see setICMPLast
 	}
 	if t.resolve&resolveInit != 0 {
 		if s.init > 0 {
 			c.init = s.init
 		}
-		for _, o := range t.ops {
-			switch o.set {
-			case setStartInit:
-				r.Start = c.sinceInit(s.upStart)
-			case setEndInit:
-				r.End = c.sinceInit(s.upEnd)
-			}
+		if r.Start == 0 && (s.upStart != 0 || s.upEnd != 0) {
+			r.Start = c.sinceInit(s.upStart)
+		}
+		if r.End == 0 && s.upEnd != 0 {
+			r.End = c.sinceInit(s.upEnd)
 		}
 		if c.init <= 0 && r.Start == 0 && r.End == 0 && s.upEnd != 0 && s.upEnd-s.upStart <= uint32(flow.MaxDuration) {
 			// Nobody said when the clock began, but how long the flow was is
@@ -527,7 +331,7 @@ func (t *template) finish(r, rev *flow.Record, s *scratch, c *clocks, opts *opti
 			r.Marks |= flow.MarkTimeRepaired
 		}
 	}
-	if t.resolve&resolveDuration != 0 {
+	if t.resolve&resolveDuration != 0 && (s.duration > 0 || !t.bothTimes) {
 		switch {
 		case r.End == 0 && r.Start > 0:
 			r.End = r.Start + s.duration
@@ -538,22 +342,23 @@ func (t *template) finish(r, rev *flow.Record, s *scratch, c *clocks, opts *opti
 	if t.resolve&resolveInstant != 0 {
 		r.Start = r.End
 	}
-	if t.resolve&resolveSection != 0 {
+	if t.resolve&resolveSection != 0 && (t.resolve&resolveBare == 0 || addressless(r)) {
 		var p sampled
 		if s.isFrame && p.frame(s.section) || !s.isFrame && p.ip(s.section) {
 			p.fill(r, t.resolve&resolvePackets != 0, t.resolve&resolveBytes != 0)
 		}
 	}
+	var sampler selector
+	if t.resolve&resolveSelector != 0 && opts != nil {
+		sampler = opts.selectors[s.selector]
+		r.SamplingRate = opts.rate // not that of another sampler
+		r.Extra = withMember(r.Extra, sampler.extra)
+	}
 	if opts != nil && opts.interfaces != nil {
 		opts.interfaceRate(r)
 	}
-	if t.resolve&resolveSelector != 0 && opts != nil {
-		if x, ok := opts.selectors[s.selector]; ok {
-			if x.rate != 0 {
-				r.SamplingRate = x.rate
-			}
-			r.Extra = withMember(r.Extra, x.extra)
-		}
+	if sampler.rate != 0 {
+		r.SamplingRate = sampler.rate
 	}
 	if t.resolve&resolveRate != 0 {
 		if n := s.samplingRate(t.resolve&resolveSpace != 0); n > 0 {
@@ -568,10 +373,16 @@ func (t *template) finish(r, rev *flow.Record, s *scratch, c *clocks, opts *opti
 }
 
 // dual decides between the two pairs of addresses of a template that has both:
-// by ipVersion where it is said, else by which is not zero.
+// by which is not zero, and by ipVersion where both are or neither is.
 func (s *scratch) dual(r *flow.Record) {
-	six := s.version == 6 ||
-		s.version != 4 && s.src4 == 0 && s.dst4 == 0 && !(r.SrcAddr.IsZero() && r.DstAddr.IsZero())
+	four, six := s.src4|s.dst4 != 0, !(r.SrcAddr.IsZero() && r.DstAddr.IsZero())
+	if four == six {
+		four, six = s.version == 4, s.version == 6
+		if !four && !six && s.src4|s.dst4 == 0 {
+			r.IPVersion = 0 // not said
+			return
+		}
+	}
 	if six {
 		r.IPVersion = 6
 		return
@@ -593,6 +404,17 @@ func (s *scratch) dual(r *flow.Record) {
 func (s *scratch) reverse(r, rev *flow.Record) {
 	*rev = *r
 	rev.Extra = nil
+	rev.Marks &^= flow.MarkClamped
+	if s.rev.saturated {
+		rev.Marks |= flow.MarkClamped
+	}
+	rev.Absent = r.Absent &^ (flow.AbsentSrcPort | flow.AbsentDstPort)
+	if r.Absent&flow.AbsentSrcPort != 0 {
+		rev.Absent |= flow.AbsentDstPort
+	}
+	if r.Absent&flow.AbsentDstPort != 0 {
+		rev.Absent |= flow.AbsentSrcPort
+	}
 	rev.SrcAddr, rev.DstAddr = r.DstAddr, r.SrcAddr
 	rev.SrcMask, rev.DstMask = r.DstMask, r.SrcMask
 	rev.SrcAS, rev.DstAS = r.DstAS, r.SrcAS

@@ -69,6 +69,8 @@ func (w *work) fixedFormat(f *fixedFormat) {
 		n = w.d.store.limits.MessageRecords
 	}
 	m.Records, m.DataRecords = n, n
+	c := clocks{export: m.ExportTime, uptime: uptime}
+	doubtful := c.doubtful()
 	for i := range n {
 		x := b[f.header+i*f.record:][:v5Record]
 		r := w.grow()
@@ -95,6 +97,9 @@ func (w *work) fixedFormat(f *fixedFormat) {
 		}
 		if isICMP(r.Protocol) {
 			r.SrcPort = 0
+		}
+		if r.End < doubtful {
+			c.repair(r)
 		}
 	}
 }

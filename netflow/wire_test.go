@@ -28,6 +28,7 @@ import (
 type payload struct {
 	from netip.AddrPort
 	data []byte
+	at   flow.Time // after the first one
 }
 
 // payloads returns the datagrams of a file in one of the forms of the shared
@@ -42,16 +43,16 @@ func payloads(t *testing.T, path, form string) []payload {
 	var out []payload
 	switch form {
 	case "dgram":
-		return []payload{{here, b}}
+		return []payload{{from: here, data: b}}
 	case "v5cat":
 		for len(b) >= v5Header {
 			n := min(len(b), v5Header+v5Record*int(binary.BigEndian.Uint16(b[2:])))
-			out, b = append(out, payload{here, b[:n]}), b[n:]
+			out, b = append(out, payload{from: here, data: b[:n]}), b[n:]
 		}
 	case "ipfixfile":
 		for len(b) >= 16 {
 			n := min(len(b), int(binary.BigEndian.Uint16(b[2:])))
-			out, b = append(out, payload{here, b[:n]}), b[n:]
+			out, b = append(out, payload{from: here, data: b[:n]}), b[n:]
 		}
 	case "pcap":
 		return pcapPayloads(t, path)
@@ -87,8 +88,9 @@ func pcapPayloads(t *testing.T, path string) []payload {
 		source, link = r, r.LinkType()
 	}
 	var out []payload
+	var first flow.Time
 	for {
-		data, _, err := source.ReadPacketData()
+		data, info, err := source.ReadPacketData()
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return out
 		}
@@ -106,7 +108,10 @@ func pcapPayloads(t *testing.T, path string) []payload {
 			continue
 		}
 		a, _ := netip.AddrFromSlice(p.NetworkLayer().NetworkFlow().Src().Raw())
-		out = append(out, payload{netip.AddrPortFrom(a, uint16(udp.SrcPort)), udp.Payload})
+		if len(out) == 0 {
+			first = flow.TimeOf(info.Timestamp)
+		}
+		out = append(out, payload{netip.AddrPortFrom(a, uint16(udp.SrcPort)), udp.Payload, max(flow.TimeOf(info.Timestamp)-first, 0)})
 	}
 }
 
@@ -125,7 +130,7 @@ func replay(t *testing.T, dir string, files [][2]string, l Limits) (sum tally, r
 			var m Message
 			n := len(recs)
 			var err error
-			recs, err = d.Decode(recs, &m, p.from, noon, p.data)
+			recs, err = d.Decode(recs, &m, p.from, noon+p.at, p.data)
 			sum.datagrams++
 			if errors.Is(err, ErrVersion) {
 				sum.other++
@@ -188,8 +193,8 @@ var differences = map[string]struct {
 		func(w *tally) { w.templates, w.noTemplate = 0, 1 },
 	},
 	"l9_fuzz_a": {
-		"a template of zero octets is refused",
-		func(w *tally) { w.templates = 3 },
+		"a template of zero octets is refused; what is there of a set that was cut lacks a template",
+		func(w *tally) { w.templates, w.noTemplate = 3, 2 },
 	},
 	"l9_malformed_4": {
 		"zero octets behind the last set are padding, not an error",
@@ -215,13 +220,17 @@ var differences = map[string]struct {
 		"v1 is decoded",
 		func(w *tally) { w.other, w.records, w.appended, w.bytes, w.packets = 0, 2, 2, 1680, 20 },
 	},
-	"cm_procera_truncated": {
-		"a set that reaches past the end of the message is skipped whole",
-		func(w *tally) { w.templates = 0 },
+	"pm_112_ipfix_opt_reassign": {
+		"what the second port sends is numbered for itself, and waits for a template of its own",
+		func(w *tally) { w.records, w.appended, w.bytes, w.packets, w.noTemplate = 0, 0, 0, 0, 6 },
 	},
-	"cm_procera_tail_cut": {
-		"a set that reaches past the end is malformed before it lacks a template",
-		func(w *tally) { w.noTemplate = 0 },
+	"vf_ipfix_multi": {
+		"the header counts fewer octets than there are: behind them is another record",
+		func(w *tally) { w.records, w.appended, w.bytes, w.packets = 3, 3, 68800, 1200 },
+	},
+	"ls_nf9_0length": {
+		"three records have nothing in 1 and 2 but something in 23 and 24",
+		func(w *tally) { w.bytes, w.packets = 160, 5 },
 	},
 }
 
@@ -360,11 +369,17 @@ func TestEveryFieldOfEveryCaptureEqualsTheReference(t *testing.T) {
 			if group == "bk_v1" {
 				t.Skip("the reference does not read v1")
 			}
+			if group == "pm_112_ipfix_opt_reassign" {
+				t.Skip("the reference reads a port's data by another port's template")
+			}
 			// The reference does not hold what comes before its template.
 			sum, recs := replay(t, data, files, Limits{HoldOctets: 1})
 			want := references(t, filepath.Join(data, "wire", group))
 			if sum.appended != sum.records {
 				t.Skip("biflows are two records here and one there")
+			}
+			if group == "vf_ipfix_multi" {
+				want = append(want, reference{}) // behind the end that the header says
 			}
 			if len(recs) != len(want) {
 				t.Fatalf("%d records, want %d", len(recs), len(want))
@@ -386,23 +401,29 @@ func TestEveryFieldOfEveryCaptureEqualsTheReference(t *testing.T) {
 				if w.NextHop != nil && !w.NextHop.IsUnspecified() {
 					address("next hop", r.NextHop, w.NextHop)
 				}
-				if !isICMP(r.Protocol) {
-					same(t, i, "source port", r.SrcPort, w.SrcPort)
-					same(t, i, "destination port", r.DstPort, w.DstPort)
-				} else {
+				// Of an element that stands twice the reference has the first, also
+				// where that is zero; of counters it has those of ingress alone.
+				if isICMP(r.Protocol) {
 					for _, code := range []*uint16{w.ICMP, w.ICMP6} {
 						if code != nil && *code != 0 {
 							same(t, i, "type and code", r.DstPort, code)
 						}
 					}
+				} else if w.count(7) <= 1 {
+					same(t, i, "source port", r.SrcPort, w.SrcPort)
+					same(t, i, "destination port", r.DstPort, w.DstPort)
 				}
 				if w.count(4) <= 1 {
 					same(t, i, "protocol", r.Protocol, w.Protocol)
 				}
-				same(t, i, "tos", r.TOS, w.TOS)
+				if w.count(5) <= 1 {
+					same(t, i, "tos", r.TOS, w.TOS)
+				}
 				same(t, i, "tcp flags", r.TCPFlags, w.TCPFlags)
-				same(t, i, "bytes", r.Bytes, w.Bytes)
-				same(t, i, "packets", r.Packets, w.Packets)
+				if w.count(23) == 0 || w.Bytes == nil || *w.Bytes != 0 {
+					same(t, i, "bytes", r.Bytes, w.Bytes)
+					same(t, i, "packets", r.Packets, w.Packets)
+				}
 				same(t, i, "in interface", r.InIf, w.InIf)
 				same(t, i, "out interface", r.OutIf, w.OutIf)
 				same(t, i, "source AS", r.SrcAS, w.SrcAS)

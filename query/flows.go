@@ -26,12 +26,15 @@ type FlowsQuestion struct {
 const DefaultFlows = 50
 
 // FlowColumns are the columns that Flows lists, those of the view flows.
-var FlowColumns = []string{
-	"flow_start", "flow_end", "received_at", "exporter", "exporter_id", "exporter_addr", "observation_domain",
-	"src_addr", "dst_addr", "src_port", "dst_port", "protocol", "icmp_type", "icmp_code", "tcp_flags", "tos", "vlan",
-	"packets", "bytes", "packets_scaled", "bytes_scaled", "sampling_rate", "in_if", "out_if", "src_as", "dst_as", "next_hop",
-	"end_reason", "direction", "src_mask", "dst_mask", "nat_src_addr", "nat_dst_addr", "nat_src_port", "nat_dst_port", "extra", "batch", "marks",
-}
+var FlowColumns = func() []string {
+	var names []string
+	for i := range flow.Fields {
+		if f := &flow.Fields[i]; f.IsColumn() {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}()
 
 // Flows is a page of flows.
 type Flows struct {

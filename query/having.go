@@ -168,7 +168,7 @@ func (p *havingParser) comparison() (*havingNode, error) {
 	}
 	m, err := ParseMeasure(p.word())
 	if err != nil {
-		return nil, p.fail("flows, packets, bytes, pps, bps, bpp or duration")
+		return nil, p.fail(MeasureNames())
 	}
 	p.at++
 	if comparators[p.word()] == "" {

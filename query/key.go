@@ -2,13 +2,16 @@ package query
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+
+	"flowtally/flow"
 )
 
 // Key is what flows are grouped by, in the words of the command line.
 //
-// KeyAddr, KeyPort and KeyInterface mean either side of a flow: the group of an
+// KeyAddr, KeyPort, KeyInterface and "mac" mean either side of a flow: the group of an
 // address holds the flows that have it as source or as destination, each flow
 // once, also when both sides are the same. The shares of such groups are of all
 // flows and may add up to more than one.
@@ -27,7 +30,8 @@ import (
 // in one group when both sides are of the same network.
 type Key string
 
-// The keys, in the order in which they are listed to people.
+// The keys, in the order in which they are listed to people; keyColumns has the
+// fields of package flow that they rank by.
 const (
 	KeySrcAddr   Key = "src-addr"
 	KeyDstAddr   Key = "dst-addr"
@@ -48,34 +52,45 @@ const (
 	KeyVLAN      Key = "vlan"
 )
 
-// valueKind says how a key's values are read and shown.
-type valueKind uint8
-
+// The kinds of keys that who answers treats apart.
 const (
-	kindNumber valueKind = iota
-	KindAddr
-	KindProtocol
-	kindFlags
-	kindAS
-	kindTOS
-	KindExporter
+	KindAddr     = flow.KindAddr
+	KindProtocol = flow.KindProtocol
+	KindExporter = flow.KindExporter
 )
 
 // KeyColumn is a key in the vocabulary of SQL.
 type KeyColumn struct {
-	key    Key
-	Column string // of the view flows, and of the answer
-	// Src and dst are the columns of the two sides of an either-side key.
+	key Key
+	// Column is what the answer calls it: a column of the view flows, unless the key
+	// means either side or what stands in extra.
+	Column string
+	// Expression is the SQL, over the view flows, that flows are grouped by: a column
+	// of it, or what its column extra has. It is empty for an either-side key.
+	Expression string
+	// Src and Dst are the expressions of the two sides of an either-side key.
 	Src, Dst string
-	Kind     valueKind
-	// V4 and v6 are the lengths of the networks that addresses are grouped by, 0
+	Kind     flow.Kind
+	// V4 and V6 are the lengths of the networks that addresses are grouped by, 0
 	// for the addresses themselves.
 	V4, V6 int
+
+	// valueName returns what people call a number, nil where they read it as it is.
+	valueName func(uint64) string
+	sides     []Key
+	opposite  Key
 }
 
+// EitherSide reports whether the key means either side of a flow.
 func (c KeyColumn) EitherSide() bool { return c.Src != "" }
 
-// Grouped is the column that flows are grouped by: an exporter's number stays
+// Sides returns the keys of the two sides of an either-side key, nil for others.
+func (c KeyColumn) Sides() []Key { return slices.Clone(c.sides) }
+
+// Opposite returns the key of the other direction, "" for a key without one.
+func (c KeyColumn) Opposite() Key { return c.opposite }
+
+// Grouped is the name under which flows are grouped: an exporter's number stays
 // when its name changes, and two exporters may share an address.
 func (c KeyColumn) Grouped() string {
 	if c.Kind == KindExporter {
@@ -84,24 +99,69 @@ func (c KeyColumn) Grouped() string {
 	return c.Column
 }
 
-var keyColumns = []KeyColumn{
-	{key: KeySrcAddr, Column: "src_addr", Kind: KindAddr},
-	{key: KeyDstAddr, Column: "dst_addr", Kind: KindAddr},
-	{key: KeyAddr, Column: "addr", Src: "src_addr", Dst: "dst_addr", Kind: KindAddr},
-	{key: KeySrcPort, Column: "src_port"},
-	{key: KeyDstPort, Column: "dst_port"},
-	{key: KeyPort, Column: "port", Src: "src_port", Dst: "dst_port"},
-	{key: KeyProtocol, Column: "protocol", Kind: KindProtocol},
-	{key: KeyExporter, Column: "exporter", Kind: KindExporter},
-	{key: KeyInIf, Column: "in_if"},
-	{key: KeyOutIf, Column: "out_if"},
-	{key: KeyInterface, Column: "interface", Src: "in_if", Dst: "out_if"},
-	{key: KeySrcAS, Column: "src_as", Kind: kindAS},
-	{key: KeyDstAS, Column: "dst_as", Kind: kindAS},
-	{key: KeyNextHop, Column: "next_hop", Kind: KindAddr},
-	{key: KeyTOS, Column: "tos", Kind: kindTOS},
-	{key: KeyTCPFlags, Column: "tcp_flags", Kind: kindFlags},
-	{key: KeyVLAN, Column: "vlan"},
+// IsText reports whether the values are read and written as text, not as numbers.
+func (c KeyColumn) IsText() bool { return !c.Kind.IsNumber() && c.Kind != KindExporter }
+
+// SQLType is the type of Grouped's values, with all numbers the widest.
+func (c KeyColumn) SQLType() string {
+	switch {
+	case c.Kind == KindAddr:
+		return "inet"
+	case c.IsText():
+		return "text"
+	}
+	return "bigint"
+}
+
+// keyColumns are the keys: first those that people have always had, in their order,
+// then the others of flow.Fields, a pair behind its two fields.
+var keyColumns = func() []KeyColumn {
+	keys := []Key{
+		KeySrcAddr, KeyDstAddr, KeyAddr, KeySrcPort, KeyDstPort, KeyPort, KeyProtocol, KeyExporter, KeyInIf, KeyOutIf, KeyInterface,
+		KeySrcAS, KeyDstAS, KeyNextHop, KeyTOS, KeyTCPFlags, KeyVLAN,
+	}
+	add := func(key string) {
+		if key != "" && !slices.Contains(keys, Key(key)) {
+			keys = append(keys, Key(key))
+		}
+	}
+	for i := range flow.Fields {
+		f := &flow.Fields[i]
+		add(f.Key)
+		for _, p := range flow.Pairs {
+			if p.Dst == f.Name {
+				add(p.Key)
+			}
+		}
+	}
+	columns := make([]KeyColumn, len(keys))
+	for i, k := range keys {
+		columns[i] = keyColumn(k)
+	}
+	return columns
+}()
+
+// keyColumn makes a key of the field or the pair of fields that it ranks by.
+func keyColumn(k Key) KeyColumn {
+	if p := flow.PairOfKey(string(k)); p != nil {
+		src, dst := flow.FieldNamed(p.Src), flow.FieldNamed(p.Dst)
+		return KeyColumn{key: k, Column: p.Name, Src: src.Expression(), Dst: dst.Expression(), Kind: src.Kind, valueName: src.ValueName,
+			sides: []Key{Key(src.Key), Key(dst.Key)}}
+	}
+	f := flow.FieldOfKey(string(k))
+	c := KeyColumn{key: k, Column: f.Name, Kind: f.Kind, valueName: f.ValueName}
+	for _, p := range flow.Pairs {
+		switch f.Name {
+		case p.Src:
+			c.opposite = Key(flow.FieldNamed(p.Dst).Key)
+		case p.Dst:
+			c.opposite = Key(flow.FieldNamed(p.Src).Key)
+		}
+	}
+	if c.Expression = f.Expression(); c.Kind == KindExporter {
+		c.Expression = c.Grouped()
+	}
+	return c
 }
 
 // otherNames lead from what people know from nfdump, the wire and SQL to ours.
@@ -112,6 +172,8 @@ var otherNames = map[string]Key{
 	"service": KeyDstPort, "proto": KeyProtocol, "router": KeyExporter, "sensor": KeyExporter,
 	"if": KeyInterface, "iface": KeyInterface, "as": KeySrcAS, "asn": KeySrcAS,
 	"nhip": KeyNextHop, "nexthop": KeyNextHop, "nextip": KeyNextHop, "dscp": KeyTOS, "flags": KeyTCPFlags,
+	"smk": "src-mask", "dmk": "dst-mask", "srcmac": "src-mac", "dstmac": "dst-mac", "flowdir": "direction", "dir": "direction",
+	"app": "application", "vni": "tunnel-id", "tunid": "tunnel-id", "reason": "end-reason", "icmp": "icmp-type",
 }
 
 // Keys lists all keys.
@@ -166,7 +228,7 @@ func Columns(keys []Key) ([]KeyColumn, error) {
 			case i == j:
 			case c.Column == d.Column:
 				return nil, &Error{Parameter: "key", Reason: fmt.Sprintf("%s is named twice", c.key)}
-			case c.EitherSide() && (c.Src == d.Column || c.Dst == d.Column):
+			case c.EitherSide() && (c.Src == d.Expression || c.Dst == d.Expression):
 				return nil, &Error{Parameter: "key", Reason: fmt.Sprintf("%s already means either side, so %s cannot go with it: ask for %s alone, or for the pair of both sides", c.key, d.key, c.key)}
 			}
 		}
@@ -238,7 +300,7 @@ func unknownKey(k Key) error {
 	return &Error{Parameter: "key", Reason: reason + " keys are " + strings.ReplaceAll(JoinKeys(Keys()), ",", ", ")}
 }
 
-// editDistance is how many octets must be inserted, removed or replaced to
+// editDistance is how many bytes must be inserted, removed or replaced to
 // make a into b.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)

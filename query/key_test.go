@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"flowtally/flow"
 )
 
 func TestParseKeys(t *testing.T) {
@@ -51,6 +53,9 @@ func TestParseKeysRefuses(t *testing.T) {
 		{"twice", "addr,port,addr", "addr is named twice"},
 		{"either_side_with_a_side_of_it", "addr,src-addr", "src-addr cannot go with it"},
 		{"side_before_either_side", "dst-port,port", "dst-port cannot go with it"},
+		{"mac_with_a_side_of_it", "src-mac,mac", "src-mac cannot go with it"},
+		{"no_network_of_a_mac", "src-mac/24", "only addresses have networks"},
+		{"nfdump_name_of_a_new_key", "srcmac", "did you mean src-mac?"},
 		{"interface_with_a_side_of_it", "interface,in-if", "in-if cannot go with it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -74,5 +79,56 @@ func TestParseMeasure(t *testing.T) {
 	}
 	if _, err := ParseMeasure("bits"); err == nil || !strings.Contains(err.Error(), "flows, packets, bytes") {
 		t.Errorf("bits: %v", err)
+	}
+}
+
+// The first keys stay the first, in their order; every field and pair of the table
+// that has a key is one, and what a key is grouped by is the table's.
+func TestKeysAreTheTables(t *testing.T) {
+	const first = "src-addr,dst-addr,addr,src-port,dst-port,port,protocol,exporter,in-if,out-if,interface,src-as,dst-as,next-hop,tos,tcp-flags,vlan"
+	if got := JoinKeys(Keys()); !strings.HasPrefix(got, first+",") {
+		t.Errorf("the keys are %s", got)
+	}
+	n := 0
+	for i := range flow.Fields {
+		f := &flow.Fields[i]
+		if f.Key == "" {
+			continue
+		}
+		n++
+		c, err := Columns([]Key{Key(f.Key)})
+		if err != nil {
+			t.Error(err)
+		} else if c[0].Column != f.Name || c[0].EitherSide() || c[0].Expression != f.Expression() && f.Key != "exporter" {
+			t.Errorf("%s: %+v", f.Key, c[0])
+		}
+	}
+	for _, p := range flow.Pairs {
+		if p.Key == "" {
+			continue
+		}
+		n++
+		c, err := Columns([]Key{Key(p.Key)})
+		if err != nil {
+			t.Error(err)
+		} else if c[0].Column != p.Name || c[0].Expression != "" || c[0].Src != flow.FieldNamed(p.Src).Expression() || len(c[0].Sides()) != 2 {
+			t.Errorf("%s: %+v", p.Key, c[0])
+		}
+	}
+	if n != len(Keys()) {
+		t.Errorf("%d keys, the table has %d", len(Keys()), n)
+	}
+	for _, test := range []struct{ key, expression, sqlType string }{
+		{"exporter", "exporter_id", "bigint"},
+		{"end-reason", "end_reason", "bigint"},
+		{"src-mac", "(extra ->> 'sourceMacAddress')", "text"},
+		{"application", "(extra ->> 'applicationName')", "text"},
+		{"tunnel-id", "substring(extra ->> 'tunnelIdentifier' from '^[0-9]{1,18}$')::bigint", "bigint"},
+		{"next-hop", "next_hop", "inet"},
+	} {
+		c, err := Columns([]Key{Key(test.key)})
+		if err != nil || c[0].Expression != test.expression || c[0].SQLType() != test.sqlType {
+			t.Errorf("%s: %+v, %v", test.key, c, err)
+		}
 	}
 }

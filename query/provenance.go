@@ -18,6 +18,9 @@ type Provenance struct {
 	Source, Resolution string
 	// Exact reports that nothing was estimated. Totals never are.
 	Exact bool
+	// Saturated reports that a sum is the largest that there is, 2^63-1, and may be more in
+	// truth: exporters sent counters that large, or larger.
+	Saturated bool
 	// Cut is not nil when retention has removed a part of the range.
 	Cut *Cut
 	// Remainder is not nil when roll-ups gave the answer which do not tell

@@ -64,13 +64,22 @@ type Question struct {
 	// Step is the length of a Series' buckets in whole milliseconds; 0 takes
 	// the smallest step of a ladder (1 s to 1 week) that makes no more than
 	// MaxBuckets buckets, 0 being DefaultBuckets.
+	//
+	// StepMonths in its place makes buckets of so many months. Days, weeks and months are
+	// those of Zone: from midnight, Monday or the first of January on. Shorter buckets are
+	// counted from the midnight of the zone, as its clock is at From.
 	Step       time.Duration
+	StepMonths int
 	MaxBuckets int
+	// Zone is whose days, weeks and months are meant; nil is UTC.
+	Zone *time.Location
 	// LayOver is how many earlier periods a Series has beside it, 0 to
-	// MaxLayOver, each Period before the other; a Period of 0 is the range's
-	// length, rounded up to whole days.
-	LayOver int
-	Period  time.Duration
+	// MaxLayOver, each Period, or so many months, before the other; without either it
+	// is the range's length, rounded up to whole days or to whole buckets of months. Days
+	// and months of it go by the clock of Zone.
+	LayOver      int
+	Period       time.Duration
+	PeriodMonths int
 	// Timeout is how long the database may work on it; 0 is DefaultTimeout.
 	Timeout time.Duration
 }

@@ -8,12 +8,15 @@ import (
 type Series struct {
 	// From and To are the range as answered, in UTC.
 	From, To time.Time
-	// Step is the length of a bucket.
+	// Step is the length of a bucket; of days, weeks and months that are not all as long
+	// the usual one: a bucket ends where the next one starts.
 	Step time.Duration
-	Keys []Key
-	By   Measure
-	// Start is where the buckets begin, on multiples of Step in UTC (weeks on
-	// Mondays). The first bucket may begin before From and the last end after
+	// StepMonths is how many months a bucket has, 0 when it is no month.
+	StepMonths int
+	Keys       []Key
+	By         Measure
+	// Start is where the buckets begin, on multiples of Step in the question's zone (weeks
+	// on Mondays, months on their first day). The first bucket may begin before From and the last end after
 	// To; what they hold is of the range alone.
 	Start []time.Time
 	// Lines are the groups that Top lists for the same question.
@@ -28,9 +31,12 @@ type Series struct {
 	Provenance
 }
 
-// Previous is an earlier period of a Series: the same buckets, so much earlier.
+// Previous is an earlier period of a Series: the same buckets, so much earlier on the clock
+// of the question's zone. A bucket of an hour that the clock skipped then has nothing, one of
+// an hour that came twice then has both; of an hour that comes twice now the second has
+// what was then. A day that the month before does not have has nothing.
 type Previous struct {
-	// Offset is how much earlier.
+	// Offset is how much earlier, on the clock, it begins.
 	Offset time.Duration
 	// Lines are those of the Series' groups, in their order.
 	Lines []Line

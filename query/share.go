@@ -26,6 +26,8 @@ func Earlier(a, b time.Time) time.Time {
 type Share struct {
 	From, To time.Time
 	Step     time.Duration
+	// StepMonths is as in Series.
+	StepMonths int
 	// Start is where the buckets begin. Host is who had most flows in each, the
 	// zero address where nobody had any; HostFlows is how many, Flows all there
 	// were, Share the quotient, 0 to 1.
@@ -82,7 +84,10 @@ func (r *Share) FindHighlights() {
 		var all int64
 		for ; i < len(r.Start) && r.Host[i] == h.Addr && r.Share[i] >= highlighted; i++ {
 			h.Flows, all = h.Flows+r.HostFlows[i], all+r.Flows[i]
-			h.To = r.Start[i].Add(r.Step)
+			h.To = r.To
+			if i+1 < len(r.Start) {
+				h.To = r.Start[i+1]
+			}
 		}
 		h.Share = float64(h.Flows) / float64(all)
 		h.From, h.To = Later(h.From, r.From), Earlier(h.To, r.To)

@@ -5,28 +5,45 @@ import (
 	"strings"
 	"time"
 
+	"flowtally/calendar"
 	"flowtally/flow"
 )
 
 // ParseStep reads the length of a bucket or of a period: numbers with the units of ParseTime,
-// "60s", "5m", "1d", "1w" or "1h30m", or what time.ParseDuration reads. "auto" is 0, which
-// leaves it to whoever answers. Anything else is whole seconds, one at least. The error is a
-// *Error.
-func ParseStep(s string) (time.Duration, error) {
+// "60s", "5m", "1d", "1w" or "1h30m", or what time.ParseDuration reads; or whole months,
+// "1mo" (a quarter is 3mo, a year 12mo), which no duration has: then length is 0. "auto" is
+// neither, which leaves it to whoever answers. Anything else is whole seconds, one at least.
+// The error is a *Error.
+func ParseStep(s string) (length time.Duration, months int, err error) {
 	if s == "auto" {
-		return 0, nil
+		return 0, 0, nil
 	}
-	const how = "write auto, or whole seconds as 60s, 5m, 1h, 1d or 1w"
-	step, err := parseOffset(strings.ToLower(s))
+	const how = "write auto, or whole seconds as 60s, 5m, 1h, 1d or 1w, or whole months as 1mo"
+	p, err := calendar.ParsePeriod(strings.ToLower(s))
 	if err != nil {
-		if step, err = time.ParseDuration(s); err != nil {
-			return 0, &Error{Reason: fmt.Sprintf("%q is not a duration; %s", s, how)}
+		p = calendar.Period{}
+		if p.Rest, err = time.ParseDuration(s); err != nil {
+			return 0, 0, &Error{Reason: fmt.Sprintf("%q is not a duration; %s", s, how)}
 		}
 	}
-	if step < time.Second || step%time.Second != 0 {
-		return 0, &Error{Reason: fmt.Sprintf("%q is not a number of whole seconds above zero; %s", s, how)}
+	length = time.Duration(p.Days)*calendar.Day + p.Rest
+	switch {
+	case p.Months > 0 && length > 0:
+		return 0, 0, &Error{Reason: fmt.Sprintf("%q has months and something else; %s", s, how)}
+	case p.Months > 0:
+		return 0, p.Months, nil
+	case length < time.Second || length%time.Second != 0:
+		return 0, 0, &Error{Reason: fmt.Sprintf("%q is not a number of whole seconds above zero; %s", s, how)}
 	}
-	return step, nil
+	return length, 0, nil
+}
+
+// FormatStep writes what ParseStep reads.
+func FormatStep(length flow.Time, months int) string {
+	if months > 0 {
+		return fmt.Sprintf("%dmo", months)
+	}
+	return ShortDuration(length)
 }
 
 // FormatTime is RFC 3339 with as many digits as needed.

@@ -28,7 +28,8 @@ var SummaryClasses = []string{"all", "tcp", "udp", "icmp", "other"}
 type HeatMap struct {
 	From, To time.Time
 	By       Measure
-	// Days are the days of the range, UTC; Cells has 24 numbers for each, nil
+	// Days are the days of the range in the question's zone, each as its midnight would be
+	// in UTC; Cells has 24 numbers for each, nil
 	// for the hours that the range does not touch.
 	Days  []time.Time
 	Cells [][]*int64

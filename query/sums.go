@@ -26,6 +26,9 @@ type Sums struct {
 	Flows, Packets, Bytes int64
 }
 
+// Saturated reports whether one of the sums is the largest that there is.
+func (s Sums) Saturated() bool { return max(s.Flows, s.Packets, s.Bytes) == math.MaxInt64 }
+
 // By returns the measure m.
 func (s Sums) By(m Measure) int64 {
 	switch m {

@@ -27,8 +27,9 @@ type TopRow struct {
 	Label  string
 	Sums
 	// Share is the group's part of the total by the question's measure, 0 to
-	// 1. Groups of either-side keys overlap: their shares may exceed 1 in sum.
-	Share float64
+	// 1; nil where the measure is no sum, or the total is 0. Groups of either-side keys
+	// overlap: their shares may exceed 1 in sum.
+	Share *float64
 	// Error is by how much the group's measure may be wrong, 0 when it is exact:
 	// what roll-ups know only as a part of their remainder.
 	Error int64
@@ -37,10 +38,10 @@ type TopRow struct {
 	// zero unless flows were read for a measure, or a Having, that needs them.
 	FirstSeen, LastSeen time.Time
 	Duration            time.Duration
-	// PPS and BPS are packets and bits a second, between FirstSeen and LastSeen
-	// when these are known, as nfdump has it, else of the range; BPP is bytes a
-	// packet. What cannot be divided is 0.
-	PPS, BPS, BPP float64
+	// PPS and BPS are packets and bits a second between FirstSeen and LastSeen, as
+	// nfdump has it; nil where these are not known, or the same. BPP is bytes a packet, nil
+	// without packets.
+	PPS, BPS, BPP *float64
 }
 
 // Other is the sum of the groups that are not listed. Where groups overlap, a

@@ -24,27 +24,33 @@ type Value struct {
 // absent is the label of a value that the flows do not carry.
 const absent = "none"
 
-// Number and text turn a scanned column into the Value of a key; nil is NULL.
+// Number turns the number of a scanned column into the Value of a key; nil is NULL.
 func (c KeyColumn) Number(n *int64) Value {
 	if n == nil {
 		return Value{Column: c.Column, Label: absent}
 	}
 	v := Value{Column: c.Column, V: *n}
+	if c.valueName != nil && *n >= 0 {
+		v.Label = c.valueName(uint64(*n))
+	}
+	if v.Label != "" {
+		return v
+	}
 	switch c.Kind {
 	case KindProtocol:
 		v.Label = flow.Protocol(uint8(*n)).String()
 		if *n < 0 || *n > 255 {
 			v.Label = strconv.FormatInt(*n, 10)
 		}
-	case kindFlags:
+	case flow.KindFlags:
 		v.Label = flow.TCPFlags(uint16(*n)).String()
 		if *n < 0 || *n > 0xff {
 			// The letters stand for eight bits; two groups must not look alike.
 			v.Label = fmt.Sprintf("0x%03x", *n)
 		}
-	case kindAS:
+	case flow.KindAS:
 		v.Label = "AS" + strconv.FormatInt(*n, 10)
-	case kindTOS:
+	case flow.KindTOS:
 		v.Label = fmt.Sprintf("0x%02x", *n)
 	default:
 		v.Label = strconv.FormatInt(*n, 10)
@@ -52,6 +58,8 @@ func (c KeyColumn) Number(n *int64) Value {
 	return v
 }
 
+// Text does the same for a text: an address, a MAC address, the name of an
+// exporter or of an application.
 func (c KeyColumn) Text(s *string) Value {
 	if s == nil {
 		return Value{Column: c.Column, Label: absent}
@@ -65,7 +73,11 @@ func (c KeyColumn) Text(s *string) Value {
 			text = p.String()
 		}
 	}
-	return Value{Column: c.Column, V: text, Label: text}
+	v := Value{Column: c.Column, V: text, Label: text}
+	if text == "" {
+		v.Label = `""` // an application may be called so; a label must not be empty
+	}
+	return v
 }
 
 // JoinLabels is the label of a group of several keys: an arrow from the source

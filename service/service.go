@@ -47,7 +47,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	open := store.Open
 	if c.Spool != "" {
-		open = store.OpenAway // the spool takes what comes until the database answers
+		open = store.OpenOffline // the spool takes what comes until the database answers
 	}
 	db, err := open(ctx, c.DSN)
 	if err != nil {
@@ -77,7 +77,7 @@ func Run(ctx context.Context, c Config) error {
 		k := keeper.New(db, keep)
 		working.Go(func() {
 			if err := k.Run(behind); err != nil {
-				c.Logger.Error("roll-ups and retention stand still", "error", err)
+				c.Logger.Error("the Keeper failed; roll-ups and retention have stopped", "error", err)
 			}
 		})
 	}

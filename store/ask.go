@@ -11,18 +11,18 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// DefaultTimeout is how long a question may take.
+// DefaultTimeout is how long a question may take, unless told otherwise.
 const DefaultTimeout = 30 * time.Second
 
 // ErrTimeout is wrapped by the error of a question that took too long.
 var ErrTimeout = errors.New("the question took too long")
 
-// ErrBusy is wrapped by the error of a question that nobody had time for: all
-// connections were busy with others.
+// ErrBusy is wrapped by the error of a question that got no connection, because all were
+// in use by others.
 var ErrBusy = errors.New("too many questions at once")
 
-// Acquire waits for a connection, for as long as the question may take. The
-// connections are how many questions are answered at once (pool_max_conns).
+// Acquire waits for a connection, for as long as the question may take. As many questions
+// are answered at once as the pool has connections (pool_max_conns).
 func (db *DB) Acquire(ctx context.Context, timeout time.Duration) (*pgxpool.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -36,15 +36,15 @@ func (db *DB) Acquire(ctx context.Context, timeout time.Duration) (*pgxpool.Conn
 	return nil, fmt.Errorf("store: ask: %w", err)
 }
 
-// Ask runs f in a read-only transaction with one view of the data for all its
-// statements, within timeout (ErrTimeout) and once a connection is free (ErrBusy).
-// Other errors of f come back as they are.
+// Ask runs f in a read-only transaction in which all statements see the same data. It
+// waits for a connection (ErrBusy), and f has to end within timeout (ErrTimeout). Ask returns
+// other errors of f as they are.
 func (db *DB) Ask(ctx context.Context, timeout time.Duration, f func(pgx.Tx) error) error {
-	// Hashing groups gets room, but not so much that a handful of questions
-	// could exhaust a small machine. The planner cannot know how few groups or
-	// buckets the flows make, and would sort the flows for fear of many; hashing
-	// is right for few and bearable for many. Compiling expressions (jit) for
-	// every partition costs more than it saves.
+	// work_mem is enough to hash groups, and not so much that a few questions could
+	// exhaust a small machine. The planner cannot know how few groups or buckets the
+	// flows make, and would sort the flows in case they are many. Hashing is right for
+	// few groups and bearable for many. Compiling expressions (jit) for every partition
+	// costs more than it saves.
 	begin := fmt.Sprintf("begin isolation level repeatable read read only; set local statement_timeout = %d; set local work_mem = '64MB'; set local enable_sort = off; set local jit = off",
 		max(1, timeout.Milliseconds()))
 	c, err := db.Acquire(ctx, timeout)
@@ -52,7 +52,7 @@ func (db *DB) Ask(ctx context.Context, timeout time.Duration, f func(pgx.Tx) err
 		return err
 	}
 	defer c.Release()
-	// The statements of a question have the time together.
+	// The timeout is for all statements of the question together.
 	limited, cancel := context.WithTimeout(ctx, timeout+time.Second)
 	defer cancel()
 	var asked error
@@ -61,7 +61,7 @@ func (db *DB) Ask(ctx context.Context, timeout time.Duration, f func(pgx.Tx) err
 		return asked
 	})
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ctx.Err() == nil && (ok && pg.Code == "57014" || err != nil && limited.Err() != nil) {
-		return fmt.Errorf("store: %w: it was stopped after %v, ask for a shorter range", ErrTimeout, timeout)
+		return fmt.Errorf("store: %w: it was stopped after %v; ask for a shorter range", ErrTimeout, timeout)
 	}
 	if err == nil || asked != nil {
 		return err

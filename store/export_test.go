@@ -1,6 +1,6 @@
 package store
 
-// Distributed are the tables that a cluster spreads, and by which column.
+// Distributed are the tables that a cluster distributes, each with its column.
 var Distributed = func() (list [][2]string) {
 	for _, d := range distributed {
 		list = append(list, [2]string{d.table, d.column})

@@ -11,15 +11,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ExporterError says why a word means no exporter.
+// ExporterError says why a text names no exporter.
 type ExporterError struct{ Reason string }
 
 // Error returns the reason.
 func (e *ExporterError) Error() string { return e.Reason }
 
-// FindExporters returns the numbers of the exporters that people mean by a
-// name, an address or a number, in this order: a name wins over an address that
-// reads the same. Several exporters can share an address, one for each
+// FindExporters returns the identifiers of the exporters with a name, an address or an
+// identifier. A name takes precedence over an address that reads the same, and an address
+// over an identifier. Several exporters can share an address, one for each
 // observation domain. The error may be an *ExporterError.
 func FindExporters(ctx context.Context, tx pgx.Tx, word string) ([]int32, error) {
 	word = strings.TrimSpace(word)
@@ -67,12 +67,12 @@ order by label, id`, word, addr)
 		}
 	}
 	reason := fmt.Sprintf("there is no exporter %q", word)
-	const few = 8
+	const shown = 8
 	switch {
 	case len(known) == 0:
 		reason += ": none has been seen yet"
-	case len(known) > few:
-		reason += fmt.Sprintf(": known are %s and %d more", strings.Join(known[:few], ", "), len(known)-few)
+	case len(known) > shown:
+		reason += fmt.Sprintf(": known are %s and %d more", strings.Join(known[:shown], ", "), len(known)-shown)
 	default:
 		reason += ": known are " + strings.Join(known, ", ")
 	}

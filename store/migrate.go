@@ -20,19 +20,19 @@ import (
 	"flowtally/migrations"
 )
 
-// lastFormer is the last commit whose migrations had the former numbering.
+// lastFormer is the last commit whose migrations have the former numbers.
 const lastFormer = "9d588ce"
 
-// MigrateConfig is what Migrate may do beside migrating.
+// MigrateConfig configures Migrate. The zero value works.
 type MigrateConfig struct {
-	// Passwords gives roles a password, and with it the right to log in.
+	// Passwords are set for roles, which may log in from then on.
 	Passwords map[string]string
 	// Logger hears of each migration; nil is silence.
 	Logger *slog.Logger
 }
 
-// Migrate brings the schema of a database to the version of this binary. Several
-// may do so at once; one works and the others wait.
+// Migrate brings the schema of a database to the version of this binary. When several do
+// so at once, one works and the others wait.
 func Migrate(ctx context.Context, dsn string, c MigrateConfig) error {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
@@ -42,11 +42,11 @@ func Migrate(ctx context.Context, dsn string, c MigrateConfig) error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	// A server's warning, say of rights that could not be taken away, is one to
-	// whoever migrates.
+	// Whoever migrates has to see the server's warnings, for instance of privileges that
+	// could not be revoked.
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.SeverityUnlocalized == "WARNING" {
-			c.Logger.Warn("database says", "message", n.Message)
+			c.Logger.Warn("a warning of the database", "message", n.Message)
 		}
 	}
 	db := stdlib.OpenDB(*config)
@@ -65,8 +65,8 @@ func Migrate(ctx context.Context, dsn string, c MigrateConfig) error {
 	return nil
 }
 
-// migrate holds goose's lock, which an older flowtally takes as well, from before
-// it looks at the version until the last migration is applied.
+// migrate applies the migrations. It holds goose's lock, which an older flowtally takes as
+// well, from before it reads the version until the last migration is applied.
 func migrate(ctx context.Context, db *sql.DB, database string, logger *slog.Logger) (err error) {
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300), lock.WithUnlockTimeout(1, 10))
 	if err != nil {
@@ -103,10 +103,10 @@ func migrate(ctx context.Context, db *sql.DB, database string, logger *slog.Logg
 	return nil
 }
 
-// bringOver makes a database of the former numbering's last version one of the
-// present numbering. Both have the same schema there, so that only the versions
-// that are said to be applied change. A database that has no version is left as it
-// is, and one that cannot be migrated is refused.
+// bringOver renumbers a database at the last version of the former numbering. The schema is
+// the same in both, so that only the versions that are recorded as applied change. It leaves
+// a database without version as it is, and returns an error for one that cannot be
+// migrated.
 func bringOver(ctx context.Context, conn *sql.Conn, database string, logger *slog.Logger) error {
 	return conn.Raw(func(driver any) error {
 		c := driver.(*stdlib.Conn).Conn()
@@ -122,8 +122,8 @@ func bringOver(ctx context.Context, conn *sql.Conn, database string, logger *slo
 		case version != migrations.Former:
 			return formerError(database, version)
 		}
-		// What was made halfway, or changed by hand, would otherwise be taken for
-		// whole from now on.
+		// A schema that is incomplete, or was changed by hand, would pass for a complete
+		// one from now on.
 		columns, err := flowsColumns(ctx, c)
 		if err != nil {
 			return migrateError(err)
@@ -148,12 +148,12 @@ func bringOver(ctx context.Context, conn *sql.Conn, database string, logger *slo
 		if err != nil {
 			return migrateError(err)
 		}
-		logger.Info("brought over", "from", migrations.Former, "version", migrations.Base)
+		logger.Info("renumbered the migrations", "from", migrations.Former, "version", migrations.Base)
 		return nil
 	})
 }
 
-// check compares the schema with ours.
+// check compares the version of the schema, and the columns of flows, with ours.
 func (db *DB) check(ctx context.Context) error {
 	c := db.config
 	version, err := schemaVersion(ctx, db.pool)
@@ -177,6 +177,7 @@ func (db *DB) check(ctx context.Context) error {
 	return checkColumns(columns)
 }
 
+// newerError says what to do with a schema that is newer than this binary.
 func newerError(database string, version int64) error {
 	return say(ErrSchema, nil, "the schema of database %q is version %d and this flowtally knows only %d: use a newer flowtally",
 		database, version, migrations.Latest())
@@ -185,7 +186,7 @@ func newerError(database string, version int64) error {
 // formerError says what to do with a version of the former numbering that is not
 // its last.
 func formerError(database string, version int64) error {
-	return say(ErrSchema, nil, "the schema of database %q is version %d, from which this flowtally cannot migrate: first bring it to version %d with flowtally migrate of commit %s, then run that of this one",
+	return say(ErrSchema, nil, "the schema of database %q is version %d, from which this flowtally cannot migrate: first bring it to version %d with flowtally migrate of commit %s, then run flowtally migrate of this version",
 		database, version, migrations.Former, lastFormer)
 }
 
@@ -200,18 +201,19 @@ func schemaVersion(ctx context.Context, q Queryer) (int64, error) {
 	return version, err
 }
 
+// migrateError returns an error of Migrate for one of the server.
 func migrateError(err error) error {
 	switch {
 	case errors.Is(err, ErrSchema):
 		return err
 	case Code(err) == "42501": // insufficient_privilege
-		return say(ErrAuth, err, "migrate: it takes a superuser, or the database's owner with the right to create roles: %v", err)
+		return say(ErrAuth, err, "migrate needs a superuser, or the owner of the database with the right to create roles: %v", err)
 	}
 	return fmt.Errorf("store: migrate: %w", err)
 }
 
-// setPassword lets a role log in. Two who do so at once can get in each other's
-// way in the server's catalogue; one then comes again.
+// setPassword lets a role log in with a password. When two do so at once, the server can
+// reject one, which tries again.
 func setPassword(ctx context.Context, db *sql.DB, role, password string) error {
 	verifier, err := scramVerifier(password)
 	if err != nil {

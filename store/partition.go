@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// DefaultMaxPartitions is how many hours of flow_end the store holds at most.
+	// DefaultMaxPartitions is how many hours of flow_end there may be, unless told
+	// otherwise.
 	DefaultMaxPartitions = 2_000
 	// partitionsAtOnce bounds how many partitions one transaction makes: each
 	// costs the server locks.
@@ -22,23 +23,26 @@ const (
 	// PartitionLock is the advisory lock of whoever changes the set of
 	// partitions: "flow" and a number.
 	PartitionLock = 0x666c6f77_0001
-	// fullFor is how long we believe that there is no room for another hour.
-	fullFor = 10 * time.Second
+	// refuseFor is how long new hours are refused, without asking the database, after
+	// the limit was reached.
+	refuseFor = 10 * time.Second
 )
 
-// Partitions is what a writer knows of the partitions: enough to write without
-// asking. What it knows may be out of date only in that one was removed, which
+// Partitions is what a Writer knows of the partitions of flows: enough to write without
+// asking the database. It may be out of date only in that a partition was removed, which
 // the transaction that writes finds out.
 type Partitions struct {
 	limit int
 
 	mu sync.Mutex
-	// known are the hours that have a partition; another may have one, too.
+	// known are hours that have a partition; others may have one, too.
 	known map[flow.Time]bool
-	// full is until when no new hours are tried.
-	full time.Time
+	// refuseUntil is until when new hours are refused without asking the database.
+	refuseUntil time.Time
 }
 
+// NewPartitions returns Partitions that knows none. limit is how many there may be,
+// DefaultMaxPartitions when 0.
 func NewPartitions(limit int) *Partitions {
 	if limit <= 0 {
 		limit = DefaultMaxPartitions
@@ -53,26 +57,25 @@ func (p *Partitions) Count() int {
 	return len(p.known)
 }
 
-// Forget makes the next writer ask again.
+// Forget makes the next Ensure ask the database again.
 func (p *Partitions) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.known)
 }
 
-// Ensure sees to it that the partitions of the hours exist, and returns those
-// for which there is no room. Hours between first and last are let in even then:
-// they are the hours of receipt, as many as there is time, and what has no room
-// goes there.
+// Ensure makes the partitions of the hours that have none, and returns the hours that it
+// refuses because there would be too many. It never refuses hours between first and last:
+// these are the hours of receipt, to which the rows of refused hours go.
 func (p *Partitions) Ensure(ctx context.Context, conn *pgx.Conn, hours []flow.Time, first, last flow.Time) (refused []flow.Time, err error) {
 	var missing []flow.Time
 	p.mu.Lock()
-	full := time.Now().Before(p.full)
+	refuse := time.Now().Before(p.refuseUntil)
 	for _, h := range hours {
 		if p.known[h] {
 			continue
 		}
-		if full && (h < first || h > last) {
+		if refuse && (h < first || h > last) {
 			refused = append(refused, h)
 		} else {
 			missing = append(missing, h)
@@ -89,13 +92,13 @@ func (p *Partitions) Ensure(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 	return refused, nil
 }
 
-// create makes partitions, in one transaction. Everybody who does takes turns.
+// create makes partitions in one transaction, while nobody else changes their set.
 func (p *Partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Time, first, last flow.Time) (refused []flow.Time, err error) {
 	found := make(map[flow.Time]bool)
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		// Attaching a partition lets readers and writers of the others go on, but
-		// waits for whoever holds the whole table, and everybody else then waits
-		// for us. Better we come again.
+		// Attaching a partition lets readers and writers of the others go on, but it
+		// waits for whoever has locked the whole table, and everybody else then waits
+		// for it. It is better to give up and try again.
 		if _, err := tx.Exec(ctx, "set local lock_timeout = '5s'"); err != nil {
 			return err
 		}
@@ -121,11 +124,11 @@ func (p *Partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 				refused = append(refused, h)
 				continue
 			}
-			switch busy, err := SetAside(ctx, tx, PartitionName(h)); {
+			switch busy, err := RenameDetached(ctx, tx, PartitionName(h)); {
 			case err != nil:
 				return err
 			case busy:
-				// It is on its way out, or somebody deleted its row only.
+				// It is being removed, or somebody deleted only its row.
 				ok, err := adopt(ctx, tx, h)
 				if err != nil {
 					return err
@@ -153,13 +156,12 @@ func (p *Partitions) create(ctx context.Context, conn *pgx.Conn, hours []flow.Ti
 	defer p.mu.Unlock()
 	maps.Copy(p.known, found)
 	if len(refused) > 0 {
-		p.full = time.Now().Add(fullFor)
+		p.refuseUntil = time.Now().Add(refuseFor)
 	}
 	return refused, nil
 }
 
-// adopt enters a partition that exists into our books again, unless it is on its
-// way out.
+// adopt inserts the row of a partition that exists, unless the partition is being removed.
 func adopt(ctx context.Context, tx pgx.Tx, hour flow.Time) (ok bool, err error) {
 	s, err := FindTable(ctx, tx, "c.relname = $1", PartitionName(hour))
 	if err != nil || s == nil || !s.Attached || s.Leaving {
@@ -167,14 +169,14 @@ func adopt(ctx context.Context, tx pgx.Tx, hour flow.Time) (ok bool, err error) 
 	}
 	tag, err := tx.Exec(ctx, fmt.Sprintf(`insert into parts.partition (hour, min_start, name)
 		select $1::timestamptz, least($1::timestamptz, (select min(flow_start) from parts.%s)), $2::text
-		where not exists (select from parts.removal where id = $3)`, PartitionName(hour)), hour.Time(), PartitionName(hour), s.Id)
+		where not exists (select from parts.removal where id = $3)`, PartitionName(hour)), hour.Time(), PartitionName(hour), s.ID)
 	return tag.RowsAffected() == 1, err
 }
 
-// createPartition makes the table beside the others and then attaches it, which
-// needs less of a lock than making it as a partition. The check tells the server
-// that no row has to be looked at; afterwards the bounds say the same, and it
-// would only be computed twice for every row.
+// createPartition makes a table of its own and then attaches it, which takes a weaker lock
+// than making it as a partition. The check constraint tells the server that attaching need
+// not read the rows. Afterwards the bounds of the partition say the same, and the
+// constraint would only be computed for every row.
 func createPartition(ctx context.Context, tx pgx.Tx, hour flow.Time) error {
 	const form = "2006-01-02 15:04:05+00"
 	var (
@@ -192,24 +194,24 @@ func createPartition(ctx context.Context, tx pgx.Tx, hour flow.Time) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	// Its rows end in the hour, so the hour's begin is a bound until one of them
-	// starts earlier.
+	// The begin of the hour is a lower bound of the starts until a flow starts earlier,
+	// because all flows end in the hour.
 	_, err := tx.Exec(ctx, "insert into parts.partition (hour, min_start, name) values ($1, $1, $2)", hour.Time(), PartitionName(hour))
 	return err
 }
 
-// Table is what became of a table in schema parts.
+// Table is the state of a table in schema parts.
 type Table struct {
-	Id                uint32
+	ID                uint32
 	Name              string
-	Attached, Leaving bool // leaving: detached for all who come from now on
+	Attached, Leaving bool // Leaving: detached for all transactions that begin now
 }
 
 const tableStateSQL = `select c.oid, c.relname::text, i.inhrelid is not null, coalesce(i.inhdetachpending, false)
 	from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_inherits i on i.inhrelid = c.oid
 	where n.nspname = 'parts' and c.relkind in ('r', 'p', 'f') and `
 
-// FindTable returns nil when there is no such table.
+// FindTable returns the table for which a condition holds, or nil when there is none.
 func FindTable(ctx context.Context, q Queryer, where string, arg any) (*Table, error) {
 	rows, err := q.Query(ctx, tableStateSQL+where, arg)
 	if err != nil {
@@ -217,7 +219,7 @@ func FindTable(ctx context.Context, q Queryer, where string, arg any) (*Table, e
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Table, error) {
 		var s Table
-		err := row.Scan(&s.Id, &s.Name, &s.Attached, &s.Leaving)
+		err := row.Scan(&s.ID, &s.Name, &s.Attached, &s.Leaving)
 		return &s, err
 	})
 	if err != nil || len(list) == 0 {
@@ -226,10 +228,10 @@ func FindTable(ctx context.Context, q Queryer, where string, arg any) (*Table, e
 	return list[0], nil
 }
 
-// SetAside moves a table out of the way that has the name of a partition to be made
-// and is none: it was detached, by a removal that was not finished or by a person
-// who wants to keep it. busy: it is one, or was until a moment ago.
-func SetAside(ctx context.Context, tx pgx.Tx, name string) (busy bool, err error) {
+// RenameDetached renames a table that has the name of a partition to be made but was
+// detached, by a removal that was not finished or by a person who wants to keep it. busy
+// says that the table is still attached, or is being detached.
+func RenameDetached(ctx context.Context, tx pgx.Tx, name string) (busy bool, err error) {
 	s, err := FindTable(ctx, tx, "c.relname = $1", name)
 	if err != nil || s == nil {
 		return false, err
@@ -237,9 +239,9 @@ func SetAside(ctx context.Context, tx pgx.Tx, name string) (busy bool, err error
 	if s.Attached {
 		return true, nil
 	}
-	_, err = tx.Exec(ctx, fmt.Sprintf("alter table parts.%s rename to %s_left_%d", name, name, s.Id))
+	_, err = tx.Exec(ctx, fmt.Sprintf("alter table parts.%s rename to %s_left_%d", name, name, s.ID))
 	return false, err
 }
 
-// PartitionName is the name of an hour's table in schema parts.
+// PartitionName returns the name of an hour's table in schema parts.
 func PartitionName(hour flow.Time) string { return "flows_" + hour.Time().Format("2006010215") }

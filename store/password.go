@@ -10,20 +10,20 @@ import (
 	"fmt"
 )
 
-// scramIterations is PostgreSQL's own number.
+// scramIterations is the number that PostgreSQL uses.
 const scramIterations = 4096
 
-// scramVerifier returns what PostgreSQL keeps of a password under SCRAM-SHA-256
-// (RFC 5803 in its own spelling). Sent in the password's stead, it keeps the
-// password itself out of the server's log. Beyond ASCII a password would have to
-// be normalised first (SASLprep), so those are refused.
+// scramVerifier returns what PostgreSQL stores of a password under SCRAM-SHA-256
+// (RFC 5803, spelled as PostgreSQL does). A statement with it keeps the password itself
+// out of the server's log. It refuses passwords beyond ASCII, which would have to be
+// normalised first (SASLprep).
 func scramVerifier(password string) (string, error) {
 	if password == "" {
-		return "", errors.New("it is empty")
+		return "", errors.New("the password is empty")
 	}
 	for _, c := range []byte(password) {
 		if c < 0x20 || c > 0x7e {
-			return "", errors.New("it has a character that is not printable ASCII")
+			return "", errors.New("the password has a character that is not printable ASCII")
 		}
 	}
 	salt := make([]byte, 16)
@@ -31,6 +31,7 @@ func scramVerifier(password string) (string, error) {
 	return scramWith(password, salt)
 }
 
+// scramWith returns the verifier with a given salt.
 func scramWith(password string, salt []byte) (string, error) {
 	salted, err := pbkdf2.Key(sha256.New, password, salt, scramIterations, sha256.Size)
 	if err != nil {

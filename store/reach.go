@@ -12,10 +12,10 @@ import (
 type Reach struct {
 	// Source is flows, traffic_1m, traffic_1h or traffic_1d.
 	Source string
-	// CutBefore is the time before which retention may have removed something,
-	// zero when it never did: from it on the source is complete.
+	// CutBefore is the time before which retention may have removed something:
+	// from then on the source is complete. It is zero when nothing was removed.
 	CutBefore time.Time
-	// First is the begin of the earliest partition there is, zero without one.
+	// First is the begin of the earliest partition, zero when there is none.
 	First time.Time
 }
 
@@ -34,9 +34,11 @@ func (db *DB) Reach(ctx context.Context) ([]Reach, error) {
 	return list, err
 }
 
+// ReachSQL selects the reach of flows and roll-ups, a row each, for ScanReach.
 const ReachSQL = `select source, cut_before, first from reach
 	order by array_position(array['flows', 'traffic_1m', 'traffic_1h', 'traffic_1d'], source)`
 
+// ScanReach reads a row of ReachSQL.
 func ScanReach(row pgx.CollectableRow) (r Reach, err error) {
 	var cut, first *time.Time
 	if err = row.Scan(&r.Source, &cut, &first); cut != nil {

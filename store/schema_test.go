@@ -8,11 +8,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"pgregory.net/rapid"
@@ -25,7 +27,7 @@ import (
 	"flowtally/store/storetest"
 )
 
-// flow_share and flow.Share are one law.
+// flow_share and flow.Share are the same function.
 func TestShareInSQL(t *testing.T) {
 	_, _, conn := storetest.Open(t)
 	ctx := context.Background()
@@ -152,6 +154,56 @@ func TestEverythingHasAComment(t *testing.T) {
 	}
 	if len(silent) > 0 {
 		t.Errorf("without a comment: %s", strings.Join(silent, ", "))
+	}
+}
+
+// The view flows has the columns of the table of fields, in its order, with its types
+// and sentences; and parts.flows has those of them that are stored.
+func TestColumnsAreTheFields(t *testing.T) {
+	_, _, conn := storetest.Open(t)
+	columns := func(relation string) []string {
+		rows, err := conn.Query(context.Background(), `select a.attname || ' ' || t.typname || ': ' || coalesce(col_description(a.attrelid, a.attnum), '')
+			from pg_attribute a join pg_type t on t.oid = a.atttypid where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped order by a.attnum`, relation)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The comments still say octets, and kin where the table lists them; how rows
+		// are partitioned and 32 bits are stored is the schema's to say.
+		plain := strings.NewReplacer("octets", "bytes", "octet;", "byte;", " and its kin", "", " and their kin", "", "; the partition key", "",
+			"; 32 bits of which the uppermost is the sign", "")
+		for i := range list {
+			list[i] = plain.Replace(list[i])
+		}
+		return list
+	}
+	var view, stored []string
+	for i := range flow.Fields {
+		f := &flow.Fields[i]
+		if !f.IsColumn() {
+			continue
+		}
+		view = append(view, f.Name+" "+string(f.SQL)+": "+f.Comment())
+		if f.Stored != "" {
+			said := f.Comment()
+			if f.Name == "sampling_rate" {
+				// What is stored, before people say otherwise.
+				said = strings.Replace(said, "that counts when the flow starts: as people say for the exporter, else as announced", "as announced, or as the collector was told", 1)
+			}
+			stored = append(stored, f.Name+" "+string(f.Stored)+": "+said)
+		}
+	}
+	if diff := gocmp.Diff(view, columns("flows")); diff != "" {
+		t.Errorf("the table of fields and the view flows: %s", diff)
+	}
+	table := columns("parts.flows")
+	slices.Sort(stored)
+	slices.Sort(table)
+	if diff := gocmp.Diff(stored, table); diff != "" {
+		t.Errorf("the stored fields and parts.flows: %s", diff)
 	}
 }
 

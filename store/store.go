@@ -1,7 +1,6 @@
 // Package store is the database: connections, roles, the schema and its version, the
 // partitions of flows, and read-only transactions in which several statements see the same
-// data (Ask). What goes in and out is in the packages below: ingest, keeper, answer and
-// console.
+// data (Ask). The packages below it store and read: ingest, keeper, answer and console.
 //
 // A DB is safe for concurrent use.
 package store
@@ -24,23 +23,23 @@ import (
 	"flowtally/store/row"
 )
 
-// What can be wrong with a database. Errors of Open and Migrate are one of these
-// underneath, or the context's own, and say what to do about it.
+// The kinds of errors of Open and Migrate. Each error wraps one of these, or the context's
+// error, and says what to do.
 var (
-	// ErrDSN: the URL of the database cannot be understood.
+	// ErrDSN: the URL of the database cannot be parsed.
 	ErrDSN = errors.New("the database's URL is wrong")
-	// ErrDown: nobody answers, or nobody who could serve us now.
+	// ErrDown: no server answers, or the server accepts no connection now.
 	ErrDown = errors.New("the database does not answer")
-	// ErrAuth: the database does not let us in, or not do it.
-	ErrAuth = errors.New("the database refuses us")
+	// ErrAuth: the server rejects our login, or the role lacks a privilege.
+	ErrAuth = errors.New("the server rejects our login, or the role lacks a privilege")
 	// ErrNoDatabase: the server has no database of that name.
 	ErrNoDatabase = errors.New("there is no such database")
-	// ErrSchema: the schema is missing, or older or newer than this binary's.
+	// ErrSchema: the schema is missing, or older or newer than that of this binary.
 	ErrSchema = errors.New("the schema does not fit this flowtally")
 )
 
-// sentence is an error that people read: what is wrong and what to do, in one
-// sentence, with what programs want to know underneath.
+// sentence is an error for people: what is wrong and what to do, in one sentence. It wraps
+// the errors that programs ask for.
 type sentence struct {
 	text        string
 	kind, cause error
@@ -56,28 +55,29 @@ func (e *sentence) Unwrap() []error {
 	return []error{e.kind, e.cause}
 }
 
+// say returns a sentence.
 func say(kind, cause error, format string, args ...any) error {
 	return &sentence{text: fmt.Sprintf(format, args...), kind: kind, cause: cause}
 }
 
-// The roles that the schema grants rights to.
+// The roles that have privileges in the schema.
 const (
 	// RoleWriter stores flows: the collector.
 	RoleWriter = "flow_writer"
-	// RoleWeb reads everything and writes what people say: the web page.
+	// RoleWeb reads everything, and writes what people enter: the web page.
 	RoleWeb = "flow_web"
 	// RoleReader reads: people, Grafana, the SQL panel.
 	RoleReader = "flow_reader"
 )
 
-// connectTimeout bounds how long Open and Migrate wait for an answer, unless the
-// URL says connect_timeout.
+// connectTimeout is how long Open and Migrate wait for an answer, unless the URL has a
+// connect_timeout.
 const connectTimeout = 10 * time.Second
 
 // DB is a database with our schema.
 type DB struct {
 	pool *pgxpool.Pool
-	// unchecked is set by OpenAway until the schema was compared with ours.
+	// unchecked is set by OpenOffline until the schema has been checked.
 	unchecked atomic.Bool
 	config    *pgconn.Config
 }
@@ -88,14 +88,14 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	return openDB(ctx, dsn, false)
 }
 
-// OpenAway is like Open, but a database that does not answer (ErrDown) is no
+// OpenOffline is like Open, but a database that does not answer (ErrDown) is no
 // error: its schema is checked before the first batch is stored. It is for
-// writers with a spool, which can begin without the database.
-func OpenAway(ctx context.Context, dsn string) (*DB, error) {
+// Writers with a spool, which can begin without the database.
+func OpenOffline(ctx context.Context, dsn string) (*DB, error) {
 	return openDB(ctx, dsn, true)
 }
 
-func openDB(ctx context.Context, dsn string, away bool) (*DB, error) {
+func openDB(ctx context.Context, dsn string, offline bool) (*DB, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, dsnError(err)
@@ -110,7 +110,7 @@ func openDB(ctx context.Context, dsn string, away bool) (*DB, error) {
 	}
 	db := &DB{pool: pool, config: &config.ConnConfig.Config}
 	if err := db.check(ctx); err != nil {
-		if !away || !errors.Is(err, ErrDown) {
+		if !offline || !errors.Is(err, ErrDown) {
 			pool.Close()
 			return nil, err
 		}
@@ -119,7 +119,7 @@ func openDB(ctx context.Context, dsn string, away bool) (*DB, error) {
 	return db, nil
 }
 
-// Ready makes up for the check that OpenAway could not make.
+// Ready checks the schema if OpenOffline could not. A Writer calls it before each batch.
 func (db *DB) Ready(ctx context.Context) error {
 	if !db.unchecked.Load() {
 		return nil
@@ -131,14 +131,13 @@ func (db *DB) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Pool returns the connections, for the packages below store. Errors of theirs are pgx's
-// own.
+// Pool returns the connections, for the packages below store. Its errors are those of pgx.
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 
-// Close waits until nobody uses the database any more and ends its connections.
+// Close waits until all connections are idle, and closes them.
 func (db *DB) Close() { db.pool.Close() }
 
-// prepare sets what every connection of ours has in common.
+// prepare sets the parameters that all our connections have.
 func prepare(c *pgx.ConnConfig, dsn string) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "flowtally"
@@ -149,7 +148,7 @@ func prepare(c *pgx.ConnConfig, dsn string) {
 	}
 }
 
-// Queryer is a connection or a pool of them.
+// Queryer is a connection, a transaction or a pool of connections.
 type Queryer interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
@@ -175,15 +174,14 @@ func flowsColumns(ctx context.Context, q Queryer) (map[string]uint32, error) {
 	return columns, err
 }
 
-// checkColumns compares the types of the table's columns with what package row
-// writes.
+// checkColumns compares the types of parts.flows with those that package row writes.
 func checkColumns(columns map[string]uint32) error {
 	for _, c := range row.Table {
 		switch oid, ok := columns[c.Name]; {
 		case !ok:
 			return say(ErrSchema, nil, "table parts.flows has no column %s: run flowtally migrate", c.Name)
-		case oid != c.Oid:
-			return say(ErrSchema, nil, "column %s of table parts.flows has type %d and not %d: undo what changed it", c.Name, oid, c.Oid)
+		case oid != c.OID:
+			return say(ErrSchema, nil, "column %s of table parts.flows has type %d and not %d: undo what changed it", c.Name, oid, c.OID)
 		}
 	}
 	return nil
@@ -197,12 +195,13 @@ func Code(err error) string {
 	return ""
 }
 
+// dsnError says what the URL of a database looks like.
 func dsnError(err error) error {
 	return say(ErrDSN, err, "the database's URL is not of the form postgres://USER:PASSWORD@HOST:5432/DATABASE: %v", err)
 }
 
-// connectError says in one sentence why we have no connection, or could not read
-// the first thing over it.
+// connectError says in one sentence why there is no connection, or why the first statement
+// on it failed.
 func connectError(err error, c *pgconn.Config) error {
 	where := fmt.Sprintf("%s:%d", c.Host, c.Port)
 	if strings.HasPrefix(c.Host, "/") {
@@ -216,11 +215,11 @@ func connectError(err error, c *pgconn.Config) error {
 	case fromServer && pg.Code == "3D000": // invalid_catalog_name
 		return say(ErrNoDatabase, pg, "the PostgreSQL at %s has no database %q: create it, or correct the URL", where, c.Database)
 	case fromServer && strings.HasPrefix(pg.Code, "28"): // invalid authorization
-		return say(ErrAuth, pg, "the PostgreSQL at %s does not let user %q in (%s): check user and password of the URL", where, c.User, pg.Message)
+		return say(ErrAuth, pg, "the PostgreSQL at %s rejects the login of user %q (%s): check user and password of the URL", where, c.User, pg.Message)
 	case fromServer && pg.Code == "42501":
-		return say(ErrAuth, pg, "user %q may not read database %q (%s): use one of the roles flow_writer, flow_web and flow_reader", c.User, c.Database, pg.Message)
+		return say(ErrAuth, pg, "user %q lacks the privilege to read database %q (%s): use one of the roles flow_writer, flow_web and flow_reader", c.User, c.Database, pg.Message)
 	case fromServer && (strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "53") || strings.HasPrefix(pg.Code, "57")):
-		return say(ErrDown, pg, "the PostgreSQL at %s takes nobody in now (%s): try again in a moment", where, pg.Message)
+		return say(ErrDown, pg, "the PostgreSQL at %s accepts no connection now (%s): try again in a moment", where, pg.Message)
 	case fromServer:
 		return fmt.Errorf("store: %w", err)
 	}

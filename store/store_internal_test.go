@@ -12,7 +12,7 @@ import (
 func TestCheckColumns(t *testing.T) {
 	good := make(map[string]uint32)
 	for _, c := range row.Table {
-		good[c.Name] = c.Oid
+		good[c.Name] = c.OID
 	}
 	if err := checkColumns(good); err != nil {
 		t.Errorf("the right columns: %v", err)

@@ -25,8 +25,9 @@ type room struct {
 var rooms = []room{
 	{"flow", "what a flow is: the record, its key, the table of fields", nil},
 	{"netflow", "the wire: NetFlow v5, v9 and IPFIX to and from records", []string{"flow"}},
-	{"filter", "the filter language: parse, match a record, write a condition of SQL", []string{"flow"}},
-	{"query", "what can be asked, and what an answer is", []string{"flow", "filter"}},
+	{"calendar", "times, periods and zones as people write them", nil},
+	{"filter", "the filter language: parse, match a record, write a condition of SQL", []string{"calendar", "flow"}},
+	{"query", "what can be asked, and what an answer is", []string{"flow", "calendar", "filter"}},
 	{"exporter/tunnel", "the headers of tunnels: GRE, ERSPAN, VXLAN, …", nil},
 	{"exporter/capture", "packets from a file, an interface or a mirror tunnel", []string{"exporter/tunnel"}},
 	{"exporter/packet", "the headers of one packet", []string{"flow", "exporter/tunnel"}},
@@ -40,7 +41,7 @@ var rooms = []room{
 	{"store", "the database: connection, roles, schema, partitions", []string{"flow", "store/row", "migrations"}},
 	{"store/ingest", "storing: Writer, spool, sequences, reports", []string{"flow", "store", "store/row", "store/rollup"}},
 	{"store/keeper", "sums, settles, rebuilds, seals, removes", []string{"flow", "store", "store/row", "store/rollup"}},
-	{"store/answer", "a question's plan, its statements, its answer", []string{"flow", "filter", "query", "store", "store/rollup"}},
+	{"store/answer", "a question's plan, its statements, its answer", []string{"flow", "calendar", "filter", "query", "store", "store/rollup"}},
 	{"store/console", "views, names, exporters, losses, diagnoses, SQL of people", []string{"flow", "filter", "query", "store"}},
 	{"service", "Writer, Keeper and Collecting Process, assembled for command and lab", []string{"collector", "store", "store/ingest", "store/keeper", "store/rollup"}},
 	{"web", "the HTTP API and the console; words for people", []string{"flow", "filter", "query", "store", "store/answer", "store/console"}},
@@ -184,7 +185,7 @@ func TestDoor(t *testing.T) {
 // TestPureRooms: what parses bytes and holds laws has no clock, no sockets and
 // no files of its own; time is an argument.
 func TestPureRooms(t *testing.T) {
-	for _, dir := range []string{"flow", "netflow", "filter", "exporter/tunnel", "exporter/packet", "exporter/meter", "exporter/pcapfilter", "query", "store/row", "store/rollup"} {
+	for _, dir := range []string{"flow", "netflow", "calendar", "filter", "exporter/tunnel", "exporter/packet", "exporter/meter", "exporter/pcapfilter", "query", "store/row", "store/rollup"} {
 		for name, f := range parseDir(t, dir) {
 			for _, imp := range f.Imports {
 				switch path := strings.Trim(imp.Path.Value, `"`); path {
@@ -264,7 +265,7 @@ func parseDir(t *testing.T, dir string) map[string]*ast.File {
 // TestTopLevel: the listing of the repository is its table of contents, and the
 // README names what a newcomer types.
 func TestTopLevel(t *testing.T) {
-	for _, name := range []string{"exporter", "collector", "web", "migrations", "command", "story", "deploy", "main.go", "go.mod", "go.sum", "docker-compose.yml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile", "docs"} {
+	for _, name := range []string{"exporter", "collector", "web", "migrations", "command", "story", "deploy", "main.go", "go.mod", "go.sum", "docker-compose.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile", "docs"} {
 		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
 			t.Error(err)
 		}
@@ -273,10 +274,27 @@ func TestTopLevel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, words := range []string{"make run", "make test", "docker compose up"} {
+	for _, words := range []string{"make run", "make test", "docker compose up", "CONTRIBUTING.md"} {
 		if !strings.Contains(string(b), words) {
 			t.Errorf("README.md does not name %q", words)
 		}
+	}
+}
+
+// TestContributing: the files that CONTRIBUTING.md sends people to are there.
+func TestContributing(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := regexp.MustCompile("`([a-z]+/[A-Za-z0-9_./]*)`").FindAllStringSubmatch(string(b), -1)
+	for _, m := range files {
+		if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(m[1]))); err != nil {
+			t.Errorf("CONTRIBUTING.md names %s: %v", m[1], err)
+		}
+	}
+	if len(files) < 25 {
+		t.Errorf("CONTRIBUTING.md names only %d files", len(files))
 	}
 }
 

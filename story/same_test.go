@@ -36,6 +36,9 @@ var sameQuestions = []string{
 	"series?key=src-addr/24&by=flows&limit=1&step=10s&filter=dst+net+10.0.0.0%2F8",
 	"series?key=src-addr&by=flows&limit=2&step=60s&scaled=true&exporter=127.0.0.1",
 	"series?key=protocol&limit=3&step=60s&lay_over=2&period=1h",
+	"series?step=1d&zone=Europe/Berlin&lay_over=1&period=1w",
+	"series?key=protocol&limit=3&step=1mo&zone=America/New_York",
+	"share?step=1h&zone=Asia/Kolkata&filter=first+seen+>=+2026-03-02",
 	"share?step=60s",
 	"share?step=300s&filter=proto+tcp&whole=true",
 	"flows?limit=3",
@@ -145,6 +148,13 @@ func TestSameElsewhere(t *testing.T) {
 					t.Errorf("the cells have %d, the command %d, SQL %d", cells, hours, sql)
 				}
 			default: // an address
+				var totals []any
+				for _, r := range rows {
+					if r["line"] == "total" && r["part"] != "destination ports" {
+						totals = append(totals, r)
+					}
+				}
+				same(t, "SQL", measures([]any{answer["in"], answer["out"]}), measures(totals))
 				if n := number(answer["in"].(map[string]any)["flows"]) + number(answer["out"].(map[string]any)["flows"]); n == 0 || n != number(said["summary"].(map[string]any)["flows"]) {
 					t.Errorf("%d flows, the command says %v", n, said["summary"])
 				}

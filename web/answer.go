@@ -24,7 +24,7 @@ type values map[string]any
 func (values) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Type:        huma.TypeObject,
-		Description: "The group's columns by SQL name: text for addresses and exporters, numbers for the rest, null where a flow has none.",
+		Description: "The group's columns by SQL name: text for addresses, MAC addresses, exporters and applications, numbers for the rest, null where a flow has none.",
 		AdditionalProperties: &huma.Schema{AnyOf: []*huma.Schema{
 			{Type: huma.TypeString}, {Type: huma.TypeInteger, Format: "int64"}, {Type: "null"},
 		}},
@@ -39,6 +39,7 @@ type Provenance struct {
 	Source     string     `json:"source" doc:"What was read: flows, traffic_1m, traffic_1h, traffic_1d, several joined by +."`
 	Resolution string     `json:"resolution" doc:"The finest time the source tells apart."`
 	Exact      bool       `json:"exact" doc:"Whether every number is exact."`
+	Saturated  bool       `json:"saturated" doc:"Whether a sum is the largest there is, 2^63-1, and may be more in truth."`
 	Cut        *Cut       `json:"cut" doc:"What retention removed of the range; null when nothing."`
 	Remainder  *Remainder `json:"remainder" doc:"What roll-ups know of their smallest values only as a sum; null when nothing is missing."`
 	TookMS     int64      `json:"took_ms" doc:"How long the database took, in milliseconds."`
@@ -61,7 +62,7 @@ type Remainder struct {
 // provenanceOf puts a provenance of the store into the API's words.
 func provenanceOf(p query.Provenance) Provenance {
 	a := Provenance{
-		Filter: p.Filter, Scaled: p.Scaled, Sampling: p.Sampling, Source: p.Source, Resolution: p.Resolution, Exact: p.Exact,
+		Filter: p.Filter, Scaled: p.Scaled, Sampling: p.Sampling, Source: p.Source, Resolution: p.Resolution, Exact: p.Exact, Saturated: p.Saturated,
 		Cut: cutOf(p.Cut), TookMS: p.Took.Milliseconds(), SQL: p.SQL, Command: p.Command,
 	}
 	if p.Remainder != nil {

@@ -36,6 +36,7 @@ func (s *server) routeAPI(r chi.Router) error {
 	s.routeTop(api)
 	s.routeSeries(api)
 	s.routeFlows(api)
+	s.routeKeys(api)
 	s.routeFilter(api)
 	s.routeExporters(api)
 	s.routeDiagnosis(api)

@@ -30,9 +30,9 @@ func sampleTop() *query.Top {
 		From: hour.In(abroad), To: hour.Add(time.Hour), Keys: []query.Key{query.KeySrcAddr, query.KeyDstPort}, By: query.ByFlows, Limit: 2,
 		Rows: []query.TopRow{
 			{Values: []query.Value{{Column: "src_addr", V: "10.1.2.3", Label: "10.1.2.3"}, {Column: "dst_port", V: int64(443), Label: "443"}},
-				Label: "10.1.2.3, 443", Sums: query.Sums{Flows: 41, Packets: 456, Bytes: 789}, Share: 0.41},
+				Label: "10.1.2.3, 443", Sums: query.Sums{Flows: 41, Packets: 456, Bytes: 789}, Share: new(0.41)},
 			{Values: []query.Value{{Column: "src_addr", V: "2001:db8::1", Label: "2001:db8::1"}, {Column: "dst_port", Label: "none"}},
-				Label: "2001:db8::1, none", Sums: query.Sums{Flows: 9, Packets: 9, Bytes: 9_007_199_254_740_993}, Share: 0.09},
+				Label: "2001:db8::1, none", Sums: query.Sums{Flows: 9, Packets: 9, Bytes: 9_007_199_254_740_993}, Share: new(0.09)},
 		},
 		Other: &query.Other{Groups: 1234, Sums: query.Sums{Flows: 50, Packets: 2, Bytes: 3}},
 		Total: query.Sums{Flows: 100, Packets: 467, Bytes: 9_007_199_254_741_785},
@@ -76,27 +76,27 @@ func TestShapes(t *testing.T) {
 			"from":"2026-11-21T10:00:00Z","to":"2026-11-21T11:00:00Z","key":"src-addr,dst-port","by":"flows","limit":2,
 			"rows":[
 				{"values":{"dst_port":443,"src_addr":"10.1.2.3"},"label":"10.1.2.3, 443","flows":41,"packets":456,"bytes":789,"share":0.41,"error":0,
-					"pps":0,"bps":0,"bpp":0,"duration_ms":null,"first_seen":null,"last_seen":null},
+					"pps":null,"bps":null,"bpp":null,"duration_ms":null,"first_seen":null,"last_seen":null},
 				{"values":{"dst_port":null,"src_addr":"2001:db8::1"},"label":"2001:db8::1, none","flows":9,"packets":9,"bytes":9007199254740993,"share":0.09,"error":0,
-					"pps":0,"bps":0,"bpp":0,"duration_ms":null,"first_seen":null,"last_seen":null}],
+					"pps":null,"bps":null,"bpp":null,"duration_ms":null,"first_seen":null,"last_seen":null}],
 			"other":{"groups":1234,"flows":50,"packets":2,"bytes":3},
 			"total":{"flows":100,"packets":467,"bytes":9007199254741785},
-			"filter":"","scaled":false,"sampling":"","cut":null,"remainder":null,"source":"flows","resolution":"1 ms","exact":true,"took_ms":38,"sql":"select 1 < 2","command":"flowtally top --key src-addr,dst-port"}`},
+			"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"source":"flows","resolution":"1 ms","exact":true,"took_ms":38,"sql":"select 1 < 2","command":"flowtally top --key src-addr,dst-port"}`},
 		{"top_without_rest_and_rows", topOf(complete), "/api/v1/top", `{
 			"from":"2026-11-21T10:00:00Z","to":"2026-11-21T11:00:00Z","key":"src-addr,dst-port","by":"flows","limit":2,
 			"rows":[],"other":null,"total":{"flows":100,"packets":467,"bytes":9007199254741785},
-			"filter":"","scaled":false,"sampling":"","cut":null,"remainder":null,"source":"flows","resolution":"1 ms","exact":true,"took_ms":38,"sql":"select 1 < 2","command":"flowtally top --key src-addr,dst-port"}`},
+			"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"source":"flows","resolution":"1 ms","exact":true,"took_ms":38,"sql":"select 1 < 2","command":"flowtally top --key src-addr,dst-port"}`},
 		{"series", seriesOf(sampleSeries()), "/api/v1/series?key=protocol", `{
-			"from":"2026-11-21T10:00:00Z","to":"2026-11-21T10:02:00Z","step_seconds":60,"key":"protocol","by":"bytes",
+			"from":"2026-11-21T10:00:00Z","to":"2026-11-21T10:02:00Z","step":"1m","step_seconds":60,"key":"protocol","by":"bytes",
 			"starts":["2026-11-21T10:00:00Z","2026-11-21T10:01:00Z"],
 			"lines":[{"values":{"protocol":6},"label":"tcp","flows":[1,2],"packets":[3,4],"bytes":[5,6]}],
 			"other":{"label":"other","flows":[0,1],"packets":[0,1],"bytes":[0,1]},
 			"total":{"label":"total","flows":[1,3],"packets":[3,5],"bytes":[5,7]},
-			"previous":[],"filter":"","scaled":false,"sampling":"","cut":null,"remainder":null,"source":"traffic_1m","resolution":"60 s","exact":true,"took_ms":12,"sql":"select 2","command":"flowtally series"}`},
+			"previous":[],"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"source":"traffic_1m","resolution":"60 s","exact":true,"took_ms":12,"sql":"select 2","command":"flowtally series"}`},
 		{"series_without_anything", seriesOf(bare), "/api/v1/series", `{
-			"from":"2026-11-21T10:00:00Z","to":"2026-11-21T10:02:00Z","step_seconds":60,"key":"","by":"bytes",
+			"from":"2026-11-21T10:00:00Z","to":"2026-11-21T10:02:00Z","step":"1m","step_seconds":60,"key":"","by":"bytes",
 			"starts":[],"lines":[],"other":null,"total":{"label":"total","flows":[],"packets":[],"bytes":[]},
-			"previous":[],"filter":"","scaled":false,"sampling":"","cut":null,"remainder":null,"source":"traffic_1m","resolution":"60 s","exact":true,"took_ms":12,"sql":"select 2","command":"flowtally series"}`},
+			"previous":[],"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"source":"traffic_1m","resolution":"60 s","exact":true,"took_ms":12,"sql":"select 2","command":"flowtally series"}`},
 		{"exporters", &fake{exporters: func(context.Context) ([]console.ExporterRow, error) {
 			rate := int64(100)
 			return []console.ExporterRow{
@@ -107,10 +107,10 @@ func TestShapes(t *testing.T) {
 		}}, "/api/v1/exporters", `{"exporters":[
 			{"id":7,"name":"edge-1","label":"edge-1","addr":"192.0.2.1","observation_domain":42,"version":10,"first_seen":"2026-11-21T10:00:00Z",
 			 "last_seen":"2026-11-21T10:00:00Z","datagrams":1,"records":2,"packets":3,"bytes":4,"sampling_rate":100,"clock_offset_ms":-300,"sampling_at":null,"sampling_provisional":false,"numbering":"",
-			 "color":"","note":"","silent":true,"health":"silent","lost_last_hour":0,"templates":0,"sampling_rate_set":null,"sampling_state":"announced"},
+			 "color":"","note":"","silent":true,"health":"silent","lost_last_hour":0,"templates":0,"sampling_rate_set":null,"sampling_state":"announced","sampling_from":null,"sampling_mode":"instead"},
 			{"id":8,"name":"","label":"2001:db8::1","addr":"2001:db8::1","observation_domain":0,"version":5,"first_seen":"2026-11-21T10:00:00Z",
 			 "last_seen":"2026-11-21T10:00:00Z","datagrams":0,"records":0,"packets":0,"bytes":0,"sampling_rate":null,"clock_offset_ms":0,"sampling_at":null,"sampling_provisional":false,"numbering":"",
-			 "color":"","note":"","silent":true,"health":"silent","lost_last_hour":0,"templates":0,"sampling_rate_set":null,"sampling_state":"unknown"}],
+			 "color":"","note":"","silent":true,"health":"silent","lost_last_hour":0,"templates":0,"sampling_rate_set":null,"sampling_state":"unknown","sampling_from":null,"sampling_mode":"instead"}],
 			"collector":{"listen":":9995"}}`},
 		{"no_exporters", &fake{}, "/api/v1/exporters", `{"exporters":[],"collector":{"listen":":9995"}}`},
 	} {
@@ -186,6 +186,10 @@ func TestBadParameters(t *testing.T) {
 	}{
 		{"not_a_time", "/api/v1/top?from=soon", "query.from", "-6h"},
 		{"end_that_is_no_time", "/api/v1/top?to=25:00", "query.to", "-6h"},
+		{"zone_that_is_none", "/api/v1/top?zone=Europe/Nowhere", "query.zone", "Europe/Berlin"},
+		{"zone_of_whom", "/api/v1/series?zone=local", "query.zone", "different zone for everyone"},
+		{"zone_of_the_ledger", "/api/v1/loss?zone=CEST", "query.zone", "Europe/Berlin"},
+		{"months_and_days", "/api/v1/series?step=1mo1d", "query.step", "1mo"},
 		{"range_backwards", "/api/v1/top?from=now&to=-6h", "query.from", "earlier than to"},
 		{"range_without_length", "/api/v1/series?from=now", "query.from", "earlier than to"},
 		{"misspelt_key", "/api/v1/top?key=src-adr", "query.key", "did you mean src-addr"},

@@ -65,18 +65,13 @@ func (a *Top) writeCSV(c *csv.Writer) {
 	var rate func(topRow) any
 	switch a.By {
 	case "pps":
-		head, rate = append(head, "pps"), func(r topRow) any { return r.PPS }
+		head, rate = append(head, "pps"), func(r topRow) any { return known(r.PPS) }
 	case "bps":
-		head, rate = append(head, "bps"), func(r topRow) any { return r.BPS }
+		head, rate = append(head, "bps"), func(r topRow) any { return known(r.BPS) }
 	case "bpp":
-		head, rate = append(head, "bpp"), func(r topRow) any { return r.BPP }
+		head, rate = append(head, "bpp"), func(r topRow) any { return known(r.BPP) }
 	case "duration":
-		head, rate = append(head, "duration_ms"), func(r topRow) any {
-			if r.DurationMS == nil {
-				return nil
-			}
-			return *r.DurationMS
-		}
+		head, rate = append(head, "duration_ms"), func(r topRow) any { return known(r.DurationMS) }
 	}
 	_ = c.Write(head)
 	for _, row := range a.Rows {
@@ -87,6 +82,14 @@ func (a *Top) writeCSV(c *csv.Writer) {
 		}
 		_ = c.Write(record)
 	}
+}
+
+// known is a number that may not be known as a cell: nil, or itself.
+func known(n *float64) any {
+	if n == nil {
+		return nil
+	}
+	return *n
 }
 
 func (a *Flows) writeCSV(c *csv.Writer) {

@@ -71,7 +71,7 @@ func TestOverPostgreSQL(t *testing.T) {
 
 	var top Top
 	ask("/api/v1/top?from=-1h&key=src-addr&by=flows&limit=1", &top)
-	if len(top.Rows) != 1 || top.Rows[0].Values["src_addr"] != "10.0.0.1" || top.Rows[0].Flows != 3 || top.Rows[0].Share != 0.6 {
+	if len(top.Rows) != 1 || top.Rows[0].Values["src_addr"] != "10.0.0.1" || top.Rows[0].Flows != 3 || *top.Rows[0].Share != 0.6 {
 		t.Errorf("top by flows: %+v", top.Rows)
 	}
 	if want := (Sums{Flows: 5, Packets: 15, Bytes: 10_500}); top.Total != want {
@@ -176,7 +176,20 @@ func TestOverPostgreSQL(t *testing.T) {
 	if len(interfaces.Interfaces) == 0 || !interfaces.Complete || interfaces.Interfaces[0].Name != "uplink" {
 		t.Errorf("interfaces %+v", interfaces)
 	}
+	if e := exporters.Exporters[0]; e.SamplingRate == nil || *e.SamplingRate != 10 || e.SamplingMode != "instead" || e.SamplingFrom != nil {
+		t.Errorf("exporter %+v", e)
+	}
+	put("/api/v1/exporters/"+id, `{"name":"edge","sampling_rate":10,"sampling_mode":"unknown","sampling_from":"2014-01-01T01:02:03+01:00"}`, http.StatusOK)
+	ask("/api/v1/exporters", &exporters)
+	if e := exporters.Exporters[0]; e.SamplingState != "configured" || e.SamplingMode != "unknown" || e.SamplingFrom == nil || *e.SamplingFrom != "2014-01-01T00:02:00Z" {
+		t.Errorf("exporter %+v", e)
+	}
+	put("/api/v1/exporters/"+id, `{"name":"edge","sampling_rate":10,"sampling_mode":"perhaps"}`, http.StatusUnprocessableEntity)
 	put("/api/v1/exporters/"+id, `{"name":""}`, http.StatusOK)
+	ask("/api/v1/exporters", &exporters)
+	if e := exporters.Exporters[0]; e.SamplingState != "unknown" || e.SamplingMode != "instead" || e.SamplingFrom != nil || e.SamplingRate != nil {
+		t.Errorf("exporter %+v", e)
+	}
 	var tables []schemaTable
 	ask("/api/v1/schema", &tables)
 	var hunts []hunt

@@ -113,21 +113,34 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 		return fmt.Sprintf("its clock is within %v of ours", (f.Offset.Abs() + time.Second).Truncate(time.Second)), ""
 	},
 	console.SamplingSet: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("1:%d, as people say", f.Rate), ""
+		text := fmt.Sprintf("1:%d, as people say", f.Rate)
+		if f.Since != nil {
+			text += " since " + f.Since.UTC().Format("2006-01-02 15:04 UTC")
+		}
+		switch {
+		case f.OtherBy == console.RateByExporter:
+			text += fmt.Sprintf(", in place of 1:%d that it announces", f.Other)
+		case f.OtherBy == console.RateByCollector:
+			text += fmt.Sprintf(", in place of 1:%d that the collector was told", f.Other)
+		}
+		return text, ""
 	},
 	console.SamplingForced: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("1:%d, as the collector was told, whatever it announces", f.Rate), ""
+		return fmt.Sprintf("1:%d, as the collector was told, whatever it announces", f.Rate) + besideRate(f), ""
 	},
 	console.SamplingAnnounced: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("1:%d, as it announces", f.Rate) + lastAt(f.At), ""
+		return fmt.Sprintf("1:%d, as it announces", f.Rate) + lastAt(f.At) + besideRate(f), ""
 	},
 	console.SamplingOutlived: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("1:%d, as it announced before it started again%s; unknown if it does not say so again within ten minutes", f.Rate, lastAt(f.At)), ""
+		return fmt.Sprintf("1:%d, as it announced before it started again%s; unknown if it does not say so again within ten minutes", f.Rate, lastAt(f.At)) + besideRate(f), ""
 	},
 	console.SamplingPresumed: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("1:%d, as the collector was told", f.Rate), ""
+		return fmt.Sprintf("1:%d, as the collector was told", f.Rate) + besideRate(f), ""
 	},
-	console.SamplingUnknown: func(console.Finding) (string, string) {
+	console.SamplingUnknown: func(f console.Finding) (string, string) {
+		if f.OtherBy == console.RateByPeople {
+			return "not announced" + besideRate(f) + "; until then packets and bytes count as sent", ""
+		}
 		return "not announced: packets and bytes count as sent; when it samples, say its rate on its page or with collector --sampling", ""
 	},
 	console.MissingAndDropped: func(f console.Finding) (string, string) {
@@ -228,6 +241,17 @@ func lastAt(t time.Time) string {
 // missingOf is what sequence numbers show to be missing.
 func missingOf(f console.Finding) string {
 	return many(f.Loss.Count, f.Loss.Unit, f.Loss.Unit+"s")
+}
+
+// besideRate says what becomes of a rate that people say and that does not count.
+func besideRate(f console.Finding) string {
+	switch {
+	case f.OtherBy != console.RateByPeople:
+		return ""
+	case f.Since != nil:
+		return fmt.Sprintf("; 1:%d from %s on, as people say", f.Other, f.Since.UTC().Format("2006-01-02 15:04 UTC"))
+	}
+	return fmt.Sprintf("; 1:%d, as people say, is for where nobody else says one", f.Other)
 }
 
 func timesOfLastFlows(f console.Finding) string {

@@ -87,6 +87,25 @@ func TestWordsOfFindings(t *testing.T) {
 	}
 }
 
+// What people say of sampling is said with its begin and with what it replaces, and when it
+// does not count, why not.
+func TestWordsOfSampling(t *testing.T) {
+	at := time.Date(2014, 1, 1, 0, 5, 0, 0, time.UTC)
+	for want, f := range map[string]console.Finding{
+		"1:10, as people say": {Code: console.SamplingSet, Rate: 10},
+		"1:10, as people say, in place of 1:100 that it announces":                                    {Code: console.SamplingSet, Rate: 10, Other: 100, OtherBy: console.RateByExporter},
+		"1:10, as people say since 2014-01-01 00:05 UTC, in place of 1:7 that the collector was told": {Code: console.SamplingSet, Rate: 10, Since: &at, Other: 7, OtherBy: console.RateByCollector},
+		"1:100, as it announces; 1:10 from 2014-01-01 00:05 UTC on, as people say":                    {Code: console.SamplingAnnounced, Rate: 100, Since: &at, Other: 10, OtherBy: console.RateByPeople},
+		"1:100, as it announces; 1:10, as people say, is for where nobody else says one":              {Code: console.SamplingAnnounced, Rate: 100, Other: 10, OtherBy: console.RateByPeople},
+		"not announced; 1:10 from 2014-01-01 00:05 UTC on, as people say; until then packets and bytes count as sent": {
+			Code: console.SamplingUnknown, Since: &at, Other: 10, OtherBy: console.RateByPeople},
+	} {
+		if c := checkOf(f); c.Text != want || !c.OK {
+			t.Errorf("%q, want %q", c.Text, want)
+		}
+	}
+}
+
 // The headline is the first finding that needs a change, with its advice.
 func TestHeadline(t *testing.T) {
 	d := &console.Diagnosis{Findings: []console.Finding{{Code: console.NothingMissing}}}

@@ -32,9 +32,11 @@ type exporterRow struct {
 	Packets           int64     `json:"packets"`
 	Bytes             int64     `json:"bytes"`
 	Templates         int64     `json:"templates" doc:"How many it has announced that still hold."`
-	SamplingRate      *int64    `json:"sampling_rate" doc:"One packet in this many is seen: what people say, else what it announces; null when nobody has said."`
+	SamplingRate      *int64    `json:"sampling_rate" doc:"One packet in this many is seen: the rate that counts now; null when nobody has said one."`
 	SamplingRateSet   *int64    `json:"sampling_rate_set" doc:"What people say; null when they do not."`
-	SamplingState     string    `json:"sampling_state" enum:"announced,configured,unknown" doc:"Who said the rate: the exporter, or people."`
+	SamplingState     string    `json:"sampling_state" enum:"announced,configured,told,unknown" doc:"Who said the rate that counts now: announced, the exporter; configured, people, on its page; told, whoever started the collector, with --sampling; unknown, nobody."`
+	SamplingFrom      *string   `json:"sampling_from" format:"date-time" doc:"From when on what people say holds; null: always."`
+	SamplingMode      string    `json:"sampling_mode" enum:"instead,unknown" doc:"Where what people say holds: instead of what it announces or the collector was told, or only where that is unknown."`
 	// What options said, and what its numbers were seen to count.
 	SamplingAt          *time.Time `json:"sampling_at" doc:"When it announced its rate last; null when that is not known."`
 	SamplingProvisional bool       `json:"sampling_provisional" doc:"Whether it started again since and has not yet announced it again."`
@@ -56,6 +58,11 @@ type exportersOutput struct{ Body exportersAnswer }
 // silence is how long an exporter may send nothing and be called healthy.
 const silence = 5 * time.Minute
 
+// samplingStates are the API's words for who said a rate, unknown being nobody's.
+var samplingStates = map[console.RateBy]string{
+	console.RateByExporter: "announced", console.RateByPeople: "configured", console.RateByCollector: "told",
+}
+
 // exporterRowOf puts a row of the store into the API's words.
 func exporterRowOf(r *console.ExporterRow, state console.ExporterState, now time.Time) exporterRow {
 	e := exporterRow{
@@ -64,17 +71,19 @@ func exporterRowOf(r *console.ExporterRow, state console.ExporterState, now time
 		Version: int64(r.Version), FirstSeen: r.FirstSeen.UTC(), LastSeen: r.LastSeen.UTC(),
 		Silent: now.Sub(r.LastSeen) > silence, Health: "healthy", LostLastHour: state.LostLastHour,
 		Datagrams: r.Datagrams, Records: r.Records, Packets: r.Packets, Bytes: r.Bytes, Templates: r.Templates,
-		SamplingRate: r.SamplingRate, SamplingRateSet: state.ExporterWords.SamplingRate, SamplingState: "unknown",
+		SamplingRate: r.SamplingRate, SamplingRateSet: state.ExporterWords.SamplingRate, SamplingState: "unknown", SamplingMode: "instead",
 		ClockOffsetMS: r.ClockOffset.Milliseconds(), SamplingAt: state.AnnouncedAt, SamplingProvisional: state.Provisional, Numbering: state.Numbering,
 	}
-	switch {
-	case e.SamplingRateSet != nil || state.Configured != nil && (state.Overridden || state.Announced == nil):
-		e.SamplingState = "configured"
-		if e.SamplingRateSet == nil {
-			e.SamplingRate = state.Configured
-		}
-	case e.SamplingRate != nil:
+	if s, ok := samplingStates[state.RateBy]; ok {
+		e.SamplingState = s
+	} else if e.SamplingRate != nil {
 		e.SamplingState = "announced"
+	}
+	if state.SamplingWhereUnknown {
+		e.SamplingMode = "unknown"
+	}
+	if t := state.SamplingFrom; t != nil {
+		e.SamplingFrom = new(t.UTC().Format(time.RFC3339))
 	}
 	switch {
 	case e.Silent:
@@ -115,10 +124,12 @@ func (s *server) exporters(ctx context.Context, _ *struct{}) (*exportersOutput, 
 type exporterInput struct {
 	ID   int32 `path:"id"`
 	Body struct {
-		Name         string `json:"name" doc:"What to call it: one line, different from the others'; empty: its address." maxLength:"100"`
-		Color        string `json:"color,omitempty" example:"#1f77b4" doc:"Its colour in graphs; empty for one that is free."`
-		Note         string `json:"note,omitempty" doc:"Anything worth knowing about it." maxLength:"4096"`
-		SamplingRate *int64 `json:"sampling_rate,omitempty" minimum:"1" maximum:"2147483647" doc:"N of 1:N, in place of what it announces; null or absent: as announced."`
+		Name         string     `json:"name" doc:"What to call it: one line, different from the others'; empty: its address." maxLength:"100"`
+		Color        string     `json:"color,omitempty" example:"#1f77b4" doc:"Its colour in graphs; empty for one that is free."`
+		Note         string     `json:"note,omitempty" doc:"Anything worth knowing about it." maxLength:"4096"`
+		SamplingRate *int64     `json:"sampling_rate,omitempty" minimum:"1" maximum:"2147483647" doc:"N of 1:N, in place of what it announces; null or absent: as announced."`
+		SamplingMode string     `json:"sampling_mode,omitempty" enum:"instead,unknown" default:"instead" doc:"Whether the rate holds instead of what the exporter announces and the collector was told, or only where that is unknown."`
+		SamplingFrom *time.Time `json:"sampling_from,omitempty" doc:"From when on the rate holds, cut to the minute; null or absent: always, also for what is stored."`
 	}
 }
 
@@ -129,7 +140,8 @@ func (s *server) putExporter(ctx context.Context, in *exporterInput) (*exporterO
 		return nil, err
 	}
 	id := flow.ExporterID(in.ID)
-	w := console.ExporterWords{Name: in.Body.Name, Color: in.Body.Color, Note: in.Body.Note, SamplingRate: in.Body.SamplingRate}
+	w := console.ExporterWords{Name: in.Body.Name, Color: in.Body.Color, Note: in.Body.Note, SamplingRate: in.Body.SamplingRate,
+		SamplingWhereUnknown: in.Body.SamplingMode == "unknown", SamplingFrom: in.Body.SamplingFrom}
 	if _, err := ask(ctx, s, "exporters", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, s.config.DB.SetExporter(ctx, id, w)
 	}); err != nil {
@@ -157,7 +169,7 @@ func (s *server) routeExporters(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "exporter-change", Method: http.MethodPut, Path: pathExporter,
 		Summary:     "Describe an exporter",
-		Description: "Keeps what people say about an exporter, in place of what they said before: name, colour, note, sampling rate. For editors.",
+		Description: "Keeps what people say about an exporter, in place of what they said before: name, colour, note, sampling rate. The rate counts in every sum from the next question on, also of flows that are stored; without it, they count as announced again. For editors.",
 		Errors:      changes,
 	}, s.putExporter)
 }

@@ -47,9 +47,9 @@ type filterProblem struct {
 	Having *FilterFault `json:"having,omitempty"`
 }
 
-// parseFilter reads the filter that a parameter holds.
-func parseFilter(parameter, text string) (*filter.Filter, error) {
-	f, err := filter.Parse(text)
+// parseFilter reads the filter that a parameter holds; its times are seen from now.
+func parseFilter(parameter, text string, now time.Time) (*filter.Filter, error) {
+	f, err := filter.ParseAt(text, now)
 	if err == nil {
 		return f, nil
 	}
@@ -87,6 +87,7 @@ func havingFault(text string, err error) *FilterFault {
 }
 
 type filterCheckInput struct {
+	Zoned
 	Body struct {
 		Filter string `json:"filter,omitempty" doc:"The filter's text." maxLength:"10240"`
 		Having string `json:"having,omitempty" doc:"A condition on the sums of a group, to be checked in the filter's place." maxLength:"10240"`
@@ -95,7 +96,7 @@ type filterCheckInput struct {
 
 type filterCheckAnswer struct {
 	OK        bool         `json:"ok"`
-	Canonical string       `json:"canonical" doc:"The filter as answers and saved views write it; empty when it is wrong, or matches everything."`
+	Canonical string       `json:"canonical" doc:"The filter as answers and saved views write it, its times in UTC; empty when it is wrong, or matches everything."`
 	Terms     int          `json:"terms" doc:"How many conditions are joined by and."`
 	Error     *FilterFault `json:"error" doc:"Where it is wrong; null when it is not."`
 }
@@ -113,7 +114,11 @@ func (s *server) filterCheck(_ context.Context, in *filterCheckInput) (*filterCh
 		out.Body = filterCheckAnswer{OK: true, Canonical: h.String(), Terms: 1}
 		return out, nil
 	}
-	f, err := filter.Parse(in.Body.Filter)
+	now, err := s.clock(in.Zoned)
+	if err != nil {
+		return nil, err
+	}
+	f, err := filter.ParseAt(in.Body.Filter, now)
 	if e, ok := errors.AsType[*filter.Error](err); ok {
 		out.Body.Error = filterFault(e)
 		return out, nil

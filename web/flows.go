@@ -7,11 +7,11 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"flowtally/flow"
 	"flowtally/query"
 )
 
@@ -44,13 +44,13 @@ func (flowRow) Schema(huma.Registry) *huma.Schema {
 	}
 	for _, name := range query.FlowColumns {
 		c := &huma.Schema{Type: huma.TypeInteger, Format: "int64"}
-		switch {
-		case strings.HasSuffix(name, "_at") || name == "flow_start" || name == "flow_end":
+		switch flow.FieldNamed(name).SQL {
+		case flow.Timestamptz:
 			s.Properties[name] = &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 			continue
-		case strings.HasSuffix(name, "_addr") || name == "exporter" || name == "next_hop":
+		case flow.Inet, flow.Text:
 			c = &huma.Schema{Type: huma.TypeString}
-		case name == "extra":
+		case flow.JSONB:
 			c = &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}
 		}
 		s.Properties[name] = &huma.Schema{AnyOf: []*huma.Schema{c, {Type: "null"}}}
@@ -138,7 +138,7 @@ func NewFlows(f *query.Flows) Flows {
 type shareInput struct {
 	Filtered
 	Formatted
-	Step string `query:"step" default:"auto" example:"5m" doc:"Width of a bucket: auto, or a duration of whole seconds such as 60s, 5m, 1h, 1d."`
+	Step string `query:"step" default:"auto" example:"5m" doc:"Width of a bucket: auto, or a duration of whole seconds such as 60s, 5m, 1h, 1d, or 1mo. Days, weeks and months are those of the zone."`
 }
 
 type highlight struct {
@@ -153,7 +153,8 @@ type highlight struct {
 type Share struct {
 	From        time.Time   `json:"from"`
 	To          time.Time   `json:"to"`
-	StepSeconds int64       `json:"step_seconds" doc:"Width of a bucket."`
+	StepSeconds int64       `json:"step_seconds" doc:"Width of a bucket; of days, weeks and months of a zone, which are not all as long, the usual one."`
+	Step        string      `json:"step" doc:"The same as it is asked for: 5m, 24h, 1mo."`
 	Starts      []time.Time `json:"starts" nullable:"false" doc:"Where each bucket starts."`
 	Share       []float64   `json:"share" nullable:"false" doc:"The part of all flows that the busiest host had, 0 to 1: flows in which it is source or destination, each once."`
 	Host        []string    `json:"host" nullable:"false" doc:"Who that was; empty where nobody had any."`
@@ -174,11 +175,8 @@ func (s *server) share(ctx context.Context, in *shareInput) (*shareOutput, error
 	if err != nil {
 		return nil, err
 	}
-	if q.Step, err = query.ParseStep(in.Step); err != nil {
-		return nil, parameterProblem("step", in.Step, reason(err))
-	}
-	if q.Step > 0 {
-		q.MaxBuckets = query.MaxBuckets
+	if err = readStep(&q, in.Step); err != nil {
+		return nil, err
 	}
 	r, err := ask(ctx, s, "share", func(ctx context.Context) (*query.Share, error) { return s.config.DB.Share(ctx, q) })
 	if err != nil {
@@ -194,7 +192,7 @@ func (s *server) share(ctx context.Context, in *shareInput) (*shareOutput, error
 // NewShare puts a share of the store into the API's words.
 func NewShare(r *query.Share) Share {
 	a := Share{
-		From: r.From.UTC(), To: r.To.UTC(), StepSeconds: int64(r.Step / time.Second),
+		From: r.From.UTC(), To: r.To.UTC(), StepSeconds: int64(r.Step / time.Second), Step: stepOf(r.Step, r.StepMonths),
 		Starts: make([]time.Time, len(r.Start)), Share: append([]float64{}, r.Share...), Host: make([]string, len(r.Host)),
 		HostFlows: some(r.HostFlows), Flows: some(r.Flows), Highlights: make([]highlight, len(r.Highlights)),
 		Provenance: provenanceOf(r.Provenance),
@@ -272,7 +270,8 @@ type heatMapInput struct {
 	Filter   string `query:"filter" doc:"Only flows that match this filter."`
 	Whole    bool   `query:"whole" doc:"Book each flow whole at its end."`
 	Scaled   bool   `query:"scaled" doc:"Multiply packets and bytes by the sampling rate."`
-	By       string `query:"by" default:"flows" enum:"flows,packets,bytes" doc:"What is summed."`
+	By       bySum  `query:"by" default:"flows" doc:"What is summed."`
+	Zoned
 }
 
 // HeatMap is the traffic of each hour of each day in the API's words.
@@ -280,16 +279,16 @@ type HeatMap struct {
 	From  time.Time  `json:"from"`
 	To    time.Time  `json:"to"`
 	By    string     `json:"by"`
-	Days  []string   `json:"days" nullable:"false" doc:"The days of the range, UTC."`
+	Days  []string   `json:"days" nullable:"false" doc:"The days of the range, of the zone asked for."`
 	Hours []int      `json:"hours" nullable:"false" doc:"0 to 23."`
-	Cells [][]*int64 `json:"cells" nullable:"false" doc:"For each day 24 numbers; null for the hours that the range does not touch."`
+	Cells [][]*int64 `json:"cells" nullable:"false" doc:"For each day 24 numbers; null for the hours that the range does not touch, and that the clock of the zone skipped; an hour that came twice is of both."`
 	Provenance
 }
 
 type heatMapOutput struct{ Body HeatMap }
 
 func (s *server) heatMap(ctx context.Context, in *heatMapInput) (*heatMapOutput, error) {
-	q, err := s.question(Filtered{Ranged: Ranged{in.From, in.To, in.Exporter}, Filter: in.Filter, Whole: in.Whole, Scaled: in.Scaled}, in.By, "", 0)
+	q, err := s.question(Filtered{Ranged: Ranged{in.From, in.To, in.Exporter, in.Zoned}, Filter: in.Filter, Whole: in.Whole, Scaled: in.Scaled}, query.Measure(in.By), "", 0)
 	if err != nil {
 		return nil, err
 	}

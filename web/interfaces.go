@@ -24,6 +24,7 @@ type interfacesInput struct {
 	Exporter string `query:"exporter" doc:"Only of this exporter: its name, address or number. Empty: of all."`
 	From     string `query:"from" default:"-1h" doc:"Start of the range in which bytes are counted."`
 	To       string `query:"to" default:"now" doc:"End of it."`
+	Zoned
 }
 
 type interfaceRow struct {
@@ -53,7 +54,7 @@ type interfacesOutput struct{ Body interfacesAnswer }
 // interfaces lists those that were announced or named, and those that flows went
 // by.
 func (s *server) interfaces(ctx context.Context, in *interfacesInput) (*interfacesOutput, error) {
-	from, to, err := s.rangeOf(Ranged{From: in.From, To: in.To})
+	from, to, err := s.rangeOf(Ranged{From: in.From, To: in.To, Zoned: in.Zoned})
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func (s *server) interfaces(ctx context.Context, in *interfacesInput) (*interfac
 		return nil, err
 	}
 	type id struct{ exporter, index int64 }
-	a := interfacesAnswer{From: from, To: to, Interfaces: []interfaceRow{}, Complete: true}
+	a := interfacesAnswer{From: from.UTC(), To: to.UTC(), Interfaces: []interfaceRow{}, Complete: true}
 	at := make(map[id]int)
 	row := func(i id) *interfaceRow {
 		n, ok := at[i]

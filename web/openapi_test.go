@@ -45,7 +45,7 @@ func TestOpenAPIDocument(t *testing.T) {
 	if !strings.HasPrefix(doc.OpenAPI, "3.1.") {
 		t.Errorf("OpenAPI %q", doc.OpenAPI)
 	}
-	for _, path := range []string{pathTop, pathSeries, pathFlows, pathShare, pathSummary, pathHeatMap, pathAddress, pathExporters, pathExporter, pathDiagnosis,
+	for _, path := range []string{pathTop, pathSeries, pathKeys, pathFlows, pathShare, pathSummary, pathHeatMap, pathAddress, pathExporters, pathExporter, pathDiagnosis,
 		pathInterfaces, pathInterface, pathLoss, pathViews, pathView, pathPreferences, pathFilterCheck, pathFilterComplete, pathSQL, pathHunts, pathSchema, pathNames, pathMe} {
 		if doc.Paths[path] == nil {
 			t.Errorf("%s is not described", path)
@@ -85,6 +85,7 @@ func TestDocumentNamesTheFieldsOfAnswers(t *testing.T) {
 		"Flows": Flows{}, "FlowsSummary": FlowsSummary{}, "Share": Share{}, "Summary": Summary{}, "SummaryRow": summaryRow{}, "HeatMap": HeatMap{},
 		"Address": Address{}, "Diagnosis": Diagnosis{}, "Ledger": Ledger{}, "InterfaceRow": interfaceRow{}, "View": view{}, "SQLAnswer": SQLAnswer{},
 		"FilterCheckAnswer": filterCheckAnswer{}, "FilterCompleteAnswer": filterCompleteAnswer{}, "Previous": previous{}, "Me": me{},
+		"KeysAnswer": keysAnswer{}, "KeyRow": keyRow{}, "MeasureRow": measureRow{}, "WordRow": wordRow{},
 	} {
 		text, err := json.Marshal(v)
 		if err != nil {

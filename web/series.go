@@ -8,17 +8,18 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"flowtally/flow"
 	"flowtally/query"
 )
 
 type seriesInput struct {
 	Asked
-	Key   string `query:"key" example:"protocol" doc:"What flows are grouped by: one key, or several joined by commas. Empty: only the total."`
-	Limit int    `query:"limit" default:"8" minimum:"1" maximum:"100" doc:"How many groups get a line; the rest is summed up in other."`
-	Step  string `query:"step" default:"auto" example:"60s" doc:"Width of a bucket: auto, or a duration of whole seconds such as 60s, 5m, 1h, 1d. auto makes at most 300 buckets; a range has at most 1,500."`
+	Key   optionalKey `query:"key" example:"protocol"`
+	Limit int         `query:"limit" default:"8" minimum:"1" maximum:"100" doc:"How many groups get a line; the rest is summed up in other."`
+	Step  string      `query:"step" default:"auto" example:"60s" doc:"Width of a bucket: auto, or a duration of whole seconds such as 60s, 5m, 1h, 1d, or months: 1mo. Days, weeks (from Monday on) and months are those of the zone. auto makes at most 300 buckets; a range has at most 1,500."`
 
 	LayOver int    `query:"lay_over" default:"0" minimum:"0" maximum:"8" doc:"How many earlier periods are laid over: previous has one series for each."`
-	Period  string `query:"period" example:"1w" doc:"How far apart the periods are: 1d, 1w or another duration of whole seconds. Empty: the length of the range, rounded up to whole days."`
+	Period  string `query:"period" example:"1w" doc:"How far apart the periods are: 1d, 1w, 1mo or another duration of whole seconds; days and months go by the clock of the zone. Empty: the length of the range, rounded up to whole days, or to whole buckets of months."`
 }
 
 type line struct {
@@ -41,7 +42,8 @@ type sumLine struct {
 type Series struct {
 	From        time.Time   `json:"from"`
 	To          time.Time   `json:"to"`
-	StepSeconds int64       `json:"step_seconds" doc:"Width of a bucket."`
+	StepSeconds int64       `json:"step_seconds" doc:"Width of a bucket; of days, weeks and months of a zone, which are not all as long, the usual one: a bucket ends where the next one starts."`
+	Step        string      `json:"step" doc:"The same as it is asked for: 5m, 24h, 1mo."`
 	Key         string      `json:"key"`
 	By          string      `json:"by"`
 	Starts      []time.Time `json:"starts" nullable:"false" doc:"Where each bucket starts."`
@@ -56,7 +58,7 @@ type Series struct {
 
 // previous is an earlier period of a Series, in the same buckets.
 type previous struct {
-	OffsetSeconds int64   `json:"offset_seconds" doc:"How much earlier it is."`
+	OffsetSeconds int64   `json:"offset_seconds" doc:"How much earlier it is, on the clock of the zone."`
 	Lines         []line  `json:"lines" nullable:"false" doc:"Of the same groups, in the same order."`
 	Total         sumLine `json:"total"`
 	Cut           *Cut    `json:"cut" doc:"What retention removed of it; null when nothing."`
@@ -69,21 +71,18 @@ type seriesOutput struct {
 }
 
 func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, error) {
-	q, err := s.question(in.Filtered, in.By, in.Key, in.Limit)
+	q, err := s.question(in.Filtered, query.Measure(in.By), string(in.Key), in.Limit)
 	if err != nil {
 		return nil, err
 	}
 	q.LayOver = in.LayOver
 	if in.Period != "" {
-		if q.Period, err = query.ParseStep(in.Period); err != nil || q.Period == 0 {
-			return nil, parameterProblem("period", in.Period, fmt.Sprintf("%q is not a duration; write whole seconds as 12h, 1d or 1w", in.Period))
+		if q.Period, q.PeriodMonths, err = query.ParseStep(in.Period); err != nil || q.Period == 0 && q.PeriodMonths == 0 {
+			return nil, parameterProblem("period", in.Period, fmt.Sprintf("%q is not a duration; write whole seconds as 12h, 1d or 1w, or months as 1mo", in.Period))
 		}
 	}
-	if q.Step, err = query.ParseStep(in.Step); err != nil {
-		return nil, parameterProblem("step", in.Step, reason(err))
-	}
-	if q.Step > 0 {
-		q.MaxBuckets = query.MaxBuckets
+	if err = readStep(&q, in.Step); err != nil {
+		return nil, err
 	}
 	t, err := ask(ctx, s, "series", func(ctx context.Context) (*query.Series, error) { return s.config.DB.Series(ctx, q) })
 	if err != nil {
@@ -96,10 +95,26 @@ func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, er
 	return out, nil
 }
 
+// readStep reads the width of the buckets.
+func readStep(q *query.Question, text string) (err error) {
+	if q.Step, q.StepMonths, err = query.ParseStep(text); err != nil {
+		return parameterProblem("step", text, reason(err))
+	}
+	if q.Step > 0 || q.StepMonths > 0 {
+		q.MaxBuckets = query.MaxBuckets
+	}
+	return nil
+}
+
+// stepOf is the width of a bucket as it is asked for.
+func stepOf(step time.Duration, months int) string {
+	return query.FormatStep(flow.Time(step/time.Millisecond), months)
+}
+
 // NewSeries puts a series of the store into the API's words.
 func NewSeries(t *query.Series) Series {
 	a := Series{
-		From: t.From.UTC(), To: t.To.UTC(), StepSeconds: int64(t.Step / time.Second),
+		From: t.From.UTC(), To: t.To.UTC(), StepSeconds: int64(t.Step / time.Second), Step: stepOf(t.Step, t.StepMonths),
 		Key: query.JoinKeys(t.Keys), By: string(t.By),
 		Starts: make([]time.Time, len(t.Start)), Lines: make([]line, len(t.Lines)), Total: sumLineOf(&t.Total, "total"),
 		Previous:   make([]previous, len(t.Previous)),

@@ -12,20 +12,20 @@ import (
 
 type topInput struct {
 	Asked
-	Key    string `query:"key" default:"src-addr" example:"src-addr,dst-addr" doc:"What flows are grouped by: one key, or several joined by commas. An address may have the length of its network: src-addr/24, for IPv6 too: src-addr/24/48."`
-	Limit  int    `query:"limit" default:"10" minimum:"1" maximum:"10000" doc:"How many groups are listed; the rest is summed up in other."`
-	Having string `query:"having" example:"flows > 100 and bytes > 1m" doc:"Only groups whose sums meet this condition are listed."`
+	Key    keyParameter `query:"key" default:"src-addr" example:"src-addr,dst-addr"`
+	Limit  int          `query:"limit" default:"10" minimum:"1" maximum:"10000" doc:"How many groups are listed; the rest is summed up in other."`
+	Having string       `query:"having" example:"flows > 100 and bytes > 1m" doc:"Only groups whose sums meet this condition are listed."`
 }
 
 type topRow struct {
 	Values values `json:"values"`
 	Label  string `json:"label" doc:"The group in words."`
 	Sums
-	Share      float64    `json:"share" doc:"Part of the total by the measure asked for, 0 to 1."`
+	Share      *float64   `json:"share" doc:"Part of the total by the measure asked for, 0 to 1; null where the measure is no sum."`
 	Error      int64      `json:"error" doc:"By how much the measure asked for may be too small; 0 when it is exact."`
-	PPS        float64    `json:"pps" doc:"Packets a second between first_seen and last_seen when these are known, else of the range."`
-	BPS        float64    `json:"bps" doc:"Bits a second, likewise."`
-	BPP        float64    `json:"bpp" doc:"Bytes a packet."`
+	PPS        *float64   `json:"pps" doc:"Packets a second between first_seen and last_seen; null where these are not known, or the same."`
+	BPS        *float64   `json:"bps" doc:"Bits a second, likewise."`
+	BPP        *float64   `json:"bpp" doc:"Bytes a packet; null without packets."`
 	DurationMS *float64   `json:"duration_ms" doc:"How long its flows last on average; null unless it was asked for."`
 	FirstSeen  *time.Time `json:"first_seen" doc:"When its first flow began; null unless flows were read for it."`
 	LastSeen   *time.Time `json:"last_seen" doc:"When its last flow ended; null unless flows were read for it."`
@@ -59,7 +59,7 @@ type topOutput struct {
 }
 
 func (s *server) top(ctx context.Context, in *topInput) (*topOutput, error) {
-	q, err := s.question(in.Filtered, in.By, in.Key, in.Limit)
+	q, err := s.question(in.Filtered, query.Measure(in.By), string(in.Key), in.Limit)
 	if err != nil {
 		return nil, err
 	}

@@ -50,10 +50,14 @@ type viewsOutput struct {
 
 type viewOutput struct{ Body view }
 
-type newViewInput struct{ Body ViewWords }
+type newViewInput struct {
+	Zoned
+	Body ViewWords
+}
 
 type viewInput struct {
-	ID   int64 `path:"id" minimum:"1"`
+	ID int64 `path:"id" minimum:"1"`
+	Zoned
 	Body ViewWords
 }
 
@@ -75,22 +79,29 @@ func (s *server) views(ctx context.Context, _ *struct{}) (*viewsOutput, error) {
 }
 
 func (s *server) newView(ctx context.Context, in *newViewInput) (*viewOutput, error) {
-	return s.saveView(ctx, 0, in.Body)
+	return s.saveView(ctx, 0, in.Zoned, in.Body)
 }
 
 func (s *server) putView(ctx context.Context, in *viewInput) (*viewOutput, error) {
-	return s.saveView(ctx, in.ID, in.Body)
+	return s.saveView(ctx, in.ID, in.Zoned, in.Body)
 }
 
-func (s *server) saveView(ctx context.Context, id int64, w ViewWords) (*viewOutput, error) {
+// saveView keeps a view, with the times of its filter in UTC: it is to mean the same later
+// and elsewhere.
+func (s *server) saveView(ctx context.Context, id int64, zone Zoned, w ViewWords) (*viewOutput, error) {
 	if err := s.mayEdit(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := parseFilter("filter", w.Filter); err != nil {
+	now, err := s.clock(zone)
+	if err != nil {
+		return nil, err
+	}
+	meant, err := parseFilter("filter", w.Filter, now)
+	if err != nil {
 		return nil, inBody(err)
 	}
 	v, err := ask(ctx, s, "views", func(ctx context.Context) (*console.View, error) {
-		return s.config.DB.SaveView(ctx, console.View{ID: id, Name: w.Name, URL: w.URL, Filter: w.Filter, Color: w.Color, Sign: w.Sign, Pinned: w.Pinned})
+		return s.config.DB.SaveView(ctx, console.View{ID: id, Name: w.Name, URL: w.URL, Filter: meant.String(), Color: w.Color, Sign: w.Sign, Pinned: w.Pinned})
 	})
 	if err != nil {
 		return nil, inBody(err)

@@ -17,7 +17,7 @@ func (r reader) slotFlows() statement {
 			continue
 		}
 		list = append(list, &selection{
-			columns: []column{{r.slotOf(sql(r.counted())), "bucket"}, named("count(*)", "flows")},
+			columns: []column{{r.slots.slotOf(sql(r.counted())), "bucket"}, named("count(*)", "flows")},
 			from:    table("flows"), where: append(r.flowConditions(g), r.countedIn(g)), groupBy: []string{"1"},
 		})
 	}
@@ -65,7 +65,7 @@ func (r reader) busiest() statement {
 		var list union
 		for _, g := range edges {
 			list = append(list, &selection{
-				columns: []column{{r.slotOf(sql("flow_start")), "bucket"}, named("src_addr", ""), named("dst_addr", "")},
+				columns: []column{{r.slots.slotOf(sql("flow_start")), "bucket"}, named("src_addr", ""), named("dst_addr", "")},
 				from:    table("flows"), where: append(r.flowConditions(g), sql("flow_start >= ", value{g.From})),
 			})
 		}
@@ -123,7 +123,7 @@ func (r reader) hostBounds(late bool) union {
 func (r reader) hostsOfFlows(g Segment) (list union) {
 	for i, side := range r.sides() {
 		s := &selection{
-			columns: all([]column{{r.slotOf(sql(r.counted())), "bucket"}}, r.keyColumns(side), []column{named("count(*)::float8", "flows")}),
+			columns: all([]column{{r.slots.slotOf(sql(r.counted())), "bucket"}}, r.keyColumns(side), []column{named("count(*)::float8", "flows")}),
 			from:    table("flows"), where: append(r.flowConditions(g), r.countedIn(g)), groupBy: []string{"1", "2"},
 		}
 		if i > 0 {
@@ -194,9 +194,9 @@ func (r reader) followedHosts() statement {
 func (r reader) hostsOfHours(hours []Followed, columns []column) (list union) {
 	whole := wholeHours(hours)
 	for side, dim := range r.dims {
-		list = append(list, r.rollups(rollupRows{dim: dim, segments: whole, columns: all(columns, r.keyColumns(r.sideOf(side)), []column{named("flows::float8", "flows")})})...)
+		list = append(list, r.rollups(rollupRows{dim: dim, segments: whole, settled: true, columns: all(columns, r.keyColumns(r.sideOf(side)), []column{named("flows::float8", "flows")})})...)
 	}
-	return append(list, r.rollups(rollupRows{dim: r.same, segments: whole, columns: all(columns, r.keyColumns(r.sideOf(0)), []column{named("-flows::float8", "flows")})})...)
+	return append(list, r.rollups(rollupRows{dim: r.same, segments: whole, settled: true, columns: all(columns, r.keyColumns(r.sideOf(0)), []column{named("-flows::float8", "flows")})})...)
 }
 
 // busiestOfHours is the statement that finds the hosts with most flows of each hour, as
@@ -216,7 +216,7 @@ func (r reader) busiestOfHours(hours []Followed) statement {
 	}
 	var cuts union
 	for _, dim := range r.dims {
-		cuts = append(cuts, r.rollups(rollupRows{dim: dim, rows: remainderRows, segments: wholeHours(hours), columns: columnsOf("bucket", "cut[1] as cut")})...)
+		cuts = append(cuts, r.rollups(rollupRows{dim: dim, rows: remainderRows, segments: wholeHours(hours), settled: true, columns: columnsOf("bucket", "cut[1] as cut")})...)
 	}
 	return append(list, &selection{columns: columnsOf("bucket", "null", "sum(cut)::float8"), from: derived{cuts, "remainders"}, groupBy: []string{"bucket"}})
 }

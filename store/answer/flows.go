@@ -120,9 +120,10 @@ func parseCursor(s string) (value string, skip int, err error) {
 	return value, skip, nil
 }
 
-// ties put flows that are equal by what they are sorted by in an order that
-// stays from page to page.
-const ties = "flow_start, flow_end, batch, exporter_id, src_addr, dst_addr, src_port, dst_port, protocol, packets, bytes, in_if, out_if"
+// ties put flows that are equal by what they are sorted by in an order that stays from page
+// to page: those that are equal by all of it are the same to whoever looks.
+const ties = "flow_start, flow_end, batch, exporter_id, src_addr, dst_addr, src_port, dst_port, protocol, packets, bytes, in_if, out_if, " +
+	"received_at, tcp_flags, tos, vlan, icmp_type, icmp_code, src_as, dst_as, next_hop, src_mask, dst_mask, end_reason, direction, marks, sampling_rate, extra::text"
 
 // A page that is sorted by time is looked for at its end of the range first, in
 // so short a part of it, then in one so many times as long, and so on.
@@ -160,7 +161,7 @@ func readPage(ctx context.Context, tx pgx.Tx, r reader, f *query.Flows, g page) 
 		}
 	}
 	if len(f.Rows) == r.limit {
-		f.Next = cursorBehind(f)
+		f.Next = g.behind(f)
 	}
 	_, err := tx.Exec(ctx, "set local enable_sort = off")
 	return err
@@ -244,13 +245,16 @@ func readFlows(ctx context.Context, tx pgx.Tx, s statement, f *query.Flows) erro
 	return rows.Err()
 }
 
-// cursorBehind is where the next page begins: behind the rows at the end that are equal by
-// what flows are sorted by.
-func cursorBehind(f *query.Flows) string {
+// behind is where the page after a full one begins: behind the rows at its end that are
+// equal by what flows are sorted by, and those before them on earlier pages.
+func (g page) behind(f *query.Flows) string {
 	last := f.SortValue(len(f.Rows) - 1)
 	n := 1
 	for n < len(f.Rows) && f.SortValue(len(f.Rows)-1-n) == last {
 		n++
+	}
+	if n == len(f.Rows) && g.after == strconv.FormatInt(last, 10) {
+		n += g.skip
 	}
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d", n, last))
 }
@@ -282,7 +286,7 @@ func summarize(ctx context.Context, tx pgx.Tx, r request, s State) (*query.Flows
 	if p.rolled() && !p.remainders() {
 		of := r.keyed(query.KeyProtocol)
 		of.limit = 1
-		t, _, err := top(ctx, tx, of, p)
+		t, err := top(ctx, tx, of, p)
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"flowtally/store"
 	"flowtally/store/answer"
 	"flowtally/store/console"
+	"flowtally/store/ingest"
 	"flowtally/store/storetest"
 )
 
@@ -161,7 +163,7 @@ func TestOtherQuestions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(top.Rows) > 0 && top.Rows[0].Flows > 0 && (top.Rows[0].Flows != share.HostFlows[i] || top.Rows[0].Label != share.Host[i].String() || share.Share[i] != top.Rows[0].Share) || share.Flows[i] != top.Total.Flows {
+		if len(top.Rows) > 0 && top.Rows[0].Flows > 0 && (top.Rows[0].Flows != share.HostFlows[i] || top.Rows[0].Label != share.Host[i].String() || share.Share[i] != *top.Rows[0].Share) || share.Flows[i] != top.Total.Flows {
 			t.Errorf("%v: %v %d of %d, want %+v of %+v", start, share.Host[i], share.HostFlows[i], share.Flows[i], top.Rows, top.Total)
 		}
 	}
@@ -216,6 +218,10 @@ func TestHavingAndRates(t *testing.T) {
 				sum = add(sum, r.Sums)
 				if strings.HasPrefix(text, "flows") && r.Flows <= 10 || strings.HasPrefix(text, "not") && (r.Flows > 10 || r.Bytes < 1000) {
 					t.Errorf("having %s lists %+v", text, r)
+				}
+				// A rate is that between the first and the last packet, or none; a share is of a sum.
+				if by.NeedsTimes() && (r.BPS == nil) != r.LastSeen.Equal(r.FirstSeen) || !by.NeedsTimes() && !strings.Contains(text, "ps") && (r.BPS != nil || r.PPS != nil) || (r.Share != nil) != by.Additive() {
+					t.Errorf("by %s having %s: bps %v, pps %v, share %v", by, text, r.BPS, r.PPS, r.Share)
 				}
 				if by == query.ByBPS && (r.LastSeen.Before(r.FirstSeen) || r.FirstSeen.IsZero() || r.Duration <= 0) {
 					t.Errorf("%+v", r)
@@ -320,5 +326,48 @@ func TestTooManyQuestions(t *testing.T) {
 	q.Timeout = time.Minute
 	if _, err := answer.New(db).Summary(ctx, q); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// Flows that are equal by what they are sorted by are each on one page, however many pages
+// they fill: an exporter that sends whole seconds makes hundreds of one time.
+func TestPagesOfEqualFlows(t *testing.T) {
+	recs := make([]flow.Record, 130)
+	for i := range recs {
+		recs[i] = storetest.Record(storetest.T0 + 30*flow.Minute)
+		recs[i].SrcPort = uint16(1000 + i)
+		recs[i].Bytes = 60
+		if i >= 120 {
+			recs[i].SrcPort = 900 // the same in all
+		}
+	}
+	db, _, _ := storetest.Open(t)
+	storetest.WriteAll(t, ingest.NewWriter(db, ingest.WriterConfig{}), recs, 40)
+	for _, sort := range []string{"flow_start", "flow_end", "packets", "bytes", "duration"} {
+		for _, ascending := range []bool{false, true} {
+			for _, limit := range []int{1, 7, 50, 130, 131} {
+				q := query.FlowsQuestion{Question: anHour(storetest.T0), Sort: sort, Ascending: ascending, NoSummary: true}
+				q.Limit = limit
+				seen := make(map[int64]int)
+				for pages := 0; ; pages++ {
+					f, err := answer.New(db).Flows(t.Context(), q)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, row := range f.Rows {
+						seen[row[slices.Index(f.Columns, "src_port")].(int64)]++
+					}
+					if q.After = f.Next; f.Next == "" {
+						break
+					}
+					if pages > 131 {
+						t.Fatalf("sorted by %s, %d a page: there is no last page", sort, limit)
+					}
+				}
+				if len(seen) != 121 || seen[900] != 10 || seen[1000] != 1 || seen[1119] != 1 {
+					t.Errorf("sorted by %s, %d a page: %d ports, one %d times of 10", sort, limit, len(seen), seen[900])
+				}
+			}
+		}
 	}
 }

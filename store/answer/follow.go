@@ -102,7 +102,7 @@ func findFollowed(ctx context.Context, tx pgx.Tx, r reader, s State, flows []int
 // settledHours are the parts of hours of a plan whose minutes are read and whose hour is
 // settled; none when all hosts are read in any case.
 func (r reader) settledHours(s State) (hours []Followed) {
-	if r.same == 0 || r.slots.step >= flow.Hour || flow.Hour%r.slots.step != 0 {
+	if r.same == 0 || r.slots.step >= flow.Hour || flow.Hour%r.slots.step != 0 || !r.slots.aligned() {
 		return nil
 	}
 	var fine flow.Time
@@ -112,7 +112,7 @@ func (r reader) settledHours(s State) (hours []Followed) {
 		}
 		fine += g.length()
 		for h := g.From.Floor(flow.Hour); h < g.To; h += flow.Hour {
-			if s.complete(rollup.Hours, h, s.EqualSidesSince) {
+			if s.of(r.request).complete(rollup.Hours, h, s.EqualSidesSince) {
 				hours = append(hours, Followed{Hour: h, From: max(h, g.From), To: min(h+flow.Hour, g.To)})
 			}
 		}

@@ -19,10 +19,10 @@ type group struct {
 func (r request) newGroup() (g *group, targets []any) {
 	g = &group{numbers: make([]*int64, len(r.columns)), texts: make([]*string, len(r.columns))}
 	for i, k := range r.columns {
-		switch k.Kind {
-		case query.KindAddr:
+		switch {
+		case k.IsText():
 			targets = append(targets, &g.texts[i])
-		case query.KindExporter:
+		case k.Kind == query.KindExporter:
 			targets = append(targets, &g.numbers[i], &g.texts[i])
 		default:
 			targets = append(targets, &g.numbers[i])
@@ -36,7 +36,7 @@ func (r request) values(g *group) ([]query.Value, string) {
 	list := make([]query.Value, len(r.columns))
 	for i, k := range r.columns {
 		switch {
-		case k.Kind == query.KindAddr:
+		case k.IsText():
 			list[i] = k.Text(g.texts[i])
 		case k.Kind == query.KindExporter && g.texts[i] == nil && g.numbers[i] != nil:
 			// Its flows are stored, its first status is not yet.
@@ -96,7 +96,7 @@ func (r request) sides() [][]string {
 			source, destination = append(source, network(k, k.Src)), append(destination, network(k, k.Dst))
 			continue
 		}
-		source, destination = append(source, network(k, k.Grouped())), append(destination, network(k, k.Grouped()))
+		source, destination = append(source, network(k, k.Expression)), append(destination, network(k, k.Expression))
 	}
 	if !either {
 		return [][]string{source}
@@ -164,25 +164,34 @@ func network(k query.KeyColumn, column string) string {
 	return fmt.Sprintf("network(set_masklen(%s, case family(%s) when 4 then %d else %d end))::inet", column, column, k.V4, k.V6)
 }
 
-// sqlType is the type that a key's values are written with, nobody a value of it that no
-// flow has: null is a value like others here, and is compared through that, because "is
-// not distinct from" cannot be hashed.
-func sqlType(k query.KeyColumn) string {
-	if k.Kind == query.KindAddr {
-		return "inet"
+// sqlType is the type that a key's values are written with.
+func sqlType(k query.KeyColumn) string { return k.SQLType() }
+
+// nullSafe is an expression that is equal for two values of a key also where both are
+// null, which is a value like others here: "is not distinct from" cannot be hashed. It is
+// compared through a value that no flow has; a text may be any, so all others get a
+// character in front.
+func nullSafe(k query.KeyColumn, text string) string {
+	switch {
+	case k.Kind == query.KindAddr:
+		return "coalesce(" + text + ", '0.0.0.0/0')"
+	case k.IsText():
+		return "coalesce('=' || " + text + ", '')"
 	}
-	return "bigint"
+	return "coalesce(" + text + ", -1)"
 }
 
-func nobody(k query.KeyColumn) string {
-	if k.Kind == query.KindAddr {
-		return "'0.0.0.0/0'"
+// quoted is a text in SQL, whatever standard_conforming_strings says.
+func quoted(text string) string {
+	quote := "'" + strings.ReplaceAll(text, "'", "''") + "'"
+	if strings.Contains(text, `\`) {
+		quote = "E" + strings.ReplaceAll(quote, `\`, `\\`)
 	}
-	return "-1"
+	return quote
 }
 
 // ranked are groups as rows: the rank from 1 on, and the keys. They come from the
-// database, numbers and addresses alone.
+// database; the name of an application is what an exporter sent.
 func (r request) ranked(groups []*group) []expression {
 	rows := make([]expression, len(groups))
 	for i, g := range groups {
@@ -192,7 +201,9 @@ func (r request) ranked(groups []*group) []expression {
 			switch {
 			case k.Kind == query.KindAddr && g.texts[j] != nil:
 				row += "inet '" + strings.ReplaceAll(*g.texts[j], "'", "''") + "'"
-			case k.Kind != query.KindAddr && g.numbers[j] != nil:
+			case k.IsText() && g.texts[j] != nil:
+				row += "text " + quoted(*g.texts[j])
+			case !k.IsText() && g.numbers[j] != nil:
 				row += strconv.FormatInt(*g.numbers[j], 10)
 			default:
 				row += "null::" + sqlType(k)
@@ -218,14 +229,14 @@ func (r request) sameGroup(one, two string, groups []*group) expression {
 	conditions := make([]string, len(r.columns))
 	for i, k := range r.columns {
 		null := groups == nil || slices.ContainsFunc(groups, func(g *group) bool {
-			if k.Kind == query.KindAddr {
+			if k.IsText() {
 				return g.texts[i] == nil
 			}
 			return g.numbers[i] == nil
 		})
 		a, b := one+"."+k.Grouped(), two+"."+k.Grouped()
 		if null {
-			a, b = "coalesce("+a+", "+nobody(k)+")", "coalesce("+b+", "+nobody(k)+")"
+			a, b = nullSafe(k, a), nullSafe(k, b)
 		}
 		conditions[i] = a + " = " + b
 	}

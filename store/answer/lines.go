@@ -3,7 +3,6 @@ package answer
 import (
 	"slices"
 
-	"flowtally/query"
 	"flowtally/store/rollup"
 )
 
@@ -75,7 +74,7 @@ func (r reader) readSides() [][]string {
 }
 
 // inSlot are rows of roll-ups by slot.
-func (r reader) inSlot() column { return column{r.slotOf(sql("bucket")), "bucket"} }
+func (r reader) inSlot() column { return column{r.slots.slotOf(sql("bucket")), "bucket"} }
 
 // rollupSums are the sums of a roll-up's rows, perhaps below zero.
 func (r reader) rollupSums(sign string) []column {
@@ -198,25 +197,26 @@ func (r reader) flowCells(g Segment, side int, groups []*group) union {
 	}
 	packets, bytes := r.scale(sql("packets")), r.scale(sql("bytes"))
 	if r.whole {
-		return union{cells(r.slotOf(sql("flow_end")), sql("count(*)"), packets, bytes)}
+		return union{cells(r.slots.slotOf(sql("flow_end")), sql("count(*)"), packets, bytes)}
 	}
-	one := sql("flow_start >= ", since, " and flow_end <= ", until, " and ", r.slotOf(sql("flow_start")), " = ", r.slotOf(sql("flow_end")))
+	one := sql("flow_start >= ", since, " and flow_end <= ", until, " and ", r.slots.slotOf(sql("flow_start")), " = ", r.slots.slotOf(sql("flow_end")))
 
 	// A slot ends where the segment does, also when its step goes on.
-	begin, end, _ := query.Buckets(g.From, g.To, r.slots.step)
-	first, last := sql("bucket"), sql("bucket + "+r.interval())
+	begin, _ := r.slots.around(g.From)
+	end, after := r.slots.around(g.To - 1)
+	first, last := sql("bucket"), r.slots.endOf()
 	if begin != g.From {
 		first = sql("greatest(", first, ", ", since, ")")
 	}
-	if end+r.slots.step != g.To {
+	if after != g.To {
 		last = sql("least(", last, ", ", until, ")")
 	}
 	share := func(m string) expression {
 		return r.scale(sql("flow_share("+m+", flow_start, flow_end, ", first, ", ", last, ")"))
 	}
-	crossed := sql("generate_series(", r.slotOf(sql("greatest(flow_start, ", since, ")")), ", ", r.slotOf(sql("least(flow_end, ", value{end}, ")")), ", "+r.interval()+")")
+	crossed := r.slots.between(sql("greatest(flow_start, ", since, ")"), sql("least(flow_end, ", value{end}, ")"))
 	return union{
-		cells(r.slotOf(sql("flow_start")), sql("count(*)"), packets, bytes, one),
+		cells(r.slots.slotOf(sql("flow_start")), sql("count(*)"), packets, bytes, one),
 		cells(crossed, sql("count(*) filter (where flow_start >= ", first, ")"), share("packets"), share("bytes"), sql("not (", one, ")")),
 	}
 }

@@ -55,6 +55,7 @@ type Plan struct {
 // makePlan chooses what to read: the coarsest roll-ups that can answer. It is a pure
 // function of the request and the state.
 func makePlan(r request, s State) Plan {
+	s = s.of(r)
 	p := Plan{From: r.from, To: r.to, Sampling: s.Sampling}
 	p.dimensions, p.Why = r.dimensions()
 	since := flow.Time(0)
@@ -90,11 +91,12 @@ func makePlan(r request, s State) Plan {
 	return p
 }
 
-// compose cuts the range into the coarsest segments that are complete. Buckets of a
-// series must not be longer than its slots.
+// compose cuts the range into the coarsest segments that are complete. A bucket must not
+// lie in two slots of a series: of days of another zone than UTC only hours are read, or
+// minutes where its clock is not whole hours ahead.
 func (p *Plan) compose(r request, s State, since flow.Time) {
 	step := r.slots.step
-	fits := func(g rollup.Grain) bool { return step == 0 || step%rollup.Grains[g].Length == 0 }
+	fits := func(g rollup.Grain) bool { return step == 0 || r.slots.whole(rollup.Grains[g].Length) }
 	if !fits(rollup.Minutes) {
 		return
 	}
@@ -164,9 +166,25 @@ func (s State) cut(segments []Segment, since flow.Time) *query.Cut {
 			cut = &query.Cut{From: from, Reason: sourceName(g.Source) + " reach back to " + from.UTC().Format("2006-01-02 15:04 UTC") + ", what was before is removed"}
 		case g.Source != Flows && g.From < since:
 			cut = &query.Cut{From: since.Time(), Reason: "before " + query.FormatTime(since) + " the roll-ups do not know flows whose two sides are the same: these count twice"}
+		case g.Source > rollup.Minutes:
+			if at, end, ok := s.mixedIn(g); ok {
+				cut = &query.Cut{From: end.Time(), Reason: "a sampling rate that people say begins at " + query.FormatTime(at) + ", of which only " + sourceName(g.Source) + " is left: until " + query.FormatTime(end) + " the rate before it counts"}
+			}
 		}
 	}
 	return cut
+}
+
+// mixedIn returns the last time in a segment at which a rate begins inside of a bucket, and
+// the end of that bucket.
+func (s State) mixedIn(g Segment) (at, end flow.Time, ok bool) {
+	length := rollup.Grains[g.Source].Length
+	for _, t := range s.RatesBegin {
+		if bucket := t.Floor(length); g.From <= bucket && bucket < t && t < g.To {
+			at, end, ok = t, bucket+length, true
+		}
+	}
+	return at, end, ok
 }
 
 // addTails adds the batches that the roll-ups do not have to each run of segments that

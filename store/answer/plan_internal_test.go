@@ -43,11 +43,9 @@ func TestPlans(t *testing.T) {
 				}
 				in, want, _ := strings.Cut(strings.TrimSpace(block), "\n----")
 				want = strings.TrimPrefix(want, "\n")
-				var comments []string
 				rest := in
 				for strings.HasPrefix(rest, "#") {
-					line, after, _ := strings.Cut(rest, "\n")
-					comments, rest = append(comments, line), after
+					_, rest, _ = strings.Cut(rest, "\n")
 				}
 				command, words, _ := strings.Cut(rest, " ")
 				got := ""
@@ -141,7 +139,7 @@ func testTime(t *testing.T, s string) flow.Time {
 
 // readState reads a state: "SOURCE since TIME" where a source begins, "SOURCE cut TIME"
 // before which it was removed, "pending GRAIN HOUR", "unsummed ID FROM TO", "unsummed N
-// batches", "last end TIME", "equal sides since TIME", "ends TIME UNTIL".
+// batches", "last end TIME", "equal sides since TIME", "rate begins TIME", "ends TIME UNTIL".
 func readState(t *testing.T, text string) State {
 	t.Helper()
 	s := State{Pending: map[rollup.Grain]map[flow.Time]bool{rollup.Minutes: {}, rollup.Hours: {}, rollup.Days: {}}, Sampling: "none"}
@@ -177,6 +175,8 @@ func readState(t *testing.T, text string) State {
 			s.Unsummed = append(s.Unsummed, Batch{id, testTime(t, w[2]), testTime(t, w[3])})
 		case w[0] == "last":
 			s.LastEnd = testTime(t, w[2])
+		case w[0] == "rate":
+			s.RatesBegin = append(s.RatesBegin, testTime(t, w[2]))
 		case w[0] == "equal":
 			s.EqualSidesSince = testTime(t, w[3])
 		case w[0] == "ends":
@@ -232,11 +232,11 @@ func requestOf(t *testing.T, words string) request {
 		t.Fatal(err)
 	}
 	if step != "" {
-		length, err := query.ParseStep(step)
+		length, months, err := query.ParseStep(step)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r, err = r.inSlots(length, query.MaxBuckets); err != nil {
+		if r, err = r.inSlots(length, months, query.MaxBuckets); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -29,7 +29,7 @@ var (
 		{query.KeyExporter, query.KeyInIf}, {query.KeyAddr, query.KeyProtocol}, {query.KeySrcAddr, query.KeyDstPort}, {"src-addr/28/120"},
 	}
 	planFilters = []string{
-		"", "", "", "proto tcp", "not proto udp", "proto tcp or proto icmp", "exporter id 1", "exporter id 1 and proto udp",
+		"", "", "", "proto tcp", "not proto udp", "proto tcp or proto icmp", "exporter id 1", "exporter id 1 and proto udp", "exporter edge", "not exporter edge and proto tcp",
 		"sampling 100", "src ip 10.0.0.1", "dst ip 192.0.2.3", "src ip 10.0.0.2 and proto tcp", "dst port 53", "src ip 10.0.0.0/28",
 		"ip 10.0.0.1", "src ip 10.0.0.1 and dst ip 192.0.2.1", "bytes > 1000", "in if 1", "not in if 1", "src ip 10.0.0.99",
 		"src ip 10.0.0.1 and not proto tcp", "src as 2",
@@ -201,7 +201,7 @@ func checkErrors(t *testing.T, stage string, conn *pgx.Conn, q query.Question, g
 		return false
 	}
 	measure := slices.Index([]query.Measure{query.ByFlows, query.ByPackets, query.ByBytes}, q.By) + 1
-	rows, err := conn.Query(context.Background(), fmt.Sprintf(`select concat_ws('|', bucket, coalesce(part, 0), exporter_id, coalesce(sampling_rate, 0), protocol),
+	rows, err := conn.Query(context.Background(), fmt.Sprintf(`select concat_ws('|', bucket, coalesce(part, 0), exporter_id, coalesce(announced_rate, 0), protocol),
 		coalesce(host(addr), number::text, 'none'), remainder, coalesce(cut[%d], 0) from %s where dimension = $1 and bucket >= $2 and bucket < $3`, measure, got.Source), dimension, q.From, q.To)
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,12 @@ func compareValues(a, b any) int {
 	if n, ok := a.(int64); ok {
 		return cmp.Compare(n, b.(int64))
 	}
-	return netip.MustParseAddr(a.(string)).Compare(netip.MustParseAddr(b.(string)))
+	x, err := netip.ParseAddr(a.(string))
+	y, err2 := netip.ParseAddr(b.(string))
+	if err != nil || err2 != nil { // the address of a card, or a name
+		return cmp.Compare(a.(string), b.(string))
+	}
+	return x.Compare(y)
 }
 
 // sumsOf is what one flow is in a range, by the law.
@@ -74,7 +79,7 @@ func add(a, b query.Sums) query.Sums {
 }
 
 func isEitherSide(k query.Key) bool {
-	return k == query.KeyAddr || k == query.KeyPort || k == query.KeyInterface
+	return k == query.KeyAddr || k == query.KeyPort || k == query.KeyInterface || k == "mac"
 }
 
 // expected is the answer to a question by plain arithmetic.
@@ -217,6 +222,19 @@ func randomFlows(rnd *rand.Rand, n int) []flow.Record {
 			r.NextHop = flow.AddrFrom(netip.MustParseAddr(addrs[pick(len(addrs))]))
 		}
 		r.Exporter = storetest.Exporters[pick(len(storetest.Exporters))].ID()
+		if r.Protocol == flow.ICMP || r.Protocol == flow.ICMPv6 {
+			r.DstPort = []uint16{0, 3<<8 | 1, 8 << 8, 128 << 8}[pick(4)]
+		}
+		r.EndReason, r.Direction = flow.EndReason(pick(6)), uint8(pick(3))
+		r.SrcMask, r.DstMask = uint8(pick(2)*24), uint8(pick(3)*8)
+		if pick(3) != 0 {
+			r.Extra = []byte([]string{
+				`{"applicationName":"it's a \\","tunnelIdentifier":4294967295}`,
+				`{"applicationName":"","sourceMacAddress":"02:00:00:00:00:01","destinationMacAddress":"02:00:00:00:00:02"}`,
+				`{"applicationName":"dns","sourceMacAddress":"02:00:00:00:00:02","destinationMacAddress":"02:00:00:00:00:02","tunnelIdentifier":7}`,
+				`{"applicationName":"dns","destinationMacAddress":"02:00:00:00:00:01"}`,
+			}[pick(4)])
+		}
 	}
 	return recs
 }
@@ -229,6 +247,7 @@ var keyLists = func() [][]query.Key {
 	for _, s := range []string{
 		"src-addr,dst-addr", "addr,port", "port,addr", "addr,protocol", "addr,dst-port", "addr,port,interface",
 		"src-addr,src-port,dst-addr,dst-port,protocol", "exporter,interface", "next-hop,vlan,tcp-flags",
+		"mac,addr", "application,tunnel-id", "exporter,in-if", "src-mac,dst-mac,end-reason", "protocol,icmp-type,icmp-code",
 	} {
 		keys, err := query.ParseKeys(s)
 		if err != nil {
@@ -312,12 +331,11 @@ func TestTop(t *testing.T) {
 			t.Errorf("%s: other: %s", name, diff)
 		}
 		for _, r := range got.Rows {
-			share := 0.0
-			if total := got.Total.By(q.By); total > 0 {
-				share = float64(r.By(q.By)) / float64(total)
-			}
-			if math.Abs(r.Share-share) > 1e-12 {
-				t.Errorf("%s: %s has share %v, want %v", name, r.Label, r.Share, share)
+			total := got.Total.By(q.By)
+			if (r.Share == nil) != (total == 0) {
+				t.Errorf("%s: %s has share %v of %d", name, r.Label, r.Share, total)
+			} else if share := float64(r.By(q.By)) / float64(total); r.Share != nil && math.Abs(*r.Share-share) > 1e-12 {
+				t.Errorf("%s: %s has share %v, want %v", name, r.Label, *r.Share, share)
 			}
 		}
 		if !strings.HasPrefix(got.Command, "flowtally top --key "+query.JoinKeys(q.Keys)+" --by "+string(q.By)+" --from 2026-") {
@@ -796,10 +814,11 @@ func TestStatementForPeople(t *testing.T) {
 	recs[0].IPVersion = 4
 	recs[0].SrcAddr, recs[0].DstAddr = flow.Addr4([4]byte{10, 0, 0, 1}), flow.Addr4([4]byte{10, 0, 0, 2})
 	recs[0].DstPort = 53
+	recs[0].Extra = []byte(`{"applicationName":"it's dns","sourceMacAddress":"02:00:00:00:00:01","destinationMacAddress":"02:00:00:00:00:02"}`)
 	h := storetest.NewHouse(t, recs)
 	ctx := context.Background()
 	var text strings.Builder
-	for _, keys := range [][]query.Key{{query.KeySrcAddr}, {query.KeyAddr, query.KeyPort}} {
+	for _, keys := range [][]query.Key{{query.KeySrcAddr}, {query.KeyAddr, query.KeyPort}, {"mac", "application"}} {
 		q := hourOf(query.Question{Keys: keys, By: query.ByBytes, Limit: 5, Exporter: "2001:db8::1"}, 0, 1)
 		q.From = q.From.Add(30 * time.Second)
 		top, err := answer.New(h.Db).Top(ctx, q)

@@ -246,8 +246,9 @@ func (r reader) listing(groups []*group) statement {
 	if r.scaled && by != query.ByFlows {
 		cut += " * coalesce(sampling_rate, 1)"
 	}
-	// What rows of a roll-up have in common with the remainder beside them.
-	beside := []column{named("bucket", ""), named("part", ""), named("exporter_id", "of_exporter"), named("sampling_rate", "of_rate"), named("protocol", "of_protocol"), named("dimension", "")}
+	// What rows of a roll-up have in common with the remainder beside them: not the rate that
+	// counts, which may be one for several that were announced.
+	beside := []column{named("bucket", ""), named("part", ""), named("exporter_id", "of_exporter"), named("announced_rate", "of_rate"), named("protocol", "of_protocol"), named("dimension", "")}
 
 	var remainders union
 	for _, dim := range r.dims {

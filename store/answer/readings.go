@@ -3,7 +3,6 @@ package answer
 import (
 	"slices"
 	"strconv"
-	"time"
 
 	"flowtally/filter"
 	"flowtally/flow"
@@ -21,9 +20,10 @@ type reader struct {
 // measures are the names of the sums, in the order of query.Sums.
 var measures = query.Measures
 
-// saturated is a sum as a bigint: one too large must not fail the question.
+// saturated is a sum as a bigint: one too large must not fail the question, nor what is
+// left of one when parts of it are subtracted that were as large.
 func saturated(sum string) string {
-	return "least(coalesce(" + sum + ", 0), 9223372036854775807)::bigint"
+	return "greatest(least(coalesce(" + sum + ", 0), 9223372036854775807), 0)::bigint"
 }
 
 // sumsOf are the three sums over the columns of the same names, perhaps below zero.
@@ -140,6 +140,8 @@ type rollupRows struct {
 	where   []expression
 	// segments are what is read of the plan's; nil is all that are of roll-ups.
 	segments []Segment
+	// settled: of hours and days, what is settled is enough, also later.
+	settled bool
 }
 
 // rowsOfKind says which rows of a roll-up are read: those of values, those of values and
@@ -159,11 +161,11 @@ func (r reader) rollups(of rollupRows) union {
 		segments = r.Segments
 	}
 	var list union
-	for _, g := range segments {
-		if g.Source == Flows {
-			continue
-		}
+	for _, g := range r.sourcesOf(of, segments) {
 		where := []expression{sql("dimension = '"+rollup.DimensionNames[of.dim]+"' and bucket >= ", value{g.From}, " and bucket < ", value{g.To})}
+		if g.only != "" {
+			where = append(where, sql(g.only))
+		}
 		switch {
 		case of.rows == remainderRows:
 			where = append(where, sql("remainder"))
@@ -182,9 +184,50 @@ func (r reader) rollups(of rollupRows) union {
 	return list
 }
 
+// rollupSource is a segment of roll-ups, or the part of it that a condition holds for.
+type rollupSource struct {
+	Segment
+	only string
+}
+
+// sourcesOf are the segments of a reading that are of roll-ups. Which hours lack flows that
+// came late is for the moment in which a statement runs: one that runs later reads these
+// by their minutes.
+func (r reader) sourcesOf(of rollupRows, segments []Segment) (list []rollupSource) {
+	const (
+		hour = "date_bin('1 hour', bucket, 'epoch')"
+		day  = "date_bin('1 day', bucket, 'epoch')"
+	)
+	hours, days := "select hour from unsettled", "select date_bin('1 day', hour, 'epoch') from unsettled"
+	if r.asksForRates() {
+		// So are the hours in which a rate begins that people came to say.
+		hours, days = hours+" union select hour from sampling_begins", days+" union select date_bin('1 day', hour, 'epoch') from sampling_begins"
+	}
+	hours, days = "("+hours+")", "("+days+")"
+	add := func(g Segment, source Source, only string) {
+		g.Source = source
+		list = append(list, rollupSource{g, only})
+	}
+	for _, g := range segments {
+		switch {
+		case g.ofFlows():
+		case !r.later || of.settled || g.Source == rollup.Minutes:
+			add(g, g.Source, "")
+		case g.Source == rollup.Hours:
+			add(g, rollup.Hours, "bucket not in "+hours)
+			add(g, rollup.Minutes, hour+" in "+hours)
+		default:
+			add(g, rollup.Days, "bucket not in "+days)
+			add(g, rollup.Hours, day+" in "+days+" and bucket not in "+hours)
+			add(g, rollup.Minutes, hour+" in "+hours)
+		}
+	}
+	return list
+}
+
 // rollupTable is a roll-up with the names of flows.
 func (r reader) rollupTable(g rollup.Grain, dim rollup.Dimension) relation {
-	columns := columnsOf("bucket", "part", "t.exporter_id", "t.sampling_rate", "protocol", "dimension", "remainder", "cut", "flows", "packets", "bytes")
+	columns := columnsOf("bucket", "part", "t.exporter_id", "t.sampling_rate", "announced_rate", "protocol", "dimension", "remainder", "cut", "flows", "packets", "bytes")
 	name := rollup.DimensionNames[dim]
 	add := func(of string, names ...string) {
 		for _, as := range names {
@@ -194,10 +237,10 @@ func (r reader) rollupTable(g rollup.Grain, dim rollup.Dimension) relation {
 	switch dim {
 	case rollup.DimTotal:
 	case rollup.DimPair:
-		add("addr", "addr", "src_addr")
-		add("addr2", "dst_addr")
+		add("t.addr", "addr", "src_addr")
+		add("t.addr2", "dst_addr")
 	case rollup.DimSameAddr:
-		add("addr", "src_addr", "dst_addr")
+		add("t.addr", "src_addr", "dst_addr")
 	case rollup.DimSamePort:
 		add("number", "src_port", "dst_port")
 	case rollup.DimSameIf:
@@ -205,7 +248,7 @@ func (r reader) rollupTable(g rollup.Grain, dim rollup.Dimension) relation {
 	case rollup.DimSameAS:
 		add("number", "src_as", "dst_as")
 	case rollup.DimSrcAddr, rollup.DimDstAddr:
-		add("addr", name)
+		add("t.addr", name)
 	default:
 		add("number", name)
 	}
@@ -265,18 +308,6 @@ func (r reader) sideColumn(side int) []column {
 
 // equalSides is the number of the side that flows between equal sides are subtracted as.
 const equalSides = 2
-
-// slotOf is the slot of a time, in SQL.
-func (r request) slotOf(at expression) expression {
-	start := "'epoch'"
-	if o := query.Origin(r.slots.step); o != 0 {
-		start = "'" + o.Time().Format(time.DateTime) + "+00'"
-	}
-	return sql("date_bin("+r.interval()+", ", at, ", "+start+")")
-}
-
-// interval is the step of a series, in SQL.
-func (r request) interval() string { return "interval '" + query.FormatResolution(r.slots.step) + "'" }
 
 // counted is when a flow counts as one.
 func (r request) counted() string {

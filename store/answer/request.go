@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"flowtally/calendar"
 	"flowtally/filter"
 	"flowtally/flow"
 	"flowtally/query"
@@ -34,28 +36,9 @@ type request struct {
 	scaled    bool
 	raw       bool
 	timeout   time.Duration
+	zone      *time.Location // whose days, weeks and months are meant
 	// slots are the buckets of a series; without a series its step is 0.
 	slots slots
-}
-
-// slots are the buckets of a series: they begin at first, first+step, …, last.
-type slots struct{ step, first, last flow.Time }
-
-// count is how many there are.
-func (s slots) count() int { return int((s.last-s.first)/s.step) + 1 }
-
-// index is the slot of a time.
-func (s slots) index(at flow.Time) (i int, ok bool) {
-	i = int((at - s.first) / s.step)
-	return i, at >= s.first && i < s.count()
-}
-
-// starts are where the slots begin.
-func (s slots) starts() (list []time.Time) {
-	for t := s.first; t <= s.last; t += s.step {
-		list = append(list, t.Time())
-	}
-	return list
 }
 
 // newRequest checks a question and fills in its defaults. The error is a *query.Error.
@@ -69,7 +52,10 @@ func newRequest(q query.Question) (request, error) {
 	r := request{
 		from: flow.TimeOf(q.From), to: flow.TimeOf(q.To), keys: q.Keys, exporter: q.Exporter,
 		whole: q.Whole, scaled: q.Scaled, raw: q.Raw, limit: q.Limit, timeout: q.Timeout,
-		filter: q.Filter, having: q.Having,
+		filter: q.Filter, having: q.Having, zone: q.Zone,
+	}
+	if r.zone == nil {
+		r.zone = time.UTC
 	}
 	if r.filter == nil {
 		r.filter, _ = filter.Parse("")
@@ -101,35 +87,54 @@ func (r request) checkLimit(most int) error {
 	return nil
 }
 
-// inSlots returns the request as one for a series in slots of a step, 0 being the
-// smallest of a ladder that makes no more than so many. A step that nobody asked for is a
-// minute or more for half an hour and more where roll-ups can answer.
-func (r request) inSlots(step time.Duration, most int) (request, error) {
+// inSlots returns the request as one for a series in slots of a step or of months, both 0
+// being the smallest step of a ladder that makes no more than so many. A step that nobody
+// asked for is a minute or more for half an hour and more where roll-ups can answer.
+func (r request) inSlots(step time.Duration, months, most int) (request, error) {
 	if most == 0 {
 		most = query.DefaultBuckets
 	}
 	if most < 1 || most > query.MaxBuckets {
 		return r, &query.Error{Parameter: "step", Reason: fmt.Sprintf("%d buckets is not between 1 and %d", most, query.MaxBuckets)}
 	}
-	length := flow.Time(step / time.Millisecond)
-	switch {
-	case step < 0 || step%time.Millisecond != 0:
+	if step < 0 || step%time.Millisecond != 0 {
 		return r, &query.Error{Parameter: "step", Reason: fmt.Sprintf("%v is not a positive number of whole milliseconds", step)}
-	case step == 0:
-		length = query.AutoStep(r.from, r.to, most)
-		if !r.raw && length < flow.Minute && r.to-r.from >= 30*flow.Minute {
-			if _, why := r.dimensions(); why == "" {
-				length = flow.Minute
-			}
+	}
+	if months < 0 || months > 0 && step > 0 {
+		return r, &query.Error{Parameter: "step", Reason: fmt.Sprintf("%d months is not a positive number, or a step is given besides", months)}
+	}
+	if step == 0 && months == 0 {
+		r.slots = r.autoSlots(most)
+		return r, nil
+	}
+	length := flow.Time(step / time.Millisecond)
+	r.slots = newSlots(r.from, r.to, length, months, r.zone)
+	if n := r.slots.count(); n > query.MaxBuckets {
+		return r, &query.Error{Parameter: "step", Reason: fmt.Sprintf("a step of %s cuts this range into %d buckets, at most %d are possible: take %s or more",
+			query.FormatStep(length, months), n, query.MaxBuckets, query.ShortDuration(query.AutoStep(r.from, r.to, query.MaxBuckets)))}
+	}
+	return r, nil
+}
+
+// autoSlots are the slots of the smallest step of a ladder that makes no more than so many;
+// days of a zone may make one more than days of UTC.
+func (r request) autoSlots(most int) slots {
+	length := query.AutoStep(r.from, r.to, most)
+	if !r.raw && length < flow.Minute && r.to-r.from >= 30*flow.Minute {
+		if _, why := r.dimensions(); why == "" {
+			length = flow.Minute
 		}
 	}
-	first, last, n := query.Buckets(r.from, r.to, length)
-	if step != 0 && n > query.MaxBuckets {
-		return r, &query.Error{Parameter: "step", Reason: fmt.Sprintf("a step of %s cuts this range into %d buckets, at most %d are possible: take %s or more",
-			query.ShortDuration(length), n, query.MaxBuckets, query.ShortDuration(query.AutoStep(r.from, r.to, query.MaxBuckets)))}
+	s := newSlots(r.from, r.to, length, 0, r.zone)
+	for s.count() > max(2, most) {
+		i, found := slices.BinarySearch(query.Steps, s.step)
+		next := s.step + query.Week
+		if found && i+1 < len(query.Steps) {
+			next = query.Steps[i+1]
+		}
+		s = newSlots(r.from, r.to, next, 0, r.zone)
 	}
-	r.slots = slots{length, first, last}
-	return r, nil
+	return s
 }
 
 // keyed is the same request grouped by other keys, with as many groups as there can be.
@@ -146,11 +151,19 @@ func (r request) fromFlows() request {
 	return r
 }
 
-// earlier is the same request about a time that lies so much before.
-func (r request) earlier(offset flow.Time) request {
-	r.from, r.to = r.from-offset, r.to-offset
-	r.slots.first, r.slots.last = r.slots.first-offset, r.slots.last-offset
+// earlier is the same request about an earlier period, on the clock of the zone. The
+// period may have left out all of it: then its range is empty.
+func (r request) earlier(period calendar.Period) request {
+	r.slots = r.slots.earlier(period, r.zone)
+	end := r.slots.begin(r.slots.count())
+	r.to = min(shifted(r.to, period, r.zone), end)
+	r.from = min(max(shifted(r.from, period, r.zone), r.slots.first), r.to)
 	return r
+}
+
+// asksForRates reports whether the answer depends on sampling rates.
+func (r request) asksForRates() bool {
+	return r.scaled || slices.Contains(r.filter.Columns(), "sampling_rate")
 }
 
 // needsTimes reports whether the answer needs to know when a group was seen.
@@ -207,7 +220,10 @@ func (r request) command(p commandParts, name ...string) string {
 		c = c.With("limit", strconv.Itoa(r.limit))
 	}
 	if p.step {
-		c = c.With("step", query.ShortDuration(r.slots.step))
+		c = c.With("step", query.FormatStep(r.slots.step, r.slots.months))
+		if r.zone != nil && r.zone != time.UTC { // which is what the slots are of
+			c = c.With("zone", r.zone.String())
+		}
 	}
 	if r.exporter != "" {
 		c = c.With("exporter", r.exporter)

@@ -54,7 +54,7 @@ func TestQuestionsThatAreRefused(t *testing.T) {
 }
 
 func TestStepThatIsTooSmallNamesOneThatFits(t *testing.T) {
-	_, err := request{from: 0, to: flow.Day}.inSlots(time.Second, 0)
+	_, err := request{from: 0, to: flow.Day}.inSlots(time.Second, 0, 0)
 	if err == nil || !strings.Contains(err.Error(), "86400 buckets") || !strings.Contains(err.Error(), "take 1m or more") {
 		t.Error(err)
 	}
@@ -70,7 +70,7 @@ func TestBuckets(t *testing.T) {
 			rapid.Int64Range(1, int64(400*flow.Day)),
 			rapid.Int64Range(1, int64(20000*flow.Day))).Draw(t, "length"))
 		limit := rapid.IntRange(2, query.MaxBuckets).Draw(t, "buckets")
-		r, err := request{from: from, to: to, raw: true}.inSlots(0, limit)
+		r, err := request{from: from, to: to, raw: true}.inSlots(0, 0, limit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,6 +121,13 @@ func TestLabels(t *testing.T) {
 		{"socket_without_port", []query.Key{query.KeyAddr, query.KeyPort}, []any{"10.0.0.1", nil}, "10.0.0.1, none"},
 		{"sockets", []query.Key{query.KeySrcAddr, query.KeySrcPort, query.KeyDstAddr, query.KeyDstPort}, []any{"10.0.0.1", 1024, "10.0.0.2", 80}, "10.0.0.1:1024 → 10.0.0.2:80"},
 		{"port_of_the_other_side", []query.Key{query.KeySrcAddr, query.KeyDstPort}, []any{"10.0.0.1", 443}, "10.0.0.1 → 443"},
+		{"end_reason_by_name", []query.Key{"end-reason"}, []any{1}, "idle timeout"},
+		{"end_reason_without_name", []query.Key{"end-reason"}, []any{9}, "9"},
+		{"direction_by_name", []query.Key{"direction"}, []any{1}, "egress"},
+		{"mac_as_it_is", []query.Key{"src-mac", "dst-mac"}, []any{"02:00:00:00:00:01", nil}, "02:00:00:00:00:01 → none"},
+		{"application", []query.Key{"application"}, []any{"dns"}, "dns"},
+		{"application_without_a_name", []query.Key{"application"}, []any{""}, `""`},
+		{"icmp_by_number", []query.Key{"icmp-type", "icmp-code"}, []any{3, 1}, "3, 1"},
 		{"unrelated", []query.Key{query.KeyProtocol, query.KeyDstPort}, []any{17, 53}, "udp, 53"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"flowtally/calendar"
 	"flowtally/flow"
 	"flowtally/query"
 )
@@ -24,10 +25,10 @@ func (a *Answerer) Series(ctx context.Context, q query.Question) (*query.Series,
 	if err := r.checkLimit(query.MaxLines); err != nil {
 		return nil, err
 	}
-	if r, err = r.inSlots(q.Step, q.MaxBuckets); err != nil {
+	if r, err = r.inSlots(q.Step, q.StepMonths, q.MaxBuckets); err != nil {
 		return nil, err
 	}
-	period, err := r.checkPeriods(q.LayOver, q.Period)
+	period, err := r.checkPeriods(q.LayOver, q.Period, q.PeriodMonths)
 	if err != nil {
 		return nil, err
 	}
@@ -41,27 +42,49 @@ func (a *Answerer) Series(ctx context.Context, q query.Question) (*query.Series,
 	return s, nil
 }
 
-// checkPeriods returns the length of the periods that are laid over the range, the range's
-// own in whole days when it is 0.
-func (r request) checkPeriods(n int, length time.Duration) (flow.Time, error) {
+// checkPeriods returns the period that is laid over the range several times: when none is
+// given the range's own length in whole days, or in as many months as its slots have.
+func (r request) checkPeriods(n int, length time.Duration, months int) (calendar.Period, error) {
 	if n < 0 || n > query.MaxLayOver {
-		return 0, &query.Error{Parameter: "lay_over", Reason: fmt.Sprintf("%d is not between 0 and %d", n, query.MaxLayOver)}
+		return calendar.Period{}, &query.Error{Parameter: "lay_over", Reason: fmt.Sprintf("%d is not between 0 and %d", n, query.MaxLayOver)}
 	}
-	period := flow.Time(length / time.Millisecond)
-	if period == 0 {
-		period = (r.to - r.from + flow.Day - 1).Floor(flow.Day)
+	if n == 0 {
+		return calendar.Period{}, nil
 	}
-	if n > 0 && (length < 0 || period < r.slots.step || period%r.slots.step != 0) {
-		return 0, &query.Error{Parameter: "period", Reason: fmt.Sprintf("%s is not a multiple of the step, %s", query.ShortDuration(period), query.ShortDuration(r.slots.step))}
+	period, step := flow.Time(length/time.Millisecond), query.FormatStep(r.slots.step, r.slots.months)
+	switch {
+	case months == 0 && period == 0 && r.slots.months > 0:
+		months = r.slots.count() * r.slots.months
+	case months == 0 && period == 0:
+		period = (r.onClock(r.to) - r.onClock(r.from) + flow.Day - 1).Floor(flow.Day)
 	}
-	if earliest := flow.TimeOf(query.FirstTime); n > 0 && (period > r.from || r.from-period*flow.Time(n) < earliest) {
-		return 0, &query.Error{Parameter: "period", Reason: "the periods go back beyond 1970"}
+	var fits bool
+	switch {
+	case period < 0 || months < 0 || period > 0 && months > 0:
+	case r.slots.months > 0:
+		fits = months > 0 && months%r.slots.months == 0
+	case months > 0:
+		fits = r.slots.step <= 28*flow.Day
+	default:
+		fits = period >= r.slots.step && period%r.slots.step == 0
 	}
-	return period, nil
+	if !fits {
+		return calendar.Period{}, &query.Error{Parameter: "period", Reason: fmt.Sprintf("%s is not a multiple of the step, %s", query.FormatStep(period, months), step)}
+	}
+	p := calendar.Period{Months: months, Days: int(period / flow.Day), Rest: time.Duration(period%flow.Day) * time.Millisecond}
+	if shifted(r.from, p.Times(n), r.zone) < flow.TimeOf(query.FirstTime) {
+		return p, &query.Error{Parameter: "period", Reason: "the periods go back beyond 1970"}
+	}
+	return p, nil
+}
+
+// onClock is what the clock of the zone shows at a time.
+func (r request) onClock(at flow.Time) flow.Time {
+	return flow.TimeOf(calendar.Wall(at.Time(), r.zone))
 }
 
 // series answers a request for a series, with earlier periods beside it.
-func series(ctx context.Context, tx pgx.Tx, r request, layOver int, period flow.Time) (*query.Series, error) {
+func series(ctx context.Context, tx pgx.Tx, r request, layOver int, period calendar.Period) (*query.Series, error) {
 	s, err := look(ctx, tx, r)
 	if err != nil {
 		return nil, err
@@ -69,14 +92,11 @@ func series(ctx context.Context, tx pgx.Tx, r request, layOver int, period flow.
 	// The groups are ranked first, over the whole range; the buckets are then
 	// made for these alone. Making them for all groups at once would hold
 	// groups times buckets in memory.
-	var (
-		groups []*group
-		ranked = new(query.Top)
-	)
+	ranked := ranking{Top: new(query.Top)}
 	if len(r.keys) > 0 {
 		of := r
 		of.slots = slots{}
-		if ranked, groups, err = rank(ctx, tx, of, s); err != nil {
+		if ranked, err = rank(ctx, tx, of, s); err != nil {
 			return nil, err
 		}
 	}
@@ -84,19 +104,21 @@ func series(ctx context.Context, tx pgx.Tx, r request, layOver int, period flow.
 	if err != nil {
 		return nil, err
 	}
-	l, text, err := followLines(ctx, tx, r, p, groups)
+	l, text, err := followLines(ctx, tx, r, p, ranked.groups)
 	if err != nil {
 		return nil, err
 	}
 	parts := commandParts{key: true, by: true, limit: len(r.keys) > 0, step: true}
 	if layOver > 0 {
-		parts.more = []string{"lay-over", strconv.Itoa(layOver), "period", query.ShortDuration(period)}
+		parts.more = []string{"lay-over", strconv.Itoa(layOver), "period", formatPeriod(period)}
 	}
 	a := &query.Series{
-		From: p.From.Time(), To: p.To.Time(), Step: time.Duration(r.slots.step) * time.Millisecond, Keys: r.keys, By: r.by,
+		From: p.From.Time(), To: p.To.Time(), Step: time.Duration(r.slots.step) * time.Millisecond, StepMonths: r.slots.months, Keys: r.keys, By: r.by,
 		Start: r.slots.starts(), Lines: l.groups, Total: l.total, Provenance: r.provenance(p, text, r.command(parts, "series")),
 	}
 	a.Resolution = query.FormatResolution(r.slots.step)
+	a.Saturated = l.saturated
+	a.Exact = a.Exact && !l.saturated
 	label(a.Lines, ranked.Rows)
 	if ranked.Other != nil {
 		a.Other = &l.other
@@ -106,7 +128,7 @@ func series(ctx context.Context, tx pgx.Tx, r request, layOver int, period flow.
 		a.Remainder = cmp.Or(open, a.Remainder)
 	}
 	for i := range layOver {
-		if err := addPrevious(ctx, tx, r, p, a, groups, ranked.Rows, period*flow.Time(i+1)); err != nil {
+		if err := addPrevious(ctx, tx, r, p, a, ranked.groups, ranked.Rows, period.Times(i+1)); err != nil {
 			return nil, err
 		}
 	}
@@ -128,19 +150,31 @@ func seriesPlan(ctx context.Context, tx pgx.Tx, r request, s State) (p Plan, ope
 		return p, nil, nil
 	}
 	// The buckets may be others than those of a ranking.
-	t, _, err := top(ctx, tx, r.keyed(query.KeyProtocol), p)
+	t, err := top(ctx, tx, r.keyed(query.KeyProtocol), p)
 	if err != nil {
 		return p, nil, err
 	}
-	if tooVague(t, r.by) {
+	if tooVague(t.Top, r.by) {
 		return makePlan(r.fromFlows(), s), t.Remainder, nil
 	}
 	return p, t.Remainder, nil
 }
 
+// formatPeriod writes a period as it is asked for.
+func formatPeriod(p calendar.Period) string {
+	return query.FormatStep(flow.Time(p.Days)*flow.Day+flow.Time(p.Rest/time.Millisecond), p.Months)
+}
+
 // addPrevious adds the period that lies so much before.
-func addPrevious(ctx context.Context, tx pgx.Tx, r request, now Plan, a *query.Series, groups []*group, rows []query.TopRow, offset flow.Time) error {
-	was := r.earlier(offset)
+func addPrevious(ctx context.Context, tx pgx.Tx, r request, now Plan, a *query.Series, groups []*group, rows []query.TopRow, period calendar.Period) error {
+	was := r.earlier(period)
+	offset := time.Duration(r.onClock(r.slots.first)-r.onClock(was.slots.first)) * time.Millisecond
+	if was.from >= was.to { // of a day that there was not
+		l := was.noLines(len(groups))
+		label(l.groups, rows)
+		a.Previous = append(a.Previous, query.Previous{Offset: offset, Total: l.total, Lines: l.groups})
+		return nil
+	}
 	if !now.value.Any() && !now.rolled() {
 		was = was.fromFlows() // to compare with
 	}
@@ -154,7 +188,7 @@ func addPrevious(ctx context.Context, tx pgx.Tx, r request, now Plan, a *query.S
 		return err
 	}
 	label(l.groups, rows)
-	a.Previous = append(a.Previous, query.Previous{Offset: time.Duration(offset) * time.Millisecond, Total: l.total, Lines: l.groups, Cut: p.Cut})
+	a.Previous = append(a.Previous, query.Previous{Offset: offset, Total: l.total, Lines: l.groups, Cut: p.Cut})
 	a.Exact = a.Exact && (!p.remainders() || a.Remainder == nil)
 	return nil
 }
@@ -163,6 +197,17 @@ func addPrevious(ctx context.Context, tx pgx.Tx, r request, now Plan, a *query.S
 type lines struct {
 	groups       []query.Line
 	other, total query.Line
+	saturated    bool
+}
+
+// noLines are lines without any sums.
+func (r request) noLines(groups int) lines {
+	n := r.slots.count()
+	l := lines{total: query.NewLine("total", n), other: query.NewLine("other", n), groups: make([]query.Line, groups)}
+	for i := range l.groups {
+		l.groups[i] = query.NewLine("", n)
+	}
+	return l
 }
 
 // followLines sums the listed groups, the others and all by slot. text is the statement
@@ -171,11 +216,7 @@ func followLines(ctx context.Context, tx pgx.Tx, r request, p Plan, groups []*gr
 	if err := prepare(ctx, tx, p); err != nil {
 		return l, "", err
 	}
-	n := r.slots.count()
-	l = lines{total: query.NewLine("total", n), other: query.NewLine("other", n), groups: make([]query.Line, len(groups))}
-	for i := range l.groups {
-		l.groups[i] = query.NewLine("", n)
-	}
+	l = r.noLines(len(groups))
 	if text, err = readable(reader{r, p.forReaders()}.seriesLines(groups)); err != nil {
 		return l, "", fmt.Errorf("series: %w", err)
 	}
@@ -196,6 +237,7 @@ func followLines(ctx context.Context, tx pgx.Tx, r request, p Plan, groups []*gr
 		if !ok {
 			return outside(bucket)
 		}
+		l.saturated = l.saturated || sums.Saturated()
 		switch line {
 		case "total":
 			l.total.Set(i, sums)

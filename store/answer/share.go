@@ -24,7 +24,7 @@ func (a *Answerer) Share(ctx context.Context, q query.Question) (*query.Share, e
 	if most == 0 {
 		most = query.ShareBuckets
 	}
-	if r, err = r.inSlots(q.Step, most); err != nil {
+	if r, err = r.inSlots(q.Step, q.StepMonths, most); err != nil {
 		return nil, err
 	}
 	s, took, err := ask(ctx, a, r, share)
@@ -62,7 +62,7 @@ func share(ctx context.Context, tx pgx.Tx, r request) (*query.Share, error) {
 	}
 	n := len(total)
 	a := &query.Share{
-		From: p.From.Time(), To: p.To.Time(), Step: time.Duration(r.slots.step) * time.Millisecond, Start: r.slots.starts(),
+		From: p.From.Time(), To: p.To.Time(), Step: time.Duration(r.slots.step) * time.Millisecond, StepMonths: r.slots.months, Start: r.slots.starts(),
 		Share: make([]float64, n), Host: make([]netip.Addr, n), HostFlows: make([]int64, n), Flows: total, Highlights: []query.Highlight{},
 		Provenance: r.provenance(p, text, r.command(commandParts{by: true, step: true}, "series", "--share")),
 	}

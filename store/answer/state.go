@@ -3,6 +3,7 @@ package answer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,8 +27,12 @@ type State struct {
 	LastEnd flow.Time
 	// EqualSidesSince is from when on the roll-ups have the flows whose two sides are equal.
 	EqualSidesSince flow.Time
-	// Sampling says what is known of the exporters' rates: none, known, unknown, mixed.
+	// Sampling says what is known of the exporters' rates in the range: none, known, unknown,
+	// mixed.
 	Sampling string
+	// RatesBegin are the times, ascending, from which on rates hold that people say. A bucket
+	// that has one inside is of two rates.
+	RatesBegin []flow.Time
 	// Ends says of some times, ascending, when all flows have ended that begin before.
 	Ends []End
 }
@@ -55,7 +60,14 @@ func look(ctx context.Context, tx pgx.Tx, r request) (State, error) {
 		copy(s.Reach[:], list)
 		return err
 	})
-	b.Queue(samplingSQL, r.exporters).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Sampling) })
+	b.Queue(samplingSQL, r.exporters, r.from.Time(), r.to.Time()).QueryRow(func(row pgx.Row) error {
+		var begin []time.Time
+		err := row.Scan(&s.Sampling, &begin)
+		for _, t := range begin {
+			s.RatesBegin = append(s.RatesBegin, flow.TimeOf(t))
+		}
+		return err
+	})
 	b.Queue("select distinct grain, date_trunc('hour', bucket) from parts.pending where bucket >= $1 and bucket < $2",
 		r.from.Floor(flow.Day).Time(), (r.to.Floor(flow.Day) + flow.Day).Time()).Query(func(rows pgx.Rows) error {
 		var (
@@ -107,10 +119,21 @@ func look(ctx context.Context, tx pgx.Tx, r request) (State, error) {
 	return s, nil
 }
 
-// samplingSQL sums up what is known of the sampling of exporters, of all when $1 is null.
-const samplingSQL = `select case when count(*) = 0 then 'none' when max(state) = min(state) then max(state) else 'mixed' end from (
-	select case when coalesce(e.sampling_rate, s.sampling_rate, 0) = 0 then 'unknown' when coalesce(e.sampling_rate, s.sampling_rate) = 1 then 'none' else 'known' end as state
-	from exporters e left join exporter_status s on s.exporter_id = e.id where $1::int[] is null or e.id = any($1)) exporter`
+// samplingSQL sums up what is known of the sampling of exporters, of all when $1 is null, at
+// the begin and at the end of a range; and finds the times at which rates begin that people
+// say. What the collector was told stands in rows as what was announced does.
+const samplingSQL = `select case when count(*) = 0 then 'none' when max(state) = min(state) then max(state) else 'mixed' end,
+	array_agg(distinct since order by since) filter (where since is not null)
+from (
+	select case when coalesce(rate, 0) = 0 then 'unknown' when rate = 1 then 'none' else 'known' end as state, since
+	from (
+		select effective_sampling(least(coalesce(case when s.sampling_override then s.configured_rate else s.sampling_rate end, s.configured_rate, 0), 2147483647)::int,
+			e.sampling_rate, e.sampling_instead, e.sampling_from, at) as rate,
+			case when e.sampling_rate is not null then e.sampling_from end as since
+		from exporters e
+		left join exporter_status s on s.exporter_id = e.id
+		cross join (values ($2::timestamptz), ($3::timestamptz - interval '1 microsecond')) as range (at)
+		where $1::int[] is null or e.id = any($1)) counts) exporter`
 
 // edges are the times at which segments of flows usually end: the end of the range, and
 // the whole minute, hour and day behind its begin.
@@ -134,6 +157,28 @@ func (s State) hasRollups() bool {
 	return false
 }
 
+// of returns the state as far as it matters to a request.
+func (s State) of(r request) State {
+	if !r.asksForRates() {
+		s.RatesBegin = nil
+	}
+	return s
+}
+
+// mixesRates reports whether a bucket is of two rates, which something finer that is still
+// there tells apart.
+func (s State) mixesRates(g rollup.Grain, bucket flow.Time) bool {
+	if !slices.ContainsFunc(s.RatesBegin, func(t flow.Time) bool { return bucket < t && t < bucket+rollup.Grains[g].Length }) {
+		return false
+	}
+	for finer := Flows; finer < g; finer++ {
+		if s.has(finer, bucket) {
+			return true
+		}
+	}
+	return false
+}
+
 // has reports whether nothing of a source was removed from a time on.
 func (s State) has(source Source, from flow.Time) bool {
 	cut := s.Reach[source+1].CutBefore
@@ -148,6 +193,9 @@ func (s State) complete(g rollup.Grain, bucket, since flow.Time) bool {
 	}
 	if g == rollup.Minutes {
 		return true
+	}
+	if s.mixesRates(g, bucket) {
+		return false
 	}
 	for finer := rollup.Minutes; finer <= g; finer++ {
 		for at := bucket; at < bucket+rollup.Grains[g].Length; at += flow.Hour {

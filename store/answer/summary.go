@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"flowtally/calendar"
 	"flowtally/flow"
 	"flowtally/query"
 )
@@ -50,9 +51,10 @@ func classOf(p flow.Protocol) string {
 	return "other"
 }
 
-// HeatMap sums the hours of a range, 60 days at most.
+// HeatMap sums the hours of a range, 60 days at most, by the clock of the question's zone: an
+// hour that comes twice is of both.
 func (a *Answerer) HeatMap(ctx context.Context, q query.Question) (*query.HeatMap, error) {
-	q.Keys, q.Having, q.Step, q.LayOver = nil, nil, time.Hour, 0
+	q.Keys, q.Having, q.Step, q.StepMonths, q.LayOver = nil, nil, time.Hour, 0, 0
 	if !q.By.Additive() && q.By != "" {
 		return nil, &query.Error{Parameter: "by", Reason: fmt.Sprintf("%q has no sum: use flows, packets or bytes", q.By)}
 	}
@@ -64,14 +66,23 @@ func (a *Answerer) HeatMap(ctx context.Context, q query.Question) (*query.HeatMa
 		return nil, err
 	}
 	h := &query.HeatMap{From: s.From, To: s.To, By: s.By, Provenance: s.Provenance}
+	zone := q.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
 	of := s.Total.By(s.By)
 	for i, at := range s.Start {
-		day := at.Truncate(24 * time.Hour)
+		wall := calendar.Wall(at, zone)
+		day := wall.Truncate(calendar.Day)
 		if n := len(h.Days); n == 0 || h.Days[n-1] != day {
 			h.Days = append(h.Days, day)
 			h.Cells = append(h.Cells, make([]*int64, 24))
 		}
-		h.Cells[len(h.Cells)-1][at.Hour()] = &of[i]
+		cell := &h.Cells[len(h.Cells)-1][wall.Hour()]
+		if *cell != nil {
+			of[i] += **cell
+		}
+		*cell = &of[i]
 	}
 	return h, nil
 }

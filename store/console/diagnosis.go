@@ -175,24 +175,34 @@ func judgeTimes(d *ExporterDetails) Finding {
 
 func judgeSampling(e *evidence) Finding {
 	d := e.status
+	f := Finding{Code: SamplingUnknown}
+	stored, by := storedRate(d.SamplingRate, d.ConfiguredRate, d.SamplingOverride)
 	switch {
-	case e.said != nil:
-		return Finding{Code: SamplingSet, Rate: *e.said}
-	case d.SamplingOverride && d.ConfiguredRate != nil:
-		return Finding{Code: SamplingForced, Rate: *d.ConfiguredRate}
-	case d.SamplingRate != nil:
-		f := Finding{Code: SamplingAnnounced, Rate: *d.SamplingRate}
+	case by == RateByCollector && d.SamplingOverride:
+		f = Finding{Code: SamplingForced, Rate: *stored}
+	case by == RateByExporter:
+		f = Finding{Code: SamplingAnnounced, Rate: *stored}
 		if d.SamplingAt != nil {
 			f.At = *d.SamplingAt
 		}
 		if d.SamplingProvisional {
 			f.Code = SamplingOutlived
 		}
-		return f
-	case d.ConfiguredRate != nil:
-		return Finding{Code: SamplingPresumed, Rate: *d.ConfiguredRate}
+	case by == RateByCollector:
+		f = Finding{Code: SamplingPresumed, Rate: *stored}
 	}
-	return Finding{Code: SamplingUnknown}
+	said := e.words
+	switch {
+	case said.SamplingRate == nil:
+		return f
+	case said.rateHolds(stored, e.now):
+		return Finding{Code: SamplingSet, Rate: *said.SamplingRate, Since: said.SamplingFrom, Other: f.Rate, OtherBy: by}
+	}
+	f.Other, f.OtherBy = *said.SamplingRate, RateByPeople
+	if said.SamplingFrom != nil && said.SamplingFrom.After(e.now) {
+		f.Since = said.SamplingFrom
+	}
+	return f
 }
 
 // judgeSequence judges the gaps in sequence numbers, in records where these are counted:

@@ -25,17 +25,32 @@ func TestJudgeExporter(t *testing.T) {
 		"sets without a template":          {func(e *evidence) { e.status.Templates, e.status.NoTemplate = 0, 50 }, Finding{Code: NoTemplates, Sets: 50}},
 		"sets held for a template": {func(e *evidence) { e.status.Templates, e.status.Held, e.status.Recovered = 0, 50, 10 },
 			Finding{Code: NoTemplates, Sets: 40}},
-		"one template too late":     {func(e *evidence) { e.status.NoTemplate = 3 }, Finding{Code: TemplatesLate, Templates: 2, Sets: 3}},
-		"no template yet":           {func(e *evidence) { e.status.Templates = 0 }, Finding{Code: TemplatesAwaited}},
-		"nothing decoded":           {func(e *evidence) { e.status.Records = 0 }, Finding{Code: NothingDecoded}},
-		"malformed":                 {func(e *evidence) { e.status.Malformed, e.status.LastError = 3, "set 256" }, Finding{Code: SetsUnreadable, Malformed: 3, LastError: "set 256"}},
-		"over a limit":              {func(e *evidence) { e.status.OverLimit = 3 }, Finding{Code: SetsUnreadable, OverLimit: 3}},
-		"impossible times":          {func(e *evidence) { e.status.TimeRepaired = 1000 }, Finding{Code: TimesImpossible, Repaired: 1000, Records: 2000}},
-		"an old capture":            {func(e *evidence) { e.status.LastStart, e.status.LastEnd = nil, ago(48*time.Hour) }, Finding{Code: TimesFarOff, To: ago(48 * time.Hour)}},
-		"flows that end in future":  {func(e *evidence) { e.status.LastEnd = ago(-2 * time.Hour) }, Finding{Code: TimesFarOff, From: ago(time.Minute), To: ago(-2 * time.Hour)}},
-		"a clock behind":            {func(e *evidence) { e.status.ClockOffsetMS = -3_600_000 }, Finding{Code: ClockOff, Offset: -time.Hour}},
-		"a clock almost right":      {func(e *evidence) { e.status.ClockOffsetMS = 30_000 }, Finding{Code: ClockRight, Offset: 30 * time.Second}},
-		"a rate that people say":    {func(e *evidence) { e.said, e.status.SamplingRate = new(int64(7)), new(int64(8)) }, Finding{Code: SamplingSet, Rate: 7}},
+		"one template too late":    {func(e *evidence) { e.status.NoTemplate = 3 }, Finding{Code: TemplatesLate, Templates: 2, Sets: 3}},
+		"no template yet":          {func(e *evidence) { e.status.Templates = 0 }, Finding{Code: TemplatesAwaited}},
+		"nothing decoded":          {func(e *evidence) { e.status.Records = 0 }, Finding{Code: NothingDecoded}},
+		"malformed":                {func(e *evidence) { e.status.Malformed, e.status.LastError = 3, "set 256" }, Finding{Code: SetsUnreadable, Malformed: 3, LastError: "set 256"}},
+		"over a limit":             {func(e *evidence) { e.status.OverLimit = 3 }, Finding{Code: SetsUnreadable, OverLimit: 3}},
+		"impossible times":         {func(e *evidence) { e.status.TimeRepaired = 1000 }, Finding{Code: TimesImpossible, Repaired: 1000, Records: 2000}},
+		"an old capture":           {func(e *evidence) { e.status.LastStart, e.status.LastEnd = nil, ago(48*time.Hour) }, Finding{Code: TimesFarOff, To: ago(48 * time.Hour)}},
+		"flows that end in future": {func(e *evidence) { e.status.LastEnd = ago(-2 * time.Hour) }, Finding{Code: TimesFarOff, From: ago(time.Minute), To: ago(-2 * time.Hour)}},
+		"a clock behind":           {func(e *evidence) { e.status.ClockOffsetMS = -3_600_000 }, Finding{Code: ClockOff, Offset: -time.Hour}},
+		"a clock almost right":     {func(e *evidence) { e.status.ClockOffsetMS = 30_000 }, Finding{Code: ClockRight, Offset: 30 * time.Second}},
+		"a rate that people say": {func(e *evidence) { e.words.SamplingRate, e.status.SamplingRate = new(int64(7)), new(int64(8)) },
+			Finding{Code: SamplingSet, Rate: 7, Other: 8, OtherBy: RateByExporter}},
+		"a rate that people say where --sampling says one": {func(e *evidence) {
+			e.words = ExporterWords{SamplingRate: new(int64(7)), SamplingFrom: ago(time.Hour)}
+			e.status.SamplingRate, e.status.ConfiguredRate, e.status.SamplingOverride = new(int64(8)), new(int64(9)), true
+		}, Finding{Code: SamplingSet, Rate: 7, Since: ago(time.Hour), Other: 9, OtherBy: RateByCollector}},
+		"a rate that people will say": {func(e *evidence) {
+			e.words = ExporterWords{SamplingRate: new(int64(7)), SamplingFrom: ago(-time.Hour)}
+		}, Finding{Code: SamplingUnknown, Other: 7, OtherBy: RateByPeople, Since: ago(-time.Hour)}},
+		"a rate that people say where there is none": {func(e *evidence) {
+			e.words = ExporterWords{SamplingRate: new(int64(7)), SamplingWhereUnknown: true}
+		}, Finding{Code: SamplingSet, Rate: 7}},
+		"a rate that people say where there is one": {func(e *evidence) {
+			e.words = ExporterWords{SamplingRate: new(int64(7)), SamplingWhereUnknown: true}
+			e.status.SamplingRate = new(int64(8))
+		}, Finding{Code: SamplingAnnounced, Rate: 8, Other: 7, OtherBy: RateByPeople}},
 		"a rate that is announced":  {func(e *evidence) { e.status.SamplingRate, e.status.ConfiguredRate = new(int64(8)), new(int64(9)) }, Finding{Code: SamplingAnnounced, Rate: 8}},
 		"a rate that is configured": {func(e *evidence) { e.status.ConfiguredRate = new(int64(9)) }, Finding{Code: SamplingPresumed, Rate: 9}},
 		"a rate that is overridden": {func(e *evidence) {

@@ -31,7 +31,7 @@ type evidence struct {
 	label  string // of the exporter, as all that follows
 	addr   netip.Addr
 	domain int64
-	said   *int64           // the sampling rate that people say
+	words  ExporterWords    // of these, the sampling rate alone
 	status *ExporterDetails // nil before the collector's first report
 }
 
@@ -125,8 +125,8 @@ func readEvidence(ctx context.Context, tx pgx.Tx, id flow.ExporterID) (e evidenc
 		e.unreadable, err = readUnreadable(ctx, tx)
 		return e, err
 	}
-	err = tx.QueryRow(ctx, "select label, addr, observation_domain, sampling_rate from exporters where id = $1", int32(id)).
-		Scan(&e.label, &e.addr, &e.domain, &e.said)
+	err = tx.QueryRow(ctx, "select label, addr, observation_domain, sampling_rate, sampling_from, not coalesce(sampling_instead, true) from exporters where id = $1", int32(id)).
+		Scan(&e.label, &e.addr, &e.domain, &e.words.SamplingRate, &e.words.SamplingFrom, &e.words.SamplingWhereUnknown)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return e, &query.Error{Parameter: "exporter", Reason: fmt.Sprintf("there is no exporter %d", id)}
 	}

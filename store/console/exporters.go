@@ -34,8 +34,8 @@ type ExporterRow struct {
 	Datagrams, Records, Packets, Bytes int64
 	// Templates is the number of templates it announced that are still valid.
 	Templates int64
-	// SamplingRate is N of 1:N: what people say, else what it last announced,
-	// nil when neither is known.
+	// SamplingRate is N of 1:N that counts now: what people say, the collector was told or it
+	// last announced, nil when none is known.
 	SamplingRate *int64
 	// ClockOffset is by how much its clock was ahead of the collector's at its last message.
 	ClockOffset time.Duration
@@ -49,7 +49,9 @@ func (c *Console) Exporters(ctx context.Context) ([]ExporterRow, error) {
 select e.id, e.name, e.label, e.addr, e.observation_domain,
   coalesce(s.version, 0), e.first_seen, coalesce(s.last_seen, e.first_seen),
   coalesce(s.datagrams, 0), coalesce(s.records, 0), coalesce(s.packets, 0), coalesce(s.bytes, 0),
-  coalesce(s.templates, 0), coalesce(e.sampling_rate, s.sampling_rate), coalesce(s.clock_offset_ms, 0)
+  coalesce(s.templates, 0),
+  nullif(effective_sampling(least(coalesce(case when s.sampling_override then s.configured_rate else s.sampling_rate end, s.configured_rate, 0), 2147483647)::int,
+    e.sampling_rate, e.sampling_instead, e.sampling_from, now()), 0), coalesce(s.clock_offset_ms, 0)
 from exporters e
 left join exporter_status s on s.exporter_id = e.id
 order by e.label, e.observation_domain, e.id`)
@@ -91,6 +93,8 @@ type ExporterState struct {
 	Announced, Configured *int64
 	// Overridden says that the collector uses Configured in place of Announced.
 	Overridden bool
+	// RateBy says whose rate counts now.
+	RateBy RateBy
 	// Waiting says that it has sent Data Sets and no template.
 	Waiting bool
 	// AnnouncedAt is when Announced was, nil when that is not known; Provisional that
@@ -103,12 +107,34 @@ type ExporterState struct {
 	LostLastHour int64
 }
 
+// RateBy says who said a sampling rate.
+type RateBy string
+
+// Who can have said the rate that counts.
+const (
+	RateByNobody    RateBy = ""
+	RateByExporter  RateBy = "exporter"
+	RateByCollector RateBy = "collector" // it was told by --sampling or --sampling-override
+	RateByPeople    RateBy = "people"
+)
+
+// storedRate is the rate that rows are stored with, and who said it.
+func storedRate(announced, configured *int64, override bool) (*int64, RateBy) {
+	switch {
+	case configured != nil && (override || announced == nil):
+		return configured, RateByCollector
+	case announced != nil:
+		return announced, RateByExporter
+	}
+	return nil, RateByNobody
+}
+
 // ExporterStates returns the state of every exporter.
 func (c *Console) ExporterStates(ctx context.Context) (map[flow.ExporterID]ExporterState, error) {
 	states := make(map[flow.ExporterID]ExporterState)
 	err := c.db.Ask(ctx, store.DefaultTimeout, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-select e.id, e.name, coalesce(e.color, ''), coalesce(e.note, ''), e.sampling_rate,
+select e.id, e.name, coalesce(e.color, ''), coalesce(e.note, ''), e.sampling_rate, e.sampling_from, not coalesce(e.sampling_instead, true),
   s.sampling_rate, s.configured_rate, coalesce(s.sampling_override, false),
   coalesce(s.version >= 9 and s.templates = 0 and (s.no_template > 0 or s.held > s.recovered), false),
   coalesce(l.lost, 0), s.sampling_at, coalesce(s.sampling_provisional, false), coalesce(s.numbering, '')
@@ -123,9 +149,13 @@ left join (select exporter_id, least(sum(count), 9223372036854775807)::bigint as
 			id int32
 			s  ExporterState
 		)
-		_, err = pgx.ForEachRow(rows, []any{&id, &s.Name, &s.Color, &s.Note, &s.SamplingRate,
+		_, err = pgx.ForEachRow(rows, []any{&id, &s.Name, &s.Color, &s.Note, &s.SamplingRate, &s.SamplingFrom, &s.SamplingWhereUnknown,
 			&s.Announced, &s.Configured, &s.Overridden, &s.Waiting, &s.LostLastHour,
 			&s.AnnouncedAt, &s.Provisional, &s.Numbering}, func() error {
+			var stored *int64
+			if stored, s.RateBy = storedRate(s.Announced, s.Configured, s.Overridden); s.rateHolds(stored, time.Now()) {
+				s.RateBy = RateByPeople
+			}
 			states[flow.ExporterID(id)] = s
 			return nil
 		})

@@ -61,7 +61,7 @@ const (
 	TimesPlausible    Code = "times_plausible"     // the last flows, From to To, ended near their receipt
 	ClockOff          Code = "clock_off"           // the exporter's clock is Offset ahead
 	ClockRight        Code = "clock_right"         // the same, and little
-	SamplingSet       Code = "sampling_set"        // people say 1:Rate
+	SamplingSet       Code = "sampling_set"        // people say 1:Rate since Since, in place of 1:Other by OtherBy
 	SamplingForced    Code = "sampling_forced"     // the collector was started with 1:Rate, which outranks what is announced
 	SamplingAnnounced Code = "sampling_announced"  // the exporter announces 1:Rate
 	SamplingOutlived  Code = "sampling_outlived"   // the exporter announced 1:Rate at At, and started again since
@@ -195,8 +195,12 @@ type Finding struct {
 	// From and To are when the last flows started and ended, nil when unknown.
 	From, To *time.Time
 	Offset   time.Duration
-	// Rate is N of 1:N.
-	Rate             int64
+	// Rate is N of 1:N that counts. Other is another one that is known, 0 when none is, which
+	// OtherBy said. Since is from when on the one that people say holds: nil for always, and
+	// beside another Rate for a past that does not matter.
+	Rate, Other      int64
+	OtherBy          RateBy
+	Since            *time.Time
 	KernelDropped    int64
 	NotSent, Dropped int64
 	// Loss is one loss, Losses are all those of a stage, each in the last hour and of all

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,8 +19,18 @@ import (
 // sampling rate. Empty and nil say nothing.
 type ExporterWords struct {
 	Name, Color, Note string
-	// SamplingRate is N of 1:N, in place of what the exporter announces.
-	SamplingRate *int64
+	// SamplingRate is N of 1:N, in place of what the exporter announces and what the collector
+	// was told; with SamplingWhereUnknown, only where these say nothing.
+	SamplingRate         *int64
+	SamplingWhereUnknown bool
+	// SamplingFrom is from when on the rate holds, cut to the minute; nil: always.
+	SamplingFrom *time.Time
+}
+
+// rateHolds reports whether, at a time, the rate that people say counts, beside one that
+// stands in the rows, nil when none does. In SQL it is effective_sampling.
+func (w ExporterWords) rateHolds(stored *int64, at time.Time) bool {
+	return w.SamplingRate != nil && (!w.SamplingWhereUnknown || stored == nil) && (w.SamplingFrom == nil || !at.Before(*w.SamplingFrom))
 }
 
 // Interface is an interface of an exporter.
@@ -48,15 +59,24 @@ func (c *Console) SetExporter(ctx context.Context, id flow.ExporterID, w Exporte
 	if r := w.SamplingRate; r != nil && (*r < 1 || *r > 1<<31-1) {
 		return &query.Error{Parameter: "sampling_rate", Reason: "it is N of 1:N, from 1 to 2147483647, or null"}
 	}
+	if w.SamplingRate == nil {
+		w.SamplingFrom, w.SamplingWhereUnknown = nil, false
+	}
+	if t := w.SamplingFrom; t != nil {
+		if t.Before(query.FirstTime) || t.After(query.LastTime) {
+			return &query.Error{Parameter: "sampling_from", Reason: t.Format(time.RFC3339) + " is outside of the years 1970 to 2199"}
+		}
+		w.SamplingFrom = new(t.UTC().Truncate(time.Minute))
+	}
 	return c.change(ctx, func(tx pgx.Tx) error {
 		if err := mustExist(ctx, tx, id); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `insert into console.exporters as c (id, name, color, note, sampling_rate)
-			values ($1, nullif($2, ''), nullif($3, ''), nullif($4, ''), $5)
-			on conflict (id) do update set name = excluded.name, color = excluded.color, note = excluded.note,
-				sampling_rate = excluded.sampling_rate, changed_at = now()`,
-			int32(id), w.Name, w.Color, w.Note, w.SamplingRate)
+		_, err := tx.Exec(ctx, `insert into console.exporters as c (id, name, color, note, sampling_rate, sampling_from, sampling_instead)
+			values ($1, nullif($2, ''), nullif($3, ''), nullif($4, ''), $5, $6, $7)
+			on conflict (id) do update set name = excluded.name, color = excluded.color, note = excluded.note, sampling_rate = excluded.sampling_rate,
+				sampling_from = excluded.sampling_from, sampling_instead = excluded.sampling_instead, changed_at = now()`,
+			int32(id), w.Name, w.Color, w.Note, w.SamplingRate, w.SamplingFrom, !w.SamplingWhereUnknown)
 		return err
 	})
 }

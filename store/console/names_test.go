@@ -3,8 +3,10 @@ package console_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"flowtally/flow"
 	"flowtally/store/console"
@@ -46,6 +48,72 @@ func TestWordsAboutExporters(t *testing.T) {
 	}
 	if rows, _ := console.New(db).Exporters(ctx); rows[0].Label != "192.0.2.1" {
 		t.Errorf("taken back, its label is %q", rows[0].Label)
+	}
+}
+
+// A rate that people say counts from when, and where, they say; without one there is
+// nothing else to say. What the collector was told gives way to it.
+func TestRatesOfExporters(t *testing.T) {
+	ctx := context.Background()
+	db, admin := asWeb(t)
+	c := console.New(db)
+	e := flow.Exporter{Addr: flow.AddrFrom(netip.MustParseAddr("10.0.0.9"))}
+	past, future := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	ten := new(int64(10))
+	for name, x := range map[string]struct {
+		announced, told uint32
+		override        bool
+		words           console.ExporterWords
+		rate            int64 // 0: not known
+		by              console.RateBy
+	}{
+		"nothing":                      {0, 0, false, console.ExporterWords{}, 0, console.RateByNobody},
+		"announced":                    {100, 0, false, console.ExporterWords{}, 100, console.RateByExporter},
+		"announced, told":              {100, 50, false, console.ExporterWords{}, 100, console.RateByExporter},
+		"told":                         {0, 50, false, console.ExporterWords{}, 50, console.RateByCollector},
+		"overridden":                   {100, 50, true, console.ExporterWords{}, 50, console.RateByCollector},
+		"more than a row has":          {1<<32 - 1, 0, false, console.ExporterWords{}, 1<<31 - 1, console.RateByExporter},
+		"people, instead":              {100, 50, true, console.ExporterWords{SamplingRate: ten}, 10, console.RateByPeople},
+		"people, where unknown":        {100, 0, false, console.ExporterWords{SamplingRate: ten, SamplingWhereUnknown: true}, 100, console.RateByExporter},
+		"people, where it is told":     {0, 50, false, console.ExporterWords{SamplingRate: ten, SamplingWhereUnknown: true}, 50, console.RateByCollector},
+		"people, where it is unknown":  {0, 0, false, console.ExporterWords{SamplingRate: ten, SamplingWhereUnknown: true}, 10, console.RateByPeople},
+		"people, from a past time":     {100, 0, false, console.ExporterWords{SamplingRate: ten, SamplingFrom: &past}, 10, console.RateByPeople},
+		"people, from a future time":   {100, 0, false, console.ExporterWords{SamplingRate: ten, SamplingFrom: &future}, 100, console.RateByExporter},
+		"a time and a mode of no rate": {100, 0, false, console.ExporterWords{SamplingWhereUnknown: true, SamplingFrom: &past}, 100, console.RateByExporter},
+	} {
+		now := flow.TimeOf(time.Now())
+		if err := ingest.NewWriter(admin, ingest.WriterConfig{}).Report(ctx, flow.Report{Status: []flow.ExporterStatus{{
+			Exporter: e, Version: 9, FirstSeen: now, LastSeen: now, SamplingRate: x.announced, ConfiguredRate: x.told, SamplingOverride: x.override,
+		}}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetExporter(ctx, e.ID(), x.words); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		states, err := c.ExporterStates(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := states[e.ID()]
+		if s.RateBy != x.by {
+			t.Errorf("%s: the rate is said by %q, want %q", name, s.RateBy, x.by)
+		}
+		if s.SamplingRate == nil && (s.SamplingFrom != nil || s.SamplingWhereUnknown) || s.SamplingFrom != nil && s.SamplingFrom.UnixMilli()%60_000 != 0 || s.SamplingRate != nil && s.SamplingWhereUnknown != x.words.SamplingWhereUnknown {
+			t.Errorf("%s: kept as %+v", name, s.ExporterWords)
+		}
+		rows, err := c.Exporters(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if r.ID == e.ID() && (r.SamplingRate == nil) != (x.rate == 0) || r.ID == e.ID() && r.SamplingRate != nil && *r.SamplingRate != x.rate {
+				t.Errorf("%s: the rate is %v, want %d", name, r.SamplingRate, x.rate)
+			}
+		}
+	}
+	distant := time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)
+	if err := c.SetExporter(ctx, e.ID(), console.ExporterWords{SamplingRate: ten, SamplingFrom: &distant}); err == nil {
+		t.Error("a rate from the year 2300 on is kept")
 	}
 }
 

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -12,13 +11,13 @@ import (
 	"flowtally/store/row"
 )
 
-// batch is what is committed at once: the records of one Write as rows, by the
-// hour they end in, and what belongs to them. It is used again, and keeps its
-// room.
+// batch is what one transaction stores: the records of one Write as rows, by the hour in
+// which they end, and the sequence numbers and losses of that Write. It is reused, and
+// keeps its memory.
 type batch struct {
-	// id is what the rows carry and what the batch is stored under, 0 while it
-	// has none; key is drawn at random when the batch is made and tells it from
-	// every other, also from one that has its id.
+	// id is the identifier in public.batches and in every row, 0 while there is none.
+	// key is drawn at random when the batch is made, and distinguishes it from every
+	// other batch, also from one that has its id.
 	id  int32
 	key int64
 	// columns are those of the rows; statement is the list of their names.
@@ -26,23 +25,23 @@ type batch struct {
 	statement string
 
 	parts []*part             // the hours, ascending once encoded
-	spare []*part             // room of former hours
+	spare []*part             // of former batches, for their buffers
 	hours map[flow.Time]*part // the same by hour
-	last  *part               // the one used last: nearly always the next, too
+	last  *part               // the one used last, which is nearly always the next, too
 
 	records, clamped, repaired, noRoom int
 	packets, bytes                     uint64
 	receivedFrom, receivedTo           flow.Time
 	minEnd, maxEnd                     flow.Time
 
-	// parcel is what is handed on to the roll-ups once the batch is stored, nil when
-	// nobody wants it or it is not what is stored.
+	// parcel is what is handed over to the Keeper once the batch is stored; nil when no
+	// Keeper is at work, or when the rows are no longer those of the parcel.
 	parcel *rollup.Parcel
 
 	// sequences and loss are stored together with the rows.
 	sequences []flow.Sequence
 	loss      []flow.Loss
-	check     bool // compare sequences with what the database knows
+	check     bool // compare the sequences with those in the database
 }
 
 // part is a batch's share of one partition.
@@ -56,7 +55,12 @@ type part struct {
 // body returns the rows of a part that is encoded.
 func (p *part) body() []byte { return p.buf[len(row.CopyHeader) : len(p.buf)-len(row.CopyTrailer)] }
 
-// spareRoom is the largest buffer that is kept for the next batch.
+// setBody replaces the rows of a part that is encoded.
+func (p *part) setBody(rows []byte) {
+	p.buf = slices.Concat([]byte(row.CopyHeader), rows, []byte(row.CopyTrailer))
+}
+
+// spareRoom is the size of the largest buffer that is kept for the next batch.
 const spareRoom = 16 << 20
 
 func newBatch() *batch { return &batch{hours: make(map[flow.Time]*part)} }
@@ -75,9 +79,8 @@ func (b *batch) reset() {
 }
 
 // encode makes the rows of recs, under the given id, which may be 0. Records
-// without a time of receipt are received now. recs is not changed.
-//
-// The parcel, when it is not nil, is filled with what the roll-ups want.
+// without a time of receipt are received now. recs is not changed. A parcel that is not
+// nil is filled with the same flows.
 func (b *batch) encode(id int32, recs []flow.Record, now flow.Time, parcel *rollup.Parcel) {
 	b.reset()
 	b.parcel = parcel
@@ -85,7 +88,7 @@ func (b *batch) encode(id int32, recs []flow.Record, now flow.Time, parcel *roll
 	b.id, b.key = id, rand.Int64()
 	b.setColumns(row.Needed(recs))
 	b.records = len(recs)
-	// Without records there is still what the batch says besides.
+	// A batch without records still has sequence numbers or losses.
 	b.receivedFrom, b.receivedTo, b.minEnd, b.maxEnd = now, now, now, now
 	for i := range recs {
 		r := &recs[i]
@@ -124,15 +127,15 @@ func (b *batch) encode(id int32, recs []flow.Record, now flow.Time, parcel *roll
 	}
 }
 
-// setColumns says which columns the rows have.
+// setColumns sets the columns of the rows.
 func (b *batch) setColumns(c row.Columns) {
 	if b.columns != c || b.statement == "" {
 		b.columns, b.statement = c, strings.Join(c.Names(), ", ")
 	}
 }
 
-// close ends the parts and puts them in order. In order of the hours, two writers
-// lock the same rows in the same order.
+// close ends the parts and sorts them by hour, so that two Writers lock rows of
+// parts.partition in the same order.
 func (b *batch) close() {
 	slices.SortFunc(b.parts, func(x, y *part) int { return int((x.hour - y.hour) / flow.Hour) })
 	for _, p := range b.parts {
@@ -141,7 +144,7 @@ func (b *batch) close() {
 	}
 }
 
-// part returns the part of an hour, a new one if need be.
+// part returns the part of an hour, and adds it when there is none.
 func (b *batch) part(hour flow.Time) *part {
 	if b.last != nil && b.last.hour == hour {
 		return b.last
@@ -186,11 +189,11 @@ func (p *part) each(c row.Columns, f func(r []byte)) error {
 	return nil
 }
 
-// number gives the batch another id.
-func (b *batch) number(id int32) error {
+// setID gives the batch another id.
+func (b *batch) setID(id int32) error {
 	for _, p := range b.parts {
 		if err := p.each(b.columns, func(r []byte) {
-			binary.BigEndian.PutUint32(r[row.AtBatch:], uint32(id))
+			row.SetBatch(r, id)
 		}); err != nil {
 			return err
 		}
@@ -199,8 +202,8 @@ func (b *batch) number(id int32) error {
 	return nil
 }
 
-// move gives the rows that end in one of the hours their time of receipt
-// instead, since there is no room for these hours.
+// move gives the rows that end in one of the hours their time of receipt instead, because
+// these hours get no partition.
 func (b *batch) move(hours []flow.Time) error {
 	b.parcel = nil
 	old := slices.Clone(b.parts)
@@ -218,11 +221,8 @@ func (b *batch) move(hours []flow.Time) error {
 	}
 	for _, p := range bad {
 		if err := p.each(b.columns, func(r []byte) {
-			received := row.Time(r, row.AtReceived)
-			copy(r[row.AtStart:row.AtStart+8], r[row.AtReceived:])
-			copy(r[row.AtEnd:row.AtEnd+8], r[row.AtReceived:])
-			marks := binary.BigEndian.Uint16(r[row.AtMarks:]) | uint16(flow.MarkPartitionLimit)
-			binary.BigEndian.PutUint16(r[row.AtMarks:], marks)
+			received := row.Received(r)
+			row.MoveToReceipt(r)
 			to := b.part(received.Floor(flow.Hour))
 			to.buf = append(to.buf, r...)
 			to.rows++
@@ -233,12 +233,12 @@ func (b *batch) move(hours []flow.Time) error {
 		}
 	}
 	b.last = nil
-	// What was closed before ends anew, and the bounds are those of what is left.
+	// The parts are closed again, and the ends are those of the rows as they are now.
 	b.close()
 	b.minEnd, b.maxEnd = math.MaxInt64, math.MinInt64
 	for _, p := range b.parts {
 		if err := p.each(b.columns, func(r []byte) {
-			end := row.Time(r, row.AtEnd)
+			end := row.End(r)
 			b.minEnd, b.maxEnd = min(b.minEnd, end), max(b.maxEnd, end)
 		}); err != nil {
 			return err
@@ -252,7 +252,7 @@ func (b *batch) exporters() (map[flow.ExporterID]uint64, error) {
 	counts := make(map[flow.ExporterID]uint64)
 	for _, p := range b.parts {
 		if err := p.each(b.columns, func(r []byte) {
-			counts[flow.ExporterID(binary.BigEndian.Uint32(r[row.AtExporter:]))]++
+			counts[row.Exporter(r)]++
 		}); err != nil {
 			return nil, err
 		}

@@ -4,11 +4,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The tests that need a database are of package store_test, because what gives
-// them one imports this package. These are the doors they need.
+// The tests that need a database are of package ingest_test, because package storetest,
+// which gives them one, imports this package. They need these functions.
 
-// OnCommit has f called between the last statement of a transaction and its
-// commit.
+// OnCommit makes w call f between the last statement of a transaction and its commit.
 func OnCommit(w *Writer, f func(*pgx.Conn)) { w.beforeCommit = f }
 
 // Lease returns the next identifier a batch would get.

@@ -28,22 +28,22 @@ func newMetrics(r prometheus.Registerer, w *Writer) *metrics {
 		batches:            counter("batches_total", "Batches committed."),
 		records:            counter("records_total", "Records committed."),
 		clamped:            counter("clamped_records_total", "Records with a value that did not fit its column."),
-		repaired:           counter("repaired_records_total", "Records whose times were repaired on the way into the store."),
-		noRoom:             counter("partition_limit_records_total", "Records given their time of receipt, because there was no room for their hour."),
+		repaired:           counter("repaired_records_total", "Records whose times were repaired before they were stored."),
+		noRoom:             counter("partition_limit_records_total", "Records given their time of receipt, because their hour would have exceeded the limit of partitions."),
 		retries:            counter("retries_total", "Attempts to store a batch that failed and were repeated."),
 		replays:            counter("replays_total", "Batches found stored already when they were sent again."),
 		refusedBatches:     counter("refused_batches_total", "Batches the database refused for their content."),
 		refusedRecords:     counter("refused_records_total", "Records in refused batches."),
 		exporterClash:      counter("exporter_collisions_total", "Exporters refused because another one has their identifier."),
-		spooledBatches:     counter("spooled_batches_total", "Batches made durable in the spool, because the database did not take them."),
+		spooledBatches:     counter("spooled_batches_total", "Batches written to the spool, because the database did not store them."),
 		spooledRecords:     counter("spooled_records_total", "Records in spooled batches."),
-		drainedBatches:     counter("spool_stored_batches_total", "Batches that left the spool for the database."),
+		drainedBatches:     counter("spool_stored_batches_total", "Batches of the spool that the database has stored since."),
 		drainedRecords:     counter("spool_stored_records_total", "Records in these batches."),
-		droppedBatches:     counter("spool_dropped_batches_total", "Batches that gave way because the spool was full: lost."),
+		droppedBatches:     counter("spool_dropped_batches_total", "Batches dropped because the spool was full: lost."),
 		droppedRecords:     counter("spool_dropped_records_total", "Records in these batches: lost."),
 		quarantinedRecords: counter("quarantined_records_total", "Refused records that are kept in the spool's quarantine."),
-		badFiles:           counter("spool_bad_files_total", "Files of the spool that could not be read and were set aside."),
-		spoolErrors:        counter("spool_errors_total", "Attempts to spool a batch that failed."),
+		badFiles:           counter("spool_bad_files_total", "Files of the spool that could not be read and were kept under another name."),
+		spoolErrors:        counter("spool_errors_total", "Attempts to write a batch to the spool that failed."),
 		up: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "flowtally", Subsystem: "store", Name: "up",
 			Help: "1 when the last attempt to store something succeeded."}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "flowtally", Subsystem: "store", Name: "write_seconds",
@@ -60,10 +60,10 @@ func newMetrics(r prometheus.Registerer, w *Writer) *metrics {
 		m.quarantinedRecords, m.badFiles, m.spoolErrors)
 	for _, g := range []struct {
 		name, help string
-		of         func(files int, octets int64, age time.Duration) float64
+		of         func(files int, bytes int64, age time.Duration) float64
 	}{
 		{"spool_batches", "Batches that wait in the spool.", func(n int, _ int64, _ time.Duration) float64 { return float64(n) }},
-		{"spool_octets", "Octets the spool takes on disk, without its quarantine.", func(_ int, n int64, _ time.Duration) float64 { return float64(n) }},
+		{"spool_octets", "Bytes the spool takes on disk, without its quarantine.", func(_ int, n int64, _ time.Duration) float64 { return float64(n) }},
 		{"spool_age_seconds", "How long the oldest batch has been in the spool, 0 when there is none.", func(_ int, _ int64, d time.Duration) float64 { return d.Seconds() }},
 	} {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "flowtally", Subsystem: "store", Name: g.name, Help: g.help},
@@ -72,7 +72,7 @@ func newMetrics(r prometheus.Registerer, w *Writer) *metrics {
 	return m
 }
 
-// wrote counts a batch that is durable.
+// wrote counts a batch that the database stored.
 func (m *metrics) wrote(b *batch, took time.Duration) {
 	m.batches.Inc()
 	m.records.Add(float64(b.records))

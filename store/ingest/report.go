@@ -21,22 +21,22 @@ import (
 	"flowtally/store/row"
 )
 
-// identities are the exporters whose identity is stored, and those that are
-// refused because another one has their identifier.
+// identities are the exporters that this Writer knows to be stored, and those that it
+// refuses because another exporter has their identifier.
 type identities struct {
 	sync.Mutex
 	stored  map[flow.ExporterID]flow.Exporter
 	refused map[flow.Exporter]bool
 }
 
-// Report stores what is known of the exporters and their interfaces, replacing
-// what was, and adds to the ledger what was lost. It also makes the partitions of this hour and the
-// next, so that no Write has to wait for that. Either all of it is stored or,
-// with an error, nothing, and it may be reported again.
+// Report replaces what is stored of the exporters and their interfaces, and adds losses to
+// the ledger. It also makes the partitions of this hour and the next, so that no Write has
+// to wait for that. It stores all of the report, or nothing and returns an error; then the
+// report may be made again.
 //
-// An exporter whose identifier another one has is refused: logged and counted
-// once, and its status left out. That is no error. Its records are stored all the
-// same, under the identifier that both have.
+// Report refuses an exporter whose identifier another one has: it logs and counts that
+// once, and leaves out the status. That is no error. The records of the exporter are stored
+// all the same, under the identifier that both have.
 func (w *Writer) Report(ctx context.Context, r flow.Report) error {
 	conn, err := w.db.Pool().Acquire(ctx)
 	if err != nil {
@@ -56,9 +56,9 @@ func (w *Writer) Report(ctx context.Context, r flow.Report) error {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); xid == "" || ok && pg.SeverityUnlocalized == "ERROR" {
 		return fmt.Errorf("store: report: %w", err)
 	}
-	// The answer to the commit was lost: the last we heard, if anything, is that
-	// the session is over. Sums must not be added twice. Whoever is asked may be
-	// the next connection in a pool of one.
+	// The answer to the commit was lost; at best we heard that the session ended. Losses
+	// must not be added twice, so ask whether it took place. The pool may have room for
+	// one connection only.
 	conn.Release()
 	committed, asked := w.committed(ctx, xid)
 	if asked != nil {
@@ -77,15 +77,15 @@ func (w *Writer) makeAhead(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// report does it in one transaction, whose identifier it returns once the commit
-// was asked for.
+// report stores a report in one transaction. It returns the identifier of the transaction
+// from when the commit was sent.
 func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid string, err error) {
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	status, fresh, err := w.identify(ctx, tx, r.Status)
+	status, added, err := w.identify(ctx, tx, r.Status)
 	if err != nil {
 		return "", err
 	}
@@ -118,7 +118,7 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 	}
 	w.exporters.Lock()
 	defer w.exporters.Unlock()
-	for _, e := range fresh {
+	for _, e := range added {
 		if w.exporters.stored == nil {
 			w.exporters.stored = make(map[flow.ExporterID]flow.Exporter)
 		}
@@ -127,7 +127,7 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 	return xid, nil
 }
 
-// committed asks what became of a transaction.
+// committed asks the database whether a transaction was committed.
 func (w *Writer) committed(ctx context.Context, xid string) (bool, error) {
 	for {
 		var state *string
@@ -145,17 +145,17 @@ func (w *Writer) committed(ctx context.Context, xid string) (bool, error) {
 	}
 }
 
-// identify stores identities that are not known to be, and returns the status of
-// those exporters that are who their identifier says, and whose was new to us.
-func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) (own []flow.ExporterStatus, fresh []flow.Exporter, err error) {
+// identify stores the identities that are not known to be stored. It returns the status of
+// those exporters that own their identifier, and the exporters that it did not know.
+func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) (accepted []flow.ExporterStatus, added []flow.Exporter, err error) {
 	w.exporters.Lock()
 	defer w.exporters.Unlock()
-	own = make([]flow.ExporterStatus, 0, len(status))
+	accepted = make([]flow.ExporterStatus, 0, len(status))
 	for i := range status {
 		s := &status[i]
 		id := s.Exporter.ID()
 		if holder, ok := w.exporters.stored[id]; ok && holder == s.Exporter {
-			own = append(own, *s)
+			accepted = append(accepted, *s)
 			continue
 		}
 		var (
@@ -170,8 +170,8 @@ func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.Exporter
 			return nil, nil, fmt.Errorf("exporter %v: %w", s.Addr, err)
 		}
 		if addr == s.Addr.Netip() && domain == int64(s.Domain) {
-			own = append(own, *s)
-			fresh = append(fresh, s.Exporter)
+			accepted = append(accepted, *s)
+			added = append(added, s.Exporter)
 			continue
 		}
 		if w.exporters.refused[s.Exporter] {
@@ -182,10 +182,10 @@ func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.Exporter
 		}
 		w.exporters.refused[s.Exporter] = true
 		w.metrics.exporterClash.Inc()
-		w.log.Error("exporter refused: another one has its identifier; give it another address or observation domain",
+		w.log.Error("refused an exporter because another one has its identifier: give it another address or observation domain",
 			"exporter", s.Addr.String(), "domain", s.Domain, "id", int32(id), "holder", addr.String(), "holder_domain", domain)
 	}
-	return own, fresh, nil
+	return accepted, added, nil
 }
 
 // statusColumns are those of exporter_status that putStatus replaces, in the
@@ -197,7 +197,7 @@ const statusColumns = `exporter_id, version, first_seen, last_seen, updated_at, 
 	configured_rate, sampling_override, last_start, last_end, last_error, last_error_at, source_ports, senders, gateway,
 	unexplained, numbering, numbering_shared, sampling_at, sampling_provisional`
 
-// putStatusSQL replaces one row of exporter_status.
+// putStatusSQL is the statement that replaces one row of exporter_status.
 var putStatusSQL = func() string {
 	columns := strings.Fields(strings.ReplaceAll(statusColumns, ",", " "))
 	values, sets := make([]string, len(columns)), make([]string, 0, len(columns))
@@ -267,13 +267,13 @@ func putStatus(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) err
 	return tx.SendBatch(ctx, &b).Close()
 }
 
-// putInterfaces replaces what is known of interfaces. What a record does not say
-// stays as it was.
+// putInterfaces replaces what is stored of interfaces. A field that a record does not have
+// keeps its value.
 func putInterfaces(ctx context.Context, tx pgx.Tx, list []flow.Interface) error {
 	if len(list) == 0 {
 		return nil
 	}
-	// In one order, two collectors lock the same rows in the same order.
+	// The order makes two collectors lock the same rows in the same order.
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b flow.Interface) int {
 		return cmp.Or(cmp.Compare(a.Exporter, b.Exporter), cmp.Compare(a.Index, b.Index))
@@ -318,7 +318,7 @@ func putUnreadable(ctx context.Context, tx pgx.Tx, list []flow.Unreadable) error
 	return tx.SendBatch(ctx, &b).Close()
 }
 
-// addLoss adds to the ledger.
+// addLoss adds to the ledger, the table loss.
 func addLoss(ctx context.Context, tx pgx.Tx, loss []flow.Loss) error {
 	if len(loss) == 0 {
 		return nil
@@ -326,7 +326,7 @@ func addLoss(ctx context.Context, tx pgx.Tx, loss []flow.Loss) error {
 	var b pgx.Batch
 	for i := range loss {
 		l := &loss[i]
-		// A sum that no longer fits stays at the largest.
+		// A sum that does not fit becomes the largest bigint.
 		b.Queue(`insert into public.loss as o (minute, exporter_id, stage, cause, unit, count) values ($1, $2, $3, $4, $5, $6)
 			on conflict (minute, exporter_id, stage, cause, unit)
 			do update set count = o.count + least(excluded.count, 9223372036854775807 - o.count)`,

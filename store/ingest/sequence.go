@@ -18,10 +18,10 @@ import (
 	"flowtally/flow"
 )
 
-// sequenceAge is how long a session that is silent is remembered.
+// sequenceAge is how long the database remembers a session that is silent.
 const sequenceAge = 7 * 24 * time.Hour
 
-// session is what a sequence number belongs to.
+// session is an export session: sequence numbers count its records or datagrams.
 type session struct {
 	flow.Exporter
 	port, version uint16
@@ -35,7 +35,7 @@ func compareSessions(a, b session) int {
 	return cmp.Or(bytes.Compare(a.Addr[:], b.Addr[:]), cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.port, b.port), cmp.Compare(a.version, b.version))
 }
 
-// newest leaves one of each session, the one received last, in a fixed order.
+// newest returns of each session the sequence number received last, in a fixed order.
 func newest(sequences []flow.Sequence) []flow.Sequence {
 	last := make(map[session]flow.Sequence, len(sequences))
 	for i := range sequences {
@@ -52,12 +52,12 @@ func newest(sequences []flow.Sequence) []flow.Sequence {
 	return out
 }
 
-// putSequences stores where sessions stand, unless what is stored is newer, and
-// returns what has to be booked with it: the gap before a session that was begun
-// blindly. In one order, two writers lock the same rows in the same order.
+// putSequences stores sequence numbers, unless those in the database are newer. It returns
+// losses to store with them: the gaps before sessions that began blind. The rows are sorted
+// so that two Writers lock them in the same order.
 //
-// check says that nobody has compared the batches of an earlier run, of which this
-// is one, with what the database knows.
+// check says that the batch is of an earlier run, and that nobody has compared the
+// sequence numbers of that run with those in the database.
 func putSequences(ctx context.Context, tx pgx.Tx, sequences []flow.Sequence, check bool) (gaps []flow.Loss, err error) {
 	if len(sequences) == 0 {
 		return nil, nil
@@ -95,8 +95,8 @@ func putSequences(ctx context.Context, tx pgx.Tx, sequences []flow.Sequence, che
 	return gaps, err
 }
 
-// blindGaps adds what is missing between where an earlier run left the session,
-// as we know, and where this one began, which did not.
+// blindGaps adds what is missing between where an earlier run left the session and where
+// this run, which did not know that, began.
 func blindGaps(ctx context.Context, tx pgx.Tx, q *flow.Sequence, check bool, gaps []flow.Loss) ([]flow.Loss, error) {
 	var (
 		next, epoch int64
@@ -125,7 +125,8 @@ func blindGaps(ctx context.Context, tx pgx.Tx, q *flow.Sequence, check bool, gap
 	return gaps, nil
 }
 
-// missing books numbers of a session as lost on the way.
+// missing returns the loss of n records or datagrams of a session between exporter and
+// collector.
 func missing(q *flow.Sequence, n uint64) flow.Loss {
 	unit := "record"
 	if q.Numbering.Messages() || q.Numbering == flow.NumberingUnknown && q.Version == 9 {
@@ -134,7 +135,7 @@ func missing(q *flow.Sequence, n uint64) flow.Loss {
 	return flow.Loss{Minute: q.At.Floor(flow.Minute), Exporter: q.Exporter.ID(), Stage: "way", Cause: "missing", Unit: unit, Count: n}
 }
 
-// holeText writes holes as an array of PostgreSQL, holesOf reads them.
+// holeText writes holes as an array of PostgreSQL.
 func holeText(holes []flow.Hole) string {
 	b := []byte{'{'}
 	for i, h := range holes {
@@ -148,6 +149,7 @@ func holeText(holes []flow.Hole) string {
 	return string(append(b, '}'))
 }
 
+// holesOf reads the holes that holeText wrote.
 func holesOf(list []int64) (holes []flow.Hole) {
 	for ; len(list) >= 2; list = list[2:] {
 		holes = append(holes, flow.Hole{From: uint32(list[0]), To: uint32(list[1])})
@@ -155,16 +157,15 @@ func holesOf(list []int64) (holes []flow.Hole) {
 	return holes
 }
 
-// follow returns where a session stands after a batch that says q, which is
-// durable, when it stood at s before. Where q does not begin where s ended, a batch
-// between them was lost: what it added is missing, and so is whatever it made of
-// the holes that were open before it.
+// follow returns where a session stands after a durable batch with q, when it stood at s
+// before. Where q does not begin where s ended, a batch between them was lost: its numbers
+// are missing, and so is what it filled of the holes that were open before it.
 func follow(s, q flow.Sequence) flow.Sequence {
 	if q.Member {
 		return q // the numbers are another session's
 	}
 	if q.At < s.At || q.At == s.At && int32(q.Next-s.Next) < 0 {
-		return s // said before, and stored since
+		return s // q is older, and stored
 	}
 	from := q.From
 	if q.Epoch != s.Epoch {
@@ -180,7 +181,7 @@ func follow(s, q flow.Sequence) flow.Sequence {
 	known := q.Holes
 	q.Holes = nil
 	for _, h := range s.Holes {
-		// A blind run may have known of those behind its begin.
+		// A blind run may have seen holes that lie behind its begin.
 		if !slices.Contains(known, h) && (missing || int32(h.To-from) <= 0) {
 			q.Holes = append(q.Holes, h)
 		}
@@ -194,35 +195,35 @@ func follow(s, q flow.Sequence) flow.Sequence {
 
 // Sequences returns where each export session stood with the last of its batches
 // that is durable, in the database or in the spool. Sessions that were silent for
-// a week are forgotten. With an error, what the spool knows is returned, from Base
-// on: what is missing before is booked when these batches, or Blind ones, are
-// stored. It is to be called before the first Write.
+// a week are forgotten. When the database does not answer, Sequences returns the error and
+// what the spool knows, from Base on: what is missing before that is counted when these
+// batches, or Blind ones, are stored. Call it before the first Write.
 func (w *Writer) Sequences(ctx context.Context) ([]flow.Sequence, error) {
 	all, err := w.storedSequences(ctx)
 	w.blind.Store(err != nil)
-	stands := make(map[session]flow.Sequence, len(all))
+	standing := make(map[session]flow.Sequence, len(all))
 	for _, q := range all {
-		stands[sessionOf(&q)] = q
+		standing[sessionOf(&q)] = q
 	}
 	if w.spool != nil {
 		spooled := w.spool.sequences()
 		slices.SortStableFunc(spooled, func(a, b flow.Sequence) int { return cmp.Compare(a.At, b.At) })
 		for _, q := range spooled {
-			if s, ok := stands[sessionOf(&q)]; ok {
+			if s, ok := standing[sessionOf(&q)]; ok {
 				base := s.Base
 				if q = follow(s, q); err != nil {
 					q.Base = base
 				}
 			} else if err != nil {
-				q.Base = q.From // before that the database may know more
+				q.Base = q.From // the database may know more about the numbers before
 			}
-			stands[sessionOf(&q)] = q
+			standing[sessionOf(&q)] = q
 		}
 	}
-	return newest(slices.Collect(maps.Values(stands))), err
+	return newest(slices.Collect(maps.Values(standing))), err
 }
 
-// storedSequences returns what the database knows.
+// storedSequences returns the sequence numbers in the database.
 func (w *Writer) storedSequences(ctx context.Context) (all []flow.Sequence, err error) {
 	if _, err := w.db.Pool().Exec(ctx, "delete from parts.sequence where at < $1", time.Now().Add(-sequenceAge)); err != nil {
 		return nil, fmt.Errorf("store: sequences: %w", err)
@@ -254,7 +255,7 @@ func (w *Writer) storedSequences(ctx context.Context) (all []flow.Sequence, err 
 	return all, nil
 }
 
-// sequences returns what the files that wait say.
+// sequences returns the sequence numbers in the files that wait.
 func (s *spool) sequences() (all []flow.Sequence) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

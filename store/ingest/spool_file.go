@@ -18,7 +18,32 @@ import (
 	"flowtally/store/row"
 )
 
-// spoolHeader is what a file says besides the rows.
+// A file of the spool is a prefix of fixed length, a header in JSON and the rows, as COPY
+// takes them. It is written under another name, synced and renamed, and the directory
+// synced: it exists whole or not at all. Afterwards only the batch's identifier changes, in
+// place: it is leased when the batch is first sent, and whoever sends the batch again has
+// to know it.
+const (
+	spoolMagic   = "FLWBATCH"
+	spoolVersion = 1
+	// spoolPrefix is the prefix's length: magic, version, length of the header, CRC-32C
+	// of the four fields around it and the header, CRC-32C of the rows, length of the
+	// rows, identifier, CRC-32C of the identifier and the key.
+	spoolPrefix = 8 + 4 + 4 + 4 + 4 + 8 + 4 + 4
+	// spoolID is the offset of the identifier and its CRC.
+	spoolID = spoolPrefix - 8
+	// maxSpoolHeader and maxSpoolFile bound what is read from a file whose
+	// lengths may be wrong.
+	maxSpoolHeader = 64 << 20
+	maxSpoolFile   = 2 << 30
+)
+
+// errCorrupt: a file is not as it was written.
+var errCorrupt = errors.New("not what was written")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// spoolHeader is what a file says beside the rows.
 type spoolHeader struct {
 	Key          int64           `json:"key"`
 	Records      int             `json:"records"`
@@ -35,40 +60,41 @@ type spoolHeader struct {
 	Parts        []spoolPart     `json:"parts"`
 	Sequences    []spoolSequence `json:"sequences,omitempty"`
 	Loss         []flow.Loss     `json:"loss,omitempty"`
-	// Exporters says whose records they are, Rows the identifier they carry.
+	// Exporters counts the records by exporter. Rows is the batch identifier in the rows.
 	Exporters map[flow.ExporterID]uint64 `json:"exporters,omitempty"`
 	Rows      int32                      `json:"rows_id,omitempty"`
 	// Reason is why a batch is in quarantine.
 	Reason string `json:"reason,omitempty"`
 }
 
+// spoolPart describes the rows of one hour.
 type spoolPart struct {
 	Hour     flow.Time `json:"hour"`
 	MinStart flow.Time `json:"min_start"`
 	Rows     int64     `json:"rows"`
-	Octets   int       `json:"octets"`
+	Bytes    int       `json:"octets"`
 }
 
+// spoolSequence is a flow.Sequence as the header has it.
 type spoolSequence struct {
-	Addr    flow.Addr `json:"addr"`
-	Domain  uint32    `json:"domain"`
-	Port    uint16    `json:"port"`
-	Version uint16    `json:"version"`
-	Next    uint32    `json:"next"`
-	At      flow.Time `json:"at"`
-
-	From  uint32      `json:"from"`
-	Holes []flow.Hole `json:"holes,omitempty"`
-	Epoch int64       `json:"epoch,omitempty"`
-	Base  uint32      `json:"base,omitempty"`
-	Blind bool        `json:"blind,omitempty"`
+	Addr    flow.Addr   `json:"addr"`
+	Domain  uint32      `json:"domain"`
+	Port    uint16      `json:"port"`
+	Version uint16      `json:"version"`
+	Next    uint32      `json:"next"`
+	At      flow.Time   `json:"at"`
+	From    uint32      `json:"from"`
+	Holes   []flow.Hole `json:"holes,omitempty"`
+	Epoch   int64       `json:"epoch,omitempty"`
+	Base    uint32      `json:"base,omitempty"`
+	Blind   bool        `json:"blind,omitempty"`
 
 	Numbering flow.Numbering `json:"numbering,omitempty"`
 	Rate      uint32         `json:"rate,omitempty"`
 	Member    bool           `json:"member,omitempty"`
 }
 
-// write writes a file so that it is there whole or not at all.
+// write writes a file so that it exists whole or not at all.
 func (s *spool) write(path string, h *spoolHeader, b *batch) (err error) {
 	header, err := json.Marshal(h)
 	if err != nil {
@@ -136,13 +162,14 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// headerCRC returns the checksum of a header and of the prefix but for the identifier.
 func headerCRC(prefix, header []byte) uint32 {
 	crc := crc32.Checksum(prefix[:16], castagnoli)
 	crc = crc32.Update(crc, castagnoli, prefix[20:32])
 	return crc32.Update(crc, castagnoli, header)
 }
 
-// putSpoolID writes the slot of the identifier.
+// putSpoolID writes the identifier and its CRC.
 func putSpoolID(slot []byte, id int32, key int64) {
 	var b [12]byte
 	binary.BigEndian.PutUint32(b[:], uint32(id))
@@ -151,7 +178,7 @@ func putSpoolID(slot []byte, id int32, key int64) {
 	binary.BigEndian.PutUint32(slot[4:], crc32.Checksum(b[:], castagnoli))
 }
 
-// header says what a file of the batch says besides the rows.
+// header returns the header of the batch's file.
 func (b *batch) header() (*spoolHeader, error) {
 	counts, err := b.exporters()
 	if err != nil {
@@ -163,7 +190,7 @@ func (b *batch) header() (*spoolHeader, error) {
 		Columns: b.columns.Names(), Loss: slices.Clone(b.loss), Exporters: counts, Rows: b.id,
 	}
 	for _, p := range b.parts {
-		h.Parts = append(h.Parts, spoolPart{Hour: p.hour, MinStart: p.minStart, Rows: p.rows, Octets: len(p.body())})
+		h.Parts = append(h.Parts, spoolPart{Hour: p.hour, MinStart: p.minStart, Rows: p.rows, Bytes: len(p.body())})
 	}
 	for _, q := range b.sequences {
 		h.Sequences = append(h.Sequences, spoolSequence{Addr: q.Addr, Domain: q.Domain, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At,
@@ -171,6 +198,16 @@ func (b *batch) header() (*spoolHeader, error) {
 			Numbering: q.Numbering, Rate: q.Rate, Member: q.Member})
 	}
 	return h, nil
+}
+
+// sequences returns the sequence numbers that the header has.
+func (h *spoolHeader) sequences() (all []flow.Sequence) {
+	for _, q := range h.Sequences {
+		all = append(all, flow.Sequence{Exporter: flow.Exporter{Addr: q.Addr, Domain: q.Domain}, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At,
+			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind,
+			Numbering: q.Numbering, Rate: q.Rate, Member: q.Member})
+	}
+	return all
 }
 
 // readSpoolHeader reads the header of a file.
@@ -199,10 +236,10 @@ func readSpoolStart(r io.Reader) (prefix [spoolPrefix]byte, h *spoolHeader, err 
 	if length > maxSpoolHeader || binary.BigEndian.Uint64(prefix[24:]) > maxSpoolFile {
 		return prefix, nil, fmt.Errorf("lengths: %w", errCorrupt)
 	}
-	// Not more is set aside than there is, whatever the length says.
+	// A wrong length allocates no more memory than the file has bytes.
 	var header bytes.Buffer
 	if n, err := io.CopyN(&header, r, length); err != nil {
-		return prefix, nil, fmt.Errorf("header: %d of %d octets: %w: %w", n, length, errCorrupt, err)
+		return prefix, nil, fmt.Errorf("header: %d of %d bytes: %w: %w", n, length, errCorrupt, err)
 	}
 	if headerCRC(prefix[:], header.Bytes()) != binary.BigEndian.Uint32(prefix[16:]) {
 		return prefix, nil, fmt.Errorf("header: checksum: %w", errCorrupt)
@@ -221,7 +258,7 @@ func readSpool(r io.Reader, b *batch) error {
 	if err != nil {
 		return err
 	}
-	c, ok := row.Named(h.Columns)
+	c, ok := row.ParseColumns(h.Columns)
 	if !ok {
 		return fmt.Errorf("columns: %w", errCorrupt)
 	}
@@ -233,21 +270,21 @@ func readSpool(r io.Reader, b *batch) error {
 		last   = flow.Time(math.MinInt64)
 	)
 	for _, sp := range h.Parts {
-		if sp.Octets < 0 || sp.Octets > maxSpoolFile || sp.Rows <= 0 || sp.Hour <= last || sp.Hour%flow.Hour != 0 {
+		if sp.Bytes < 0 || sp.Bytes > maxSpoolFile || sp.Rows <= 0 || sp.Hour <= last || sp.Hour%flow.Hour != 0 {
 			return fmt.Errorf("parts: %w", errCorrupt)
 		}
 		last = sp.Hour
 		p := b.part(sp.Hour)
 		p.minStart, p.rows = sp.MinStart, sp.Rows
-		for at := len(p.buf); at < len(row.CopyHeader)+sp.Octets; at = len(p.buf) {
-			n := min(len(row.CopyHeader)+sp.Octets-at, 1<<20)
+		for at := len(p.buf); at < len(row.CopyHeader)+sp.Bytes; at = len(p.buf) {
+			n := min(len(row.CopyHeader)+sp.Bytes-at, 1<<20)
 			p.buf = slices.Grow(p.buf, n)[:at+n]
 			if _, err := io.ReadFull(r, p.buf[at:]); err != nil {
 				return fmt.Errorf("rows: %w: %w", errCorrupt, err)
 			}
 		}
 		crc = crc32.Update(crc, castagnoli, p.buf[len(row.CopyHeader):])
-		length += uint64(sp.Octets)
+		length += uint64(sp.Bytes)
 		rows += sp.Rows
 		p.buf = append(p.buf, row.CopyTrailer...)
 	}
@@ -263,14 +300,18 @@ func readSpool(r io.Reader, b *batch) error {
 	b.loss = append(b.loss, h.Loss...)
 	b.sequences = append(b.sequences, h.sequences()...)
 	for _, p := range b.parts {
-		if !p.narrow(c) {
+		rows, ok := row.Narrow(p.body(), p.rows, c)
+		if !ok {
 			return fmt.Errorf("rows: %w", errCorrupt)
+		}
+		if len(rows) != len(p.body()) {
+			p.setBody(rows)
 		}
 		if err := p.each(c, func([]byte) {}); err != nil {
 			return fmt.Errorf("rows: %w: %w", errCorrupt, err)
 		}
 	}
-	// A slot that was torn while it was written was not yet used: nothing was sent
+	// An identifier whose CRC is wrong was being written during a crash. Nothing was sent
 	// under it.
 	var slot [8]byte
 	id := int32(binary.BigEndian.Uint32(prefix[spoolID:]))
@@ -279,7 +320,7 @@ func readSpool(r io.Reader, b *batch) error {
 		id = 0
 	}
 	if id != h.Rows {
-		return b.number(id)
+		return b.setID(id)
 	}
 	b.id = id
 	return nil

@@ -12,8 +12,8 @@ import (
 	"flowtally/store/storetest"
 )
 
-// A disk that is full is a spool that is full: the oldest batches give way and are
-// booked, whoever filled it. When there is no room for anything, Write waits for
+// A disk that is full is a spool that is full: the oldest batches are dropped
+// and counted, whoever filled it. When there is no room for anything, Write waits for
 // the database.
 func TestSpoolOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()
@@ -58,7 +58,7 @@ func TestSpoolOnAFullDisk(t *testing.T) {
 	stored := storetest.Get[int](t, conn, "select count(*) from flows")
 	lost := storetest.Get[int](t, conn, "select coalesce(sum(count), 0)::int from loss where stage = 'store'")
 	if stored+lost != (batches+5)*size {
-		t.Errorf("%d rows stored and %d booked as lost, of %d", stored, lost, (batches+5)*size)
+		t.Errorf("%d rows stored and %d counted as lost, of %d", stored, lost, (batches+5)*size)
 	}
 	if lost == 0 {
 		t.Error("nothing gave way")

@@ -2,33 +2,26 @@ package ingest
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io/fs"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"flowtally/flow"
 	"flowtally/store/row"
 )
 
 const (
-	// replayTimeout is how long the database may take for a batch of the spool,
-	// at first; twice as long the next time, up to replayLongest.
-	replayTimeout = time.Minute
-	replayLongest = 10 * time.Minute
+	// replayTimeout is how long the database may take for a batch of the spool, at
+	// first. The time doubles with each attempt, up to maxReplayTimeout.
+	replayTimeout    = time.Minute
+	maxReplayTimeout = 10 * time.Minute
 	// replayPause is the longest pause between two attempts to empty the spool.
 	replayPause = 2 * time.Second
-	// worstRows is how many rows of a batch are found one by one; when there are
-	// more, what is left is refused in larger pieces.
-	worstRows = 64
 )
 
 // Run stores what is in the spool, oldest first, while Writes go on, until ctx
 // ends. It has to run for as long as there are Writes, and finds out for them when
-// the database is back. The error is that the spool could not be opened
-// (ErrSpool); then Run returns at once. Without a spool it waits for ctx.
+// the database is back. It returns an error at once when the spool could not be opened
+// (ErrSpool). Without a spool it waits for ctx to end.
 func (w *Writer) Run(ctx context.Context) error {
 	if w.spoolErr != nil {
 		return w.spoolErr
@@ -39,8 +32,8 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 	w.running.Store(true)
 	defer w.running.Store(false)
-	if n, octets, _ := w.spool.waiting(); n > 0 {
-		w.log.Info("the spool holds batches of a former run", "batches", n, "octets", octets, "directory", w.spool.dir)
+	if n, bytes, _ := w.spool.waiting(); n > 0 {
+		w.log.Info("the spool holds batches of a former run", "batches", n, "bytes", bytes, "directory", w.spool.dir)
 	}
 	b := newBatch()
 	for pause := firstPause; ; {
@@ -57,7 +50,7 @@ func (w *Writer) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		// A new file is no reason to ask sooner.
+		// A new file is no reason to try sooner.
 		select {
 		case <-ctx.Done():
 			return nil
@@ -67,8 +60,8 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 }
 
-// drain stores every file that can be stored. The error is that of a file that
-// could not, nil when the spool is empty.
+// drain stores every file that can be stored. It returns the error of a file that could
+// not, or nil when the spool is empty.
 func (w *Writer) drain(ctx context.Context, b *batch) (failed error) {
 	for after := int64(0); ctx.Err() == nil; {
 		e := w.spool.next(after)
@@ -80,16 +73,16 @@ func (w *Writer) drain(ctx context.Context, b *batch) (failed error) {
 		err := w.replay(ctx, e, b)
 		switch {
 		case err == nil:
-			w.working()
+			w.outage.end()
 			if time.Since(start) < w.patience {
-				w.away.Store(false)
+				w.offline.Store(false)
 			}
 			continue
 		case errors.Is(err, errCorrupt), errors.Is(err, row.ErrRows):
-			w.spool.setAside(e, err)
+			w.spool.setBad(e, err)
 			continue
 		case errors.Is(err, fs.ErrNotExist):
-			w.log.Error("a file of the spool is gone", "file", e.name())
+			w.log.Error("somebody removed a file of the spool", "file", e.name())
 			w.spool.forget(e)
 			continue
 		}
@@ -100,27 +93,27 @@ func (w *Writer) drain(ctx context.Context, b *batch) (failed error) {
 		}
 		failed = err
 		w.metrics.retries.Inc()
-		if isAway(err) {
-			w.away.Store(true)
-			w.failing(err)
+		if isOffline(err) {
+			w.offline.Store(true)
+			w.outage.begin(err)
 			// Connections from before the outage would each fail once.
 			w.db.Pool().Reset()
 			return err
 		}
-		// The database has something against this batch, and not for what is in
-		// it: the others need not wait.
+		// Only this batch fails, and not because of a value in it: the others need not
+		// wait.
 		if e.failed == 1 {
-			w.log.Error("a spooled batch is not taken, trying again later", "file", e.name(), "error", err)
+			w.log.Error("cannot store a batch of the spool; retrying later", "file", e.name(), "error", err)
 		}
 	}
-	if failed == nil && w.away.Load() {
-		// Nothing to try with.
+	if failed == nil && w.offline.Load() {
+		// There is no batch to find out with whether the database is back.
 		ask, cancel := context.WithTimeout(ctx, w.patience)
 		defer cancel()
 		if _, err := w.db.Pool().Exec(ask, "select 1"); err != nil {
 			return err
 		}
-		w.away.Store(false)
+		w.offline.Store(false)
 	}
 	if failed == nil && w.spool.early() {
 		return errTurn
@@ -135,11 +128,11 @@ func (w *Writer) replay(ctx context.Context, e *spoolFile, b *batch) error {
 	}
 	b.check = e.turn == nil && w.blind.Load()
 	assign := func(id int32) error { return w.spool.assign(e, id, b.key) }
-	ctx, cancel := context.WithTimeout(ctx, min(replayTimeout<<min(e.failed, 8), replayLongest))
+	ctx, cancel := context.WithTimeout(ctx, min(replayTimeout<<min(e.failed, 8), maxReplayTimeout))
 	defer cancel()
-	start, how := time.Now(), trusting
+	start, mode := time.Now(), copyWhole
 	for try := 0; ; try++ {
-		err := w.attempt(ctx, b, nil, how, assign)
+		err := w.attempt(ctx, b, nil, mode, assign)
 		switch {
 		case err == nil:
 			w.metrics.wrote(b, time.Since(start))
@@ -147,111 +140,10 @@ func (w *Writer) replay(ctx context.Context, e *spoolFile, b *batch) error {
 			w.metrics.drainedRecords.Add(float64(b.records))
 			w.spool.remove(e)
 			return nil
-		case refuses(err) && how == trusting:
-			how = searching
-		case try >= quickTries || !w.mend(err, b):
+		case isRefusal(err) && mode == copyWhole:
+			mode = copyBisected
+		case try >= quickTries || !w.repair(err, b):
 			return err
 		}
 	}
-}
-
-// refusal is what was found in a batch that the database does not take.
-type refusal struct {
-	parts  []*part // the rows, as whole COPYs
-	rows   int64
-	kept   int64 // of these, in quarantine
-	tries  int
-	reason error
-}
-
-// search stores the rows of p that the database takes, and finds the others by
-// halves.
-func (w *Writer) search(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, b *batch, p *part, found *refusal) error {
-	ends := make([]int, 0, p.rows+1) // of the rows, in the body
-	at := 0
-	if err := p.each(b.columns, func(r []byte) {
-		ends = append(ends, at)
-		at += len(r)
-	}); err != nil {
-		return err
-	}
-	ends = append(ends, at)
-	bad := &part{hour: p.hour, minStart: p.minStart, buf: []byte(row.CopyHeader)}
-	buf := make([]byte, 0, len(p.buf))
-	var try func(from, to int) error
-	try = func(from, to int) error {
-		rows := p.body()[ends[from]:ends[to]]
-		buf = append(append(append(buf[:0], row.CopyHeader...), rows...), row.CopyTrailer...)
-		if _, err := tx.Exec(ctx, "savepoint rows"); err != nil {
-			return err
-		}
-		err := copyRows(ctx, conn, b, p, buf, int64(to-from))
-		if err == nil {
-			_, err := tx.Exec(ctx, "release savepoint rows")
-			return err
-		}
-		if !refuses(err) {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "rollback to savepoint rows"); err != nil {
-			return err
-		}
-		found.reason = err
-		if to-from > 1 && found.tries < worstRows {
-			middle := from + (to-from)/2
-			if err := try(from, middle); err != nil {
-				return err
-			}
-			return try(middle, to)
-		}
-		found.tries++
-		found.rows += int64(to - from)
-		bad.rows += int64(to - from)
-		bad.buf = append(bad.buf, rows...)
-		return nil
-	}
-	if err := try(0, int(p.rows)); err != nil {
-		return err
-	}
-	if bad.rows > 0 {
-		bad.buf = append(bad.buf, row.CopyTrailer...)
-		found.parts = append(found.parts, bad)
-	}
-	return nil
-}
-
-// quarantine keeps what was found, corrects what the batch says of itself, and
-// returns what has to be booked.
-func (w *Writer) quarantine(ctx context.Context, tx pgx.Tx, b *batch, found *refusal) ([]flow.Loss, error) {
-	// Its key is another, so that the file can be put back into the spool once
-	// the reason is gone.
-	bad := &batch{
-		key: b.key + 1, columns: b.columns, parts: found.parts, records: int(found.rows),
-		receivedFrom: b.receivedFrom, receivedTo: b.receivedTo, minEnd: b.minEnd, maxEnd: b.maxEnd,
-	}
-	counts := make(map[flow.ExporterID]uint64)
-	for _, p := range bad.parts {
-		if err := p.each(b.columns, func(r []byte) {
-			bad.packets = flow.SaturatingAdd(bad.packets, binary.BigEndian.Uint64(r[row.AtPackets:]))
-			bad.bytes = flow.SaturatingAdd(bad.bytes, binary.BigEndian.Uint64(r[row.AtBytes:]))
-			counts[flow.ExporterID(binary.BigEndian.Uint32(r[row.AtExporter:]))]++
-			binary.BigEndian.PutUint32(r[row.AtBatch:], 0)
-		}); err != nil {
-			return nil, err
-		}
-	}
-	kept, err := w.spool.quarantine(bad, found.reason)
-	if err != nil {
-		return nil, err
-	}
-	cause := "refused"
-	if kept {
-		cause, found.kept = "quarantined", found.rows
-	}
-	if _, err := tx.Exec(ctx, "update public.batches set records = records - $2, packets = packets - $3, bytes = bytes - $4 where id = $1",
-		b.id, int32(found.rows), int64(min(bad.packets, b.packets)), int64(min(bad.bytes, b.bytes))); err != nil {
-		return nil, err
-	}
-	h := spoolHeader{ReceivedTo: b.receivedTo, Exporters: counts}
-	return h.lost(cause), nil
 }

@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,127 +26,6 @@ import (
 	"flowtally/store/storetest"
 )
 
-// wire stands between a writer and the database and can be cut.
-type wire struct {
-	listener net.Listener
-	network  string
-	to       string
-
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	down  bool
-	// filter sees what the client sends and says how much of it goes on; with less
-	// than all, the connection is cut after it. answers says whether what the
-	// server says to that still comes through.
-	filter func(data []byte) (pass int)
-}
-
-// newWire returns a wire to the database of dsn, and the URL at its other end.
-func newWire(t *testing.T, dsn string) (*wire, string) {
-	t.Helper()
-	u, err := url.Parse(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{network: "tcp", to: u.Host, conns: make(map[net.Conn]bool)}
-	if dir := u.Query().Get("host"); strings.HasPrefix(dir, "/") {
-		w.network, w.to = "unix", filepath.Join(dir, ".s.PGSQL."+u.Query().Get("port"))
-	}
-	if w.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		for {
-			c, err := w.listener.Accept()
-			if err != nil {
-				return
-			}
-			go w.serve(c)
-		}
-	}()
-	t.Cleanup(func() {
-		_ = w.listener.Close()
-		w.cut()
-	})
-	u.Host = w.listener.Addr().String()
-	u.RawQuery = "sslmode=disable&connect_timeout=5"
-	return w, u.String()
-}
-
-func (w *wire) serve(c net.Conn) {
-	defer c.Close()
-	w.mu.Lock()
-	down := w.down
-	w.mu.Unlock()
-	if down {
-		return
-	}
-	s, err := net.Dial(w.network, w.to)
-	if err != nil {
-		return
-	}
-	defer s.Close()
-	w.mu.Lock()
-	if w.down {
-		w.mu.Unlock()
-		return
-	}
-	w.conns[c], w.conns[s] = true, true
-	w.mu.Unlock()
-	go func() {
-		_, _ = io.Copy(c, s)
-		_ = c.Close()
-	}()
-	buf := make([]byte, 16<<10)
-	for {
-		n, err := c.Read(buf)
-		if n > 0 {
-			w.mu.Lock()
-			f := w.filter
-			w.mu.Unlock()
-			pass := n
-			if f != nil {
-				pass = f(buf[:n])
-			}
-			if pass < 0 { // all goes on, no answer comes back
-				_ = c.Close()
-				_, _ = s.Write(buf[:n])
-				_, _ = io.Copy(io.Discard, s)
-				return
-			}
-			if _, werr := s.Write(buf[:pass]); werr != nil || pass < n {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// cut ends all connections and lets no new ones through.
-func (w *wire) cut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.down = true
-	for c := range w.conns {
-		_ = c.Close()
-	}
-	clear(w.conns)
-}
-
-func (w *wire) mend() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.down, w.filter = false, nil
-}
-
-func (w *wire) onSend(f func([]byte) int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.filter = f
-}
-
 // spooler is a writer with a spool, and what runs beside it.
 type spooler struct {
 	*ingest.Writer
@@ -161,7 +37,7 @@ type spooler struct {
 // spooling starts a writer with a spool on dir; it ends with the test or by stop.
 func spooling(t *testing.T, dsn, dir string, c ingest.WriterConfig) *spooler {
 	t.Helper()
-	db, err := store.OpenAway(context.Background(), dsn)
+	db, err := store.OpenOffline(context.Background(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -453,7 +329,7 @@ func TestSpoolFull(t *testing.T) {
 			sum += info.Size()
 		}
 		if sum > limit {
-			t.Fatalf("the spool holds %d octets", sum)
+			t.Fatalf("the spool holds %d bytes", sum)
 		}
 	}
 	line.mend()
@@ -464,10 +340,10 @@ func TestSpoolFull(t *testing.T) {
 		t.Errorf("%d rows stored", stored)
 	}
 	if lost := storetest.Get[int](t, conn, "select coalesce(sum(count), 0)::int from loss where stage = 'store' and cause = 'spool_full' and unit = 'record'"); lost != batches*size-stored {
-		t.Errorf("%d of %d rows stored, %d booked as lost", stored, batches*size, lost)
+		t.Errorf("%d of %d rows stored, %d counted as lost", stored, batches*size, lost)
 	}
 	if got := storetest.Get[string](t, conn, "select string_agg(distinct exporter_id::text, ' ') from loss"); got != "1 2" {
-		t.Errorf("booked for exporters %q", got)
+		t.Errorf("counted for exporters %q", got)
 	}
 	// The youngest are those that are there.
 	if got := storetest.Get[int](t, conn, "select min(bytes)::int from flows"); got != batches*size-stored {
@@ -475,7 +351,7 @@ func TestSpoolFull(t *testing.T) {
 	}
 }
 
-// A file that is not what was written is set aside, whatever happened to it, and
+// A file that is not what was written is kept apart, whatever happened to it, and
 // holds up nobody.
 func TestSpoolCorrupt(t *testing.T) {
 	_, dsn, conn := storetest.Open(t)
@@ -510,71 +386,10 @@ func TestSpoolCorrupt(t *testing.T) {
 	eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
 	s.stop()
 	if bad, _ := filepath.Glob(filepath.Join(s.dir, "*.bad")); len(bad) != 5 {
-		t.Errorf("set aside: %v", bad)
+		t.Errorf("kept apart: %v", bad)
 	}
 	if got := storetest.Get[string](t, conn, "select concat_ws(' ', count(*), min(bytes)) from flows"); got != "10 50" {
 		t.Errorf("stored (rows, first) %s, want the last file's", got)
-	}
-}
-
-// Rows that the database refuses are kept and booked, and those beside them are
-// stored, whether they come directly or out of the spool.
-func TestQuarantine(t *testing.T) {
-	for _, spooled := range []bool{false, true} {
-		t.Run(fmt.Sprintf("spooled=%v", spooled), func(t *testing.T) {
-			_, dsn, conn := storetest.Open(t)
-			ctx := context.Background()
-			line, far := newWire(t, dsn)
-			if _, err := conn.Exec(ctx, "alter table parts.flows add constraint no_port_23 check (dst_port <> 23)"); err != nil {
-				t.Fatal(err)
-			}
-			s := spooling(t, far, t.TempDir(), ingest.WriterConfig{})
-			if spooled {
-				line.cut()
-			}
-			recs := numbered(0, 300)
-			bad := 0
-			for i := range recs {
-				if i == 0 || i%100 == 37 || i == 299 {
-					recs[i].DstPort = 23
-					bad++
-				}
-			}
-			if err := s.Write(ctx, flow.Batch{Records: recs}); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Write(ctx, flow.Batch{Records: numbered(300, 10)}); err != nil {
-				t.Fatal(err)
-			}
-			line.mend()
-			eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
-			s.stop()
-			if n := storetest.Get[int](t, conn, "select count(*) from flows"); n != 310-bad {
-				t.Errorf("%d rows stored, want %d", n, 310-bad)
-			}
-			if n := storetest.Get[int](t, conn, "select sum(count)::int from loss where stage = 'store' and cause = 'quarantined'"); n != bad {
-				t.Errorf("%d booked as quarantined, want %d", n, bad)
-			}
-			if n := storetest.Get[int](t, conn, `select count(*) from batches b left join (select batch, count(*) n, sum(packets) p, sum(bytes) s from flows group by 1) f on f.batch = b.id
-				where (b.records, b.packets, b.bytes) is distinct from (f.n, f.p, f.s)`); n != 0 {
-				t.Errorf("%d batches with wrong sums", n)
-			}
-			// With the reason gone, what was refused can be put back.
-			if _, err := conn.Exec(ctx, "alter table parts.flows drop constraint no_port_23"); err != nil {
-				t.Fatal(err)
-			}
-			kept, _ := filepath.Glob(filepath.Join(s.dir, "quarantine", "*.batch"))
-			if len(kept) != 1 {
-				t.Fatalf("in quarantine: %v", kept)
-			}
-			if err := os.Rename(kept[0], filepath.Join(s.dir, "0000000000000000001.batch")); err != nil {
-				t.Fatal(err)
-			}
-			s = spooling(t, far, s.dir, ingest.WriterConfig{})
-			eventually(t, "the spool is empty", func() bool { return len(files(t, s.dir)) == 0 })
-			s.stop()
-			once(t, conn, 310)
-		})
 	}
 }
 

@@ -23,7 +23,7 @@ import (
 
 // BenchmarkKeeper sums the load generator's flows, at two densities: as many as
 // come on a busy link, and 20 million a day. It reports what a flow costs in
-// processor time, of this process and (sums alone) of the server, and in octets.
+// processor time, of this process and (sums alone) of the server, and in bytes.
 // FLOWTALLY_BENCH_FLOWS says how many flows; with FLOWTALLY_BENCH_READ they are
 // read back.
 func BenchmarkKeeper(b *testing.B) {

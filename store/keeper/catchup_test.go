@@ -32,7 +32,7 @@ func TestCatchUp(t *testing.T) {
 			t.Errorf("%d flows: done %+v", n, done)
 		}
 		for _, g := range storetest.GrainTables {
-			checkRollup(t, conn, g.Table, expectRollup(recs[:n], g.Length), law{keep: 1000, exact: true, settled: true})
+			checkRollup(t, conn, g.Table, expectRollup(recs[:n], g.Length), expectation{keep: 1000, exact: true, settled: true})
 		}
 		if left := storetest.Get[int](t, conn, "select count(*) from parts.partition where sealed_at is null"); left != 0 {
 			t.Errorf("%d hours are not sealed", left)
@@ -65,7 +65,7 @@ func TestCatchUpWaits(t *testing.T) {
 	}
 	other, k := keeper.New(db, keeper.Config{}), keeper.New(db, keeper.Config{})
 	begun, end, caughtUp := make(chan struct{}), make(chan struct{}), make(chan keeper.Done, 1)
-	keeper.FailAt(other, func(at string) error {
+	keeper.FailAfter(other, func(at string) error {
 		if at == "mark" {
 			close(begun)
 			<-end

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// SetPieces has a Keeper sum so many rows at once and put all sums aside each time.
-func SetPieces(k *Keeper, rows int) { k.pieces = pieces{rows: rows, thin: rows} }
+// LimitMemory makes k sum so many rows at once, and spill all sums each time.
+func LimitMemory(k *Keeper, rows int) { k.memory = memoryLimits{rows: rows, sparseRows: rows} }
 
-// Pieces calls f whenever sums are put aside early.
-func Pieces(k *Keeper, f func()) {
-	k.fault = func(at string) error {
-		if at == "piece" {
+// OnSpill makes k call f whenever it spills sums.
+func OnSpill(k *Keeper, f func()) {
+	k.fault = func(after string) error {
+		if after == "spill" {
 			f()
 		}
 		return nil
 	}
 }
 
-// FailAt has f called between the steps of a Keeper's work.
-func FailAt(k *Keeper, f func(at string) error) { k.fault = f }
+// FailAfter makes k call f after each step of its work.
+func FailAfter(k *Keeper, f func(step string) error) { k.fault = f }
 
 // SumOnly sums all batches and settles nothing.
 func SumOnly(ctx context.Context, k *Keeper) error {
@@ -27,7 +27,7 @@ func SumOnly(ctx context.Context, k *Keeper) error {
 	return err
 }
 
-// SetFree has a Keeper find so many octets free on every disk.
+// SetFree makes k find so many bytes free on every disk.
 func SetFree(k *Keeper, free int64) {
 	k.free = func(string) (int64, error) { return free, nil }
 }

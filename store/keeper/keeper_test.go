@@ -3,15 +3,11 @@ package keeper_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"sort"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"flowtally/flow"
 	"flowtally/lab/postgres/pgtest"
@@ -22,261 +18,23 @@ import (
 	"flowtally/store/storetest"
 )
 
-// rollupKey is a row's place in a roll-up, in words.
-type rollupKey struct {
-	bucket flow.Time
-	cell   string // exporter, rate, protocol
-	dim    string
-	value  string
-}
-
-type sums3 [3]int64
-
-func (s *sums3) add(o sums3) {
-	for i := range s {
-		s[i] += o[i]
-	}
-}
-
-// expectRollup computes a roll-up from the records, by the law alone.
-func expectRollup(recs []flow.Record, length flow.Time) map[rollupKey]sums3 {
-	want := make(map[rollupKey]sums3)
-	for i := range recs {
-		r := &recs[i]
-		rate := "null"
-		if r.SamplingRate != 0 {
-			rate = fmt.Sprint(r.SamplingRate)
-		}
-		cell := fmt.Sprintf("%d/%s/%d", int32(r.Exporter), rate, r.Protocol)
-		src, dst := "null", "null"
-		if r.IPVersion != 0 {
-			src, dst = r.SrcAddr.Netip().String(), r.DstAddr.Netip().String()
-		}
-		number := func(n uint32, there bool) string {
-			if !there {
-				return "null"
-			}
-			return fmt.Sprint(n)
-		}
-		values := map[string]string{
-			"total": "null", "src_addr": src, "dst_addr": dst, "pair": src + ">" + dst,
-			"src_port": number(uint32(r.SrcPort), r.HasPorts()), "dst_port": number(uint32(r.DstPort), r.HasPorts()),
-			"in_if": number(r.InIf, r.InIf != 0), "out_if": number(r.OutIf, r.OutIf != 0),
-			"src_as": number(r.SrcAS, r.SrcAS != 0), "dst_as": number(r.DstAS, r.DstAS != 0),
-		}
-		for dim, sides := range map[string][2]string{"same_addr": {"src_addr", "dst_addr"}, "same_port": {"src_port", "dst_port"}, "same_if": {"in_if", "out_if"}, "same_as": {"src_as", "dst_as"}} {
-			if v := values[sides[0]]; v == values[sides[1]] {
-				values[dim] = v
-			}
-		}
-		for b := r.Start.Floor(length); b <= r.End; b += length {
-			s := sums3{0, int64(flow.Share(r.Packets, r.Start, r.End, b, b+length)), int64(flow.Share(r.Bytes, r.Start, r.End, b, b+length))}
-			if b == r.Start.Floor(length) {
-				s[0] = 1
-			}
-			if s == (sums3{}) {
-				continue
-			}
-			for dim, v := range values {
-				k := rollupKey{b, cell, dim, v}
-				have := want[k]
-				have.add(s)
-				want[k] = have
-			}
-		}
-	}
-	return want
-}
-
-type rollupRow struct {
-	rollupKey
-	rest bool
-	sums sums3
-	cut  *sums3
-	part int32
-}
-
-func readRollup(t testing.TB, conn *pgx.Conn, table string) []rollupRow {
-	t.Helper()
-	rows, err := conn.Query(context.Background(), `select bucket, format('%s/%s/%s', exporter_id, coalesce(sampling_rate::text, 'null'), protocol), dimension::text,
-		case dimension when 'pair' then coalesce(host(addr), 'null') || '>' || coalesce(host(addr2), 'null') else coalesce(host(addr), number::text, 'null') end,
-		remainder, flows, packets, bytes, cut, coalesce(part, 0) from `+table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r rollupRow, err error) {
-		var bucket time.Time
-		var cut []int64
-		err = row.Scan(&bucket, &r.cell, &r.dim, &r.value, &r.rest, &r.sums[0], &r.sums[1], &r.sums[2], &cut, &r.part)
-		r.bucket = flow.TimeOf(bucket)
-		if cut != nil {
-			r.cut = (*sums3)(cut)
-		}
-		return r, err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return list
-}
-
-// law is what a test expects of the rows beyond the bounds, which always hold.
-type law struct {
-	keep int
-	// exact: nothing was cut before a bucket was settled for the last time, so
-	// that every row is exact and every cut is the largest value that went.
-	exact bool
-	// settled: all buckets are.
-	settled bool
-}
-
-// checkRollup compares the rows of a roll-up with what the records make.
-func checkRollup(t testing.TB, conn *pgx.Conn, table string, want map[rollupKey]sums3, l law) {
-	t.Helper()
-	type place struct {
-		bucket    flow.Time
-		cell, dim string
-	}
-	var (
-		rows   = readRollup(t, conn, table)
-		totals = make(map[place]sums3)
-		got    = make(map[rollupKey]sums3)
-		slack  = make(map[rollupKey]sums3)
-		in     = make(map[rollupKey]map[int32]bool)
-		cuts   = make(map[place]map[int32]sums3)
-		expect = make(map[place]sums3)
-		bad    = 0
-	)
-	fail := func(format string, args ...any) {
-		t.Helper()
-		if bad++; bad <= 10 {
-			t.Errorf(table+": "+format, args...)
-		}
-	}
-	for _, r := range rows {
-		p := place{r.bucket, r.cell, r.dim}
-		s := totals[p]
-		s.add(r.sums)
-		totals[p] = s
-		if l.settled && r.part != 0 {
-			fail("a part is left: %+v", r)
-		}
-		if r.rest {
-			if cuts[p] == nil {
-				cuts[p] = make(map[int32]sums3)
-			}
-			if _, twice := cuts[p][r.part]; twice || r.cut == nil {
-				fail("two remainders, or one without cut: %+v", r)
-				continue
-			}
-			cuts[p][r.part] = *r.cut
-			continue
-		}
-		if in[r.rollupKey] == nil {
-			in[r.rollupKey] = make(map[int32]bool)
-		}
-		if in[r.rollupKey][r.part] {
-			fail("two rows of one value: %+v", r)
-		}
-		in[r.rollupKey][r.part] = true
-		s = got[r.rollupKey]
-		s.add(r.sums)
-		got[r.rollupKey] = s
-		if r.cut != nil {
-			s = slack[r.rollupKey]
-			s.add(*r.cut)
-			slack[r.rollupKey] = s
-			if l.exact && l.settled {
-				fail("a row that is not exact: %+v", r)
-			}
-		}
-	}
-	absent := make(map[place]sums3)
-	for k, w := range want {
-		p := place{k.bucket, k.cell, k.dim}
-		s := expect[p]
-		s.add(w)
-		expect[p] = s
-		// The bounds.
-		g, most := got[k], got[k]
-		most.add(slack[k])
-		for part, cut := range cuts[p] {
-			if !in[k][part] {
-				most.add(cut)
-			}
-		}
-		for m := range w {
-			if w[m] < g[m] || w[m] > most[m] {
-				fail("%+v measure %d is %d, not between %d and %d", k, m, w[m], g[m], most[m])
-			}
-		}
-		if len(in[k]) == 0 {
-			s := absent[p]
-			for m := range s {
-				s[m] = max(s[m], w[m])
-			}
-			absent[p] = s
-		} else if l.exact && l.settled && g != w {
-			fail("%+v has %v, want %v", k, g, w)
-		}
-	}
-	for p, w := range expect {
-		if totals[p] != w {
-			fail("%+v: sum %v, want %v", p, totals[p], w)
-		}
-		if l.exact && l.settled && absent[p] != cuts[p][0] {
-			fail("%+v: cut %v, the largest that went is %v", p, cuts[p], absent[p])
-		}
-	}
-	for p := range totals {
-		if _, ok := expect[p]; !ok {
-			fail("%+v should not be", p)
-		}
-	}
-	if !l.exact || !l.settled {
-		return
-	}
-	// Who belongs to the largest has a row.
-	type dim struct {
-		bucket flow.Time
-		dim    string
-	}
-	all := make(map[dim][]rollupKey)
-	for k := range want {
-		all[dim{k.bucket, k.dim}] = append(all[dim{k.bucket, k.dim}], k)
-	}
-	for _, list := range all {
-		for m := range 3 {
-			sort.Slice(list, func(i, j int) bool { return want[list[i]][m] > want[list[j]][m] })
-			for i, k := range list {
-				if i >= l.keep || len(list) > l.keep && want[k][m] <= want[list[l.keep]][m] {
-					break
-				}
-				if len(in[k]) == 0 {
-					fail("%+v is number %d by measure %d and has no row", k, i+1, m)
-				}
-			}
-		}
-	}
-}
-
 const farLater = storetest.Noon + 400*flow.Day
 
-// The roll-ups are the law of shares, before they are settled and after, whatever
+// The roll-ups sum the shares of flows, before they are settled and after, whatever
 // the batches are.
-func TestRollupLaw(t *testing.T) {
+func TestRollup(t *testing.T) {
 	ctx := context.Background()
 	for _, c := range []struct {
-		name            string
-		keep, few, most int
-		exact           bool
-		late            bool
+		name                   string
+		keep, perCell, pending int
+		exact                  bool
+		late                   bool
 	}{
-		{"nothing is cut", 1000, 1000, 1000, true, false},
-		{"cut when settled", 5, 2, 100_000, true, false},
-		{"cut before", 5, 2, 8, false, false},
+		{"nothing is dropped", 1000, 1000, 1000, true, false},
+		{"dropped when settled", 5, 2, 100_000, true, false},
+		{"dropped before", 5, 2, 8, false, false},
 		{"late flows", 5, 2, 100_000, false, true},
-		{"late flows and nothing cut", 1000, 1000, 1000, true, true},
+		{"late flows and nothing dropped", 1000, 1000, 1000, true, true},
 	} {
 		test := func(t *testing.T, handed bool) {
 			db, _, conn := storetest.Open(t)
@@ -287,7 +45,7 @@ func TestRollupLaw(t *testing.T) {
 			recs := storetest.Flows(rand.New(rand.NewPCG(5, 6)), 350)
 			w := ingest.NewWriter(db, ingest.WriterConfig{Handoff: handoff})
 			now := storetest.Noon
-			k := keeper.New(db, storetest.Handing(handoff, storetest.SmallKeeper(c.keep, c.few, c.most, 150, func() time.Time { return now.Time() })))
+			k := keeper.New(db, storetest.Handing(handoff, storetest.SmallKeeper(c.keep, c.perCell, c.pending, 150, func() time.Time { return now.Time() })))
 			first := recs
 			if c.late {
 				first = recs[:220]
@@ -296,7 +54,7 @@ func TestRollupLaw(t *testing.T) {
 			if err := keeper.SumOnly(ctx, k); err != nil {
 				t.Fatal(err)
 			}
-			checkRollup(t, conn, "traffic_1m", expectRollup(first, flow.Minute), law{keep: c.keep})
+			checkRollup(t, conn, "traffic_1m", expectRollup(first, flow.Minute), expectation{keep: c.keep})
 			if n := storetest.Get[int](t, conn, "select count(*) from batches where summed_at is null"); n != 0 {
 				t.Errorf("%d batches are not summed", n)
 			}
@@ -310,7 +68,7 @@ func TestRollupLaw(t *testing.T) {
 					t.Fatal(err)
 				}
 				// Late flows are seen at once, as parts, before they are settled.
-				checkRollup(t, conn, "traffic_1m", expectRollup(recs, flow.Minute), law{keep: c.keep})
+				checkRollup(t, conn, "traffic_1m", expectRollup(recs, flow.Minute), expectation{keep: c.keep})
 				now += flow.Hour * 24 * 365 * 10
 			}
 			now += 800 * flow.Day
@@ -318,7 +76,7 @@ func TestRollupLaw(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, g := range storetest.GrainTables {
-				checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), law{keep: c.keep, exact: c.exact, settled: true})
+				checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), expectation{keep: c.keep, exact: c.exact, settled: true})
 			}
 			if n := storetest.Get[int](t, conn, "select count(*) from parts.pending"); n != 0 {
 				t.Errorf("%d sums still wait", n)
@@ -329,7 +87,7 @@ func TestRollupLaw(t *testing.T) {
 		}
 		t.Run(c.name+", read", func(t *testing.T) { test(t, false) })
 		if !c.exact {
-			t.Run(c.name+", handed on", func(t *testing.T) { test(t, true) })
+			t.Run(c.name+", handed over", func(t *testing.T) { test(t, true) })
 		}
 	}
 }
@@ -361,11 +119,11 @@ func TestKeeperThatDies(t *testing.T) {
 		}
 		k := keeper.New(db, storetest.Handing(handoff, storetest.SmallKeeper(5, 2, 1000, 60, storetest.At(farLater+flow.Time(try)*flow.Day*1000))))
 		if try%2 == 0 {
-			keeper.SetPieces(k, 20)
+			keeper.LimitMemory(k, 20)
 		}
 		left := 1 + try%9
 		step := ""
-		keeper.FailAt(k, func(at string) error {
+		keeper.FailAfter(k, func(at string) error {
 			if left--; left == 0 {
 				step = at
 				seen[at] = true
@@ -386,13 +144,13 @@ func TestKeeperThatDies(t *testing.T) {
 	if err := k.Sum(ctx); err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []string{"piece", "read", "put aside", "mark", "commit", "gathered", "replaced", "settled"} {
+	for _, at := range []string{"spill", "read", "pending", "mark", "commit", "gathered", "replaced", "settled"} {
 		if !seen[at] {
 			t.Errorf("it never died at %q", at)
 		}
 	}
 	for _, g := range storetest.GrainTables {
-		checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), law{keep: 5, settled: true})
+		checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), expectation{keep: 5, settled: true})
 	}
 }
 
@@ -432,11 +190,11 @@ func TestTwoKeepers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, g := range storetest.GrainTables {
-		checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), law{keep: 1000, exact: true, settled: true})
+		checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), expectation{keep: 1000, exact: true, settled: true})
 	}
 }
 
-// What is summed anew is what was summed, also after a failure, and while batches
+// A rebuild sums what was summed, also after a failure, and while batches
 // wait to be summed; and the collector's role may do it.
 func TestRebuild(t *testing.T) {
 	ctx := context.Background()
@@ -461,13 +219,13 @@ func TestRebuild(t *testing.T) {
 	storetest.WriteAll(t, w, recs[200:], 50) // waits to be summed
 	check := func(recs []flow.Record, table string, length flow.Time, exact bool) {
 		t.Helper()
-		checkRollup(t, conn, table, expectRollup(recs, length), law{keep: 5, exact: exact, settled: exact})
+		checkRollup(t, conn, table, expectRollup(recs, length), expectation{keep: 5, exact: exact, settled: exact})
 	}
 	if _, err := conn.Exec(ctx, "update parts.traffic_1h set flows = flows + 1; delete from parts.traffic_1m where dimension = 'pair'"); err != nil {
 		t.Fatal(err)
 	}
 	k := newKeeper()
-	keeper.FailAt(k, func(at string) error {
+	keeper.FailAfter(k, func(at string) error {
 		if at == "rebuilt" {
 			return errors.New("died")
 		}
@@ -484,7 +242,7 @@ func TestRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n != 200 {
-		t.Errorf("%d flows are summed anew, want the 200 that were summed", n)
+		t.Errorf("%d flows are rebuilt, want the 200 that were summed", n)
 	}
 	for _, g := range storetest.GrainTables {
 		check(recs[:200], g.Table, g.Length, true)
@@ -503,23 +261,22 @@ func TestRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := newKeeper().Rebuild(ctx, storetest.Noon.Time(), (storetest.Noon + 1).Time()); err == nil || !strings.Contains(err.Error(), "reach back") {
-		t.Errorf("a day that was cut: %v", err)
+		t.Errorf("a day that is not whole: %v", err)
 	}
 	if err := newKeeper().Tidy(ctx); err != nil {
 		t.Errorf("the collector's role cannot tidy: %v", err)
 	}
 }
 
-// Flows that last for hours are summed in pieces, with the sums of one
-// piece; those that are read and those that were handed on, and when a day is
-// summed anew.
-func TestRollupInPieces(t *testing.T) {
+// Flows that last for hours are summed in portions, whose sums are spilled, with the result
+// of one sum: flows that are read, flows that were handed over, and flows of a rebuild.
+func TestSpill(t *testing.T) {
 	ctx := context.Background()
 	for _, c := range []struct {
 		name   string
 		rows   int // at once; 0: as many as there are
 		handed bool
-	}{{"one piece", 0, false}, {"many pieces, read", 200, false}, {"many pieces, handed on", 200, true}} {
+	}{{"in memory", 0, false}, {"spilled, read", 200, false}, {"spilled, handed over", 200, true}} {
 		t.Run(c.name, func(t *testing.T) {
 			db, _, conn := storetest.Open(t)
 			var handoff *rollup.Handoff
@@ -539,24 +296,24 @@ func TestRollupInPieces(t *testing.T) {
 			storetest.WriteAll(t, ingest.NewWriter(db, ingest.WriterConfig{Handoff: handoff}), recs, 20)
 			k := keeper.New(db, storetest.Handing(handoff, storetest.SmallKeeper(1000, 1000, 1000, 1_000_000, storetest.At(farLater))))
 			if c.rows > 0 {
-				keeper.SetPieces(k, c.rows)
+				keeper.LimitMemory(k, c.rows)
 			}
-			pieces := 0
-			keeper.Pieces(k, func() { pieces++ })
+			spills := 0
+			keeper.OnSpill(k, func() { spills++ })
 			if err := keeper.SumOnly(ctx, k); err != nil {
 				t.Fatal(err)
 			}
-			if (pieces > 2) != (c.rows > 0) {
-				t.Errorf("%d pieces", pieces)
+			if (spills > 2) != (c.rows > 0) {
+				t.Errorf("%d spills", spills)
 			}
-			checkRollup(t, conn, "traffic_1m", expectRollup(recs, flow.Minute), law{keep: 1000})
+			checkRollup(t, conn, "traffic_1m", expectRollup(recs, flow.Minute), expectation{keep: 1000})
 			if err := k.Sum(ctx); err != nil {
 				t.Fatal(err)
 			}
 			check := func() {
 				t.Helper()
 				for _, g := range storetest.GrainTables {
-					checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), law{keep: 1000, exact: true, settled: true})
+					checkRollup(t, conn, g.Table, expectRollup(recs, g.Length), expectation{keep: 1000, exact: true, settled: true})
 				}
 			}
 			check()

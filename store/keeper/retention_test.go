@@ -16,7 +16,7 @@ import (
 	"flowtally/store/storetest"
 )
 
-// hoursOfFlows lists the hours that have a partition and a row in the books.
+// hoursOfFlows lists the hours that have a partition and a row in parts.partition.
 func hoursOfFlows(t testing.TB, conn *pgx.Conn) []string {
 	t.Helper()
 	return storetest.Get[[]string](t, conn, `select coalesce(array_agg(name order by hour), '{}') from parts.partition`)
@@ -27,7 +27,7 @@ func tidy(t testing.TB, db *store.DB, c keeper.Config, now flow.Time, fault func
 	t.Helper()
 	c.SumRecords, c.Now = 1000, storetest.At(now)
 	k := keeper.New(db, c)
-	keeper.FailAt(k, fault)
+	keeper.FailAfter(k, fault)
 	return k.Tidy(context.Background())
 }
 
@@ -35,99 +35,6 @@ func sumAll(t testing.TB, db *store.DB) {
 	t.Helper()
 	if err := keeper.New(db, keeper.Config{}).Sum(context.Background()); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// An hour that is past gets its indexes and statistics, and still takes what is
-// late.
-func TestSeal(t *testing.T) {
-	db, _, conn := storetest.Open(t)
-	ctx := context.Background()
-	w := ingest.NewWriter(db, ingest.WriterConfig{})
-	name := store.PartitionName(storetest.Noon.Floor(flow.Hour))
-	write := func(n int) {
-		t.Helper()
-		recs := make([]flow.Record, n)
-		for i := range recs {
-			recs[i] = storetest.Record(storetest.Noon)
-			recs[i].SrcAddr = flow.Addr4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-		}
-		if err := w.Write(ctx, flow.Batch{Records: recs}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(20_000)
-	sumAll(t, db)
-	if err := tidy(t, db, keeper.Config{RetainRaw: keeper.ForEver}, storetest.Noon+20*flow.Minute, nil); err != nil {
-		t.Fatal(err)
-	}
-	if n := storetest.Get[int](t, conn, "select count(*) from parts.partition where sealed_at is not null"); n != 0 {
-		t.Error("sealed while it is written")
-	}
-	// Broken off in the middle, it is taken up again.
-	real := flow.TimeOf(time.Now()) + flow.Hour
-	left := 2
-	if err := tidy(t, db, keeper.Config{RetainRaw: keeper.ForEver}, real, func(string) error {
-		if left--; left == 0 {
-			return errors.New("died")
-		}
-		return nil
-	}); err == nil {
-		t.Fatal("it did not die")
-	}
-	if _, err := conn.Exec(ctx, "update pg_index set indisvalid = false where indexrelid = ('parts.' || $1)::regclass", name+"_source"); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := tidy(t, db, keeper.Config{RetainRaw: keeper.ForEver}, real, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := storetest.Get[int](t, conn, "select count(*) from parts.partition where sealed_at is not null"); n != 1 {
-		t.Error("not sealed")
-	}
-	if n := storetest.Get[int](t, conn, "select count(*) from pg_index where indrelid = ('parts.' || $1)::regclass and indisvalid", name); n != 3 {
-		t.Errorf("%d indexes, want 3", n)
-	}
-	if n := storetest.Get[float64](t, conn, "select reltuples from pg_class where relname = $1", name); n != 20_000 {
-		t.Errorf("statistics say %v rows", n)
-	}
-	rows, err := conn.Query(ctx, "explain select * from flows where flow_end >= '2025-11-21' and flow_end < '2025-11-22' and src_addr = '10.0.7.7'")
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(strings.Join(plan, "\n"), name+"_source") {
-		t.Errorf("a rare address is not found by its index:\n%s", strings.Join(plan, "\n"))
-	}
-	// An hour that was sealed with other indexes gets these, and stays sealed.
-	was := storetest.Get[time.Time](t, conn, "select sealed_at from parts.partition")
-	for _, sql := range []string{
-		"drop index parts." + name + "_source",
-		"create index " + name + "_src on parts." + name + " using brin (src_addr inet_bloom_ops)",
-		"create index " + name + "_dst on parts." + name + " using brin (dst_addr inet_bloom_ops)",
-	} {
-		if _, err := conn.Exec(ctx, sql); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := tidy(t, db, keeper.Config{RetainRaw: keeper.ForEver}, real, nil); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := storetest.Get[string](t, conn, "select string_agg(indexrelid::regclass::text, ' ' order by indexrelid::regclass::text) from pg_index where indrelid = ('parts.' || $1)::regclass and indisvalid", name),
-		strings.Join([]string{"parts." + name + "_destination", "parts." + name + "_source", "parts." + name + "_time"}, " "); got != want {
-		t.Errorf("indexes %s, want %s", got, want)
-	}
-	if now := storetest.Get[time.Time](t, conn, "select sealed_at from parts.partition"); !now.Equal(was) {
-		t.Error("sealed anew")
-	}
-	write(10)
-	sumAll(t, db)
-	if n := storetest.Get[int](t, conn, "select sum(flows)::int from traffic_1m where dimension = 'total'"); n != 20_010 {
-		t.Errorf("%d flows are summed", n)
 	}
 }
 
@@ -208,7 +115,7 @@ func TestRetentionBySize(t *testing.T) {
 	if n := len(hoursOfFlows(t, conn)); n != 6 {
 		t.Errorf("%d hours are left, want all 6", n)
 	}
-	// One octet too many: 5 % of the limit go.
+	// One byte too many: 5 % of the limit are removed.
 	if err := tidy(t, db, keeper.Config{RetainSize: size - 1}, now, nil); err != nil {
 		t.Fatal(err)
 	}

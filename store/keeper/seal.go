@@ -11,19 +11,18 @@ import (
 )
 
 // sealAfter is how long after its end, and after its last receipt, an hour is
-// sealed. What comes later still is stored, and costs its indexes' upkeep.
+// sealed. Flows that arrive later are stored all the same, and maintain its indexes.
 const sealAfter = 15 * time.Minute
 
 // sealIndexes are the indexes of an hour that is past: which pages hold which
-// times and batches, and which addresses. They take 4 octets a flow.
+// times and batches, and which addresses. They take 4 bytes a flow.
 //
 // A bloom filter for each 8 pages, of some 500 rows, leaves two pages in a thousand
-// to be read in vain for an address that is not there, and of one that is there a
+// to be read in vain for an address that is not there, and of an address that is there a
 // thousand times still only a part of the pages. The time is in these indexes
-// because the planner, who estimates how scattered the rows of an index are by that
-// of its columns which is least so (brincostestimate), would never take one of
-// addresses alone. One index for both addresses would have to be read whole for
-// either.
+// because the planner estimates how scattered the rows of an index are by its least
+// scattered column (brincostestimate), and would never use an index of addresses alone.
+// A question about one address would have to read an index of both whole.
 var sealIndexes = []struct{ suffix, definition string }{
 	{"time", "using brin (flow_end, flow_start, batch) with (pages_per_range = 32)"},
 	{"source", "using brin (flow_end, src_addr " + addrFilter + ") with (pages_per_range = 8)"},
@@ -32,17 +31,16 @@ var sealIndexes = []struct{ suffix, definition string }{
 
 const addrFilter = "inet_bloom_ops (n_distinct_per_range = 500, false_positive_rate = 0.002)"
 
-// formerIndexes are the suffixes of those that hours were given once, before
-// there were better ones.
+// formerIndexes are the suffixes of the indexes that earlier versions made.
 var formerIndexes = []string{"src", "dst"}
 
-// resealFor is how long a round goes on giving better indexes to hours that have
-// former ones; the others wait for the next.
+// resealFor is how long a round goes on to replace former indexes; the other hours wait for
+// the next round.
 const resealFor = 20 * time.Second
 
-// seal gives the hours that are past their indexes and statistics, and those that
-// were sealed with other indexes these, the latest first. The indexes are made
-// concurrently: who stores late flows meanwhile does not wait.
+// seal makes indexes and statistics of the hours that are past, and replaces former
+// indexes, the latest hour first. The indexes are made concurrently, so that whoever stores
+// late flows does not wait.
 func (k *Keeper) seal(ctx context.Context, conn *pgx.Conn) error {
 	due := k.now().Add(-sealAfter)
 	rows, err := conn.Query(ctx, `select p.hour, p.name, p.sealed_at is not null from parts.partition p left join parts.hour h using (hour)
@@ -52,7 +50,7 @@ func (k *Keeper) seal(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[past])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[pastHour])
 	if err != nil {
 		return err
 	}
@@ -63,8 +61,8 @@ func (k *Keeper) seal(ctx context.Context, conn *pgx.Conn) error {
 	if len(list) == 0 {
 		return nil
 	}
-	// An index that is made concurrently waits for whoever began to read before.
-	if err := exec("set lock_timeout = '" + unhurried + "'"); err != nil {
+	// Making an index concurrently waits for those who began to read before.
+	if err := exec("set lock_timeout = '" + maxLockWait + "'"); err != nil {
 		return err
 	}
 	defer func() { _ = exec("reset lock_timeout") }()
@@ -85,14 +83,15 @@ func (k *Keeper) seal(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// past is an hour that is to be sealed; Sealed, once more.
-type past struct {
+// pastHour is an hour to be sealed, or, when it is Sealed, to be given new indexes.
+type pastHour struct {
 	Hour   time.Time
 	Name   string
 	Sealed bool
 }
 
-func (k *Keeper) sealOne(ctx context.Context, conn *pgx.Conn, p past, exec func(string) error) error {
+// sealOne seals one hour.
+func (k *Keeper) sealOne(ctx context.Context, conn *pgx.Conn, p pastHour, exec func(string) error) error {
 	table := "parts." + pgx.Identifier{p.Name}.Sanitize()
 	for _, index := range sealIndexes {
 		name := p.Name + "_" + index.suffix
@@ -100,7 +99,7 @@ func (k *Keeper) sealOne(ctx context.Context, conn *pgx.Conn, p past, exec func(
 		if err := conn.QueryRow(ctx, "select (select indisvalid from pg_index where indexrelid = to_regclass($1))", "parts."+name).Scan(&valid); err != nil {
 			return err
 		}
-		if valid != nil && !*valid { // broken off the last time
+		if valid != nil && !*valid { // a former attempt was interrupted
 			if err := exec("drop index concurrently parts." + name); err != nil {
 				return err
 			}
@@ -108,7 +107,7 @@ func (k *Keeper) sealOne(ctx context.Context, conn *pgx.Conn, p past, exec func(
 		if err := exec("create index concurrently if not exists " + name + " on " + table + " " + index.definition); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
-		if err := k.fails("index"); err != nil {
+		if err := k.after("index"); err != nil {
 			return err
 		}
 	}
@@ -120,8 +119,7 @@ func (k *Keeper) sealOne(ctx context.Context, conn *pgx.Conn, p past, exec func(
 	if p.Sealed {
 		return nil
 	}
-	// Of a page whose rows are known to be visible to all, nobody has to look at
-	// each row's.
+	// After a vacuum, readers need not check the visibility of each row.
 	if err := exec("vacuum (analyze) " + table); err != nil {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}

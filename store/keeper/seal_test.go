@@ -2,7 +2,8 @@ package keeper_test
 
 import (
 	"context"
-	"fmt"
+	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -15,9 +16,103 @@ import (
 	"flowtally/query"
 	"flowtally/store"
 	"flowtally/store/answer"
+	"flowtally/store/ingest"
 	"flowtally/store/keeper"
 	"flowtally/store/storetest"
 )
+
+// An hour that is past gets its indexes and statistics, and still takes what is
+// late.
+func TestSeal(t *testing.T) {
+	db, _, conn := storetest.Open(t)
+	ctx := context.Background()
+	w := ingest.NewWriter(db, ingest.WriterConfig{})
+	name := store.PartitionName(storetest.Noon.Floor(flow.Hour))
+	write := func(n int) {
+		t.Helper()
+		recs := make([]flow.Record, n)
+		for i := range recs {
+			recs[i] = storetest.Record(storetest.Noon)
+			recs[i].SrcAddr = flow.Addr4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		}
+		if err := w.Write(ctx, flow.Batch{Records: recs}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(20_000)
+	sumAll(t, db)
+	if err := tidy(t, db, keeper.Config{RetainRaw: keeper.ForEver}, storetest.Noon+20*flow.Minute, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := storetest.Get[int](t, conn, "select count(*) from parts.partition where sealed_at is not null"); n != 0 {
+		t.Error("sealed while it is written")
+	}
+	// Broken off in the middle, it is taken up again.
+	real := flow.TimeOf(time.Now()) + flow.Hour
+	left := 2
+	if err := tidy(t, db, keeper.Config{RetainRaw: keeper.ForEver}, real, func(string) error {
+		if left--; left == 0 {
+			return errors.New("died")
+		}
+		return nil
+	}); err == nil {
+		t.Fatal("it did not die")
+	}
+	if _, err := conn.Exec(ctx, "update pg_index set indisvalid = false where indexrelid = ('parts.' || $1)::regclass", name+"_source"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := tidy(t, db, keeper.Config{RetainRaw: keeper.ForEver}, real, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := storetest.Get[int](t, conn, "select count(*) from parts.partition where sealed_at is not null"); n != 1 {
+		t.Error("not sealed")
+	}
+	if n := storetest.Get[int](t, conn, "select count(*) from pg_index where indrelid = ('parts.' || $1)::regclass and indisvalid", name); n != 3 {
+		t.Errorf("%d indexes, want 3", n)
+	}
+	if n := storetest.Get[float64](t, conn, "select reltuples from pg_class where relname = $1", name); n != 20_000 {
+		t.Errorf("statistics say %v rows", n)
+	}
+	rows, err := conn.Query(ctx, "explain select * from flows where flow_end >= '2025-11-21' and flow_end < '2025-11-22' and src_addr = '10.0.7.7'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(plan, "\n"), name+"_source") {
+		t.Errorf("a rare address is not found by its index:\n%s", strings.Join(plan, "\n"))
+	}
+	// An hour that was sealed with other indexes gets these, and stays sealed.
+	was := storetest.Get[time.Time](t, conn, "select sealed_at from parts.partition")
+	for _, sql := range []string{
+		"drop index parts." + name + "_source",
+		"create index " + name + "_src on parts." + name + " using brin (src_addr inet_bloom_ops)",
+		"create index " + name + "_dst on parts." + name + " using brin (dst_addr inet_bloom_ops)",
+	} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tidy(t, db, keeper.Config{RetainRaw: keeper.ForEver}, real, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := storetest.Get[string](t, conn, "select string_agg(indexrelid::regclass::text, ' ' order by indexrelid::regclass::text) from pg_index where indrelid = ('parts.' || $1)::regclass and indisvalid", name),
+		strings.Join([]string{"parts." + name + "_destination", "parts." + name + "_source", "parts." + name + "_time"}, " "); got != want {
+		t.Errorf("indexes %s, want %s", got, want)
+	}
+	if now := storetest.Get[time.Time](t, conn, "select sealed_at from parts.partition"); !now.Equal(was) {
+		t.Error("sealed anew")
+	}
+	write(10)
+	sumAll(t, db)
+	if n := storetest.Get[int](t, conn, "select sum(flows)::int from traffic_1m where dimension = 'total'"); n != 20_010 {
+		t.Errorf("%d flows are summed", n)
+	}
+}
 
 // Sealing changes no answer. Then rare addresses, on either side, are found by
 // their indexes, and an hour that lies inside of the range is read from begin to
@@ -55,7 +150,7 @@ func TestSealedHours(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			answers = append(answers, fmt.Sprint(top.Rows, top.Other, top.Total))
+			answers = append(answers, asJSON(t, top.Rows, top.Other, top.Total))
 			if by == query.ByFlows {
 				continue
 			}
@@ -73,7 +168,7 @@ func TestSealedHours(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return append(answers, fmt.Sprint(f.Rows, f.Summary.Sums)), plan
+		return append(answers, asJSON(t, f.Rows, f.Summary.Sums)), plan
 	}
 	before := make(map[string][]string)
 	for _, text := range filters {
@@ -110,4 +205,14 @@ func TestSealedHours(t *testing.T) {
 			}
 		}
 	}
+}
+
+// asJSON returns values as a text that says the same of equal values.
+func asJSON(t *testing.T, values ...any) string {
+	t.Helper()
+	b, err := json.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

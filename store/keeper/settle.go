@@ -11,13 +11,17 @@ import (
 	"flowtally/store/rollup"
 )
 
-// settleAll settles what is due, the finer first: the coarser take from them.
+// settleAfter is how long after its end a bucket is settled: flows that last
+// five minutes, and arrive late by a few more, find it open.
+const settleAfter = 10 * flow.Minute
+
+// settleAll settles what is due, the finer grains first: the coarser are made of them.
 func (k *Keeper) settleAll(ctx context.Context) error {
 	for g := rollup.Minutes; g < rollup.GrainCount; g++ {
 		for ctx.Err() == nil {
 			more, err := k.settle(ctx, g)
 			if err != nil {
-				return fmt.Errorf("store: settle %s: %w", k.laws[g].Table, err)
+				return fmt.Errorf("store: settle %s: %w", k.grains[g].Table, err)
 			}
 			if !more {
 				break
@@ -27,132 +31,160 @@ func (k *Keeper) settleAll(ctx context.Context) error {
 	return nil
 }
 
-// settle settles some buckets of a grain that belong to one bucket of the next
-// coarser. more is false when none is due, or another Keeper is at work.
-//
-// A bucket is due ten minutes after it ended, when nothing finer waits in it. One
-// that was settled before waits until what came for it is ten minutes old: late
-// flows seldom come alone.
+// settle replaces the rows of some buckets by those of the sums that wait for them. All
+// are in one bucket of the next coarser grain, for which their sums wait from then on. more
+// is false when no bucket is due, or another Keeper is at work.
 func (k *Keeper) settle(ctx context.Context, g rollup.Grain) (more bool, err error) {
-	_, err = k.step(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		law := k.laws[g]
-		parent := flow.Day
-		if g == rollup.Minutes {
-			parent = flow.Hour
+	_, err = k.exclusively(ctx, func(tx pgx.Tx) error {
+		buckets, err := k.dueBuckets(ctx, tx, g)
+		if err != nil || len(buckets) == 0 {
+			return err
 		}
-		now := flow.TimeOf(k.now())
-		rows, err := tx.Query(ctx, `select p.bucket from parts.pending p
-			where p.grain = $1 and p.bucket <= $2
-			and not exists (select from parts.pending f where f.grain < $1 and f.bucket >= p.bucket and f.bucket < p.bucket + $3)
-			group by p.bucket
-			having min(p.created_at) < $4 or not exists (select from parts.settled s where s.grain = $1 and s.bucket = p.bucket)
-			order by p.bucket limit 60`,
-			int16(g), (now - settleAfter - law.Length).Time(), time.Duration(law.Length)*time.Millisecond, (now - settleAfter).Time())
+		rows, coarser, err := k.mergePending(ctx, tx, g, buckets)
 		if err != nil {
 			return err
 		}
-		times, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
-		if err != nil || len(times) == 0 {
+		if err := k.after("gathered"); err != nil {
 			return err
 		}
-		next := rollup.NewSummary()
-		first := flow.TimeOf(times[0]).Floor(parent)
-		var out []byte
-		var done []time.Time
-		for _, at := range times {
-			bucket := flow.TimeOf(at)
-			if bucket.Floor(parent) != first || g != rollup.Minutes && len(done) > 0 {
-				break
-			}
-			s, err := k.gather(ctx, tx, g, bucket)
-			if err != nil {
-				return err
-			}
-			if g < rollup.Days {
-				next.Merge(s)
-				if c := k.laws[g+1]; next.Count() > 2*c.Most {
-					next.Compact(c.Most, c.Few)
-				}
-			}
-			old, err := readTraffic(ctx, tx, g, bucket)
-			if err != nil {
-				return err
-			}
-			s.Merge(old)
-			s.Compact(law.Keep, law.Few)
-			out = appendTraffic(out, s, bucket, 0)
-			done = append(done, at)
-		}
-		if err := k.fails("gathered"); err != nil {
+		if err := k.replaceRows(ctx, tx, g, buckets, rows); err != nil {
 			return err
 		}
-		if err := ensureTraffic(ctx, tx, g, flowTimes(done)); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "delete from parts."+law.Table+" where bucket = any($1) and "+allDimensions, done); err != nil {
-			return err
-		}
-		if err := copyTraffic(ctx, tx, g, out); err != nil {
-			return err
-		}
-		if err := k.fails("replaced"); err != nil {
+		if err := k.after("replaced"); err != nil {
 			return err
 		}
 		if g < rollup.Days {
-			c := k.laws[g+1]
-			next.Compact(c.Most, c.Few)
-			var part int32
-			if err := tx.QueryRow(ctx, "select part from parts.pending where grain = $1 and bucket = $2 limit 1", int16(g), done[0]).Scan(&part); err != nil {
-				return err
-			}
-			if _, err := tx.Exec(ctx, "insert into parts.pending (bucket, part, grain, sums) values ($1, $2, $3, $4)",
-				first.Floor(c.Length).Time(), part, int16(g+1), next.AppendTo(nil)); err != nil {
+			if err := k.passOn(ctx, tx, g, buckets[0], coarser); err != nil {
 				return err
 			}
 		}
-		if _, err := tx.Exec(ctx, "delete from parts.pending where grain = $1 and bucket = any($2)", int16(g), done); err != nil {
+		if err := markSettled(ctx, tx, g, buckets); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `insert into parts.settled (grain, bucket, settled_at) select $1, b, now() from unnest($2::timestamptz[]) b
-			on conflict (grain, bucket) do update set settled_at = excluded.settled_at`, int16(g), done); err != nil {
-			return err
-		}
-		k.metrics.settled.Add(float64(len(done)))
+		k.metrics.settled.Add(float64(len(buckets)))
 		more = true
-		return k.fails("settled")
+		return k.after("settled")
 	})
 	return more && err == nil, err
 }
 
-func flowTimes(times []time.Time) []flow.Time {
-	list := make([]flow.Time, len(times))
-	for i, t := range times {
-		list[i] = flow.TimeOf(t)
+// dueBuckets returns the buckets of a grain that are settled next: minutes of one hour, or
+// one hour or day.
+//
+// A bucket is due ten minutes after it ended, when no finer bucket in it waits. One
+// that was settled before waits until the flows that arrived since are ten minutes old: late
+// flows seldom arrive alone.
+func (k *Keeper) dueBuckets(ctx context.Context, tx pgx.Tx, g rollup.Grain) ([]flow.Time, error) {
+	now := flow.TimeOf(k.now())
+	rows, err := tx.Query(ctx, `select p.bucket from parts.pending p
+		where p.grain = $1 and p.bucket <= $2
+		and not exists (select from parts.pending f where f.grain < $1 and f.bucket >= p.bucket and f.bucket < p.bucket + $3)
+		group by p.bucket
+		having min(p.created_at) < $4 or not exists (select from parts.settled s where s.grain = $1 and s.bucket = p.bucket)
+		order by p.bucket limit 60`,
+		int16(g), (now - settleAfter - k.grains[g].Length).Time(), time.Duration(k.grains[g].Length)*time.Millisecond, (now - settleAfter).Time())
+	if err != nil {
+		return nil, err
 	}
-	return list
+	list, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	if err != nil {
+		return nil, err
+	}
+	var due []flow.Time
+	for _, t := range list {
+		bucket := flow.TimeOf(t)
+		if len(due) > 0 && (g != rollup.Minutes || bucket.Floor(flow.Hour) != due[0].Floor(flow.Hour)) {
+			break
+		}
+		due = append(due, bucket)
+	}
+	return due, nil
 }
 
-// gather merges what waits for a bucket.
-func (k *Keeper) gather(ctx context.Context, tx pgx.Tx, g rollup.Grain, bucket flow.Time) (*rollup.Summary, error) {
+// mergePending returns the rows of the buckets, of what was settled before and what waits,
+// and the sum of what waits for the next coarser grain.
+func (k *Keeper) mergePending(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flow.Time) (rows []byte, coarser *rollup.Summary, err error) {
+	coarser = rollup.NewSummary()
+	for _, bucket := range buckets {
+		s, err := k.pendingSum(ctx, tx, g, bucket)
+		if err != nil {
+			return nil, nil, err
+		}
+		if g < rollup.Days {
+			merge(coarser, s, k.grains[g+1])
+		}
+		settled, err := readTraffic(ctx, tx, g, bucket)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.Merge(settled)
+		s.Compact(k.grains[g].Settled, k.grains[g].PerCell)
+		rows = appendTraffic(rows, s, bucket, 0)
+	}
+	return rows, coarser, nil
+}
+
+// pendingSum merges what waits for a bucket.
+func (k *Keeper) pendingSum(ctx context.Context, tx pgx.Tx, g rollup.Grain, bucket flow.Time) (*rollup.Summary, error) {
 	rows, err := tx.Query(ctx, "select sums from parts.pending where grain = $1 and bucket = $2", int16(g), bucket.Time())
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var s *rollup.Summary
+	var sum *rollup.Summary
 	for rows.Next() {
-		o, err := rollup.ParseSummary(rows.RawValues()[0])
+		s, err := rollup.ParseSummary(rows.RawValues()[0])
 		if err != nil {
 			return nil, err
 		}
-		if s == nil {
-			s = o
-			continue
-		}
-		s.Merge(o)
-		if law := k.laws[g]; s.Count() > 2*law.Most {
-			s.Compact(law.Most, law.Few)
+		if sum == nil {
+			sum = s
+		} else {
+			merge(sum, s, k.grains[g])
 		}
 	}
-	return s, rows.Err()
+	return sum, rows.Err()
+}
+
+// replaceRows replaces the rows of the buckets, settled ones and parts.
+func (k *Keeper) replaceRows(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flow.Time, rows []byte) error {
+	if err := ensureTraffic(ctx, tx, g, buckets); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "delete from parts."+k.grains[g].Table+" where bucket = any($1) and "+allDimensions, times(buckets)); err != nil {
+		return err
+	}
+	return copyTraffic(ctx, tx, g, rows)
+}
+
+// passOn stores the sum of what waited for buckets as pending for the bucket of the next
+// coarser grain that they are in.
+func (k *Keeper) passOn(ctx context.Context, tx pgx.Tx, g rollup.Grain, bucket flow.Time, sum *rollup.Summary) error {
+	limits := k.grains[g+1]
+	sum.Compact(limits.Pending, limits.PerCell)
+	var part int32
+	if err := tx.QueryRow(ctx, "select part from parts.pending where grain = $1 and bucket = $2 limit 1", int16(g), bucket.Time()).Scan(&part); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, "insert into parts.pending (bucket, part, grain, sums) values ($1, $2, $3, $4)",
+		bucket.Floor(limits.Length).Time(), part, int16(g+1), sum.AppendTo(nil))
+	return err
+}
+
+// markSettled removes what waited for the buckets, and marks them as settled.
+func markSettled(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flow.Time) error {
+	if _, err := tx.Exec(ctx, "delete from parts.pending where grain = $1 and bucket = any($2)", int16(g), times(buckets)); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `insert into parts.settled (grain, bucket, settled_at) select $1, b, now() from unnest($2::timestamptz[]) b
+		on conflict (grain, bucket) do update set settled_at = excluded.settled_at`, int16(g), times(buckets))
+	return err
+}
+
+func times(list []flow.Time) []time.Time {
+	out := make([]time.Time, len(list))
+	for i, t := range list {
+		out[i] = t.Time()
+	}
+	return out
 }

@@ -1,134 +1,177 @@
 package keeper
 
 import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
 	"flowtally/flow"
 	"flowtally/store/rollup"
 )
 
-// tally is what is known of some batches: their sums by minute, and what they have
-// in each hour.
+// tally sums flows by minute, and counts them by hour and batch.
 type tally struct {
-	law     rollup.GrainLimits
+	limits  rollup.GrainLimits // of minutes
+	memory  memoryLimits
 	buckets map[flow.Time]*rollup.Summary
 	hours   map[flow.Time]*rollup.HourTally
 	found   map[int32]int // records by batch, of those that were read
 	records int
 
-	// own takes the rows that are read, parcels those that were handed on; they are
-	// summed when they are many, and at the end. later are flows that were read and
-	// wait for room in own.
-	own     *rollup.Parcel
-	parcels []*rollup.Parcel
-	later   []rollup.Flow
-	// full puts the buckets aside when they have too many values.
-	full   func() error
-	pieces pieces
+	// read takes the flows that are read, and parcels are those that were handed over.
+	// They are summed when they are many, and at the end. deferred are flows that were
+	// read when read was full.
+	read     *rollup.Parcel
+	parcels  []*rollup.Parcel
+	deferred []rollup.Flow
+	// spill is called when the buckets have too many values, and stores them.
+	spill func() error
 }
 
-// pieces says when a tally sums what it has, and when it puts its sums aside: the
-// bounds of its memory.
-type pieces struct {
-	// rows are summed at once, thin when they are of places or more: with many
-	// flows in few minutes a value's rows become one, and what is cut is cut early;
-	// long flows, each in thousands of minutes, have no gain from each other.
-	rows, thin, places int
+// memoryLimits bound the memory of a tally: they say when it sums its rows, and when it
+// spills its sums.
+type memoryLimits struct {
+	// rows are summed at once, or sparseRows when they are in sparseGroups or more
+	// groups. With many flows in few minutes a value's rows become one, and what is
+	// dropped is dropped early. Long flows, each in thousands of minutes, gain nothing
+	// from being summed together.
+	rows, sparseRows, sparseGroups int
 	// values stay in memory between two sums.
 	values int
 }
 
+// defaultMemory has a million values, of 64 bytes each.
+var defaultMemory = memoryLimits{rows: 1 << 20, sparseRows: 1 << 18, sparseGroups: 1 << 12, values: 1_000_000}
+
 func (k *Keeper) newTally() *tally {
 	return &tally{
-		law: k.laws[rollup.Minutes], buckets: make(map[flow.Time]*rollup.Summary), hours: make(map[flow.Time]*rollup.HourTally),
-		found: make(map[int32]int), own: rollup.NewParcel(), pieces: k.pieces,
+		limits: k.grains[rollup.Minutes], memory: k.memory,
+		buckets: make(map[flow.Time]*rollup.Summary), hours: make(map[flow.Time]*rollup.HourTally),
+		found: make(map[int32]int), read: rollup.NewParcel(),
 	}
 }
 
-// take adds the flows of a parcel.
-func (t *tally) take(p *rollup.Parcel) error {
-	t.parcels = append(t.parcels, p)
-	return t.sumMany()
+// complete reports whether all records of the batches were read.
+func (t *tally) complete(batches []unsummed) bool {
+	for _, b := range batches {
+		if t.found[b.id] != b.records {
+			return false
+		}
+	}
+	return true
 }
 
-// reader returns where rows are copied to. While they come, nothing can be put
-// aside on the same connection: what there is no room for waits for addLater.
-func (t *tally) reader() *rawReader {
-	return &rawReader{each: func(r *rollup.Flow) {
-		t.found[r.Batch]++
-		if len(t.later) > 0 || t.own.Rows() >= t.pieces.thin || r.End-r.Start > rollup.FreshParts*flow.Minute {
-			t.later = append(t.later, *r)
+// addParcel adds flows that were handed over.
+func (t *tally) addParcel(p *rollup.Parcel) error {
+	t.parcels = append(t.parcels, p)
+	return t.sumIfMany()
+}
+
+// reader returns where rows are copied to. While they come, nothing can be stored over the
+// same connection: flows for which there is no room wait for addDeferred.
+func (t *tally) reader() *flowReader {
+	return &flowReader{each: func(f *rollup.Flow) {
+		t.found[f.Batch]++
+		if len(t.deferred) > 0 || t.read.Rows() >= t.memory.sparseRows || f.End-f.Start > rollup.MaxRowsPerFlow*flow.Minute {
+			t.deferred = append(t.deferred, *f)
 			return
 		}
-		t.own.Add(r)
+		t.read.Add(f)
 	}}
 }
 
-// addLater adds the flows that were read and had to wait.
-func (t *tally) addLater() error {
-	for i := range t.later {
-		t.own.Add(&t.later[i])
-		if t.own.Rows() >= t.pieces.thin {
-			if err := t.sumMany(); err != nil {
+// addDeferred adds the flows that were read and had to wait.
+func (t *tally) addDeferred() error {
+	for i := range t.deferred {
+		t.read.Add(&t.deferred[i])
+		if t.read.Rows() >= t.memory.sparseRows {
+			if err := t.sumIfMany(); err != nil {
 				return err
 			}
 		}
 	}
-	t.later = nil
+	t.deferred = nil
 	return nil
 }
 
-// sumMany sums what is there when it is much, and puts the sums aside when these
-// are many.
-func (t *tally) sumMany() error {
-	rows, places := t.own.Rows(), len(t.own.Places)
+// sumIfMany sums the rows when they are many, and spills the sums when these are many.
+func (t *tally) sumIfMany() error {
+	rows, groups := t.read.Rows(), t.read.Groups()
 	for _, p := range t.parcels {
 		rows += p.Rows()
-		places += len(p.Places)
+		groups += p.Groups()
 	}
-	if rows < t.pieces.thin || rows < t.pieces.rows && places < t.pieces.places {
+	if rows < t.memory.sparseRows || rows < t.memory.rows && groups < t.memory.sparseGroups {
 		return nil
 	}
-	t.flush()
+	t.sum()
 	values := 0
 	for _, s := range t.buckets {
-		values += len(s.Entries)
+		values += s.Len()
 	}
-	if values < t.pieces.values {
+	if values < t.memory.values {
 		return nil
 	}
-	return t.full()
+	return t.spill()
 }
 
-// flush sums what is there.
-func (t *tally) flush() {
-	if t.own.Records > 0 {
-		t.own.Close()
-		t.parcels = append(t.parcels, t.own)
+// sum sums the rows there are, and drops them.
+func (t *tally) sum() {
+	if t.read.Records > 0 {
+		t.read.Close()
+		t.parcels = append(t.parcels, t.read)
 	}
 	for _, p := range t.parcels {
 		t.records += p.Records
-		for hour, h := range p.Hours {
-			mine := t.hours[hour]
-			if mine == nil {
-				mine = &rollup.HourTally{}
-				t.hours[hour] = mine
-			}
-			mine.Records += h.Records
-			mine.LastReceived = max(mine.LastReceived, h.LastReceived)
-			mine.LastPage = max(mine.LastPage, h.LastPage)
-		}
+		t.addHours(p)
 	}
-	for bucket, s := range rollup.SumParcels(t.parcels, t.law.Most, t.law.Few) {
-		if mine := t.buckets[bucket]; mine == nil {
+	for bucket, s := range rollup.SumParcels(t.parcels, t.limits.Pending, t.limits.PerCell) {
+		if sum := t.buckets[bucket]; sum == nil {
 			t.buckets[bucket] = s
 		} else {
-			mine.Merge(s)
-			if mine.Count() > 2*t.law.Most {
-				mine.Compact(t.law.Most, t.law.Few)
-			}
+			merge(sum, s, t.limits)
 		}
 	}
-	from, to := t.own.From, t.own.To
-	t.own.Reset()
-	t.own.From, t.own.To = from, to
+	from, to := t.read.From, t.read.To
+	t.read.Reset()
+	t.read.From, t.read.To = from, to
 	t.parcels = t.parcels[:0]
+}
+
+// merge adds o to s, and compacts s when it has too many values.
+func merge(s, o *rollup.Summary, limits rollup.GrainLimits) {
+	s.Merge(o)
+	if s.LargestDimension() > 2*limits.Pending {
+		s.Compact(limits.Pending, limits.PerCell)
+	}
+}
+
+func (t *tally) addHours(p *rollup.Parcel) {
+	for hour, h := range p.Hours {
+		sum := t.hours[hour]
+		if sum == nil {
+			sum = &rollup.HourTally{}
+			t.hours[hour] = sum
+		}
+		sum.Records += h.Records
+		sum.LastReceived = max(sum.LastReceived, h.LastReceived)
+		sum.LastPage = max(sum.LastPage, h.LastPage)
+	}
+}
+
+// storeHours adds the flows to the counts of their hours.
+func (t *tally) storeHours(ctx context.Context, tx pgx.Tx) error {
+	var batch pgx.Batch
+	for _, hour := range slices.Sorted(maps.Keys(t.hours)) {
+		h := t.hours[hour]
+		if h.Records > 0 {
+			batch.Queue(`insert into parts.hour (hour, records, last_received) select $1, $2, $3
+				where exists (select from parts.partition where hour = $1)
+				on conflict (hour) do update set records = parts.hour.records + excluded.records,
+				last_received = greatest(parts.hour.last_received, excluded.last_received)`, hour.Time(), h.Records, h.LastReceived.Time())
+		}
+	}
+	return tx.SendBatch(ctx, &batch).Close()
 }

@@ -15,7 +15,7 @@ import (
 	"flowtally/store/row"
 )
 
-// ensureTraffic makes the partitions that the buckets need.
+// ensureTraffic makes the partitions of a roll-up that the buckets need.
 func ensureTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flow.Time) error {
 	type period struct{ from, to flow.Time }
 	wanted := make(map[string]period)
@@ -49,7 +49,7 @@ func ensureTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flo
 	}
 	const form = "2006-01-02 15:04:05+00"
 	for name, p := range wanted {
-		switch busy, err := store.SetAside(ctx, tx, name); {
+		switch busy, err := store.RenameDetached(ctx, tx, name); {
 		case err != nil:
 			return err
 		case busy:
@@ -76,70 +76,70 @@ func ensureTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flo
 // trafficColumns are the columns that appendTraffic writes, in its order.
 const trafficColumns = "bucket, flows, packets, bytes, number, exporter_id, dimension, sampling_rate, part, protocol, remainder, addr, addr2, cut"
 
-// appendTraffic appends the rows of a bucket in binary COPY form. part 0 is none.
+// appendTraffic appends the rows of a bucket in the format of binary COPY. A part of 0 is
+// stored as null.
 func appendTraffic(b []byte, s *rollup.Summary, bucket flow.Time, part int32) []byte {
-	row := func(e *rollup.Entry, rest bool, cut *rollup.Sums) {
-		b = binary.BigEndian.AppendUint16(b, 14)
-		b = row.AppendTime(b, bucket)
-		for _, v := range e.Sums {
-			b = row.AppendInt8(b, v)
-		}
-		if e.Form == rollup.Number && !rest {
-			b = row.AppendInt8(b, binary.BigEndian.Uint64(e.Addr[8:]))
-		} else {
-			b = row.AppendNull(b)
-		}
-		c := s.Cells[e.Cell]
-		b = row.AppendInt4(b, uint32(c.Exporter))
-		name := rollup.DimensionNames[e.Dimension]
-		b = binary.BigEndian.AppendUint32(b, uint32(len(name)))
-		b = append(b, name...)
-		b = row.AppendInt4NotZero(b, uint32(c.Rate))
-		b = row.AppendInt4NotZero(b, uint32(part))
-		b = row.AppendInt2(b, uint16(c.Protocol))
-		b = append(b, 0, 0, 0, 1, 0)
-		if rest {
-			b[len(b)-1] = 1
-		}
-		addr := func(a *flow.Addr, there bool) {
-			switch {
-			case there && e.Form == rollup.IPv4:
-				b = row.AppendInet4(b, a)
-			case there && e.Form == rollup.IPv6:
-				b = row.AppendInet6(b, a)
-			default:
-				b = row.AppendNull(b)
-			}
-		}
-		addr(&e.Addr, !rest)
-		addr(&e.Addr2, !rest && e.Dimension == rollup.DimPair)
-		if cut == nil {
-			b = row.AppendNull(b)
-			return
-		}
-		// One dimension, no nulls, of bigint; its length, and that it counts from 1.
-		b = binary.BigEndian.AppendUint32(b, 5*4+3*12)
-		for _, v := range []uint32{1, 0, 20, 3, 1} {
-			b = binary.BigEndian.AppendUint32(b, v)
-		}
-		for _, v := range cut {
-			b = row.AppendInt8(b, v)
-		}
-	}
-	for _, i := range s.Sorted() {
-		var cut *rollup.Sums
-		if slack := s.Bound(i); slack != (rollup.Sums{}) {
-			cut = &slack
-		}
-		row(&s.Entries[i], false, cut)
-	}
-	for p, r := range s.Remainders {
-		row(&rollup.Entry{Value: rollup.Value{Cell: p.Cell, Dimension: p.Dimension}, Sums: r.Sums}, true, &r.Cut)
+	for r := range s.Rows() {
+		b = appendTrafficRow(b, r, bucket, part)
 	}
 	return b
 }
 
-// copyTraffic stores rows that appendTraffic made.
+func appendTrafficRow(b []byte, r *rollup.Row, bucket flow.Time, part int32) []byte {
+	b = binary.BigEndian.AppendUint16(b, 14) // columns
+	b = row.AppendTime(b, bucket)
+	for _, v := range r.Sums {
+		b = row.AppendInt8(b, v)
+	}
+	if r.Form == rollup.Number {
+		b = row.AppendInt8(b, r.Number)
+	} else {
+		b = row.AppendNull(b)
+	}
+	b = row.AppendInt4(b, uint32(r.Cell.Exporter))
+	name := rollup.DimensionNames[r.Dimension]
+	b = binary.BigEndian.AppendUint32(b, uint32(len(name)))
+	b = append(b, name...)
+	b = row.AppendInt4NotZero(b, uint32(r.Cell.Rate))
+	b = row.AppendInt4NotZero(b, uint32(part))
+	b = row.AppendInt2(b, uint16(r.Cell.Protocol))
+	b = append(b, 0, 0, 0, 1, 0)
+	if r.Remainder {
+		b[len(b)-1] = 1
+	}
+	b = appendAddr(b, r.Form, &r.Addr)
+	if r.Dimension == rollup.DimPair {
+		b = appendAddr(b, r.Form, &r.Addr2)
+	} else {
+		b = row.AppendNull(b)
+	}
+	// Column cut of a remainder is never null, also when nothing large was dropped.
+	if !r.Remainder && r.Bound == (rollup.Sums{}) {
+		return row.AppendNull(b)
+	}
+	// An array: its dimensions, that it has no nulls, the type bigint, its length, and
+	// that it counts from 1.
+	b = binary.BigEndian.AppendUint32(b, 5*4+3*12)
+	for _, v := range []uint32{1, 0, 20, 3, 1} {
+		b = binary.BigEndian.AppendUint32(b, v)
+	}
+	for _, v := range r.Bound {
+		b = row.AppendInt8(b, v)
+	}
+	return b
+}
+
+func appendAddr(b []byte, form rollup.Form, a *flow.Addr) []byte {
+	switch form {
+	case rollup.IPv4:
+		return row.AppendInet4(b, a)
+	case rollup.IPv6:
+		return row.AppendInet6(b, a)
+	}
+	return row.AppendNull(b)
+}
+
+// copyTraffic stores rows that appendTraffic has written.
 func copyTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, rows []byte) error {
 	if len(rows) == 0 {
 		return nil
@@ -150,7 +150,8 @@ func copyTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, rows []byte) er
 	return err
 }
 
-// allDimensions makes the index by dimension and bucket usable for a bucket.
+// allDimensions is a condition that is always true. With it PostgreSQL can find a bucket in
+// the index of dimension and bucket.
 const allDimensions = "dimension = any(enum_range(null::traffic_dimension))"
 
 // readTraffic reads the rows of a bucket that was settled.
@@ -162,47 +163,40 @@ func readTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, bucket flow.Tim
 	}
 	s := rollup.NewSummary()
 	var (
-		dim                   int32
+		dimension             int32
 		c                     rollup.Cell
-		rest                  bool
-		a, b                  *netip.Prefix
+		remainder             bool
+		addr, addr2           *netip.Prefix
 		number                *int64
 		flows, packets, bytes int64
 		cut                   []int64
 	)
-	_, err = pgx.ForEachRow(rows, []any{&dim, &c.Exporter, &c.Rate, &c.Protocol, &rest, &a, &b, &number, &flows, &packets, &bytes, &cut}, func() error {
-		var most rollup.Sums
-		for i := range most {
-			if i < len(cut) {
-				most[i] = uint64(cut[i])
-			}
+	_, err = pgx.ForEachRow(rows, []any{&dimension, &c.Exporter, &c.Rate, &c.Protocol, &remainder, &addr, &addr2, &number, &flows, &packets, &bytes, &cut}, func() error {
+		r := rollup.Row{
+			Cell: c, Dimension: rollup.Dimension(dimension), Remainder: remainder,
+			Sums: rollup.Sums{uint64(flows), uint64(packets), uint64(bytes)},
 		}
-		v := rollup.Value{Cell: s.CellIndex(c), Dimension: rollup.Dimension(dim)}
-		sums := rollup.Sums{uint64(flows), uint64(packets), uint64(bytes)}
-		if rest {
-			r := s.Remainders[rollup.RemainderKey{Cell: v.Cell, Dimension: v.Dimension}]
-			r.Sums.Add(&sums)
-			r.Cut.Add(&most)
-			s.Remainders[rollup.RemainderKey{Cell: v.Cell, Dimension: v.Dimension}] = r
-			return nil
+		for i := range r.Bound {
+			if i < len(cut) {
+				r.Bound[i] = uint64(cut[i])
+			}
 		}
 		set := func(to *flow.Addr, p *netip.Prefix) {
 			if p == nil {
 				return
 			}
-			v.Form = rollup.IPv6
+			r.Form = rollup.IPv6
 			if p.Addr().Is4() {
-				v.Form = rollup.IPv4
+				r.Form = rollup.IPv4
 			}
 			*to = flow.Addr(p.Addr().As16())
 		}
-		set(&v.Addr, a)
-		set(&v.Addr2, b)
+		set(&r.Addr, addr)
+		set(&r.Addr2, addr2)
 		if number != nil {
-			v.Form = rollup.Number
-			binary.BigEndian.PutUint64(v.Addr[8:], uint64(*number))
+			r.Form, r.Number = rollup.Number, uint64(*number)
 		}
-		s.AddBound(s.Add(&v, &sums), most)
+		s.AddRow(&r)
 		return nil
 	})
 	return s, err

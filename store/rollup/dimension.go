@@ -1,9 +1,11 @@
 package rollup
 
-// Dimension is what a roll-up's row is a sum over. The order is that of the type
-// traffic_dimension.
+// Dimension says which field of a flow a value of a summary is of. The order is that of
+// PostgreSQL's type traffic_dimension.
 type Dimension uint8
 
+// The dimensions. Those of flows whose two sides are equal, also when neither is known,
+// are for questions about either side: both sides counted such a flow.
 const (
 	DimTotal Dimension = iota
 	DimSrcAddr
@@ -15,14 +17,14 @@ const (
 	DimOutIf
 	DimSrcAS
 	DimDstAS
-	// Of flows whose two sides are equal, also when neither is said: who asks about
-	// either side takes them off once.
 	DimSameAddr
 	DimSamePort
 	DimSameIf
 	DimSameAS
+	// DimensionCount is how many dimensions there are.
 	DimensionCount
 )
 
+// DimensionNames are the labels of PostgreSQL's type traffic_dimension.
 var DimensionNames = [DimensionCount]string{"total", "src_addr", "dst_addr", "pair", "src_port", "dst_port", "in_if", "out_if", "src_as", "dst_as",
 	"same_addr", "same_port", "same_if", "same_as"}

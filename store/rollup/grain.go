@@ -6,34 +6,37 @@ import (
 	"flowtally/flow"
 )
 
-// Grain is one of the three roll-ups.
+// Grain is the length of a roll-up's buckets: a minute, an hour or a day.
 type Grain int16
 
+// The grains, the finest first.
 const (
 	Minutes Grain = iota
 	Hours
 	Days
+	// GrainCount is how many grains there are.
 	GrainCount
 )
 
 // GrainLimits is what differs between the grains.
 type GrainLimits struct {
+	// Table is the roll-up's table in schema parts, Length the length of its buckets.
 	Table  string
 	Length flow.Time
-	// Keep is how many values of a dimension stay by each measure when a bucket is
-	// settled, Few how many at least of each cell, Most how many wait one by one
-	// to be settled.
-	Keep, Few, Most int
+	// Settled is how many values of a dimension a settled bucket keeps by each
+	// measure, PerCell how many of each cell it keeps at least, and Pending how many
+	// values wait to be settled.
+	Settled, PerCell, Pending int
 }
 
-// Grains are the limits of the grains; a Keeper has a copy, which tests make smaller.
+// Grains are the limits of the grains. A Keeper has a copy, which tests make smaller.
 var Grains = [GrainCount]GrainLimits{
-	Minutes: {"traffic_1m", flow.Minute, 500, 12, 20_000},
-	Hours:   {"traffic_1h", flow.Hour, 2_000, 12, 200_000},
-	Days:    {"traffic_1d", flow.Day, 5_000, 12, 200_000},
+	Minutes: {Table: "traffic_1m", Length: flow.Minute, Settled: 500, PerCell: 12, Pending: 20_000},
+	Hours:   {Table: "traffic_1h", Length: flow.Hour, Settled: 2_000, PerCell: 12, Pending: 200_000},
+	Days:    {Table: "traffic_1d", Length: flow.Day, Settled: 5_000, PerCell: 12, Pending: 200_000},
 }
 
-// Period returns the partition that a bucket is in: its bounds and its name.
+// Period returns the bounds and the name of the partition that holds a bucket.
 func (g Grain) Period(bucket flow.Time) (from, to flow.Time, name string) {
 	t := bucket.Time()
 	var a, b time.Time

@@ -7,19 +7,20 @@ import (
 )
 
 const (
-	// freshRows is how many rows of batches that are not summed are kept in
-	// memory: 52 octets each, so 128 MB, and 84 of IPv6. What is more is read from
-	// the database.
-	freshRows = 2_500_000
-	// freshFor is how long. Who sums comes by every few seconds; when it is the
-	// Keeper of another process, nobody comes.
-	freshFor = 2 * time.Minute
-	// FreshParts is how many rows a flow may have on average for a batch to be
-	// kept.
-	FreshParts = 16
-	// freshMost is how many rows a batch may have to be kept: 33 MB in the hands of
-	// a Writer.
-	freshMost = freshRows / 4
+	// maxHandoffRows is how many rows of batches that are not summed are kept in
+	// memory: 52 bytes each, so 128 MB, and 84 of IPv6. The Keeper reads the others
+	// from the database.
+	maxHandoffRows = 2_500_000
+	// maxHandoffAge is how long a parcel is kept when there is no room for another. A
+	// Keeper takes parcels every few seconds; when the Keeper is of another process,
+	// nobody takes them.
+	maxHandoffAge = 2 * time.Minute
+	// MaxRowsPerFlow is how many rows a flow may have on average for its batch to be
+	// handed over.
+	MaxRowsPerFlow = 16
+	// maxParcelRows is how many rows a batch may have to be handed over: 33 MB in the
+	// hands of a Writer.
+	maxParcelRows = maxHandoffRows / 4
 )
 
 // Handoff carries the flows of batches that were just stored from the Writer to the
@@ -42,30 +43,30 @@ func NewHandoff() *Handoff { return &Handoff{parcels: make(map[int32]*Parcel)} }
 
 // Begin says that a Keeper has started to take parcels. Until the returned function is
 // called, Writers fill them.
-func (f *Handoff) Begin() (end func()) {
-	if f == nil {
+func (h *Handoff) Begin() (end func()) {
+	if h == nil {
 		return func() {}
 	}
-	f.keepers.Add(1)
-	return func() { f.keepers.Add(-1) }
+	h.keepers.Add(1)
+	return func() { h.keepers.Add(-1) }
 }
 
 // Waiting returns how many batches wait to be taken, and how many rows they have.
-func (f *Handoff) Waiting() (batches, rows int) {
-	if f == nil {
+func (h *Handoff) Waiting() (batches, rows int) {
+	if h == nil {
 		return 0, 0
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.parcels), f.rows
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.parcels), h.rows
 }
 
-// Empty returns an empty parcel, nil while no Keeper is at work.
-func (f *Handoff) Empty() *Parcel {
-	if f == nil || f.keepers.Load() == 0 {
+// Empty returns an empty parcel, or nil while no Keeper is at work.
+func (h *Handoff) Empty() *Parcel {
+	if h == nil || h.keepers.Load() == 0 {
 		return nil
 	}
-	if p, ok := f.spare.Get().(*Parcel); ok {
+	if p, ok := h.spare.Get().(*Parcel); ok {
 		p.Reset()
 		return p
 	}
@@ -73,60 +74,61 @@ func (f *Handoff) Empty() *Parcel {
 }
 
 // Put keeps the parcel of a batch, under its identifier and key, until it is taken,
-// unless there are too many; now is the time. The parcel belongs to the Handoff from then on.
-func (f *Handoff) Put(p *Parcel, now time.Time) {
-	if f == nil {
+// unless there are too many; now is the time. The parcel belongs to the Handoff from
+// then on.
+func (h *Handoff) Put(p *Parcel, now time.Time) {
+	if h == nil {
 		return
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	weight := p.Weight()
-	if f.rows+weight > freshRows {
-		for _, old := range f.parcels {
-			if now.Sub(old.since) > freshFor {
-				f.drop(old)
+	if h.rows+weight > maxHandoffRows {
+		for _, old := range h.parcels {
+			if now.Sub(old.handedOver) > maxHandoffAge {
+				h.drop(old)
 			}
 		}
 	}
-	if p.overfull || f.keepers.Load() == 0 || f.rows+weight > freshRows || p.Rows() > FreshParts*p.Records+1024 {
-		f.spare.Put(p)
+	if p.incomplete || h.keepers.Load() == 0 || h.rows+weight > maxHandoffRows || p.Rows() > MaxRowsPerFlow*p.Records+1024 {
+		h.spare.Put(p)
 		return
 	}
-	if old := f.parcels[p.Id]; old != nil {
-		f.drop(old)
+	if old := h.parcels[p.ID]; old != nil {
+		h.drop(old)
 	}
-	p.since = now
-	f.parcels[p.Id] = p
-	f.rows += weight
+	p.handedOver = now
+	h.parcels[p.ID] = p
+	h.rows += weight
 }
 
 // Reuse takes back a parcel that was summed, for another batch.
-func (f *Handoff) Reuse(p *Parcel) {
-	if f != nil {
-		f.spare.Put(p)
+func (h *Handoff) Reuse(p *Parcel) {
+	if h != nil {
+		h.spare.Put(p)
 	}
 }
 
-// drop takes a parcel out; the lock is held.
-func (f *Handoff) drop(p *Parcel) {
-	delete(f.parcels, p.Id)
-	f.rows -= p.Weight()
-	f.spare.Put(p)
+// drop takes a parcel out; the caller holds the lock.
+func (h *Handoff) drop(p *Parcel) {
+	delete(h.parcels, p.ID)
+	h.rows -= p.Weight()
+	h.spare.Put(p)
 }
 
-// Take removes and returns the parcel of a batch, nil when there is none: the batch then
-// has to be read from the database.
-func (f *Handoff) Take(id int32, key *int64, records int) *Parcel {
-	if f == nil {
+// Take removes and returns the parcel of a batch, or nil when there is none: the batch
+// then has to be read from the database.
+func (h *Handoff) Take(id int32, key *int64, records int) *Parcel {
+	if h == nil {
 		return nil
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	p := f.parcels[id]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.parcels[id]
 	if p == nil || key == nil || p.Key != *key || p.Records != records {
 		return nil
 	}
-	delete(f.parcels, id)
-	f.rows -= p.Weight()
+	delete(h.parcels, id)
+	h.rows -= p.Weight()
 	return p
 }

@@ -6,33 +6,34 @@ import (
 	"math/rand/v2"
 )
 
-// valueIndex finds a value's place among the entries of a summary. It is a hash
-// table with open addressing: a slot holds half of the hash and the place, so that
-// growing looks at no entry, and a search at one that is very likely the right.
-// Go's map takes three times as long here, nearly all of it waiting for memory.
+// valueIndex finds a value among the entries of a summary. It is a hash table with open
+// addressing: a slot holds half of the hash and the entry's index, so that growing reads
+// no entry, and a search reads one that is very likely the right one. Go's map takes
+// three times as long here, nearly all of it waiting for memory.
 type valueIndex struct {
-	slots []uint64 // hash's upper half << 32 | place + 1; 0 is free
+	slots []uint64 // upper half of the hash << 32 | index + 1; 0 is free
 	n     int
 }
 
 // hashSeed keeps strangers from choosing addresses that collide.
 var hashSeed = [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}
 
-func (v *Value) hash() uint64 {
+func (v *value) hash() uint64 {
 	mix := func(a, b uint64) uint64 {
 		hi, lo := bits.Mul64(a, b)
 		return hi ^ lo
 	}
-	h := mix(uint64(v.Cell)<<16^uint64(v.Dimension)<<8^uint64(v.Form)^hashSeed[0], binary.LittleEndian.Uint64(v.Addr[8:])^hashSeed[1])
-	if v.Form == IPv6 || v.Dimension == DimPair {
-		h = mix(h^binary.LittleEndian.Uint64(v.Addr[:8]), hashSeed[0]^binary.LittleEndian.Uint64(v.Addr2[8:]))
-		h = mix(h^binary.LittleEndian.Uint64(v.Addr2[:8]), hashSeed[1])
+	h := mix(uint64(v.cell)<<16^uint64(v.dimension)<<8^uint64(v.form)^hashSeed[0], binary.LittleEndian.Uint64(v.addr[8:])^hashSeed[1])
+	if v.form == IPv6 || v.dimension == DimPair {
+		h = mix(h^binary.LittleEndian.Uint64(v.addr[:8]), hashSeed[0]^binary.LittleEndian.Uint64(v.addr2[8:]))
+		h = mix(h^binary.LittleEndian.Uint64(v.addr2[:8]), hashSeed[1])
 	}
 	return h
 }
 
-// place returns where the value is among the entries, or adds it there.
-func (x *valueIndex) place(v *Value, entries *[]Entry) (at int32, added bool) {
+// findOrAdd returns the index of the value's entry. It appends an entry without sums when
+// there is none.
+func (x *valueIndex) findOrAdd(v *value, entries *[]entry) (at int32, added bool) {
 	if 4*(x.n+1) > 3*len(x.slots) {
 		x.grow(max(64, 2*len(x.slots)))
 	}
@@ -43,11 +44,11 @@ func (x *valueIndex) place(v *Value, entries *[]Entry) (at int32, added bool) {
 		switch slot := x.slots[i&mask]; {
 		case slot == 0:
 			at = int32(len(*entries))
-			*entries = append(*entries, Entry{Value: *v})
+			*entries = append(*entries, entry{value: *v})
 			x.slots[i&mask] = tag<<32 | uint64(at+1)
 			x.n++
 			return at, true
-		case slot>>32 == tag && (*entries)[uint32(slot)-1].Value == *v:
+		case slot>>32 == tag && (*entries)[uint32(slot)-1].value == *v:
 			return int32(uint32(slot)) - 1, false
 		}
 	}
@@ -69,8 +70,8 @@ func (x *valueIndex) grow(size int) {
 	}
 }
 
-// rebuild makes the index of entries that were moved.
-func (x *valueIndex) rebuild(entries []Entry) {
+// rebuild indexes entries whose order has changed.
+func (x *valueIndex) rebuild(entries []entry) {
 	size := 64
 	for 3*size < 4*(len(entries)+1) {
 		size *= 2

@@ -8,64 +8,93 @@ import (
 	"flowtally/flow"
 )
 
-// pagesBack is how far before the last rows of some batches the next ones'
-// may be: writers take turns in a table.
-const pagesBack = 2048
+// Flow is what the roll-ups need of a flow.
+type Flow struct {
+	Start, End flow.Time
+	Received   flow.Time
+	Sums       Sums // one flow, its packets and bytes
+	Cell       Cell
+	Family     Form // IPv4, IPv6, or Null without addresses
+	Src, Dst   flow.Addr
+	Numbers    [6]uint32 // src_port and dst_port plus 1, in_if, out_if, src_as, dst_as; 0: not known
+	Batch      int32
+	Page       uint32 // the page of its table that holds its row
+}
 
-// Parcel is what the roll-ups want of some flows, column by column: a row is a
-// flow's part in one minute. Most flows are one row.
+// Parcel holds what the roll-ups need of some flows, column by column: a row is a flow's
+// part in one minute. Most flows are one row.
 //
-// There are two ways to one: a Writer makes it of the records that it stores, and
-// hands it on through memory; and whoever sums what was not handed on, after a
-// crash for instance, makes it of the rows that were stored. They are the same.
+// A parcel is filled in one of two ways: a Writer adds the records that it stores, and
+// hands it over in memory; or, after a crash for instance, whoever sums adds the rows
+// that were stored. The parcels are the same.
 type Parcel struct {
-	// id, key and records are those of the batch, when it is of one.
-	Id      int32
+	// ID, Key and Records are those of the batch whose flows these are.
+	ID      int32
 	Key     int64
 	Records int
-	since   time.Time
-	// overfull: it has more rows than are handed on, and not all.
-	overfull bool
+	// handedOver is when the Handoff received it.
+	handedOver time.Time
+	// incomplete says that some flows were left out: the parcel has more rows than
+	// are handed over.
+	incomplete bool
 
-	// Places are the minutes, cells and families that the rows are of.
-	Places []parcelPlace
-	byKey  map[parcelPlace]uint32
-	recent [64]uint32 // guesses, plus 1
+	groups     []group
+	groupIndex map[group]uint32
+	recent     [64]uint32 // of groups seen lately the index plus 1, by a hash
 
-	// Of each row: its place, twice, plus 1 where the flow counts.
-	place          []uint32
+	// tags are, of each row, its group's index, twice, plus 1 where the flow counts.
+	tags           []uint32
 	packets, bytes []uint64
-	// src and dst are IPv4 addresses, or places in addrs.
+	// src and dst are IPv4 addresses, or indices into addrs.
 	src, dst []uint32
-	// numbers are src_port and dst_port plus 1, in_if to dst_as; 0 is not said.
-	numbers [6][]uint32
-	// even says which of the numbers are the same in all rows.
-	even  [6]bool
-	addrs []flow.Addr
+	addrs    []flow.Addr
+	// numbers are as in Flow; constant says which of them are the same in all rows.
+	numbers  [6][]uint32
+	constant [6]bool
 
-	Hours map[flow.Time]*HourTally
-	hour  *HourTally // the last one
-	at    flow.Time  // its hour
-	// From and to bound the minutes, for a rebuild; 0 is no bound.
+	// Hours are the flows by the hour that they end in.
+	Hours    map[flow.Time]*HourTally
+	lastHour flow.Time
+	last     *HourTally // of lastHour
+
+	// From and To bound the minutes that are counted, for a rebuild; a To of 0 is no
+	// bound.
 	From, To flow.Time
 }
 
-type parcelPlace struct {
+// group is what many rows of a parcel have in common.
+type group struct {
 	bucket flow.Time
 	cell   Cell
 	family Form
 }
 
-func NewParcel() *Parcel {
-	return &Parcel{byKey: make(map[parcelPlace]uint32), Hours: make(map[flow.Time]*HourTally)}
+// HourTally is what is known of some flows that end in one hour.
+type HourTally struct {
+	Records      int
+	LastReceived flow.Time
+	LastPage     uint32 // the last page of the hour's table that holds one of them
 }
 
-// Reset empties the parcel and keeps its room.
+// pagesBack is how many pages before the last rows of some batches the rows of the next
+// batches may begin: several writers share a table.
+const pagesBack = 2048
+
+// NextPage returns the page at which the rows of later batches begin, at the earliest,
+// unless a batch took very long to be stored. Whoever reads from there counts the rows.
+func (h *HourTally) NextPage() uint32 { return max(h.LastPage, pagesBack) - pagesBack }
+
+// NewParcel returns an empty Parcel.
+func NewParcel() *Parcel {
+	return &Parcel{groupIndex: make(map[group]uint32), Hours: make(map[flow.Time]*HourTally)}
+}
+
+// Reset empties the parcel and keeps its memory.
 func (p *Parcel) Reset() {
-	clear(p.byKey)
+	clear(p.groupIndex)
 	clear(p.Hours)
 	n := Parcel{
-		Places: p.Places[:0], byKey: p.byKey, place: p.place[:0], packets: p.packets[:0], bytes: p.bytes[:0],
+		groups: p.groups[:0], groupIndex: p.groupIndex, tags: p.tags[:0], packets: p.packets[:0], bytes: p.bytes[:0],
 		src: p.src[:0], dst: p.dst[:0], addrs: p.addrs[:0], Hours: p.Hours,
 	}
 	for i := range p.numbers {
@@ -74,26 +103,29 @@ func (p *Parcel) Reset() {
 	*p = n
 }
 
-func (p *Parcel) Rows() int { return len(p.place) }
+// Rows returns how many rows the parcel has.
+func (p *Parcel) Rows() int { return len(p.tags) }
 
-// parcelRowSize is what a row takes in memory, in octets; an IPv6 flow's takes 32
-// more.
-const parcelRowSize = 4 + 8 + 8 + 4 + 4 + 6*4
+// Groups returns how many combinations of minute, cell and address family the rows have.
+func (p *Parcel) Groups() int { return len(p.groups) }
 
-// octets is how much memory the rows take.
-func (p *Parcel) octets() int { return p.Rows()*parcelRowSize + 16*len(p.addrs) }
+// rowSize is how many bytes of memory a row takes; an IPv6 flow takes 32 more.
+const rowSize = 4 + 8 + 8 + 4 + 4 + 6*4
 
-// AddRecord adds a record as it is stored, unless the parcel has too many rows
-// already to be handed on.
+// Weight returns the parcel's size in rows of IPv4.
+func (p *Parcel) Weight() int { return (p.Rows()*rowSize + 16*len(p.addrs)) / rowSize }
+
+// AddRecord adds a record as it is stored. It leaves the record out when the parcel has
+// more rows already than are handed over. The caller provides f to save an allocation.
 func (p *Parcel) AddRecord(f *Flow, r *flow.Record) {
-	if p.Rows() > freshMost {
-		p.overfull = true
+	if p.Rows() > maxParcelRows {
+		p.incomplete = true
 		return
 	}
 	f.Start, f.End, f.Received = r.Start, r.End, r.Received
 	f.Sums = Sums{1, min(r.Packets, math.MaxInt64), min(r.Bytes, math.MaxInt64)}
 	f.Cell = Cell{int32(r.Exporter), int32(min(r.SamplingRate, math.MaxInt32)), int16(r.Protocol)}
-	switch r.IPVersion {
+	switch r.Family() {
 	case 0:
 		f.Family = Null
 	case 4:
@@ -103,8 +135,11 @@ func (p *Parcel) AddRecord(f *Flow, r *flow.Record) {
 	}
 	f.Src, f.Dst = r.SrcAddr, r.DstAddr
 	f.Numbers = [6]uint32{0, 0, r.InIf, r.OutIf, r.SrcAS, r.DstAS}
-	if r.HasPorts() {
-		f.Numbers[0], f.Numbers[1] = uint32(r.SrcPort)+1, uint32(r.DstPort)+1
+	if r.HasSrcPort() {
+		f.Numbers[0] = uint32(r.SrcPort) + 1
+	}
+	if r.HasDstPort() {
+		f.Numbers[1] = uint32(r.DstPort) + 1
 	}
 	p.Add(f)
 }
@@ -112,15 +147,15 @@ func (p *Parcel) AddRecord(f *Flow, r *flow.Record) {
 // Add adds a flow.
 func (p *Parcel) Add(f *Flow) {
 	p.Records++
-	if hour := f.End.Floor(flow.Hour); p.hour == nil || p.at != hour {
+	if hour := f.End.Floor(flow.Hour); p.last == nil || p.lastHour != hour {
 		h := p.Hours[hour]
 		if h == nil {
 			h = &HourTally{}
 			p.Hours[hour] = h
 		}
-		p.hour, p.at = h, hour
+		p.last, p.lastHour = h, hour
 	}
-	h := p.hour
+	h := p.last
 	h.Records++
 	h.LastReceived = max(h.LastReceived, f.Received)
 	h.LastPage = max(h.LastPage, f.Page)
@@ -136,11 +171,11 @@ func (p *Parcel) Add(f *Flow) {
 	}
 	first := f.Start.Floor(flow.Minute)
 	if f.End <= f.Start || f.End <= first+flow.Minute {
-		p.row(f, first, &f.Sums, src, dst)
+		p.addRow(f, first, &f.Sums, src, dst)
 		return
 	}
-	// The parts of a flow over several minutes add up to it; it counts where it
-	// starts.
+	// The shares of a flow that lasts several minutes add up to it. It counts as one
+	// flow in the minute in which it starts.
 	var before Sums
 	for bucket := first; bucket < f.End; bucket += flow.Minute {
 		now := Sums{
@@ -148,22 +183,21 @@ func (p *Parcel) Add(f *Flow) {
 			flow.Share(f.Sums[1], f.Start, f.End, f.Start, bucket+flow.Minute),
 			flow.Share(f.Sums[2], f.Start, f.End, f.Start, bucket+flow.Minute),
 		}
-		part := Sums{now[0] - before[0], now[1] - before[1], now[2] - before[2]}
-		if part != (Sums{}) {
-			p.row(f, bucket, &part, src, dst)
+		share := Sums{now[0] - before[0], now[1] - before[1], now[2] - before[2]}
+		if share != (Sums{}) {
+			p.addRow(f, bucket, &share, src, dst)
 		}
 		before = now
 	}
 }
 
-func (p *Parcel) row(f *Flow, bucket flow.Time, part *Sums, src, dst uint32) {
+func (p *Parcel) addRow(f *Flow, bucket flow.Time, share *Sums, src, dst uint32) {
 	if p.To != 0 && (bucket < p.From || bucket >= p.To) {
 		return
 	}
-	at := p.placeOf(bucket, f)
-	p.place = append(p.place, at<<1|uint32(part[0]))
-	p.packets = append(p.packets, part[1])
-	p.bytes = append(p.bytes, part[2])
+	p.tags = append(p.tags, p.group(bucket, f)<<1|uint32(share[0]))
+	p.packets = append(p.packets, share[1])
+	p.bytes = append(p.bytes, share[2])
 	p.src = append(p.src, src)
 	p.dst = append(p.dst, dst)
 	for i, n := range f.Numbers {
@@ -171,47 +205,35 @@ func (p *Parcel) row(f *Flow, bucket flow.Time, part *Sums, src, dst uint32) {
 	}
 }
 
-func (p *Parcel) placeOf(bucket flow.Time, f *Flow) uint32 {
+// group returns the index of a row's group, and adds the group when it is new.
+func (p *Parcel) group(bucket flow.Time, f *Flow) uint32 {
 	guess := &p.recent[(uint32(bucket/flow.Minute)*31^uint32(f.Cell.Protocol)^uint32(f.Cell.Exporter)*7^uint32(f.Family)<<3)%uint32(len(p.recent))]
 	if i := *guess; i > 0 {
-		if at := &p.Places[i-1]; at.bucket == bucket && at.cell == f.Cell && at.family == f.Family {
+		if g := &p.groups[i-1]; g.bucket == bucket && g.cell == f.Cell && g.family == f.Family {
 			return i - 1
 		}
 	}
-	k := parcelPlace{bucket, f.Cell, f.Family}
-	i, ok := p.byKey[k]
+	g := group{bucket, f.Cell, f.Family}
+	i, ok := p.groupIndex[g]
 	if !ok {
-		i = uint32(len(p.Places))
-		p.byKey[k] = i
-		p.Places = append(p.Places, k)
+		i = uint32(len(p.groups))
+		p.groupIndex[g] = i
+		p.groups = append(p.groups, g)
 	}
 	*guess = i + 1
 	return i
 }
 
-// Close finds out which columns are the same throughout: these need not be looked
-// at row by row.
+// Close ends the adding of flows. It finds out which columns are constant, so that
+// SumParcels need not read these row by row.
 func (p *Parcel) Close() {
 	for i, column := range p.numbers {
-		p.even[i] = true
+		p.constant[i] = true
 		for _, n := range column {
 			if n != column[0] {
-				p.even[i] = false
+				p.constant[i] = false
 				break
 			}
 		}
 	}
 }
-
-// Weight is a parcel's size in rows of IPv4.
-func (p *Parcel) Weight() int { return p.octets() / parcelRowSize }
-
-type HourTally struct {
-	Records      int
-	LastReceived flow.Time
-	LastPage     uint32
-}
-
-// NextPage is where the rows of the next batches begin, at the earliest, unless a
-// batch was very long under way; whoever reads from there counts what it finds.
-func (h *HourTally) NextPage() uint32 { return max(h.LastPage, pagesBack) - pagesBack }

@@ -28,7 +28,7 @@ func randomFlow(rnd *rand.Rand) Flow {
 	return f
 }
 
-// randomSummary has values of every kind, and some slack and remainders.
+// randomSummary has values of every kind, and some error bounds and remainders.
 func randomSummary(rnd *rand.Rand, flows int) *Summary {
 	p := NewParcel()
 	for range flows {
@@ -42,7 +42,7 @@ func randomSummary(rnd *rand.Rand, flows int) *Summary {
 	return NewSummary()
 }
 
-// What is put aside is what is read again; octets that are no summary are refused
+// A summary is what is read of its bytes; bytes that are no summary are refused
 // without harm.
 func FuzzSummary(f *testing.F) {
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -61,7 +61,7 @@ func FuzzSummary(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(again.Entries) != len(s.Entries) || len(again.Remainders) != len(s.Remainders) || !slices.Equal(again.Entries, s.Entries) {
+		if len(again.entries) != len(s.entries) || len(again.remainders) != len(s.remainders) || !slices.Equal(again.entries, s.entries) {
 			t.Fatal("it is not the same when it is read again")
 		}
 		again.Merge(s)
@@ -88,38 +88,38 @@ func TestNthLargest(t *testing.T) {
 	}
 }
 
-// addFlow adds a flow to every dimension, as the law has it.
+// addFlow adds a flow to every dimension, as the roll-ups define it.
 func addFlow(s *Summary, f *Flow) {
-	c := s.CellIndex(f.Cell)
-	s.Add(&Value{Cell: c, Dimension: DimTotal}, &f.Sums)
-	s.Add(&Value{Cell: c, Dimension: DimSrcAddr, Form: f.Family, Addr: f.Src}, &f.Sums)
-	s.Add(&Value{Cell: c, Dimension: DimDstAddr, Form: f.Family, Addr: f.Dst}, &f.Sums)
-	s.Add(&Value{Cell: c, Dimension: DimPair, Form: f.Family, Addr: f.Src, Addr2: f.Dst}, &f.Sums)
+	c := s.cell(f.Cell)
+	s.add(&value{cell: c, dimension: DimTotal}, &f.Sums)
+	s.add(&value{cell: c, dimension: DimSrcAddr, form: f.Family, addr: f.Src}, &f.Sums)
+	s.add(&value{cell: c, dimension: DimDstAddr, form: f.Family, addr: f.Dst}, &f.Sums)
+	s.add(&value{cell: c, dimension: DimPair, form: f.Family, addr: f.Src, addr2: f.Dst}, &f.Sums)
 	for i, n := range f.Numbers {
-		v := Value{Cell: c, Dimension: DimSrcPort + Dimension(i)}
+		v := value{cell: c, dimension: DimSrcPort + Dimension(i)}
 		if n > 0 {
-			v.Form = Number
+			v.form = Number
 			if i < 2 {
 				n--
 			}
-			binary.BigEndian.PutUint32(v.Addr[12:], n)
+			binary.BigEndian.PutUint32(v.addr[12:], n)
 		}
-		s.Add(&v, &f.Sums)
+		s.add(&v, &f.Sums)
 		if i%2 == 0 && f.Numbers[i] == f.Numbers[i+1] {
-			v.Dimension = DimSamePort + Dimension(i/2)
-			s.Add(&v, &f.Sums)
+			v.dimension = DimSamePort + Dimension(i/2)
+			s.add(&v, &f.Sums)
 		}
 	}
 	if f.Src == f.Dst {
-		s.Add(&Value{Cell: c, Dimension: DimSameAddr, Form: f.Family, Addr: f.Src}, &f.Sums)
+		s.add(&value{cell: c, dimension: DimSameAddr, form: f.Family, addr: f.Src}, &f.Sums)
 	}
 }
 
-// The sums of parcels are those of their flows, one by one, cut as a summary is;
+// The sums of parcels are those of their flows, one by one, compacted as a summary is;
 // however the flows are parcelled, and how often they come.
 func TestSumParcels(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 6))
-	for _, c := range []struct{ flows, keep, few int }{{0, 5, 2}, {1, 5, 2}, {300, 1000, 12}, {500, 5, 2}, {500, 3, 0}, {3000, 40, 12}, {3000, 40, 3}} {
+	for _, c := range []struct{ flows, limit, perCell int }{{0, 5, 2}, {1, 5, 2}, {300, 1000, 12}, {500, 5, 2}, {500, 3, 0}, {3000, 40, 12}, {3000, 40, 3}} {
 		want := map[flow.Time]*Summary{}
 		var parcels []*Parcel
 		p := NewParcel()
@@ -138,27 +138,27 @@ func TestSumParcels(t *testing.T) {
 				p = NewParcel()
 			}
 		}
-		got := SumParcels(parcels, c.keep, c.few)
+		got := SumParcels(parcels, c.limit, c.perCell)
 		if len(got) != len(want) {
 			t.Fatalf("%v: %d minutes, want %d", c, len(got), len(want))
 		}
 		for at, w := range want {
-			w.Compact(c.keep, c.few)
+			w.Compact(c.limit, c.perCell)
 			g := got[at]
-			if len(g.Entries) != len(w.Entries) || len(g.Remainders) != len(w.Remainders) {
-				t.Fatalf("%v: %d values and %d remainders, want %d and %d", c, len(g.Entries), len(g.Remainders), len(w.Entries), len(w.Remainders))
+			if len(g.entries) != len(w.entries) || len(g.remainders) != len(w.remainders) {
+				t.Fatalf("%v: %d values and %d remainders, want %d and %d", c, len(g.entries), len(g.remainders), len(w.entries), len(w.remainders))
 			}
-			for i := range g.Entries {
-				e := g.Entries[i]
-				e.Cell = w.CellIndex(g.Cells[e.Cell])
-				before := w.Entries
-				if at := w.Add(&e.Value, &Sums{}); int(at) >= len(before) || before[at].Sums != e.Sums {
+			for i := range g.entries {
+				e := g.entries[i]
+				e.cell = w.cell(g.cells[e.cell])
+				before := w.entries
+				if at := w.add(&e.value, &Sums{}); int(at) >= len(before) || before[at].sums != e.sums {
 					t.Fatalf("%v: %+v is not what it should be", c, e)
 				}
 			}
-			for p, r := range g.Remainders {
-				if at := (RemainderKey{w.CellIndex(g.Cells[p.Cell]), p.Dimension}); w.Remainders[at] != r {
-					t.Fatalf("%v: remainder %+v, want %+v", c, r, w.Remainders[at])
+			for p, r := range g.remainders {
+				if at := (remainderKey{w.cell(g.cells[p.cell]), p.dimension}); w.remainders[at] != r {
+					t.Fatalf("%v: remainder %+v, want %+v", c, r, w.remainders[at])
 				}
 			}
 		}
@@ -174,8 +174,8 @@ func TestSizeOf(t *testing.T) {
 		if a > b {
 			a, b = b, a
 		}
-		if sizeOf(a) > sizeOf(b) || sizeOf(b) >= sizes || a < 128 && (sizeOf(a) != int(a) || a != b && sizeOf(a) == sizeOf(b)) {
-			t.Fatalf("%d has size %d, %d has %d", a, sizeOf(a), b, sizeOf(b))
+		if sizeClass(a) > sizeClass(b) || sizeClass(b) >= sizeClasses || a < 128 && (sizeClass(a) != int(a) || a != b && sizeClass(a) == sizeClass(b)) {
+			t.Fatalf("%d has size %d, %d has %d", a, sizeClass(a), b, sizeClass(b))
 		}
 	}
 }
@@ -188,9 +188,9 @@ func TestSummarySaturates(t *testing.T) {
 	p.Add(&f)
 	p.Close()
 	s := SumParcels([]*Parcel{p}, 10, 1)[0]
-	for _, e := range s.Entries {
-		if e.Sums != (Sums{2, math.MaxInt64, math.MaxInt64}) {
-			t.Fatalf("%v", e.Sums)
+	for _, e := range s.entries {
+		if e.sums != (Sums{2, math.MaxInt64, math.MaxInt64}) {
+			t.Fatalf("%v", e.sums)
 		}
 	}
 	if !bytes.Equal(s.AppendTo(nil), func() []byte { p, _ := ParseSummary(s.AppendTo(nil)); return p.AppendTo(nil) }()) {
@@ -209,15 +209,15 @@ func TestParcelOfRecords(t *testing.T) {
 			p.AddRecord(&f, &recs[i])
 		}
 		p.Close()
-		if p.Rows() != 61 || p.Records != 2 || len(p.Places) != 61 {
-			t.Errorf("round %d: %d rows, %d records, %d places", round, p.Rows(), p.Records, len(p.Places))
+		if p.Rows() != 61 || p.Records != 2 || p.Groups() != 61 {
+			t.Errorf("round %d: %d rows, %d records, %d groups", round, p.Rows(), p.Records, p.Groups())
 		}
-		var octets uint64
+		var bytes uint64
 		for _, n := range p.bytes {
-			octets += n
+			bytes += n
 		}
-		if octets != math.MaxInt64 || p.Places[0].cell.Rate != math.MaxInt32 {
-			t.Errorf("round %d: %d octets, rate %d", round, octets, p.Places[0].cell.Rate)
+		if bytes != math.MaxInt64 || p.groups[0].cell.Rate != math.MaxInt32 {
+			t.Errorf("round %d: %d bytes, rate %d", round, bytes, p.groups[0].cell.Rate)
 		}
 	}
 }
@@ -248,7 +248,7 @@ func TestParcelOfLongFlows(t *testing.T) {
 	for range 100 {
 		p.AddRecord(&fl, &flow.Record{Start: 1, End: 35 * flow.Day, Packets: 1 << 40})
 	}
-	if p.Close(); !p.overfull || p.Rows() > freshMost+50_401 {
+	if p.Close(); !p.incomplete || p.Rows() > maxParcelRows+50_401 {
 		t.Errorf("it has %d rows", p.Rows())
 	}
 	p.Records = 100
@@ -256,9 +256,9 @@ func TestParcelOfLongFlows(t *testing.T) {
 	defer f.Begin()()
 	f.Put(p, time.Now())
 	if n, _ := f.Waiting(); n != 0 {
-		t.Error("it is handed on")
+		t.Error("it is handed over")
 	}
-	if p.Reset(); p.overfull {
-		t.Error("it stays overfull")
+	if p.Reset(); p.incomplete {
+		t.Error("it stays incomplete")
 	}
 }

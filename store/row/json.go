@@ -6,20 +6,21 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
 const (
-	// maxExtra is the most octets of JSON that a row keeps.
+	// maxExtra is the most bytes of JSON that a row keeps.
 	maxExtra = 64 << 10
-	// maxExtraDepth is how deep its objects and lists may be nested.
+	// maxExtraDepth is how deep objects and lists of that JSON may be nested.
 	maxExtraDepth = 64
 )
 
-// cleanJSON returns b when jsonb takes it as it is, which is so for everything
-// that our own decoder makes. Else it returns what can be kept, nil when that is
-// nothing, and changed: jsonb knows no NUL, no half of a surrogate pair, no
-// number beyond its numeric, and nests only as deep as its stack.
+// cleanJSON returns b when jsonb takes it as it is, as it does everything that our own
+// decoder makes. Otherwise it changes b into what jsonb takes, or returns nil when there is
+// no such thing: jsonb has no NUL, no half of a surrogate pair and no number beyond its
+// numeric, and nests only as deep as its stack.
 func cleanJSON(b []byte) (_ []byte, changed bool) {
 	if storable(b) {
 		return b, false
@@ -45,7 +46,8 @@ func cleanJSON(b []byte) (_ []byte, changed bool) {
 	return nil, true
 }
 
-// storable reports whether jsonb certainly takes b. It may say no too often.
+// storable reports whether jsonb certainly takes b. It returns false for some JSON that
+// jsonb would take.
 func storable(b []byte) bool {
 	if len(b) < 2 || b[0] != '{' || len(b) > maxExtra || !utf8.Valid(b) || !json.Valid(b) {
 		return false
@@ -54,8 +56,12 @@ func storable(b []byte) bool {
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
 		case quoted && c == '\\':
-			if i++; b[i] == 'u' { // valid JSON has an octet there
-				return false
+			if i++; b[i] == 'u' { // valid JSON has a byte there, and four digits behind
+				// A NUL and the halves of surrogate pairs are not for jsonb.
+				if n, err := strconv.ParseUint(string(b[i+1:i+5]), 16, 16); err != nil || n == 0 || utf16.IsSurrogate(rune(n)) {
+					return false
+				}
+				i += 4
 			}
 		case c == '"':
 			quoted = !quoted
@@ -69,13 +75,13 @@ func storable(b []byte) bool {
 		case c == 'E':
 			return false
 		case c == 'e' && i > 0 && '0' <= b[i-1] && b[i-1] <= '9':
-			return false // of a number, not of true or false
+			return false // the exponent of a number, not the end of true or false
 		}
 	}
 	return true
 }
 
-// deep reports whether b might be nested too deep, also when it is no JSON.
+// deep reports whether b may be nested too deep, also when b is no JSON.
 func deep(b []byte) bool {
 	depth := 0
 	for _, c := range b {
@@ -91,6 +97,7 @@ func deep(b []byte) bool {
 	return false
 }
 
+// clean returns a decoded value without NULs, and with numbers spelled out.
 func clean(v any) any {
 	switch v := v.(type) {
 	case string:

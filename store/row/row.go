@@ -1,5 +1,6 @@
 // Package row writes a flow as a row of parts.flows and reads it back: its columns, the
-// bytes of PostgreSQL's binary COPY, and text and JSON that a database takes. It is pure.
+// bytes of PostgreSQL's binary COPY, and text and JSON that a database takes. The package
+// does no input or output, and reads no clock.
 package row
 
 import (
@@ -14,15 +15,21 @@ import (
 	"flowtally/flow"
 )
 
-// ErrRows reports octets that are not the rows they were said to be.
+// ErrRows reports bytes that are not the rows they are said to be.
 var ErrRows = errors.New("not whole rows")
 
-// Table are the columns of parts.flows in the order in which appendRow
-// writes them, with their types. Binary COPY converts nothing: an octet too few
-// would be refused, but a wrong type of the right size would be stored. Those
-// that every row has come first, so that they are at fixed places; of the others
-// a batch names only those that one of its rows has.
-var Table = []column{
+// Column is a column of parts.flows and the OID of its type.
+type Column struct {
+	Name string
+	OID  uint32
+}
+
+// Table is the columns of parts.flows in the order in which Append writes them. Binary
+// COPY converts nothing: PostgreSQL refuses a value of the wrong length, but it would store
+// one of the wrong type and the right length. The columns that every row has come first,
+// so that their offsets are fixed. Of the others a batch names those that one of its rows
+// has.
+var Table = []Column{
 	{"flow_start", pgtype.TimestamptzOID}, {"flow_end", pgtype.TimestamptzOID}, {"received_at", pgtype.TimestamptzOID},
 	{"packets", pgtype.Int8OID}, {"bytes", pgtype.Int8OID},
 	{"exporter_id", pgtype.Int4OID}, {"batch", pgtype.Int4OID},
@@ -36,21 +43,15 @@ var Table = []column{
 	{"extra", pgtype.JSONBOID},
 }
 
-// column is a column of parts.flows and the OID of its type.
-type column struct {
-	Name string
-	Oid  uint32
-}
-
-// Columns is a set of columns: bit i is rowColumns[i].
+// Columns is a set of columns: bit i is Table[i].
 type Columns uint32
 
-// The columns that not every record has, in their order.
+// The columns that not every row has, in their order.
 const (
-	ColumnInIf Columns = 1 << (iota + FixedColumns)
-	ColumnOutIf
-	ColumnSrcAS
-	ColumnDstAS
+	columnInIf Columns = 1 << (iota + fixedColumns)
+	columnOutIf
+	columnSrcAS
+	columnDstAS
 	columnRate
 	columnSrcPort
 	columnDstPort
@@ -67,22 +68,23 @@ const (
 	columnNextHop
 	columnExtra
 
-	// Always are those that every row has.
-	Always Columns = 1<<FixedColumns - 1
-	// FixedColumns is how many they are.
-	FixedColumns = 10
+	// Required are the columns that every row has.
+	Required Columns = 1<<fixedColumns - 1
+	// fixedColumns is how many they are.
+	fixedColumns = 10
 )
 
-// Needed returns the columns that the rows of recs need. A column that is null
-// throughout costs the server as much as another, and so is left out.
+// Needed returns the columns that the rows of some records need. A column that is null
+// in all rows costs the server as much as another, so it is left out.
 func Needed(recs []flow.Record) Columns {
-	c := Always
-	// What each record has a value for; most sets are complete after the first
-	// few records, and all of them are compared only for what is left.
+	c := Required
+	// The fields of all records are combined with or, without branches. What needs a
+	// branch is looked at until one record has it.
 	var (
 		inIf, outIf, srcAS, dstAS, rate uint32
 		vlan                            uint16
-		reason, direction, masks, maskd uint8
+		reason, direction               uint8
+		srcMask, dstMask                uint8
 		addresses                       uint8
 		ports, icmp, tcp, hop, extra    bool
 	)
@@ -96,8 +98,8 @@ func Needed(recs []flow.Record) Columns {
 		vlan |= r.VLAN
 		reason |= uint8(r.EndReason)
 		direction |= r.Direction
-		masks |= r.SrcMask
-		maskd |= r.DstMask
+		srcMask |= r.SrcMask
+		dstMask |= r.DstMask
 		addresses |= r.IPVersion
 		switch {
 		case r.Protocol == flow.TCP:
@@ -114,15 +116,15 @@ func Needed(recs []flow.Record) Columns {
 			hop = true
 		}
 	}
-	set := func(there bool, which Columns) {
-		if there {
+	set := func(present bool, which Columns) {
+		if present {
 			c |= which
 		}
 	}
-	set(inIf != 0, ColumnInIf)
-	set(outIf != 0, ColumnOutIf)
-	set(srcAS != 0, ColumnSrcAS)
-	set(dstAS != 0, ColumnDstAS)
+	set(inIf != 0, columnInIf)
+	set(outIf != 0, columnOutIf)
+	set(srcAS != 0, columnSrcAS)
+	set(dstAS != 0, columnDstAS)
 	set(rate != 0, columnRate)
 	set(ports, columnSrcPort|columnDstPort)
 	set(vlan != 0, columnVLAN)
@@ -130,15 +132,15 @@ func Needed(recs []flow.Record) Columns {
 	set(reason != 0, columnEndReason)
 	set(icmp, columnICMPType|columnICMPCode)
 	set(direction != 0, columnDirection)
-	set(masks != 0, columnSrcMask)
-	set(maskd != 0, columnDstMask)
+	set(srcMask != 0, columnSrcMask)
+	set(dstMask != 0, columnDstMask)
 	set(addresses != 0, columnSrcAddr|columnDstAddr)
 	set(hop, columnNextHop)
 	set(extra, columnExtra)
 	return c
 }
 
-// Names returns the columns by name, in order.
+// Names returns the names of the columns, in order.
 func (c Columns) Names() []string {
 	names := make([]string, 0, len(Table))
 	for i := range Table {
@@ -149,57 +151,50 @@ func (c Columns) Names() []string {
 	return names
 }
 
-// Named is the reverse of names; false when it cannot be one.
-func Named(names []string) (c Columns, ok bool) {
+// ParseColumns returns the columns of a list that Names returned; ok is false for any
+// other list.
+func ParseColumns(names []string) (c Columns, ok bool) {
 	for _, name := range names {
-		i := slices.IndexFunc(Table, func(x column) bool { return x.Name == name })
+		i := slices.IndexFunc(Table, func(x Column) bool { return x.Name == name })
 		if i < 0 || c>>i != 0 { // unknown, or not in order
 			return 0, false
 		}
 		c |= 1 << i
 	}
-	return c, c&Always == Always
+	return c, c&Required == Required
 }
 
 // count returns how many columns there are.
 func (c Columns) count() int { return bits.OnesCount32(uint32(c)) }
 
 const (
-	// CopyHeader and copyTrailer enclose the rows of a binary COPY: signature,
-	// flags, length of the extension; and the field count -1.
-	CopyHeader  = "PGCOPY\n\377\r\n\000" + "\000\000\000\000" + "\000\000\000\000"
-	CopyTrailer = "\377\377"
-
-	// fixedRow is the most octets a row has without extra: the field count, a
+	// fixedRow is the most bytes a row has without extra: the field count, a
 	// length for each field, five times 8, ten times 4, ten times 2, three IPv6
 	// addresses, the version of jsonb.
 	fixedRow = 2 + 29*4 + 5*8 + 10*4 + 10*2 + 3*20 + 1
 
-	// Where the fields that every row has are: each value after its length.
-	AtStart, AtEnd, AtReceived, AtPackets, AtBytes = 6, 18, 30, 42, 54
-	AtExporter, AtBatch                            = 66, 74
-	AtMarks, atProtocol, atTOS                     = 82, 88, 94
-	// FixedSize is how long they are together with the field count.
-	FixedSize = 96
-
-	// Epoch is PostgreSQL's, 2000-01-01, in our time.
-	Epoch flow.Time = 946_684_800_000
+	// The offsets of the required fields' values. Each follows its length.
+	atStart, atEnd, atReceived, atPackets, atBytes = 6, 18, 30, 42, 54
+	atExporter, atBatch                            = 66, 74
+	atMarks, atProtocol, atTOS                     = 82, 88, 94
+	// fixedSize is the size of the required fields together with the field count.
+	fixedSize = 96
 
 	// MaxTime is the end of the year 9999, the last whose name has four digits.
 	MaxTime flow.Time = 253_402_300_799_999
 )
 
 // TimesPossible reports whether the times of r are such that they can be stored and
-// shared out. The collector has seen to it; of an import one cannot be sure.
+// shared out over buckets. The collector repairs those of its records; an import does not.
 func TimesPossible(r *flow.Record) bool {
 	return r.Start > 0 && r.Start <= r.End && r.End-r.Start <= flow.MaxDuration &&
 		r.End <= r.Received+flow.MaxAhead && r.Received <= MaxTime && r.Received > 0
 }
 
-// Append appends r as a row of parts.flows in PostgreSQL's binary COPY
-// format. What does not fit its column is clamped and the row marked so, which
-// is reported. The row has the columns c, which must be all that r has a value
-// for. It allocates nothing but room in dst, and for JSON that has to be cleaned.
+// Append appends r as a row of parts.flows in PostgreSQL's binary COPY format. It clamps
+// values that do not fit their column, marks the row as clamped and reports that. The row
+// has the columns c, which must include all that r has a value for. Append allocates only
+// when dst is full, and for JSON that has to be cleaned.
 func Append(dst []byte, r *flow.Record, batch int32, c Columns) (_ []byte, clamped bool) {
 	var (
 		packets, bytes = r.Packets, r.Bytes
@@ -227,48 +222,44 @@ func Append(dst []byte, r *flow.Record, batch int32, c Columns) (_ []byte, clamp
 	}
 
 	n := len(dst)
-	b := slices.Grow(dst, fixedRow+len(extra))[:n+FixedSize]
-	p := (*[FixedSize]byte)(b[n:])
+	b := slices.Grow(dst, fixedRow+len(extra))[:n+fixedSize]
+	p := (*[fixedSize]byte)(b[n:])
 	binary.BigEndian.PutUint16(p[:], uint16(c.count()))
-	putInt8(p[AtStart-4:], uint64((r.Start-Epoch)*1000))
-	putInt8(p[AtEnd-4:], uint64((r.End-Epoch)*1000))
-	putInt8(p[AtReceived-4:], uint64((r.Received-Epoch)*1000))
-	putInt8(p[AtPackets-4:], packets)
-	putInt8(p[AtBytes-4:], bytes)
-	binary.BigEndian.PutUint64(p[AtExporter-4:], 4<<32|uint64(uint32(r.Exporter)))
-	binary.BigEndian.PutUint64(p[AtBatch-4:], 4<<32|uint64(uint32(batch)))
-	putInt2(p[AtMarks-4:], uint16(marks)&math.MaxInt16)
+	putInt8(p[atStart-4:], uint64((r.Start-epoch)*1000))
+	putInt8(p[atEnd-4:], uint64((r.End-epoch)*1000))
+	putInt8(p[atReceived-4:], uint64((r.Received-epoch)*1000))
+	putInt8(p[atPackets-4:], packets)
+	putInt8(p[atBytes-4:], bytes)
+	binary.BigEndian.PutUint64(p[atExporter-4:], 4<<32|uint64(uint32(r.Exporter)))
+	binary.BigEndian.PutUint64(p[atBatch-4:], 4<<32|uint64(uint32(batch)))
+	putInt2(p[atMarks-4:], uint16(marks)&math.MaxInt16)
 	putInt2(p[atProtocol-4:], uint16(r.Protocol))
 	putInt2(p[atTOS-4:], uint16(r.TOS))
 
-	if c&ColumnInIf != 0 {
+	if c&columnInIf != 0 {
 		b = AppendInt4NotZero(b, r.InIf)
 	}
-	if c&ColumnOutIf != 0 {
+	if c&columnOutIf != 0 {
 		b = AppendInt4NotZero(b, r.OutIf)
 	}
-	if c&ColumnSrcAS != 0 {
+	if c&columnSrcAS != 0 {
 		b = AppendInt4NotZero(b, r.SrcAS)
 	}
-	if c&ColumnDstAS != 0 {
+	if c&columnDstAS != 0 {
 		b = AppendInt4NotZero(b, r.DstAS)
 	}
 	if c&columnRate != 0 {
 		b = AppendInt4NotZero(b, rate)
 	}
 	if c&columnSrcPort != 0 {
-		if r.HasPorts() {
-			b = AppendInt4(b, uint32(r.SrcPort))
-			b = AppendInt4(b, uint32(r.DstPort))
-		} else {
-			b = AppendNull(AppendNull(b))
-		}
+		b = appendPort(b, r.SrcPort, r.HasSrcPort())
+		b = appendPort(b, r.DstPort, r.HasDstPort())
 	}
 	if c&columnVLAN != 0 {
 		b = AppendInt4NotZero(b, uint32(r.VLAN))
 	}
 	if c&columnTCPFlags != 0 {
-		if r.Protocol == flow.TCP {
+		if r.HasTCPFlags() {
 			b = AppendInt2(b, uint16(r.TCPFlags)&math.MaxInt16)
 		} else {
 			b = AppendNull(b)
@@ -299,7 +290,7 @@ func Append(dst []byte, r *flow.Record, batch int32, c Columns) (_ []byte, clamp
 		b = appendInt2NotZero(b, r.DstMask)
 	}
 	if c&columnSrcAddr != 0 {
-		switch r.IPVersion {
+		switch r.Family() {
 		case 0:
 			b = AppendNull(AppendNull(b))
 		case 4:
@@ -332,15 +323,15 @@ func Append(dst []byte, r *flow.Record, batch int32, c Columns) (_ []byte, clamp
 	return b, clamped
 }
 
-// Next returns the row that rows begin with and what follows it; ok is false
-// when rows do not begin with a whole one of the columns.
+// Next returns the row that rows begin with, and what follows it; ok is false when rows do
+// not begin with a whole row of the columns.
 func Next(rows []byte, c Columns) (row, rest []byte, ok bool) {
 	n := c.count()
-	if len(rows) < FixedSize || int(binary.BigEndian.Uint16(rows)) != n {
+	if len(rows) < fixedSize || int(binary.BigEndian.Uint16(rows)) != n {
 		return nil, nil, false
 	}
-	end := FixedSize
-	for range n - FixedColumns {
+	end := fixedSize
+	for range n - fixedColumns {
 		if len(rows)-end < 4 {
 			return nil, nil, false
 		}
@@ -357,66 +348,34 @@ func Next(rows []byte, c Columns) (row, rest []byte, ok bool) {
 	return rows[:end], rows[end:], true
 }
 
-// Time reads a time of a row.
-func Time(row []byte, at int) flow.Time {
-	return flow.Time(int64(binary.BigEndian.Uint64(row[at:])))/1000 + Epoch
+// Start returns when the flow of a row starts.
+func Start(row []byte) flow.Time { return ReadTime(row[atStart:]) }
+
+// End returns when the flow of a row ends.
+func End(row []byte) flow.Time { return ReadTime(row[atEnd:]) }
+
+// Received returns when the flow of a row was received.
+func Received(row []byte) flow.Time { return ReadTime(row[atReceived:]) }
+
+// Packets returns the packets of a row.
+func Packets(row []byte) uint64 { return binary.BigEndian.Uint64(row[atPackets:]) }
+
+// Bytes returns the bytes of a row.
+func Bytes(row []byte) uint64 { return binary.BigEndian.Uint64(row[atBytes:]) }
+
+// Exporter returns the exporter of a row.
+func Exporter(row []byte) flow.ExporterID {
+	return flow.ExporterID(binary.BigEndian.Uint32(row[atExporter:]))
 }
 
-// putInt8 and putInt2 write length and value.
-func putInt8(b []byte, v uint64) {
-	binary.BigEndian.PutUint32(b, 8)
-	binary.BigEndian.PutUint64(b[4:], v)
-}
+// SetBatch writes the identifier of a row's batch.
+func SetBatch(row []byte, id int32) { binary.BigEndian.PutUint32(row[atBatch:], uint32(id)) }
 
-func putInt2(b []byte, v uint16) {
-	binary.BigEndian.PutUint32(b, 2)
-	binary.BigEndian.PutUint16(b[4:], v)
-}
-
-// Each field is its length in four octets and its value; -1 is null. Length and
-// value of a small one are written as one number.
-
-func AppendNull(b []byte) []byte { return binary.BigEndian.AppendUint32(b, math.MaxUint32) }
-
-func AppendInt8(b []byte, v uint64) []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b, 8), v)
-}
-
-func AppendInt4(b []byte, v uint32) []byte {
-	return binary.BigEndian.AppendUint64(b, 4<<32|uint64(v))
-}
-
-func AppendInt4NotZero(b []byte, v uint32) []byte {
-	if v == 0 {
-		return AppendNull(b)
-	}
-	return AppendInt4(b, v)
-}
-
-func AppendInt2(b []byte, v uint16) []byte {
-	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(b, 2), v)
-}
-
-func appendInt2NotZero(b []byte, v uint8) []byte {
-	if v == 0 {
-		return AppendNull(b)
-	}
-	return AppendInt2(b, uint16(v))
-}
-
-// AppendInet4 and appendInet6 write an inet: PostgreSQL's own number of the
-// family, the length of the prefix, "no cidr", the length of the address.
-func AppendInet4(b []byte, a *flow.Addr) []byte {
-	b = append(b, 0, 0, 0, 8, 2, 32, 0, 4)
-	return append(b, a[12:]...)
-}
-
-func AppendInet6(b []byte, a *flow.Addr) []byte {
-	b = append(b, 0, 0, 0, 20, 3, 128, 0, 16)
-	return append(b, a[:]...)
-}
-
-// AppendTime writes a timestamptz: microseconds since 2000.
-func AppendTime(b []byte, t flow.Time) []byte {
-	return AppendInt8(b, uint64((t-Epoch)*1000))
+// MoveToReceipt gives a row its time of receipt as start and end, and marks it as one whose
+// hour had no partition.
+func MoveToReceipt(row []byte) {
+	copy(row[atStart:atStart+8], row[atReceived:])
+	copy(row[atEnd:atEnd+8], row[atReceived:])
+	marks := binary.BigEndian.Uint16(row[atMarks:]) | uint16(flow.MarkPartitionLimit)
+	binary.BigEndian.PutUint16(row[atMarks:], marks)
 }

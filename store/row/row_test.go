@@ -1,14 +1,14 @@
 package row
 
 import (
+	"strings"
 	"testing"
 
 	"flowtally/flow"
 	"flowtally/flow/flowtest"
 )
 
-// encodeRows is the body of the benchmark and of the law that it allocates
-// nothing.
+// encodeRows is what the benchmark and the test of allocations do.
 func encodeRows(buf []byte, recs []flow.Record) []byte {
 	c := Needed(recs)
 	for i := range recs {
@@ -24,7 +24,7 @@ func TestAppendRowDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// No row is longer than what is set aside for it.
+// No row is longer than fixedRow says.
 func TestFixedRow(t *testing.T) {
 	full := flowtest.Records[1]
 	full.Protocol = flow.TCP
@@ -32,13 +32,57 @@ func TestFixedRow(t *testing.T) {
 	for _, r := range append(flowtest.Records, full) {
 		b, _ := Append(nil, &r, 1, 1<<len(Table)-1)
 		if len(b) > fixedRow+len(r.Extra) {
-			t.Errorf("a row has %d octets, more than %d", len(b), fixedRow+len(r.Extra))
+			t.Errorf("a row has %d bytes, more than %d", len(b), fixedRow+len(r.Extra))
 		}
 	}
 }
 
-// Whatever the octets, what is left of them is storable or nothing, and clean
-// JSON stays as it is.
+// TestStringsOfEveryCharacterAreKept: control characters and what HTML escapes are
+// JSON as other characters are, and change neither the rest nor the marks.
+func TestStringsOfEveryCharacterAreKept(t *testing.T) {
+	for _, s := range []string{
+		`{"userName":"al\u0001ice","postNATSourceIPv4Address":"198.51.100.7"}`, `{"userName":"al\u001b[1mice"}`,
+		`{"userName":"a\u003c\u0026\u003eb"}`, `{"userName":"a<&>b"}`, `{"userName":"\u2028\\u0000\""}`,
+	} {
+		if out, changed := cleanJSON([]byte(s)); changed || string(out) != s {
+			t.Errorf("%s gives %s, %v", s, out, changed)
+		}
+	}
+	for s, want := range map[string]string{
+		`{"a":"b\u0000\u0001c","d":1}`: `{"a":"b\u0001c","d":1}`, `{"a":"\ud83d\ude00"}`: `{"a":"😀"}`, `{"a":"\ud800","b":2}`: `{"a":"\ufffd","b":2}`,
+	} {
+		out, changed := cleanJSON([]byte(s))
+		if got, _ := cleanJSON(out); !changed || string(got) != string(out) || string(out) != want && string(out) != strings.ReplaceAll(want, `\ufffd`, "\uFFFD") {
+			t.Errorf("%s gives %s, %v", s, out, changed)
+		}
+	}
+}
+
+// TestWhatWasNotSaidIsNull: of a record that has no field for its ports and flags.
+func TestWhatWasNotSaidIsNull(t *testing.T) {
+	r := flowtest.Records[0]
+	r.Protocol, r.SrcPort, r.DstPort, r.TCPFlags = flow.TCP, 0, 443, 0
+	all, _ := Append(nil, &r, 1, Required|columnSrcPort|columnDstPort|columnTCPFlags)
+	r.Absent = flow.AbsentSrcPort | flow.AbsentTCPFlags
+	some, _ := Append(nil, &r, 1, Required|columnSrcPort|columnDstPort|columnTCPFlags)
+	if len(all)-len(some) != 4+2 {
+		t.Errorf("%x and %x", all[fixedSize:], some[fixedSize:])
+	}
+	r.Protocol, r.Absent = flow.ICMP, flow.AbsentICMP
+	none, _ := Append(nil, &r, 1, Required|columnICMPType|columnICMPCode)
+	if len(none) != fixedSize+2*4 {
+		t.Errorf("%x", none[fixedSize:])
+	}
+	// IPv4 in the mapped form of IPv6 is IPv4.
+	r.IPVersion = 6
+	mapped, _ := Append(nil, &r, 1, Required|columnSrcAddr|columnDstAddr)
+	if len(mapped) != fixedSize+2*(4+8) {
+		t.Errorf("%x", mapped[fixedSize:])
+	}
+}
+
+// Whatever bytes cleanJSON is given, its result is storable or nothing, and clean JSON
+// stays as it is.
 func FuzzCleanJSON(f *testing.F) {
 	for _, s := range []string{`{"a":"b"}`, `{"a":"\u0000"}`, `{"a":1e999999}`, `{"\ud800":[1,2,{}]}`, "{\"a\":\"\xff\"}", `{}`, `[1]`, ``, `{"a":"\`, `{"e":1,"E":[2e1]}`} {
 		f.Add([]byte(s))

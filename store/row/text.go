@@ -1,10 +1,9 @@
 package row
 
-import (
-	"strings"
-)
+import "strings"
 
-// Text makes a text one that a database takes, and not endless.
+// Text returns s as a text that PostgreSQL takes: valid UTF-8 without NUL, cut after 255
+// bytes.
 func Text(s string) string {
 	if len(s) > 255 {
 		s = s[:255]

@@ -47,8 +47,10 @@ type Cost struct {
 	of         int
 }
 
+// Begin starts adding the time of a process and its children, of this process for 0.
 func (c *Cost) Begin(pid int) { c.of, c.since = pid, cpu(pid) }
 
+// End stops adding.
 func (c *Cost) End() { c.Sum += cpu(c.of) - c.since }
 
 // cpu is the processor time that a server and its processes, now and before, or,

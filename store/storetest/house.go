@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -144,14 +145,19 @@ func (h *House) insert(t testing.TB) {
 			}
 			row = append(row, v)
 		}
-		for _, k := range []query.Key{query.KeySrcPort, query.KeyDstPort, query.KeyInIf, query.KeyOutIf, query.KeySrcAS, query.KeyDstAS, query.KeyTCPFlags, query.KeyVLAN} {
+		for _, k := range []query.Key{query.KeySrcPort, query.KeyDstPort, query.KeyInIf, query.KeyOutIf, query.KeySrcAS, query.KeyDstAS, query.KeyTCPFlags, query.KeyVLAN,
+			"icmp-type", "icmp-code", "end-reason", "direction", "src-mask", "dst-mask"} {
 			v := ValueOf(r, k, 0)
 			if n, ok := v.(int64); ok {
 				v = int32(uint32(n)) // the same 32 bits with a sign
 			}
 			row = append(row, v)
 		}
-		rows[i] = row
+		var extra any
+		if r.Extra != nil {
+			extra = string(r.Extra)
+		}
+		rows[i] = append(row, extra)
 	}
 	for hour, start := range hours {
 		name := "flows_" + hour.Time().Format("2006010215")
@@ -162,6 +168,7 @@ func (h *House) insert(t testing.TB) {
 	_, err := h.Admin.CopyFrom(context.Background(), pgx.Identifier{"parts", "flows"}, []string{
 		"flow_start", "flow_end", "received_at", "packets", "bytes", "exporter_id", "batch", "marks", "protocol", "tos",
 		"src_addr", "dst_addr", "next_hop", "src_port", "dst_port", "in_if", "out_if", "src_as", "dst_as", "tcp_flags", "vlan",
+		"icmp_type", "icmp_code", "end_reason", "direction", "src_mask", "dst_mask", "extra",
 	}, pgx.CopyFromRows(rows))
 	if err != nil {
 		t.Fatal(err)
@@ -226,5 +233,37 @@ func ValueOf(r *flow.Record, k query.Key, side int) any {
 	case query.KeyVLAN:
 		return number(uint32(r.VLAN))
 	}
+	if p := flow.PairOfKey(string(k)); p != nil {
+		return fieldOf(r, flow.FieldNamed([]string{p.Src, p.Dst}[side]))
+	}
+	if f := flow.FieldOfKey(string(k)); f != nil {
+		return fieldOf(r, f)
+	}
 	panic("no key " + k)
+}
+
+// fieldOf is what a record says of a field, by the accessor of the table or from
+// Extra.
+func fieldOf(r *flow.Record, f *flow.Field) any {
+	if f.Number != nil {
+		if n, ok := f.Number(r); ok {
+			return int64(n)
+		}
+		return nil
+	}
+	var extra map[string]any
+	if r.Extra != nil {
+		if err := json.Unmarshal(r.Extra, &extra); err != nil {
+			panic(err)
+		}
+	}
+	for _, name := range f.Members() {
+		switch v := extra[name].(type) {
+		case string:
+			return v
+		case float64:
+			return int64(v)
+		}
+	}
+	return nil
 }

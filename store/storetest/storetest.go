@@ -18,6 +18,7 @@ import (
 	"flowtally/store/rollup"
 )
 
+// GrainTables are the views of the roll-ups, and the length of their buckets.
 var GrainTables = []struct {
 	Table  string
 	Length flow.Time
@@ -77,6 +78,7 @@ func Flows(rnd *rand.Rand, n int) []flow.Record {
 	return recs
 }
 
+// WriteAll writes records in batches of so many each.
 func WriteAll(t testing.TB, w *ingest.Writer, recs []flow.Record, each int) {
 	t.Helper()
 	for len(recs) > 0 {
@@ -98,6 +100,7 @@ func NewHandoff(t testing.TB) *rollup.Handoff {
 	return h
 }
 
+// Handing returns the configuration of a Keeper that takes parcels from h.
 func Handing(h *rollup.Handoff, c keeper.Config) keeper.Config {
 	c.Handoff = h
 	return c
@@ -118,6 +121,7 @@ func Open(t testing.TB) (*store.DB, string, *pgx.Conn) {
 	return db, dsn, Connect(t, dsn)
 }
 
+// Connect returns a connection that the end of the test closes.
 func Connect(t testing.TB, dsn string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(context.Background(), dsn)
@@ -137,6 +141,7 @@ func Record(end flow.Time) flow.Record {
 	}
 }
 
+// Get returns the one value that a statement selects.
 func Get[T any](t testing.TB, conn *pgx.Conn, sql string, args ...any) T {
 	t.Helper()
 	var v T
@@ -146,14 +151,14 @@ func Get[T any](t testing.TB, conn *pgx.Conn, sql string, args ...any) T {
 	return v
 }
 
-// SmallKeeper is the configuration of a Keeper whose roll-ups keep few values: keep by
-// each measure, few of each cell, most until they are settled (0: as in earnest). It sums
-// so many records at once.
-func SmallKeeper(keep, few, most, records int, now func() time.Time) keeper.Config {
+// SmallKeeper is the configuration of a Keeper whose roll-ups keep few values: settled by
+// each measure, perCell of each cell, pending until they are settled; with a settled of 0
+// they are as in production. The Keeper sums so many records at once.
+func SmallKeeper(settled, perCell, pending, records int, now func() time.Time) keeper.Config {
 	grains := rollup.Grains
 	for i := range grains {
-		if keep > 0 {
-			grains[i].Keep, grains[i].Few, grains[i].Most = keep, few, most
+		if settled > 0 {
+			grains[i].Settled, grains[i].PerCell, grains[i].Pending = settled, perCell, pending
 		}
 	}
 	return keeper.Config{Grains: &grains, SumRecords: records, Now: now}

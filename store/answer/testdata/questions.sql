@@ -25,9 +25,9 @@ with groups as (
   select 'total' as line, null, sum(flows), sum(packets), sum(bytes), null
   from groups
 )
-select line, src_addr, least(coalesce(flows, 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(packets, 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(bytes, 0), 9223372036854775807)::bigint as bytes, groups
+select line, src_addr, greatest(least(coalesce(flows, 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(packets, 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(bytes, 0), 9223372036854775807), 0)::bigint as bytes, groups
 from answer
 order by line, answer.bytes desc, answer.src_addr;
 
@@ -67,17 +67,18 @@ with top (rank, src_addr) as not materialized (
   group by bucket, rank
 )
 select bucket, case when rank is null then 'other' else 'group' end as line, rank, src_addr,
-  least(coalesce(sum(flows), 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(sum(packets), 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(sum(bytes), 0), 9223372036854775807)::bigint as bytes
+  greatest(least(coalesce(sum(flows), 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(sum(packets), 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(sum(bytes), 0), 9223372036854775807), 0)::bigint as bytes
 from cells
 left join top
   using (rank)
 group by bucket, rank, src_addr
 union all
-select bucket, 'total', null, null, least(coalesce(sum(flows), 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(sum(packets), 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(sum(bytes), 0), 9223372036854775807)::bigint as bytes
+select bucket, 'total', null, null,
+  greatest(least(coalesce(sum(flows), 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(sum(packets), 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(sum(bytes), 0), 9223372036854775807), 0)::bigint as bytes
 from cells
 group by bucket
 order by bucket, line, rank;
@@ -126,9 +127,9 @@ with sides as (
   from sides
   where side = 1
 )
-select line, addr, port, least(coalesce(flows, 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(packets, 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(bytes, 0), 9223372036854775807)::bigint as bytes, groups
+select line, addr, port, greatest(least(coalesce(flows, 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(packets, 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(bytes, 0), 9223372036854775807), 0)::bigint as bytes, groups
 from answer
 order by line, answer.bytes desc, answer.addr, answer.port;
 
@@ -200,17 +201,155 @@ with top (rank, addr, port) as not materialized (
   group by bucket, rank
 )
 select bucket, case when rank is null then 'other' else 'group' end as line, rank, addr, port,
-  least(coalesce(sum(flows), 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(sum(packets), 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(sum(bytes), 0), 9223372036854775807)::bigint as bytes
+  greatest(least(coalesce(sum(flows), 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(sum(packets), 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(sum(bytes), 0), 9223372036854775807), 0)::bigint as bytes
 from cells
 left join top
   using (rank)
 group by bucket, rank, addr, port
 union all
-select bucket, 'total', null, null, null, least(coalesce(sum(flows), 0), 9223372036854775807)::bigint as flows,
-  least(coalesce(sum(packets), 0), 9223372036854775807)::bigint as packets,
-  least(coalesce(sum(bytes), 0), 9223372036854775807)::bigint as bytes
+select bucket, 'total', null, null, null,
+  greatest(least(coalesce(sum(flows), 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(sum(packets), 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(sum(bytes), 0), 9223372036854775807), 0)::bigint as bytes
+from cells
+where side = 1
+group by bucket
+order by bucket, line, rank;
+
+# flowtally top --key mac,application --by bytes --from 2026-11-20T08:00:30Z --to 2026-11-20T09:00:00Z --limit 5 --exporter 2001:db8::1
+with sides as (
+  select 1 as side, (extra ->> 'sourceMacAddress') as mac, (extra ->> 'applicationName') as application,
+    count(*) filter (where flow_start >= '2026-11-20 08:00:30+00') as flows,
+    sum(flow_share(packets, flow_start, flow_end, '2026-11-20 08:00:30+00', '2026-11-20 09:00:00+00')) as packets,
+    sum(flow_share(bytes, flow_start, flow_end, '2026-11-20 08:00:30+00', '2026-11-20 09:00:00+00')) as bytes
+  from flows
+  where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
+    and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
+    and exporter_id = any('{834667535}')
+  group by (extra ->> 'sourceMacAddress'), (extra ->> 'applicationName')
+  union all
+  select 2 as side, (extra ->> 'destinationMacAddress') as mac, (extra ->> 'applicationName') as application,
+    count(*) filter (where flow_start >= '2026-11-20 08:00:30+00') as flows,
+    sum(flow_share(packets, flow_start, flow_end, '2026-11-20 08:00:30+00', '2026-11-20 09:00:00+00')) as packets,
+    sum(flow_share(bytes, flow_start, flow_end, '2026-11-20 08:00:30+00', '2026-11-20 09:00:00+00')) as bytes
+  from flows
+  where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
+    and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
+    and exporter_id = any('{834667535}')
+    and (extra ->> 'sourceMacAddress') is distinct from (extra ->> 'destinationMacAddress')
+  group by (extra ->> 'destinationMacAddress'), (extra ->> 'applicationName')
+), groups as (
+  select mac, application, sum(flows) as flows, sum(packets) as packets, sum(bytes) as bytes
+  from sides
+  group by mac, application
+), top as (
+  select *
+  from groups
+  order by bytes desc, mac, application
+  limit 5
+), answer as (
+  select 'group' as line, mac, application, flows, packets, bytes, null::bigint as groups
+  from top
+  union all
+  select 'other' as line, null, null, sum(flows) - coalesce((select sum(flows) from top), 0),
+    sum(packets) - coalesce((select sum(packets) from top), 0),
+    sum(bytes) - coalesce((select sum(bytes) from top), 0), count(*) - (select count(*) from top)
+  from groups
+  union all
+  select 'total' as line, null, null, sum(flows), sum(packets), sum(bytes), null
+  from sides
+  where side = 1
+)
+select line, mac, application, greatest(least(coalesce(flows, 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(packets, 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(bytes, 0), 9223372036854775807), 0)::bigint as bytes, groups
+from answer
+order by line, answer.bytes desc, answer.mac, answer.application;
+
+# flowtally series --key mac,application --by bytes --from 2026-11-20T08:00:30Z --to 2026-11-20T09:00:00Z --limit 5 --step 5m
+with top (rank, mac, application) as not materialized (
+  values
+    (1, text '02:00:00:00:00:01', text 'it''s dns'),
+    (2, text '02:00:00:00:00:02', text 'it''s dns'),
+    (3, null::text, null::text)
+), cells as (
+  select bucket, 1 as side, rank, count(*) as flows, sum(packets) as packets, sum(bytes) as bytes
+  from (
+    select flow_start, flow_end, packets, bytes, (extra ->> 'sourceMacAddress') as mac,
+      (extra ->> 'applicationName') as application, date_bin(interval '300 s', flow_start, 'epoch') as bucket
+    from flows
+    where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
+      and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
+      and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch')
+  ) flow
+  left join top
+    on coalesce('=' || flow.mac, '') = coalesce('=' || top.mac, '') and coalesce('=' || flow.application, '') = coalesce('=' || top.application, '')
+  group by bucket, rank
+  union all
+  select bucket, 1 as side, rank,
+    count(*) filter (where flow_start >= greatest(bucket, '2026-11-20 08:00:30+00')) as flows,
+    sum(flow_share(packets, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as packets,
+    sum(flow_share(bytes, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as bytes
+  from (
+    select flow_start, flow_end, packets, bytes, (extra ->> 'sourceMacAddress') as mac,
+      (extra ->> 'applicationName') as application,
+      generate_series(date_bin(interval '300 s', greatest(flow_start, '2026-11-20 08:00:30+00'), 'epoch'), date_bin(interval '300 s', least(flow_end, '2026-11-20 08:55:00+00'), 'epoch'), interval '300 s') as bucket
+    from flows
+    where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
+      and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
+      and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch'))
+  ) flow
+  left join top
+    on coalesce('=' || flow.mac, '') = coalesce('=' || top.mac, '') and coalesce('=' || flow.application, '') = coalesce('=' || top.application, '')
+  group by bucket, rank
+  union all
+  select bucket, 2 as side, rank, count(*) as flows, sum(packets) as packets, sum(bytes) as bytes
+  from (
+    select flow_start, flow_end, packets, bytes, (extra ->> 'destinationMacAddress') as mac,
+      (extra ->> 'applicationName') as application, date_bin(interval '300 s', flow_start, 'epoch') as bucket
+    from flows
+    where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
+      and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
+      and (extra ->> 'sourceMacAddress') is distinct from (extra ->> 'destinationMacAddress')
+      and flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch')
+  ) flow
+  left join top
+    on coalesce('=' || flow.mac, '') = coalesce('=' || top.mac, '') and coalesce('=' || flow.application, '') = coalesce('=' || top.application, '')
+  group by bucket, rank
+  union all
+  select bucket, 2 as side, rank,
+    count(*) filter (where flow_start >= greatest(bucket, '2026-11-20 08:00:30+00')) as flows,
+    sum(flow_share(packets, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as packets,
+    sum(flow_share(bytes, flow_start, flow_end, greatest(bucket, '2026-11-20 08:00:30+00'), bucket + interval '300 s')) as bytes
+  from (
+    select flow_start, flow_end, packets, bytes, (extra ->> 'destinationMacAddress') as mac,
+      (extra ->> 'applicationName') as application,
+      generate_series(date_bin(interval '300 s', greatest(flow_start, '2026-11-20 08:00:30+00'), 'epoch'), date_bin(interval '300 s', least(flow_end, '2026-11-20 08:55:00+00'), 'epoch'), interval '300 s') as bucket
+    from flows
+    where flow_end >= '2026-11-20 08:00:30+00' and flow_end < (select flows_until('2026-11-20 09:00:00+00'))
+      and flow_start < '2026-11-20 09:00:00+00' and (flow_end > '2026-11-20 08:00:30+00' or flow_start = '2026-11-20 08:00:30+00')
+      and (extra ->> 'sourceMacAddress') is distinct from (extra ->> 'destinationMacAddress')
+      and not (flow_start >= '2026-11-20 08:00:30+00' and flow_end <= '2026-11-20 09:00:00+00' and date_bin(interval '300 s', flow_start, 'epoch') = date_bin(interval '300 s', flow_end, 'epoch'))
+  ) flow
+  left join top
+    on coalesce('=' || flow.mac, '') = coalesce('=' || top.mac, '') and coalesce('=' || flow.application, '') = coalesce('=' || top.application, '')
+  group by bucket, rank
+)
+select bucket, case when rank is null then 'other' else 'group' end as line, rank, mac, application,
+  greatest(least(coalesce(sum(flows), 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(sum(packets), 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(sum(bytes), 0), 9223372036854775807), 0)::bigint as bytes
+from cells
+left join top
+  using (rank)
+group by bucket, rank, mac, application
+union all
+select bucket, 'total', null, null, null,
+  greatest(least(coalesce(sum(flows), 0), 9223372036854775807), 0)::bigint as flows,
+  greatest(least(coalesce(sum(packets), 0), 9223372036854775807), 0)::bigint as packets,
+  greatest(least(coalesce(sum(bytes), 0), 9223372036854775807), 0)::bigint as bytes
 from cells
 where side = 1
 group by bucket

@@ -5,7 +5,7 @@
 //
 //   node e2e/mock.mjs [port]        then open the address it prints
 
-import { createReadStream, existsSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -203,7 +203,10 @@ const rows = (now) => ({
   collector: { listen: ':9995' },
 });
 
-const paths = ['top', 'series', 'flows', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout'];
+// What the server says of keys, measures and words: src/vocabulary.svelte.ts describes it.
+const keys = JSON.parse(readFileSync(join(import.meta.dirname, 'keys.json'), 'utf8'));
+
+const paths = ['keys', 'top', 'series', 'flows', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout'];
 
 const about = (q, now, more = {}) => {
   const [from, to] = [time(q.get('from') ?? '-6h', now), time(q.get('to') ?? 'now', now)];
@@ -320,7 +323,7 @@ export function serve(port = 0) {
   const handle = (path, method, q, body, now) => {
     const list = () => {
       const r = rows(now);
-      r.exporters = r.exporters.map((e, i) => ({ ...e, color: '', note: '', silent: i === 2, templates: 2, sampling_state: i === 1 ? 'unknown' : 'announced', sampling_rate: i === 1 ? null : 1, health: ['healthy', 'losing', 'silent'][i], lost_last_hour: i === 1 ? 2 : 0, sampling_rate_set: null, ...named.get(e.id) }));
+      r.exporters = r.exporters.map((e, i) => ({ ...e, color: '', note: '', silent: i === 2, templates: 2, sampling_state: i === 1 ? 'unknown' : 'announced', sampling_rate: i === 1 ? null : 1, health: ['healthy', 'losing', 'silent'][i], lost_last_hour: i === 1 ? 2 : 0, sampling_rate_set: null, sampling_from: null, sampling_mode: 'instead', ...named.get(e.id) }));
       return r;
     };
     const [head, id, sub] = path.split('/');
@@ -340,10 +343,11 @@ export function serve(port = 0) {
       if (status === 200) Object.assign(a, { filter: q.get('filter') ?? '', sampling: 'none', cut: null, remainder: null });
       return [status, a];
     }
+    if (path === 'keys') return [200, keys];
     if (path === 'exporters') return [200, list()];
     if (head === 'exporters' && sub === 'diagnosis') return [200, diagnosis];
     if (head === 'exporters' && method === 'PUT') {
-      named.set(Number(id), { name: body.name, color: body.color, note: body.note, sampling_rate_set: body.sampling_rate });
+      named.set(Number(id), { name: body.name, color: body.color, note: body.note, sampling_rate_set: body.sampling_rate, sampling_from: body.sampling_from ?? null, sampling_mode: body.sampling_mode ?? 'instead' });
       return [200, list().exporters.find((e) => e.id === Number(id))];
     }
     if (path === 'flows') return [200, flows(q, now)];

@@ -1,5 +1,11 @@
-import { expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
+import keys from '../e2e/keys.json';
 import { add, conjuncts, invert, join, swap, swapKey, term } from './filtertext';
+import { vocabulary, type Keys } from './vocabulary.svelte';
+
+beforeAll(() => {
+  vocabulary.said = keys as Keys;
+});
 
 test('a filter is taken apart at its outermost and', () => {
   expect(conjuncts('')).toEqual([]);
@@ -29,6 +35,7 @@ test('to invert twice changes nothing', () => {
 test('directions are swapped, lists are not', () => {
   expect(swap('src ip 10.0.0.1 and dst port in [80 443] and in if 3 and exporter "src"')).toBe('dst ip 10.0.0.1 and src port in [80 443] and out if 3 and exporter "src"');
   expect(swapKey('src-addr,dst-port')).toBe('dst-addr,src-port');
+  expect(swapKey('src-addr/24/48,in-if')).toBe('dst-addr/24/48,out-if');
   expect(swapKey('protocol')).toBe('protocol');
 });
 
@@ -37,5 +44,8 @@ test('values become words', () => {
   expect(term('exporter', 'edge 1')).toBe('exporter "edge 1"');
   expect(term('dst_port', 443)).toBe('dst port 443');
   expect(term('dst_port', null)).toBe('not dst port >= 0');
+  expect(term('src_addr', null)).toBe('');
+  expect(term('tcp_flags', 'S')).toBe('flags =S');
+  expect(term('addr', '10.0.0.0/8')).toBe('ip 10.0.0.0/8');
   expect(term('unheard_of', 1)).toBe('');
 });

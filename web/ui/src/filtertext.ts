@@ -1,6 +1,8 @@
 // The filter is text, and stays text: what is clicked together here is what a
 // person could have typed. This file takes a text apart where its outermost
-// "and" are, and puts parts together; what the words mean only the server knows.
+// "and" are, and puts parts together; what the words are and mean only the server knows.
+
+import { vocabulary, type FieldKind } from './vocabulary.svelte';
 
 /** conjuncts splits a filter at its outermost "and". A text that is no such list is one part. */
 export function conjuncts(text: string): string[] {
@@ -86,61 +88,45 @@ function unwrap(part: string): string {
   return part.slice(1, -1).trim();
 }
 
-/** swap exchanges source and destination, in and out. */
+/** swap exchanges the directions of the filter: source and destination, in and out. */
 export function swap(text: string): string {
-  const other: Record<string, string> = { src: 'dst', dst: 'src', in: 'out', out: 'in' };
   const list = tokens(text);
   let made = '';
   let from = 0;
   for (const [i, t] of list.entries()) {
-    const o = other[t.text.toLowerCase()];
+    const other = vocabulary.opposite(t.text.toLowerCase());
     // "port in [22 23]" is no direction.
-    if (!o || (t.text.toLowerCase() === 'in' && list[i + 1]?.text === '[')) continue;
-    made += text.slice(from, t.at) + o;
+    if (!other || list[i + 1]?.text === '[') continue;
+    made += text.slice(from, t.at) + other;
     from = t.at + t.text.length;
   }
   return made + text.slice(from);
 }
 
-/** swapKey exchanges source and destination in a key. */
+/** swapKey exchanges the directions in a key. */
 export const swapKey = (key: string): string =>
   key
     .split(',')
-    .map((k) => k.replace(/^(src|dst|in|out)-/, (_, d: string) => ({ src: 'dst-', dst: 'src-', in: 'out-', out: 'in-' })[d]!))
+    .map((part) => {
+      const [name = '', ...lengths] = part.split('/');
+      return [vocabulary.key(name)?.opposite || name, ...lengths].join('/');
+    })
     .join(',');
 
-const quote = (s: string): string => (/^[\w.:-]+$/.test(s) ? s : `"${s.replaceAll('"', '')}"`);
+/** quote writes a text as the filter reads it back. */
+export const quote = (s: string): string => (/^[\w.:-]+$/.test(s) ? s : `"${s.replaceAll('"', '')}"`);
 
-const words: Record<string, string> = {
-  src_addr: 'src ip',
-  dst_addr: 'dst ip',
-  addr: 'ip',
-  src_port: 'src port',
-  dst_port: 'dst port',
-  port: 'port',
-  protocol: 'proto',
-  in_if: 'in if',
-  out_if: 'out if',
-  interface: 'if',
-  src_as: 'src as',
-  dst_as: 'dst as',
-  next_hop: 'next ip',
-  tos: 'tos',
-  vlan: 'vlan',
-  exporter: 'exporter',
-  icmp_type: 'icmp type',
-  icmp_code: 'icmp code',
-};
+// Of these a filter can say that a flow has none: by there being no number of it.
+const numbers: FieldKind[] = ['port', 'protocol', 'interface', 'as', 'number'];
 
 /** term says in the filter's words that a column has a value; "" where there are no words for it. */
 export function term(column: string, value: string | number | null | undefined): string {
-  if (column === 'tcp_flags') return value === null || value === undefined || value === '' ? '' : `flags =${value}`;
-  const w = words[column];
+  const w = vocabulary.word(column);
   if (!w) return '';
-  if (value === null || value === undefined || value === '') {
-    return /addr|next_hop|exporter/.test(column) ? '' : `not ${w} >= 0`;
-  }
+  if (value === null || value === undefined || value === '') return numbers.includes(w.kind) ? `not ${w.word} >= 0` : '';
+  // These and no others: without the sign, flags that are set besides do not matter.
+  if (w.kind === 'flags') return `${w.word} =${value}`;
   // A network has a slash, which in other names has to be quoted.
   const network = /^[\da-f.:]+\/\d+$/i.test(String(value));
-  return `${w} ${typeof value === 'number' || network ? value : quote(String(value))}`;
+  return `${w.word} ${typeof value === 'number' || network ? value : quote(String(value))}`;
 }

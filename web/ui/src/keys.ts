@@ -1,4 +1,7 @@
-// What flows can be grouped by, in the words of the API and of the page.
+// What the page calls the keys, and where it offers them. Which keys there are, and what
+// they mean, the server says: see vocabulary.svelte.ts.
+
+import { vocabulary } from './vocabulary.svelte';
 
 export interface KeyInfo {
   /** key is the API's name; a pair joins two with a comma. */
@@ -8,34 +11,36 @@ export interface KeyInfo {
   /** heads names the table's columns, one for each part. */
   heads: string[];
   /** eitherSide keys count a flow for each of its two ends. */
-  eitherSide?: boolean;
+  eitherSide: boolean;
   /** mono values are addresses. */
-  mono?: boolean;
+  mono: boolean;
 }
 
-export const keys: KeyInfo[] = [
-  { key: 'src-addr', label: 'Source', heads: ['source address'], mono: true },
-  { key: 'dst-addr', label: 'Destination', heads: ['destination address'], mono: true },
-  { key: 'addr', label: 'Any address', heads: ['address, either side'], eitherSide: true, mono: true },
-  { key: 'src-addr,dst-addr', label: 'Address pairs', heads: ['source address', 'destination address'], mono: true },
-  { key: 'src-addr,dst-port', label: 'Source and port', heads: ['source address', 'destination port'], mono: true },
-  { key: 'dst-addr,dst-port', label: 'Destination and port', heads: ['destination address', 'destination port'], mono: true },
-  { key: 'dst-port', label: 'Destination port', heads: ['destination port'] },
-  { key: 'protocol', label: 'Protocol', heads: ['protocol'] },
-  { key: 'exporter', label: 'Exporter', heads: ['exporter'] },
-  { key: 'src-port', label: 'Source port', heads: ['source port'] },
-  { key: 'port', label: 'Any port', heads: ['port, either side'], eitherSide: true },
-  { key: 'in-if', label: 'Input interface', heads: ['input interface'] },
-  { key: 'out-if', label: 'Output interface', heads: ['output interface'] },
-  { key: 'interface', label: 'Any interface', heads: ['interface, either side'], eitherSide: true },
-  { key: 'src-as', label: 'Source AS', heads: ['source AS'] },
-  { key: 'dst-as', label: 'Destination AS', heads: ['destination AS'] },
-  { key: 'src-as,dst-as', label: 'AS pairs', heads: ['source AS', 'destination AS'] },
-  { key: 'next-hop', label: 'Next hop', heads: ['next hop'], mono: true },
-  { key: 'tos', label: 'Type of service', heads: ['type of service'] },
-  { key: 'tcp-flags', label: 'TCP flags', heads: ['TCP flags'] },
-  { key: 'vlan', label: 'VLAN', heads: ['VLAN'] },
-];
+// In the order of the menus: what a key is called there, and as the head of a column.
+// A pair of keys has the heads of its parts.
+const labels: Record<string, { label: string; head?: string }> = {
+  'src-addr': { label: 'Source', head: 'source address' },
+  'dst-addr': { label: 'Destination', head: 'destination address' },
+  addr: { label: 'Any address', head: 'address, either side' },
+  'src-addr,dst-addr': { label: 'Address pairs' },
+  'src-addr,dst-port': { label: 'Source and port' },
+  'dst-addr,dst-port': { label: 'Destination and port' },
+  'dst-port': { label: 'Destination port', head: 'destination port' },
+  protocol: { label: 'Protocol', head: 'protocol' },
+  exporter: { label: 'Exporter', head: 'exporter' },
+  'src-port': { label: 'Source port', head: 'source port' },
+  port: { label: 'Any port', head: 'port, either side' },
+  'in-if': { label: 'Input interface', head: 'input interface' },
+  'out-if': { label: 'Output interface', head: 'output interface' },
+  interface: { label: 'Any interface', head: 'interface, either side' },
+  'src-as': { label: 'Source AS', head: 'source AS' },
+  'dst-as': { label: 'Destination AS', head: 'destination AS' },
+  'src-as,dst-as': { label: 'AS pairs' },
+  'next-hop': { label: 'Next hop', head: 'next hop' },
+  tos: { label: 'Type of service', head: 'type of service' },
+  'tcp-flags': { label: 'TCP flags', head: 'TCP flags' },
+  vlan: { label: 'VLAN', head: 'VLAN' },
+};
 
 /** Tab is one of the answers under the graph. The first five are one table, by different keys. */
 export interface Tab {
@@ -65,7 +70,7 @@ export const lengths = (key: string): string => /\/([\d/]+)/.exec(key)?.[1] ?? '
 
 /** hasNetworks says whether a part of a key is an address. */
 export const hasNetworks = (key: string): boolean => bare(key).split(',').some(isAddress);
-const isAddress = (part: string): boolean => /^(src-addr|dst-addr|addr|next-hop)$/.test(part);
+const isAddress = (part: string): boolean => vocabulary.key(part)?.kind === 'addr';
 
 /** byNetwork groups the addresses of a key by networks of these lengths; "" by address. */
 export const byNetwork = (key: string, of: string): string =>
@@ -74,45 +79,58 @@ export const byNetwork = (key: string, of: string): string =>
     .map((p) => (of && isAddress(p) ? `${p}/${of}` : p))
     .join(',');
 
+/** offered says whether the server has all parts of a key; until it has said so, what has a label is believed to be there. */
+export const offered = (key: string): boolean => vocabulary.said === null || bare(key).split(',').every((p) => vocabulary.key(p) !== null);
+
+/** menu gives the keys that a menu offers: those with a label, then what the server has besides. */
+export const menu = (): KeyInfo[] => [
+  ...Object.keys(labels).filter(offered),
+  ...(vocabulary.said?.keys ?? []).map((k) => k.name).filter((k) => !labels[k]),
+].map(info);
+
 /** others are keys without a tab: they stand in the table's menu. */
-export const others = keys.filter((k) => !tabs.some((t) => t.keys.includes(k.key)));
+export const others = (): KeyInfo[] => menu().filter((k) => !tabs.some((t) => t.keys.includes(k.key)));
+
+/** stacks are the keys a graph can be stacked by: not those that count a flow twice, whose stack would be too high. */
+export const stacks = (): KeyInfo[] => menu().filter((k) => !k.eitherSide);
 
 /** tabOf names the tab that a key belongs to, the first for keys without one. */
 export const tabOf = (key: string): Tab => tabs.find((t) => t.keys.includes(bare(key))) ?? tabs[0]!;
-
-/** stacks are the keys a graph can be stacked by: not those that count a flow twice, whose stack would be too high. */
-export const stacks = keys.filter((k) => !k.eitherSide);
 
 /** views is how the graph is split by the saved views: a line each, and no key of the API's. */
 export const views = 'views';
 
 /** info describes a key, also one that this page does not list (a URL may ask it). */
 export function info(key: string): KeyInfo {
-  const known = keys.find((k) => k.key === bare(key));
+  const parts = bare(key).split(',');
   const of = lengths(key);
-  if (known && !of) return known;
-  if (known) return { ...known, key, label: `${known.label}, by network /${of.replace('/', ' and /')}`, heads: known.heads.map((h) => h.replace('address', 'network').replace('next hop', 'network of the next hop')) };
-  const parts = key.split(',').map((k) => keys.find((x) => x.key === k) ?? { heads: [k], mono: false, eitherSide: false });
+  const known = labels[bare(key)];
+  const heads = parts.map((p) => labels[p]?.head ?? (vocabulary.key(p) ? spelled(p) : p));
+  const label = known?.label ?? (vocabulary.key(key) ? sentence(spelled(key)) : key);
   return {
     key,
-    label: key,
-    heads: parts.map((p) => p.heads[0]!),
-    mono: parts.some((p) => p.mono),
-    eitherSide: parts.some((p) => p.eitherSide),
+    label: known && of ? `${label}, by network /${of.replace('/', ' and /')}` : label,
+    heads: of ? heads.map((h) => h.replace('address', 'network').replace('next hop', 'network of the next hop')) : heads,
+    mono: parts.some((p) => ['addr', 'mac'].includes(vocabulary.key(p)?.kind ?? '')),
+    eitherSide: parts.some((p) => (vocabulary.key(p)?.sides.length ?? 0) > 0),
   };
 }
 
-/** column is the SQL name of one part of a key. */
-export const column = (part: string): string => part.replaceAll('-', '_');
+const spelled = (name: string): string => name.replaceAll('-', ' ');
+const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** column is the SQL name of one part of a key, whose networks are no part of it. */
+export const column = (part: string): string => vocabulary.key(bare(part))?.column ?? bare(part).replaceAll('-', '_');
 
 export type Metric = 'flows' | 'packets' | 'bits';
+/** Measure is a sum that every answer has. */
 export type Measure = 'flows' | 'packets' | 'bytes';
-/** Order is what a table can be ranked by: a sum, or a rate of the group while it was seen. */
-export type Order = Measure | 'pps' | 'bps' | 'bpp';
 
 export const metrics: Metric[] = ['flows', 'packets', 'bits'];
 export const measures: Measure[] = ['flows', 'packets', 'bytes'];
-export const orders: Order[] = ['flows', 'packets', 'bytes', 'pps', 'bps', 'bpp'];
 
 /** measureOf is what the API counts for a metric. */
 export const measureOf = (m: Metric): Measure => (m === 'bits' ? 'bytes' : m);
+
+/** measured is the sum that a table's order stands for, for the share and the graph beside it. */
+export const measured = (by: string): Measure => vocabulary.measure(by)?.of ?? measures.find((m) => m === by) ?? 'bytes';

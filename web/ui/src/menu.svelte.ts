@@ -27,6 +27,3 @@ class Menu {
 }
 
 export const menu = new Menu();
-
-/** isAddress says whether a column holds addresses of hosts. */
-export const isAddress = (column: string): boolean => /^(src_addr|dst_addr|addr|next_hop|nat_src_addr|nat_dst_addr)$/.test(column);

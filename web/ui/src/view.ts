@@ -2,7 +2,7 @@
 // forward work. Only what differs from the page's first look is written. Paths and
 // names are a promise: what was written once is read for ever.
 
-import { measures, metrics, orders, tabOf, type Metric, type Order } from './keys';
+import { metrics, tabOf, type Metric } from './keys';
 import { asking, home, pageAt, pageNamed, type Name } from './pages';
 import { valid, type Range } from './range';
 
@@ -37,7 +37,7 @@ export interface View extends Range {
   tab: '' | 'flows' | 'sankey' | 'heatmap' | 'summary';
   /** key, by and limit are the question of the table. */
   key: string;
-  by: Order;
+  by: string;
   limit: number;
   /** having is a condition on the sums of the table's groups. */
   having: string;
@@ -136,7 +136,7 @@ export function read(search: string, path = '/explore', now = Date.now()): View 
     period: oneOf('period', ['1d', '1w'], first.period),
     tab: oneOf('tab', ['flows', 'sankey', 'heatmap', 'summary'], '') as View['tab'],
     key: text('key', first.key),
-    by: oneOf('by', orders, first.by),
+    by: text('by', first.by),
     limit: number('limit', 1000, (bare && preferred.limit) || first.limit),
     having: text('having', ''),
     sort: oneOf('sort', flowSorts, first.sort),
@@ -192,6 +192,3 @@ export function address(v: View): string {
 
 /** tabId names the tab that a view shows. */
 export const tabId = (v: View): string => v.tab || tabOf(v.key).id;
-
-/** measured is the sum that a table's order stands for, for the share and the graph beside it. */
-export const measured = (by: Order) => measures.find((m) => m === by) ?? (by === 'pps' ? 'packets' : 'bytes');

@@ -4,6 +4,7 @@
 
 import { get, loggedOut, Problem, url, type Exporters, type Me } from './api';
 import { Query } from './query.svelte';
+import { vocabulary, type Keys } from './vocabulary.svelte';
 
 interface OpenAPI {
   paths: Record<string, unknown>;
@@ -39,6 +40,12 @@ class World {
       this.#paths = err instanceof Problem && err.status === 0 ? new Set() : null;
     }
     this.ready = true;
+    if (this.knows('keys')) {
+      get<Keys>('/api/v1/keys', signal).then(
+        (said) => (vocabulary.said = said),
+        () => {}, // what is asked is answered without it
+      );
+    }
     if (this.knows('me')) {
       try {
         this.me = await get<Me>(url('me', {}), signal);

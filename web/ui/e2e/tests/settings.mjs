@@ -23,7 +23,7 @@ test('an exporter gets a colour and a sampling rate, an interface a name; and al
   const now = async () => {
     const id = Number((await search(page)).get('of'));
     const e = (await api('exporters')).exporters.find((x) => x.id === id);
-    return [e.color || '', e.sampling_rate_set ?? null];
+    return [e.color || '', e.sampling_rate_set ?? null, e.sampling_mode, e.sampling_from];
   };
   const rate = settings.getByLabel('Sampling, 1 in');
   await rate.fill('many');
@@ -31,12 +31,14 @@ test('an exporter gets a colour and a sampling rate, an interface a name; and al
   assert.match(await page.getByRole('main').getByRole('alert').innerText(), /“many” is no sampling rate/);
   await settings.getByLabel('Colour').fill('#aa3377');
   await rate.fill('1:100');
+  await settings.getByLabel('holds').selectOption('unknown');
+  await settings.getByLabel('from, UTC').fill('2026-01-02T03:04');
   await store();
-  await becomes(['#aa3377', 100], now, 'colour and rate are kept');
+  await becomes(['#aa3377', 100, 'unknown', '2026-01-02T03:04:00Z'], now, 'colour and rate are kept');
   await settings.getByRole('button', { name: 'none' }).click();
   await rate.fill('');
   await store();
-  await becomes(['', null], now, 'colour and rate are taken back');
+  await becomes(['', null, 'instead', null], now, 'colour and rate are taken back');
 
   // The demo's exporter tells of no interface: one that somebody named is one, too.
   const id = Number((await where(page)).match(/\d+(?=\D*$)/)?.[0] ?? 1);

@@ -2,7 +2,7 @@
 
 import type { Line, SavedView, Series } from '../api';
 import { narrowed, sides } from './mirror';
-import { join, term } from '../filtertext';
+import { join, quote } from '../filtertext';
 import type { Query } from '../query.svelte';
 import { pageAt } from '../pages';
 import { read } from '../view';
@@ -56,7 +56,7 @@ export function channels(views: SavedView[], filter: string, exporter: string): 
         const u = new URL(x.url, 'http://localhost');
         const own = read(u.search, u.pathname).exporter;
         // Two exporters at once are none: the condition says so, in place of either.
-        const also = own && exporter && own !== exporter ? term('exporter', own) : '';
+        const also = own && exporter && own !== exporter ? `exporter ${quote(own)}` : '';
         return { id: String(x.id), name: x.name, filter: join([filter, x.filter, also]), exporter: exporter || own, below: x.sign === '-', colour: /^#[0-9a-f]{6}$/i.test(x.color) ? x.color : '' };
       }),
   ];

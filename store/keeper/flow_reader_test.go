@@ -8,10 +8,10 @@ import (
 	"flowtally/store/row"
 )
 
-// A COPY is read the same wherever its messages are cut, and octets that are none
+// A COPY is read the same wherever its messages are split, and bytes that are no COPY
 // are refused without harm.
-func FuzzRawReader(f *testing.F) {
-	r := []byte{0, rawFields}
+func FuzzFlowReader(f *testing.F) {
+	r := []byte{0, flowFields}
 	for _, n := range []int{6, 4, 8, 8, 8, 8, 8, 4, -1, 2, 8, 8, 4, 4, -1, 8, -1, -1} {
 		if n < 0 {
 			r = row.AppendNull(r)
@@ -29,7 +29,7 @@ func FuzzRawReader(f *testing.F) {
 	f.Add(whole[:40], 1)
 	f.Fuzz(func(t *testing.T, b []byte, size int) {
 		read := func(size int) (flows []rollup.Flow, err error) {
-			r := &rawReader{each: func(f *rollup.Flow) { flows = append(flows, *f) }}
+			r := &flowReader{each: func(f *rollup.Flow) { flows = append(flows, *f) }}
 			for part := range slices.Chunk(b, size) {
 				if _, err = r.Write(part); err != nil {
 					break
@@ -43,7 +43,7 @@ func FuzzRawReader(f *testing.F) {
 		all, err := read(len(b))
 		some, err2 := read(1 + int(uint(size)%97))
 		if (err == nil) != (err2 == nil) || !slices.Equal(all, some) {
-			t.Fatalf("%d flows and %v in one piece, %d and %v in many", len(all), err, len(some), err2)
+			t.Fatalf("%d flows and %v at once, %d and %v in parts", len(all), err, len(some), err2)
 		}
 	})
 }

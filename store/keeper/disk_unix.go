@@ -2,12 +2,10 @@
 
 package keeper
 
-import (
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
-// diskFree returns how many octets an ordinary user may yet write to the disk that
-// path is on.
+// diskFree returns how many bytes a user without privileges may still write to the disk of
+// path.
 func diskFree(path string) (int64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(path, &s); err != nil {

@@ -4,34 +4,34 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 
 	"flowtally/flow"
 	"flowtally/store/rollup"
 	"flowtally/store/row"
 )
 
-// rawColumns are what the roll-ups read of a row, in the order in which rawReader
-// expects them.
-const rawColumns = "batch, flow_start, flow_end, received_at, packets, bytes, exporter_id, sampling_rate, protocol, " +
+// flowColumns are the columns that the roll-ups need, in the order in which flowReader
+// expects them, after the row's ctid.
+const flowColumns = "batch, flow_start, flow_end, received_at, packets, bytes, exporter_id, sampling_rate, protocol, " +
 	"src_addr, dst_addr, src_port, dst_port, in_if, out_if, src_as, dst_as"
 
-const rawFields = 18
+// flowFields is how many fields that makes.
+const flowFields = 18
 
-var errRaw = errors.New("rows that were copied out cannot be read")
+var errCopyOut = errors.New("rows that were copied out cannot be read")
 
-// rawReader takes a binary COPY of rawColumns and calls each for every row. The
-// flow is valid during the call. It is an io.Writer.
-type rawReader struct {
+// flowReader is an io.Writer that takes a binary COPY of flowColumns and calls each for
+// every row. The flow is valid during the call.
+type flowReader struct {
 	each func(*rollup.Flow)
 	f    rollup.Flow
-	rest []byte // of a message that ended inside of a row
-	// begun: the header is behind us; ended: the trailer is.
+	rest []byte // the begin of a row whose end has not come yet
+	// begun says that the header has been read, ended that the trailer has.
 	begun, ended bool
 }
 
-// Write takes the next octets of the COPY.
-func (r *rawReader) Write(p []byte) (int, error) {
+// Write takes the next bytes of the COPY.
+func (r *flowReader) Write(p []byte) (int, error) {
 	b := p
 	if len(r.rest) > 0 {
 		r.rest = append(r.rest, p...)
@@ -43,7 +43,7 @@ func (r *rawReader) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 		if string(b[:len(row.CopyHeader)]) != row.CopyHeader {
-			return 0, errRaw
+			return 0, errCopyOut
 		}
 		b, r.begun = b[len(row.CopyHeader):], true
 	}
@@ -61,8 +61,8 @@ func (r *rawReader) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// row reads a row and returns its length, 0 when it is not all there.
-func (r *rawReader) row(b []byte) (int, error) {
+// row reads a row and returns its length, or 0 when the end of the row has not come yet.
+func (r *flowReader) row(b []byte) (int, error) {
 	if len(b) < 2 {
 		return 0, nil
 	}
@@ -70,11 +70,11 @@ func (r *rawReader) row(b []byte) (int, error) {
 	case -1:
 		r.ended = true
 		return 2, nil
-	case rawFields:
+	case flowFields:
 	default:
-		return 0, fmt.Errorf("%w: %d columns", errRaw, n)
+		return 0, fmt.Errorf("%w: %d columns", errCopyOut, n)
 	}
-	var fields [rawFields][]byte
+	var fields [flowFields][]byte
 	at := 2
 	for i := range fields {
 		if len(b) < at+4 {
@@ -91,15 +91,15 @@ func (r *rawReader) row(b []byte) (int, error) {
 		fields[i] = b[at : at+int(n)]
 		at += int(n)
 	}
-	for i, want := range [rawFields]int{6, 4, 8, 8, 8, 8, 8, 4} {
+	for i, want := range [flowFields]int{6, 4, 8, 8, 8, 8, 8, 4} {
 		if want > 0 && len(fields[i]) != want {
-			return 0, fmt.Errorf("%w: column %d has %d octets", errRaw, i, len(fields[i]))
+			return 0, fmt.Errorf("%w: column %d has %d bytes", errCopyOut, i, len(fields[i]))
 		}
 	}
 	f := &r.f
 	f.Page = binary.BigEndian.Uint32(fields[0])
 	f.Batch = int32(binary.BigEndian.Uint32(fields[1]))
-	f.Start, f.End, f.Received = rawTime(fields[2]), rawTime(fields[3]), rawTime(fields[4])
+	f.Start, f.End, f.Received = row.ReadTime(fields[2]), row.ReadTime(fields[3]), row.ReadTime(fields[4])
 	f.Sums = rollup.Sums{1, binary.BigEndian.Uint64(fields[5]), binary.BigEndian.Uint64(fields[6])}
 	f.Cell.Exporter = int32(binary.BigEndian.Uint32(fields[7]))
 	f.Cell.Rate, f.Cell.Protocol = 0, 0
@@ -113,10 +113,10 @@ func (r *rawReader) row(b []byte) (int, error) {
 	var ok1, ok2 bool
 	if fields[10] != nil && fields[11] != nil {
 		var family rollup.Form
-		f.Src, f.Family, ok1 = rawAddr(fields[10])
-		f.Dst, family, ok2 = rawAddr(fields[11])
+		f.Src, f.Family, ok1 = readInet(fields[10])
+		f.Dst, family, ok2 = readInet(fields[11])
 		if !ok1 || !ok2 || family != f.Family {
-			return 0, fmt.Errorf("%w: an address", errRaw)
+			return 0, fmt.Errorf("%w: a wrong address", errCopyOut)
 		}
 	}
 	for i := range f.Numbers {
@@ -132,13 +132,8 @@ func (r *rawReader) row(b []byte) (int, error) {
 	return at, nil
 }
 
-// rawTime reads a timestamptz, which has whole milliseconds here.
-func rawTime(b []byte) flow.Time {
-	return flow.Time(int64(binary.BigEndian.Uint64(b))/1000) + row.Epoch
-}
-
-// rawAddr reads an inet of a single host.
-func rawAddr(b []byte) (a flow.Addr, form rollup.Form, ok bool) {
+// readInet reads an inet of a single host.
+func readInet(b []byte) (a flow.Addr, form rollup.Form, ok bool) {
 	switch {
 	case len(b) == 8 && b[0] == 2:
 		return flow.Addr4([4]byte(b[4:])), rollup.IPv4, true
@@ -146,16 +141,4 @@ func rawAddr(b []byte) (a flow.Addr, form rollup.Form, ok bool) {
 		return flow.Addr(b[4:]), rollup.IPv6, true
 	}
 	return a, 0, false
-}
-
-// numbers writes identifiers for SQL.
-func numbers(ids []int32) string {
-	var b strings.Builder
-	for i, id := range ids {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, "%d", id)
-	}
-	return b.String()
 }
