@@ -157,6 +157,31 @@ func TestOneCounterForSeveralDomains(t *testing.T) {
 	}
 }
 
+// TestManyDomainsOfOnePort: domains that count each for themselves, in step, are no
+// one counter.
+func TestManyDomainsOfOnePort(t *testing.T) {
+	l, src := newLedger(1000), &source{}
+	now := flow.Time(1_800_000_000_000)
+	for seq := range uint32(10) {
+		for domain := range uint32(150) {
+			now += 20
+			m := netflow.Message{
+				Version: netflow.IPFIX, Exporter: flow.Exporter{Addr: flow.Addr4([4]byte{192, 0, 2, 1}), Domain: domain},
+				Sequence: seq, DataRecords: 1, Records: 1, Templates: 1,
+			}
+			l.datagram(src, &receipt{m: &m, port: 1, now: now, records: 1})
+		}
+	}
+	for _, e := range l.exporters {
+		if e.NumberingShared || e.Numbering == flow.NumberingNothing {
+			t.Errorf("domain %d: shared %v, counts %v", e.Domain, e.NumberingShared, e.Numbering)
+		}
+	}
+	if r := l.take(now, true); len(r.Loss) != 0 {
+		t.Errorf("loss %+v", r.Loss)
+	}
+}
+
 // TestClaimsAreBounded: numbers that jump again and again, as a stranger makes
 // them, claim no more than a few times what came.
 func TestClaimsAreBounded(t *testing.T) {

@@ -105,7 +105,7 @@ func (l *ledger) number(s *session, r *receipt) {
 		l.told(s, v)
 		l.started(s, r, v)
 		if w := s.origin; w != nil && w.root == nil && len(w.sessions) > 1 && t == s {
-			if w.together(a, explained); w.score <= 0 {
+			if w.together(s, a, explained); w.score <= 0 {
 				s.doubted = verdict{}
 			} else if s.doubted.add(v); w.score >= convinced {
 				l.share(w, s)

@@ -88,10 +88,14 @@ func (l *ledger) part(s *session) {
 }
 
 // together follows the numbers of an origin with several sessions as one counter's;
-// explained says that the session's own numbers explain the message.
-func (w *origin) together(a arrival, explained bool) {
+// explained says that the session's own numbers explain the message. The first of
+// a session is explained by neither, and numbers that never change by no counter.
+func (w *origin) together(s *session, a arrival, explained bool) {
 	_, hit := w.all.observe(a)
 	switch {
+	case s.seen <= 1:
+	case w.all.habit == flow.NumberingNothing:
+		w.score = min(w.score, 0)
 	case hit && !explained:
 		w.score = max(w.score, 0) + 1
 	case explained && !hit:
