@@ -80,7 +80,7 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 	f.StringArrayVar(&allow, "allow", nil, "address or prefix that may send, anybody when none is given; repeat it for several")
 	f.IntVar(&c.RateLimit, "rate-limit", 0, "records a second that one exporter may send, 0 for any number")
 	f.IntVar(&c.MaxExporters, "max-exporters", collector.DefaultMaxExporters, "exporters to follow; for more, silent ones give way")
-	f.IntVar(&c.MaxConnections, "max-connections", collector.DefaultMaxConnections, "TCP and TLS connections to accept")
+	f.IntVar(&c.MaxConnections, "max-connections", collector.DefaultMaxConnections, "TCP connections to accept, and TLS connections; a quarter from one address")
 	f.DurationVar(&c.IdleTimeout, "idle-timeout", collector.DefaultIdleTimeout, "close a TCP or TLS connection that is silent for so long")
 	f.StringArrayVar(&sampling, "sampling", nil, "N, or PREFIX=N: sampling is 1:N where the exporter announces nothing; repeat it for several")
 	f.StringArrayVar(&override, "sampling-override", nil, "PREFIX=N: sampling is 1:N whatever the exporter announces; repeat it for several")

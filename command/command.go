@@ -18,11 +18,19 @@ import (
 )
 
 // Main runs the program of this process, with its arguments, until it ends or a
-// signal asks it to, and returns the exit status. The version is that of the
+// signal asks it to (an interrupt, a termination, or a terminal that is closed), and
+// returns the exit status. The version is that of the
 // build, empty where the build says none.
 func Main(version string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
+	// What stopped this program stopped who reads its log through a pipe, too: the last
+	// words to it are lost, and not the flows that are still to be sent or stored.
+	context.AfterFunc(ctx, func() { signal.Ignore(syscall.SIGPIPE) })
 	return Run(ctx, version, os.Args[1:], os.Stdout, os.Stderr)
 }
 

@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"encoding/hex"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -81,6 +82,9 @@ func judgeCollector(e *evidence) (found []Finding) {
 			add(Finding{Code: UnattributedLoss, Loss: t})
 		}
 	}
+	for _, u := range e.unreadable {
+		add(Finding{Code: UnreadableSender, Addr: u.addr, Datagrams: u.datagrams, At: u.lastSeen.UTC(), First: hex.EncodeToString(u.first), Guess: u.guess, LastError: u.reason})
+	}
 	return found
 }
 
@@ -119,6 +123,9 @@ func judgeExporter(e *evidence) (found []Finding) {
 	}
 	add(judgeSampling(e))
 	add(judgeSequence(e))
+	if d.Numbering != "" {
+		add(judgeNumbering(d))
+	}
 	if d.NotSent+d.Dropped > 0 {
 		add(Finding{Code: ExporterLost, NotSent: d.NotSent, Dropped: d.Dropped})
 	}
@@ -181,6 +188,12 @@ func judgeSampling(e *evidence) Finding {
 		f = Finding{Code: SamplingForced, Rate: *stored}
 	case by == RateByExporter:
 		f = Finding{Code: SamplingAnnounced, Rate: *stored}
+		if d.SamplingAt != nil {
+			f.At = *d.SamplingAt
+		}
+		if d.SamplingProvisional {
+			f.Code = SamplingOutlived
+		}
 	case by == RateByCollector:
 		f = Finding{Code: SamplingPresumed, Rate: *stored}
 	}
@@ -212,6 +225,21 @@ func judgeSequence(e *evidence) Finding {
 		return Finding{Code: SequenceGaps, Loss: missing}
 	}
 	return Finding{Code: NothingMissing}
+}
+
+// jumps is how many jumps of its numbers an exporter may have: one is no more than a
+// new beginning.
+const jumps = 3
+
+func judgeNumbering(d *ExporterDetails) Finding {
+	f := Finding{Code: NumberingLearned, Numbering: d.Numbering, Shared: d.NumberingShared, Unexplained: d.Unexplained}
+	switch {
+	case d.Unexplained > jumps:
+		f.Code = NumbersJump
+	case d.Numbering == flow.NumberingNothing.String():
+		f.Code = NumberingIdle
+	}
+	return f
 }
 
 func judgeIdentity(e *evidence) Finding {

@@ -57,6 +57,12 @@ func TestJudgeExporter(t *testing.T) {
 		"a rate that is overridden": {func(e *evidence) {
 			e.status.SamplingRate, e.status.ConfiguredRate, e.status.SamplingOverride = new(int64(8)), new(int64(9)), true
 		}, Finding{Code: SamplingForced, Rate: 9}},
+		"a rate of an earlier run": {func(e *evidence) {
+			e.status.SamplingRate, e.status.SamplingAt, e.status.SamplingProvisional = new(int64(8)), new(now), true
+		}, Finding{Code: SamplingOutlived, Rate: 8, At: now}},
+		"numbers that count flows":   {func(e *evidence) { e.status.Numbering, e.status.NumberingShared = "flows_after", true }, Finding{Code: NumberingLearned, Numbering: "flows_after", Shared: true}},
+		"numbers that are idle":      {func(e *evidence) { e.status.Numbering = "nothing" }, Finding{Code: NumberingIdle, Numbering: "nothing"}},
+		"numbers that jump":          {func(e *evidence) { e.status.Numbering, e.status.Unexplained = "records", 9 }, Finding{Code: NumbersJump, Numbering: "records", Unexplained: 9}},
 		"no rate":                    {func(*evidence) {}, Finding{Code: SamplingUnknown}},
 		"missing datagrams":          {func(e *evidence) { e.status.MissingDatagrams = 9 }, Finding{Code: SequenceGaps, Loss: missing(9, "datagram")}},
 		"missing records":            {func(e *evidence) { e.status.MissingDatagrams, e.status.MissingRecords = 9, 90 }, Finding{Code: SequenceGaps, Loss: missing(90, "record")}},

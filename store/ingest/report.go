@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -53,7 +54,7 @@ func (w *Writer) Report(ctx context.Context, r flow.Report) error {
 	} else if !w.noAhead.Swap(true) {
 		w.log.Warn("cannot make the partitions of this hour and the next; retrying", "error", err)
 	}
-	if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 {
+	if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 && len(r.Unreadable) == 0 {
 		return nil
 	}
 	xid, err := w.report(ctx, conn.Conn(), r)
@@ -112,6 +113,9 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 	}
 	if err := w.putState(ctx, tx); err != nil {
 		return "", fmt.Errorf("state: %w", err)
+	}
+	if err := putUnreadable(ctx, tx, r.Unreadable); err != nil {
+		return "", fmt.Errorf("unreadable: %w", err)
 	}
 	if err := tx.QueryRow(ctx, "select coalesce(pg_current_xact_id_if_assigned()::text, '')").Scan(&xid); err != nil {
 		return "", err
@@ -226,7 +230,8 @@ const statusColumns = `exporter_id, version, first_seen, last_seen, updated_at, 
 	datagrams, records, packets, bytes, templates, sampling_rate,
 	no_template, malformed, over_limit, held, recovered, rate_limited,
 	missing_records, missing_datagrams, duplicates, restarts, not_sent, ignored, dropped, time_repaired,
-	configured_rate, sampling_override, last_start, last_end, last_error, last_error_at, source_ports, senders, gateway`
+	configured_rate, sampling_override, last_start, last_end, last_error, last_error_at, source_ports, senders, gateway,
+	unexplained, numbering, numbering_shared, sampling_at, sampling_provisional`
 
 // putStatusSQL is the statement that replaces one row of exporter_status.
 var putStatusSQL = func() string {
@@ -241,7 +246,11 @@ var putStatusSQL = func() string {
 			values[i] = "$" + strconv.Itoa(n)
 		}
 		if i > 0 {
-			sets = append(sets, c+" = excluded."+c)
+			set := "excluded." + c
+			if c == "last_error" || c == "last_error_at" { // an earlier run's stays
+				set = "coalesce(" + set + ", exporter_status." + c + ")"
+			}
+			sets = append(sets, c+" = "+set)
 		}
 	}
 	return "insert into public.exporter_status (" + strings.Join(columns, ", ") + ") values (" + strings.Join(values, ", ") +
@@ -264,9 +273,11 @@ func statusValues(s *flow.ExporterStatus) []any {
 		v := int64(n)
 		return &v
 	}
-	var text *string
-	if s.LastError != "" {
-		text = &s.LastError
+	text := func(s string) *string {
+		if s == "" {
+			return nil
+		}
+		return &s
 	}
 	return []any{
 		int32(s.Exporter.ID()), int32(s.Version), s.FirstSeen.Time(), s.LastSeen.Time(), int64(s.ClockOffset),
@@ -274,8 +285,9 @@ func statusValues(s *flow.ExporterStatus) []any {
 		bigint(s.NoTemplate), bigint(s.Malformed), bigint(s.OverLimit), bigint(s.Held), bigint(s.Recovered), bigint(s.RateLimited),
 		bigint(s.MissingRecords), bigint(s.MissingDatagrams), bigint(s.Duplicates), bigint(s.Restarts),
 		bigint(s.NotSent), bigint(s.Ignored), bigint(s.Dropped), bigint(s.TimeRepaired),
-		rate(s.ConfiguredRate), s.SamplingOverride, unlessZero(s.LastStart), unlessZero(s.LastEnd), text, unlessZero(s.LastErrorAt),
+		rate(s.ConfiguredRate), s.SamplingOverride, unlessZero(s.LastStart), unlessZero(s.LastEnd), text(s.LastError), unlessZero(s.LastErrorAt),
 		int32(s.SourcePorts), int32(s.Senders), s.Gateway,
+		bigint(s.Unexplained), text(s.Numbering.String()), s.NumberingShared, unlessZero(s.SamplingAt), s.SamplingProvisional,
 	}
 }
 
@@ -311,6 +323,34 @@ func putInterfaces(ctx context.Context, tx pgx.Tx, list []flow.Interface) error 
 				announced = coalesce(excluded.announced, i.announced), description = coalesce(excluded.description, i.description)`,
 			int32(x.Exporter), int64(x.Index), bigint(x.Speed), row.Text(x.Name), row.Text(x.Description))
 	}
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+// unreadableAge is how long it is remembered who sent what cannot be read, and
+// unreadableMost of how many.
+const (
+	unreadableAge  = "7 days"
+	unreadableMost = 1000
+)
+
+// putUnreadable replaces what is known of those who send what cannot be read.
+func putUnreadable(ctx context.Context, tx pgx.Tx, list []flow.Unreadable) error {
+	if len(list) == 0 {
+		return nil
+	}
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b flow.Unreadable) int { return bytes.Compare(a.Addr[:], b.Addr[:]) })
+	var b pgx.Batch
+	for i := range list {
+		x := &list[i]
+		b.Queue(`insert into public.unreadable as u (addr, first_seen, last_seen, datagrams, first_bytes, guess, error)
+			values ($1, $2, $3, $4, coalesce($5::bytea, ''), $6, nullif($7, ''))
+			on conflict (addr) do update set first_seen = least(u.first_seen, excluded.first_seen), last_seen = excluded.last_seen,
+				datagrams = excluded.datagrams, first_bytes = excluded.first_bytes, guess = excluded.guess, error = coalesce(excluded.error, u.error)`,
+			x.Addr.Netip(), x.FirstSeen.Time(), x.LastSeen.Time(), bigint(x.Datagrams), x.First, row.Text(x.Guess), row.Text(x.Error))
+	}
+	b.Queue("delete from public.unreadable where last_seen < now() - interval '" + unreadableAge + `'
+		or addr in (select addr from public.unreadable order by last_seen desc offset ` + strconv.Itoa(unreadableMost) + ")")
 	return tx.SendBatch(ctx, &b).Close()
 }
 

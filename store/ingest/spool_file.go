@@ -90,6 +90,10 @@ type spoolSequence struct {
 	Epoch   int64       `json:"epoch,omitempty"`
 	Base    uint32      `json:"base,omitempty"`
 	Blind   bool        `json:"blind,omitempty"`
+
+	Numbering flow.Numbering `json:"numbering,omitempty"`
+	Rate      uint32         `json:"rate,omitempty"`
+	Member    bool           `json:"member,omitempty"`
 }
 
 // write writes a file so that it exists whole or not at all.
@@ -192,7 +196,8 @@ func (b *batch) header() (*spoolHeader, error) {
 	}
 	for _, q := range b.sequences {
 		h.Sequences = append(h.Sequences, spoolSequence{Addr: q.Addr, Domain: q.Domain, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At,
-			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind})
+			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind,
+			Numbering: q.Numbering, Rate: q.Rate, Member: q.Member})
 	}
 	return h, nil
 }
@@ -201,7 +206,8 @@ func (b *batch) header() (*spoolHeader, error) {
 func (h *spoolHeader) sequences() (all []flow.Sequence) {
 	for _, q := range h.Sequences {
 		all = append(all, flow.Sequence{Exporter: flow.Exporter{Addr: q.Addr, Domain: q.Domain}, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At,
-			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind})
+			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind,
+			Numbering: q.Numbering, Rate: q.Rate, Member: q.Member})
 	}
 	return all
 }

@@ -448,7 +448,8 @@ func TestSequences(t *testing.T) {
 	s := spooling(t, far, t.TempDir(), ingest.WriterConfig{})
 	now := flow.TimeOf(time.Now())
 	at := func(port uint16, next uint32, t flow.Time) flow.Sequence {
-		return flow.Sequence{Exporter: flow.Exporter{Addr: flow.Addr4([4]byte{192, 0, 2, 1}), Domain: 1 << 31}, Port: port, Version: 10, Next: next, At: t}
+		return flow.Sequence{Exporter: flow.Exporter{Addr: flow.Addr4([4]byte{192, 0, 2, 1}), Domain: 1 << 31}, Port: port, Version: 10, Next: next, At: t,
+			Numbering: flow.NumberingFlowsAfter, Rate: 1<<32 - 1, Member: port == 2}
 	}
 	write := func(q ...flow.Sequence) {
 		t.Helper()
