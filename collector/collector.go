@@ -103,8 +103,9 @@ type Config struct {
 	// further one the one gives way that was silent for longest, five minutes at
 	// least; when there is none, what it sends is dropped and counted.
 	MaxExporters int
-	// MaxConnections is how many TCP and TLS connections there may be. Each
-	// can make us keep some 9 MiB of templates, and 64 KiB of what it sends.
+	// MaxConnections is how many TCP connections there may be, and how many TLS
+	// connections, a quarter of them from one address. Each can make us keep some
+	// 9 MiB of templates, and 64 KiB of what it sends.
 	MaxConnections int
 	// IdleTimeout ends a connection on which nothing comes for so long.
 	IdleTimeout time.Duration
@@ -278,16 +279,18 @@ type handed struct {
 // process is a running collector.
 type process struct {
 	Config
-	queue       chan handed
-	free        chan []flow.Record
-	freeEvents  chan []flow.Event
-	connections chan struct{}
-	ledger      *ledger
-	metrics     *metrics
-	decoders    []decoder
-	identities  *identities
-	granted     int // octets of receive buffer, of all sockets
-	saveFailed  bool
+	queue      chan handed
+	free       chan []flow.Record
+	freeEvents chan []flow.Event
+	places     map[bool]*places // of TCP, and of TLS (true)
+	unreadable *unreadable
+	endings    *endings
+	ledger     *ledger
+	metrics    *metrics
+	decoders   []decoder
+	identities *identities
+	granted    int // octets of receive buffer, of all sockets
+	saveFailed bool
 }
 
 // decoder is that of the sockets of one address.
@@ -298,18 +301,21 @@ type decoder struct {
 
 func newProcess(c Config) *process {
 	p := &process{
-		Config:      c,
-		queue:       make(chan handed, c.Queue),
-		free:        make(chan []flow.Record, c.Queue+c.Writers+1),
-		freeEvents:  make(chan []flow.Event, c.Queue+c.Writers+1),
-		connections: make(chan struct{}, c.MaxConnections),
-		ledger:      newLedger(c.MaxExporters),
-		metrics:     newMetrics(c.Registerer),
+		Config:     c,
+		queue:      make(chan handed, c.Queue),
+		free:       make(chan []flow.Record, c.Queue+c.Writers+1),
+		freeEvents: make(chan []flow.Event, c.Queue+c.Writers+1),
+		unreadable: newUnreadable(),
+		endings:    &endings{last: map[netip.Addr]time.Time{}},
+		ledger:     newLedger(c.MaxExporters),
+		metrics:    newMetrics(c.Registerer),
 	}
 	p.ledger.rate = float64(c.RateLimit)
 	p.ledger.sampling = c.Sampling
 	routers := gateways()
 	p.ledger.local = func(a flow.Addr) bool { return slices.Contains(routers, a.Netip()) }
+	local := func(a netip.Addr) bool { return p.ledger.local(flow.AddrFrom(a)) }
+	p.places = map[bool]*places{false: newPlaces(c.MaxConnections, local), true: newPlaces(c.MaxConnections, local)}
 	p.identities = newIdentities(c.Identity, c.MaxExporters, func(a flow.Addr) bool { return p.ledger.local(a) })
 	return p
 }
@@ -429,7 +435,9 @@ func (p *process) report(ctx context.Context, stop <-chan struct{}) {
 			p.saveTemplates()
 		}
 		r := p.ledger.take(flow.TimeOf(now), last)
-		if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 {
+		r.Unreadable = p.unreadable.take()
+		p.unreadable.say(p.Logger, now)
+		if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 && len(r.Unreadable) == 0 {
 			continue
 		}
 		rctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -437,6 +445,7 @@ func (p *process) report(ctx context.Context, stop <-chan struct{}) {
 		cancel()
 		if err != nil {
 			p.ledger.giveBack(r)
+			p.unreadable.giveBack(r.Unreadable)
 			switch {
 			case last:
 				p.Logger.Error("exporter status and losses not stored before the stop", "losses", len(r.Loss), "error", err)

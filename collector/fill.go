@@ -100,7 +100,18 @@ func (p *process) decode(f *filler, from netip.AddrPort, now flow.Time, datagram
 		extras += len(x.Extra)
 	}
 	p.repairEvents(r)
-	if drop := p.ledger.datagram(&f.source, r); drop != "" {
+	drop := p.ledger.datagram(&f.source, r)
+	if r.nobody {
+		p.unreadable.add(from.Addr(), now, datagram, err)
+	}
+	source := flow.Exporter{Addr: flow.AddrFrom(from.Addr()), Domain: m.Exporter.Domain}
+	switch {
+	case r.started != 0:
+		f.dec.Restarted(source, m.Version, r.started)
+	case r.notStarted:
+		f.dec.Restarted(source, m.Version, 0)
+	}
+	if drop != "" {
 		p.metrics.dropped.WithLabelValues(drop).Add(float64(len(recs)))
 		p.metrics.droppedEvents.WithLabelValues(drop).Add(float64(len(m.Events)))
 		clear(recs)

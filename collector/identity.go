@@ -1,7 +1,10 @@
 package collector
 
 import (
+	"bufio"
 	"cmp"
+	"encoding/json"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
@@ -164,6 +167,47 @@ func (x *identities) forget(now flow.Time) bool {
 	return len(x.known) < before
 }
 
+// savedIdentity is an announcement as a file has it.
+type savedIdentity struct {
+	Source    netip.Addr      `json:"source"`
+	Domain    uint32          `json:"domain"`
+	Port      uint16          `json:"port"`
+	Version   netflow.Version `json:"version"`
+	Announced netip.Addr      `json:"announced"`
+	At        flow.Time       `json:"at"`
+}
+
+// save writes the announcements for the next run, a line of JSON each.
+func (x *identities) save(to io.Writer) error {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	e := json.NewEncoder(to)
+	for k, a := range x.known {
+		if err := e.Encode(savedIdentity{k.Addr.Netip(), k.Domain, k.port, k.version, a.addr.Netip(), a.at}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load believes again what an earlier run did, within what this one would.
+func (x *identities) load(from io.Reader) (n int) {
+	if x.mode == IdentitySource {
+		return 0
+	}
+	for lines := bufio.NewScanner(from); lines.Scan(); {
+		var s savedIdentity
+		if json.Unmarshal(lines.Bytes(), &s) != nil || !s.Source.IsValid() || !s.Announced.IsValid() {
+			continue
+		}
+		k := identityKey{flow.Exporter{Addr: flow.AddrFrom(s.Source), Domain: s.Domain}, s.Port, s.Version}
+		if (x.mode == IdentityAnnounced || x.local(k.Addr)) && x.learn(k, flow.AddrFrom(s.Announced), s.At) {
+			n++
+		}
+	}
+	return n
+}
+
 // identify gives a message and its records to the exporter whose they are. What
 // the decoder keeps, templates and sampling rates, stays with the source.
 func (p *process) identify(m *netflow.Message, from netip.AddrPort, now flow.Time, recs []flow.Record) {
@@ -221,7 +265,7 @@ func (l *ledger) moved(was flow.Exporter, m *netflow.Message, port uint16, now f
 		delete(l.recalled, after)
 	}
 	if s := l.session(&source{}, &receipt{m: m, port: port, now: now, records: 1}); s != nil && s.main == nil && o.root == nil && o.main != nil {
-		s.numbering, o.numbering = o.numbering, numbering{datagrams: o.datagrams}
+		s.numbering, o.numbering = o.numbering, numbered(specified(o.version))
 		s.handed, s.base = o.handed, o.base
 	}
 	if !o.gone { // it may have made room

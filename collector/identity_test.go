@@ -1,7 +1,9 @@
 package collector
 
 import (
+	"bytes"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"flowtally/flow"
@@ -210,5 +212,28 @@ func TestNumbersGoOnUnderTheName(t *testing.T) {
 		if missing != want {
 			t.Errorf("late %v: %d missing, want %d", late, missing, want)
 		}
+	}
+}
+
+// TestAnnouncementsOutliveTheCollector: what was announced to an earlier run holds
+// for the first message of the next one; a file makes nobody believe what the
+// network would not.
+func TestAnnouncementsOutliveTheCollector(t *testing.T) {
+	p, f := identified(t, IdentityAuto)
+	from := netip.AddrPortFrom(router, 1)
+	p.decode(f, from, 1000, message(0, template256, announces(one)))
+	var file bytes.Buffer
+	if err := p.identities.save(&file); err != nil {
+		t.Fatal(err)
+	}
+	text := file.String() + strings.Replace(file.String(), router.String(), stranger.String(), 1) + "{}\nnonsense\n"
+	p, f = identified(t, IdentityAuto)
+	if n := p.identities.load(strings.NewReader(text)); n != 1 {
+		t.Errorf("%d announcements taken over", n)
+	}
+	p.decode(f, from, 2000, message(1, template256, data256(4)))
+	p.decode(f, netip.AddrPortFrom(stranger, 1), 2000, message(1, template256, data256(3)))
+	if got := whose(f.batch, netip.AddrFrom4(one), stranger); got[0] != 4 || got[1] != 3 {
+		t.Errorf("records of the exporter and of the stranger: %v", got)
 	}
 }

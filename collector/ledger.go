@@ -3,7 +3,6 @@ package collector
 import (
 	"cmp"
 	"errors"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -66,6 +65,8 @@ const (
 	silentTime = 5 * flow.Minute
 	// recentTime is for how long a source port counts as in use.
 	recentTime = flow.Minute
+	// overflowTime is how long what the kernel dropped explains gaps.
+	overflowTime = 10 * flow.Second
 	// maxInterfaces is how many descriptions of interfaces wait for a report.
 	maxInterfaces = 1 << 14
 	// maxProcesses is how many processes of one session may speak of themselves.
@@ -85,7 +86,14 @@ type ledger struct {
 	mu        sync.Mutex
 	exporters map[flow.Exporter]*exporterState
 	sessions  int
+	// dropped are datagrams that the kernel dropped, droppedAt when last.
+	dropped   uint64
+	droppedAt flow.Time
 	recalled  map[sessionKey]flow.Sequence
+	origins   map[originKey]*origin
+	// shared are the counters that an earlier run found to be those of several
+	// sessions.
+	shared map[originKey]flow.Sequence
 	// epoch is this run's; blind says that it does not know all that recalled
 	// should hold.
 	epoch      int64
@@ -99,8 +107,10 @@ type exporterState struct {
 	id       flow.ExporterID
 	changed  bool // since the last report
 	sessions []*session
-	tokens   float64 // of the rate limit
-	filled   flow.Time
+	// startedBy is the new session that made us believe that it started again.
+	startedBy *session
+	tokens    float64 // of the rate limit
+	filled    flow.Time
 }
 
 type interfaceKey struct {
@@ -116,6 +126,7 @@ type session struct {
 	version  netflow.Version
 	last     flow.Time
 	whole    bool    // it was followed from its first message
+	fresh    bool    // it is new, and had no message before
 	gone     bool    // it gave way, and must be looked up again
 	src      *source // who read its last message
 	noted    bool    // its numbers go with the batch in hand
@@ -126,10 +137,13 @@ type session struct {
 	// unsaid is what was lost of it since the last batch, for the next.
 	unsaid  []flow.Loss
 	root    *session // the session whose numbers it shares, nil when its own
-	shared  int      // messages that followed another session's numbers
+	origin  *origin
+	doubted verdict // told of its own numbers while they may be the origin's
+	shared  int     // messages that followed another session's numbers
 	records uint64
 	lost    uint64 // by its numbers
 	counted bool   // nothing was left undecoded since the totals' base
+	word    word
 	totals  []totals
 }
 
@@ -154,7 +168,7 @@ type lossKey struct {
 func newLedger(maxExporters int) *ledger {
 	return &ledger{
 		epoch: rand.Int64()>>1 + 1, max: maxExporters, exporters: map[flow.Exporter]*exporterState{}, loss: map[lossKey]uint64{},
-		recalled: map[sessionKey]flow.Sequence{}, interfaces: map[interfaceKey]flow.Interface{},
+		recalled: map[sessionKey]flow.Sequence{}, origins: map[originKey]*origin{}, shared: map[originKey]flow.Sequence{}, interfaces: map[interfaceKey]flow.Interface{},
 	}
 }
 
@@ -191,6 +205,11 @@ type receipt struct {
 	now, boot flow.Time
 	templates int // known now, when the datagram had some
 	err       error
+	// started is when the exporter is seen to have started again, 0 when it did not;
+	// notStarted says that it was thought to have and had not.
+	started    flow.Time
+	nobody     bool // it is no exporter's
+	notStarted bool
 
 	records, packets, bytes, repaired uint64
 	start, end                        flow.Time
@@ -204,6 +223,7 @@ func (l *ledger) datagram(src *source, r *receipt) (drop string) {
 	defer l.mu.Unlock()
 	if m.Version == 0 || (r.err != nil && errors.Is(r.err, netflow.ErrVersion)) {
 		// Not an export message: nobody's.
+		r.nobody = true
 		l.add(now, anyExporter, stageDecode, causeVersion, unitDatagram, 1)
 		return ""
 	}
@@ -215,6 +235,7 @@ func (l *ledger) datagram(src *source, r *receipt) (drop string) {
 			l.add(now, anyExporter, stageDecode, causeTooManyExporters, unitRecord, r.records)
 			return causeTooManyExporters
 		case m.Malformed > 0:
+			r.nobody = true
 			l.add(now, anyExporter, stageDecode, causeMalformed, unitDatagram, 1)
 		case m.OverLimit > 0:
 			l.add(now, anyExporter, stageDecode, causeOverLimit, unitDatagram, 1)
@@ -232,8 +253,11 @@ func (l *ledger) datagram(src *source, r *receipt) (drop string) {
 	if m.Templates > 0 {
 		e.Templates = uint64(r.templates)
 	}
-	if m.SamplingRate != 0 {
+	if m.SamplingRate != 0 || m.SamplingForgotten {
 		e.SamplingRate = m.SamplingRate
+	}
+	if m.SamplingAt != 0 || m.SamplingForgotten {
+		e.SamplingAt, e.SamplingProvisional = m.SamplingAt, m.SamplingProvisional
 	}
 	e.NoTemplate += uint64(m.NoTemplate)
 	e.Malformed += uint64(m.Malformed)
@@ -335,8 +359,8 @@ func (l *ledger) session(src *source, r *receipt) *session {
 			return s
 		}
 	}
-	s := &session{exporter: e, port: r.port, version: m.Version, last: r.now, counted: true, epoch: l.epoch, blind: l.blind, handed: m.Sequence, base: m.Sequence}
-	s.datagrams = m.Version == netflow.V9
+	s := &session{exporter: e, port: r.port, version: m.Version, last: r.now, counted: true, fresh: true, epoch: l.epoch, blind: l.blind, handed: m.Sequence, base: m.Sequence}
+	s.numbering = numbered(specified(m.Version))
 	if n := len(e.sessions); n >= maxPorts || n > 0 && l.sessions >= maxSessions {
 		oldest := slices.MinFunc(e.sessions, func(a, b *session) int { return cmp.Compare(a.last, b.last) })
 		l.end(oldest, r.now)
@@ -352,6 +376,7 @@ func (l *ledger) session(src *source, r *receipt) *session {
 	}
 	e.sessions = append(e.sessions, s)
 	l.sessions++
+	l.join(s)
 	src.last = s
 	return s
 }
@@ -382,6 +407,10 @@ func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
 	}
 	e := s.exporter
 	book := func(cause, unit string, sum *uint64, n uint64) {
+		if !s.word.credible(n, now) {
+			e.Unexplained++
+			return
+		}
 		*sum += n
 		l.add(now, e.id, stageExporter, cause, unit, n)
 	}
@@ -392,7 +421,7 @@ func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
 	book(causeDropped, unitPacket, &e.Dropped, grown(x.DroppedPackets, t.DroppedPackets))
 	// In v9 a number tells of datagrams only; the total of records tells how many
 	// were in them. Sets that were not decoded would look the same as missing.
-	if s.datagrams && x.Said&netflow.TotalRecords != 0 {
+	if s.datagrams() && x.Said&netflow.TotalRecords != 0 {
 		if x.Records < t.Records || !s.counted {
 			t.base, t.received, t.booked, t.deficit = x.Records, s.records, 0, 0
 			s.counted = true
@@ -412,7 +441,7 @@ func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
 		t.gaps = gaps
 		// Datagrams may have overtaken each other: what two totals agree on is
 		// missing.
-		if n := min(deficit, t.deficit); n > 0 && n < math.MaxInt64 {
+		if n := s.word.missing(min(deficit, t.deficit), gaps); n > 0 {
 			e.MissingRecords += n
 			l.add(now, e.id, stageWay, causeMissing, unitRecord, n)
 			t.booked += n
@@ -420,6 +449,7 @@ func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
 		}
 		t.deficit = deficit
 	}
+	s.word.packets = 0
 	keep := *t
 	keep.ProcessStats = *x
 	*t = keep
@@ -442,9 +472,9 @@ func (l *ledger) account(src *source) (list []flow.Sequence, loss []flow.Loss) {
 		}
 		loss = append(loss, s.unsaid...)
 		s.unsaid = s.unsaid[:0]
-		if s.main != nil && s.root == nil {
-			list = append(list, s.stands())
-			s.handed = s.main.next
+		if q, ok := s.saying(); ok {
+			list = append(list, q)
+			s.handed = q.Next
 		}
 	}
 	clear(src.noted)
@@ -522,6 +552,7 @@ func (l *ledger) recall(list []flow.Sequence, all bool) {
 		}
 		l.recalled[sessionKey{q.Exporter, q.Port, q.Version}] = *q
 	}
+	l.recallShared()
 }
 
 // add books a loss; the caller holds the lock.
@@ -547,6 +578,19 @@ func (l *ledger) nobodys(now flow.Time, stage, cause string, n uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.add(now, anyExporter, stage, cause, unitDatagram, n)
+	if cause == causeKernel {
+		l.overflow(now)
+		l.dropped, l.droppedAt = l.dropped+n, now
+	}
+}
+
+// overflow returns the datagrams that the kernel dropped in the last overflowTime
+// and that no gap took for itself.
+func (l *ledger) overflow(now flow.Time) *uint64 {
+	if now-l.droppedAt > overflowTime {
+		l.dropped = 0
+	}
+	return &l.dropped
 }
 
 // givenUp books Sets that were held for a template that did not come.
@@ -573,14 +617,15 @@ func (l *ledger) take(now flow.Time, final bool) (r flow.Report) {
 		for _, s := range e.sessions {
 			switch {
 			case final:
-				l.missing(s, now, s.flush())
+				l.settle(s, now)
 				for i := range s.unsaid {
 					l.book(keyOf(&s.unsaid[i]), s.unsaid[i].Count)
 				}
 				s.unsaid = nil
-				if s.noted && s.main != nil && s.root == nil {
-					r.Sequences = append(r.Sequences, s.stands())
+				if q, ok := s.saying(); ok && s.noted {
+					r.Sequences = append(r.Sequences, q)
 				}
+			case s.origin != nil && s.origin.root == nil && s.origin.score > 0: // it may be none of its own
 			case s.pending():
 				l.missing(s, now, s.expire(now))
 			}

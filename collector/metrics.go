@@ -78,7 +78,7 @@ func (m *metrics) watch(reg prometheus.Registerer, p *process) {
 	}
 	gauge("queued_batches", "Batches that wait for a writer.", func() float64 { return float64(len(p.queue)) })
 	gauge("exporters", "Exporters known.", func() float64 { return float64(p.ledger.known()) })
-	gauge("connections", "TCP and TLS connections that there are.", func() float64 { return float64(len(p.connections)) })
+	gauge("connections", "TCP and TLS connections that there are.", func() float64 { return float64(p.places[false].taken() + p.places[true].taken()) })
 	gauge("receive_buffer_bytes", "Octets of receive buffer that the kernel granted, of all sockets.", func() float64 { return float64(p.granted) })
 }
 

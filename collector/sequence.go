@@ -30,21 +30,25 @@ const (
 	certain, doubtful = 2, 8
 	// nearBack is how far back late copies may come from.
 	nearBack = 1 << 16
+	// beginning is below which numbers are those of a session that began just now.
+	beginning = 1 << 12
 	// returnTime is how long a numbering that was given up may still prove to
 	// be the right one.
 	returnTime = 10 * flow.Second
-	// oddMessages is how many messages in a row must count in the other unit
-	// before we believe that the exporter does.
-	oddMessages = 4
 )
 
 // arrival is what matters of a message to the numbering of its session.
 type arrival struct {
-	// seq is the message's number, n what it adds, exact whether n is all of
-	// it: there was no Set whose records could not be counted.
-	seq   uint32
-	n     uint32
-	exact bool
+	// seq is the message's number, n its Data Records, options of these those that
+	// are of options; exact says that n is all of them: there was no Set whose
+	// records could not be counted.
+	seq        uint32
+	n, options uint32
+	templates  uint32
+	exact      bool
+	// dropped are datagrams that the kernel dropped of late, of whomever, and which
+	// no gap explains yet; nil is none.
+	dropped *uint64
 	// boot is when the exporter says that it started, 0 when it does not say.
 	boot flow.Time
 	now  flow.Time
@@ -58,47 +62,57 @@ type hole struct {
 
 // track is a run of numbers with the holes in it.
 type track struct {
-	next uint32 // what the next message is to carry
+	next  uint32 // what the next message is to carry
+	first uint32 // what the first one carried
 	// uncounted: the last message held records that could not be counted, so
 	// next is only the least that the next message may carry.
 	uncounted bool
 	boot      flow.Time
+	since     flow.Time // when it began
 	last      flow.Time // when it last went on
 	messages  int       // that belong to it
 	holes     []hole
 }
 
 func begin(a arrival) *track {
-	return &track{next: a.seq + a.n, uncounted: !a.exact, boot: a.boot, last: a.now, messages: 1}
+	return &track{next: a.seq + a.n, first: a.seq, uncounted: !a.exact, boot: a.boot, since: a.now, last: a.now, messages: 1}
 }
 
 // ahead returns how far the message is ahead of what was expected, negative when
 // it is behind, and whether it can have been sent in the time that passed.
-func (t *track) ahead(a arrival) (d int64, believable bool) {
+func (t *track) ahead(a arrival, p *tempo) (d int64, believable bool) {
 	d = int64(int32(a.seq - t.next))
-	// A session at more than 2^31 numbers in one pause is what this excludes.
+	if d <= 0 {
+		return d, false
+	}
+	// A session at more than 2^31 numbers in one pause is what Gap excludes.
 	_, believable = flow.Gap(t.next, a.seq, a.now-t.last)
-	return d, believable
+	return d, believable && (t.uncounted || p.believes(uint64(d), a))
 }
 
 // take lets a message belong to the track when it can: it goes on where the
 // track stands, or ahead of it, or fills a hole. lost is what had to be given up
 // to remember a new hole.
-func (t *track) take(a arrival) (ok bool, lost uint64) {
-	d, believable := t.ahead(a)
+func (t *track) take(a arrival, p *tempo) (ok bool, lost uint64) {
+	again := !sameRun(t.boot, a.boot)
+	d, believable := int64(0), false
+	if a.seq != t.next && !again {
+		d, believable = t.ahead(a, p)
+	}
 	switch {
-	case d == 0:
+	case a.seq == t.next:
+	case again: // and fills no hole of the run before
+		return false, 0
 	case believable:
-		if sameRun(t.boot, a.boot) {
-			if !t.uncounted { // else the gap is what could not be counted
-				lost = t.open(hole{t.next, a.seq, a.now})
-			}
-			break
+		if !t.uncounted { // else the gap is what could not be counted
+			lost = t.open(hole{t.next, a.seq, a.now})
 		}
+	case d > 0:
 		return false, 0
 	default:
 		if ok, lost = t.fill(a); ok {
 			t.messages++
+			p.claim.left += float64(a.n) // which came
 		}
 		return ok, lost
 	}
@@ -109,6 +123,16 @@ func (t *track) take(a arrival) (ok bool, lost uint64) {
 	}
 	t.messages++
 	return true, lost
+}
+
+// clone returns a copy, nil of nil.
+func (t *track) clone() *track {
+	if t == nil {
+		return nil
+	}
+	c := *t
+	c.holes = slices.Clone(t.holes)
+	return &c
 }
 
 // open remembers a hole.
@@ -153,6 +177,12 @@ func (t *track) fill(a arrival) (ok bool, lost uint64) {
 	return false, 0
 }
 
+// anew reports whether an exporter that stood at t started again when it sends a
+// number with a time of start. Numbers that jump, or come late, prove nothing.
+func (t *track) anew(boot flow.Time, seq uint32) bool {
+	return !sameRun(t.boot, boot) && boot > t.boot || seq < beginning && int32(seq-t.next) < 0
+}
+
 // expire gives up holes that are older than lateTime and returns their sum.
 func (t *track) expire(now flow.Time) (lost uint64) {
 	t.holes = slices.DeleteFunc(t.holes, func(h hole) bool {
@@ -185,31 +215,53 @@ func sameRun(x, y flow.Time) bool {
 // numbering follows the sequence numbers of one session. The zero value awaits
 // the first message, which sets the base.
 type numbering struct {
+	habits
 	main *track
 	// rival is a numbering that recent messages seem to follow instead, as when
 	// the exporter began again; copies that come late look the same at first.
 	rival *track
 	// former is the numbering that a rival took over from.
-	former     *track
-	takenOver  flow.Time
-	recalled   bool // main is what an earlier run of the collector left
-	datagrams  bool // counts messages rather than records
-	sure       bool // of that, because it was seen
-	odd        int
-	lastSeq    uint32
-	lastNumber uint32 // records of the last message
-	inOrder    int    // messages that followed their predecessor
+	former    *track
+	takenOver flow.Time
+	recalled  bool // main is what an earlier run of the collector left
+	inOrder   int  // messages that followed their predecessor
+	tempo     tempo
 }
+
+// numbered returns the numbering of a new session of which nothing is known but
+// what its version's specification says.
+func numbered(h flow.Numbering) numbering {
+	return numbering{habits: habits{habit: h}, tempo: tempo{records: !h.Messages()}}
+}
+
+// datagrams reports whether messages are counted rather than records.
+func (s *numbering) datagrams() bool { return s.habit.Messages() }
 
 // verdict is what a message told.
 type verdict struct {
 	// lost is how much is now known to be missing.
 	lost uint64
-	// duplicates are messages that came before, or too late to be missed.
-	duplicates uint64
+	// duplicates are messages that came before, or too late to be missed; fewer
+	// than none when ones counted before were not.
+	duplicates int64
 	// restarts is 1 when the exporter began to count anew, -1 when it turned out
-	// that it had not.
-	restarts int
+	// that it had not. unexplained are those of them that look like a gap of more
+	// than the exporter can have sent.
+	restarts, unexplained int
+	// anew says that the exporter itself started again: its uptime is new, or its
+	// numbers began where those of a new session do.
+	anew   bool
+	anewAt flow.Time
+}
+
+func (v *verdict) add(x verdict) {
+	v.lost += x.lost
+	v.duplicates += x.duplicates
+	v.restarts += x.restarts
+	v.unexplained += x.unexplained
+	if x.anew {
+		v.anew, v.anewAt = true, x.anewAt
+	}
 }
 
 // recall sets the base that an earlier run of the collector left, and the holes
@@ -219,6 +271,11 @@ func (s *numbering) recall(q *flow.Sequence) {
 	for _, h := range q.Holes[max(0, len(q.Holes)-maxHoles):] {
 		s.main.holes = append(s.main.holes, hole{h.From, h.To, longAgo})
 	}
+	if q.Numbering != flow.NumberingUnknown && q.Numbering < flow.Numberings {
+		s.habit, s.sure = q.Numbering, true
+	}
+	s.tempo.records = !s.datagrams()
+	s.tempo.recall(q)
 	s.recalled = true
 }
 
@@ -233,23 +290,45 @@ func (s *numbering) holes() (list []flow.Hole) {
 	return list
 }
 
-// observe takes the numbers of one message: a.n counts its records whatever the
-// session counts.
-func (s *numbering) observe(a arrival) (v verdict) {
-	records, whole, first := a.n, a.exact, s.main == nil
-	if !first && s.otherUnit(a.seq, records) {
-		// What was found missing in the wrong unit is not.
-		*s = numbering{datagrams: !s.datagrams, sure: true}
-		first = true
+// observe takes the numbers of one message. explained says that they are what the
+// last message let expect.
+func (s *numbering) observe(a arrival) (v verdict, explained bool) {
+	if s.seen == 0 {
+		s.first = a.now
 	}
-	if a.n, a.exact = records, whole; s.datagrams {
-		a.n, a.exact = 1, true
+	best := s.habit
+	if s.seen > 0 {
+		best, explained = s.weigh(&a)
 	}
-	s.lastSeq, s.lastNumber = a.seq, records
-	if first {
+	lost := s.follow(a)
+	if best != s.habit {
+		return s.turn(best), true
+	}
+	recalled := s.recalled
+	v = s.count(a)
+	if s.before != nil {
+		if !recalled {
+			s.withheld += v.lost
+			v.lost = 0
+		}
+		s.told.add(v)
+	}
+	v.lost += lost
+	return v, explained
+}
+
+// count takes a message by the habit that is believed.
+func (s *numbering) count(a arrival) (v verdict) {
+	before := s.last
+	s.last = a
+	s.seen++
+	a = normal(s.habit, a)
+	if s.main == nil {
 		s.main = begin(a)
+		s.tempo.add(uint64(a.n), a.now)
 		return v
 	}
+	defer s.tempo.add(uint64(a.n), a.now)
 	d := int64(int32(a.seq - s.main.next))
 	if d == 0 && a.n > 0 {
 		s.inOrder++
@@ -259,37 +338,45 @@ func (s *numbering) observe(a arrival) (v verdict) {
 	}
 	if s.former != nil && d != 0 && s.former.next == a.seq {
 		// The new beginning was a string of late copies.
-		v.duplicates = uint64(s.main.messages)
+		v.duplicates = int64(s.main.messages)
 		v.restarts = -1
 		s.main, s.former, s.rival = s.former, nil, nil
-		s.main.take(a)
+		s.main.take(a, &s.tempo)
 		return v
 	}
-	if ok, lost := s.main.take(a); ok {
+	if ok, lost := s.main.take(a, &s.tempo); ok {
 		v.lost = lost
-		if s.recalled && (!s.datagrams || s.sure) {
+		if d < 0 {
+			s.last = before // which it comes after, and says nothing of the next one
+		}
+		if s.recalled && (!s.datagrams() || s.sure) {
 			// What was sent while nobody listened, or lost with the last run, does
 			// not come late. What a v9 exporter counts has to show first.
 			v.lost += s.main.flush()
 		}
 		s.recalled = false
 		if s.rival != nil {
-			v.duplicates = uint64(s.rival.messages)
+			v.duplicates = int64(s.rival.messages)
 			s.rival = nil
 		}
 		return v
+	}
+	jump := 0
+	if d > 0 && sameRun(s.main.boot, a.boot) {
+		jump = 1
 	}
 	if s.recalled {
 		// It began again while nobody listened.
 		s.recalled = false
 		v.lost += s.main.flush()
+		v.anew, v.anewAt = s.main.anew(a.boot, a.seq), a.now
 		s.main = begin(a)
-		v.restarts = 1
+		v.restarts, v.unexplained = 1, jump
 		return v
 	}
 	if s.rival != nil {
-		if ok, lost := s.rival.take(a); !ok {
-			v.duplicates = uint64(s.rival.messages)
+		if ok, lost := s.rival.take(a, &s.tempo); !ok {
+			v.duplicates = int64(s.rival.messages)
 			s.rival = nil
 		} else {
 			v.lost = lost
@@ -310,8 +397,9 @@ func (s *numbering) observe(a arrival) (v verdict) {
 		v.lost += s.main.flush()
 		s.former = nil
 	}
+	v.anew, v.anewAt = s.main.anew(a.boot, s.rival.first), s.rival.since
 	s.main, s.rival = s.rival, nil
-	v.restarts = 1
+	v.restarts, v.unexplained = 1, jump
 	return v
 }
 
@@ -327,33 +415,23 @@ func (s *numbering) began(a arrival, d int64) (began, sure bool) {
 	return s.rival.messages >= certain, true
 }
 
-// otherUnit reports whether the exporter has shown to count records where it
-// should count messages, or the other way round. A first message of two that
-// might is not held against it.
-func (s *numbering) otherUnit(seq, records uint32) bool {
-	step := seq - s.lastSeq
-	if s.lastNumber <= 1 || s.sure {
-		return false
-	}
-	own, other := s.lastNumber, uint32(1)
-	if s.datagrams {
-		own, other = other, own
-	}
-	switch step {
-	case own:
-		s.sure, s.odd = true, 0
-	case other:
-		s.odd++
-	}
-	return s.odd >= oddMessages
-}
-
-// expire returns what is now known to be missing.
+// expire returns what is now known to be missing: nothing, while it is in doubt
+// what the numbers count.
 func (s *numbering) expire(now flow.Time) (lost uint64) {
-	if s.main == nil || s.datagrams && !s.sure && s.odd > 0 {
+	if s.main == nil || s.doubtful(now) && (s.before == nil || now-s.before.at <= doubtTime) {
 		return 0
 	}
-	lost = s.main.expire(now)
+	return s.giveUp(now)
+}
+
+// giveUp returns what is missing when nothing comes any more that is as late as
+// now.
+func (s *numbering) giveUp(now flow.Time) (lost uint64) {
+	if s.main == nil {
+		return 0
+	}
+	lost, s.withheld = s.withheld, 0
+	lost += s.main.expire(now)
 	if s.former != nil {
 		lost += s.former.expire(now)
 		if now-s.takenOver > returnTime {
@@ -378,5 +456,17 @@ func (s *numbering) awaited() (n uint64) {
 	return n
 }
 
+// settle believes the habit that explains most, when nothing more will come.
+func (s *numbering) settle() (v verdict) {
+	if s.before != nil {
+		if _, most := s.leading(); most >= convincedSoon {
+			if best := s.review(nil); best != s.habit {
+				return s.turn(best)
+			}
+		}
+	}
+	return v
+}
+
 // flush returns what is missing, without waiting for what may still come.
-func (s *numbering) flush() uint64 { return s.expire(math.MaxInt64 / 2) }
+func (s *numbering) flush() uint64 { return s.giveUp(math.MaxInt64 / 2) }

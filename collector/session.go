@@ -30,19 +30,35 @@ const maxUnsaid = 32
 
 // end books what a session is still missing, and forgets it.
 func (l *ledger) end(s *session, now flow.Time) {
-	l.missing(s, now, s.flush())
+	l.settle(s, now)
 	for _, x := range s.unsaid {
 		l.book(keyOf(&x), x.Count)
 	}
 	s.unsaid = nil
 	s.gone = true
 	l.sessions--
+	l.part(s)
 	for _, o := range s.exporter.sessions {
 		if o.root == s {
 			o.root = nil
-			o.numbering = numbering{datagrams: o.datagrams}
+			o.numbering = numbered(specified(o.version))
 		}
 	}
+}
+
+// settle books what is missing of a session of which nothing more will come.
+func (l *ledger) settle(s *session, now flow.Time) {
+	v := s.numbering.settle()
+	l.told(s, v)
+	l.missing(s, now, v.lost+s.flush())
+}
+
+// told counts what a session's numbers told beside what is missing.
+func (l *ledger) told(s *session, v verdict) {
+	e := s.exporter
+	e.Duplicates = moved(e.Duplicates, v.duplicates)
+	e.Restarts = moved(e.Restarts, int64(v.restarts))
+	e.Unexplained = moved(e.Unexplained, int64(v.unexplained))
 }
 
 // forget makes room for an exporter: the one that was silent for longest gives
@@ -75,24 +91,85 @@ func (l *ledger) number(s *session, r *receipt) {
 		s.counted = false
 	}
 	if m.Version != 1 { // which has no sequence number
-		a := arrival{seq: m.Sequence, n: uint32(m.DataRecords), exact: exact, boot: r.boot, now: r.now}
+		a := arrival{
+			seq: m.Sequence, n: uint32(m.DataRecords), options: uint32(m.OptionRecordsOwn), templates: uint32(m.Templates),
+			exact: exact, boot: r.boot, now: r.now, dropped: l.overflow(r.now),
+		}
 		t := l.owner(s, a)
-		v := t.observe(a)
+		v, explained := t.observe(a)
 		l.missing(t, r.now, v.lost)
 		if t != s {
 			t.last = max(t.last, r.now)
 			t.note()
 		}
-		e.Duplicates += v.duplicates
-		if v.restarts > 0 {
-			e.Restarts++
-		} else if v.restarts < 0 && e.Restarts > 0 {
-			e.Restarts--
+		l.told(s, v)
+		l.started(s, r, v)
+		if w := s.origin; w != nil && w.root == nil && len(w.sessions) > 1 && t == s {
+			if w.together(s, a, explained); w.score <= 0 {
+				s.doubted = verdict{}
+			} else if s.doubted.add(v); w.score >= convinced {
+				l.share(w, s)
+			}
 		}
+		e.Numbering, e.NumberingShared = t.habit, s.origin != nil && s.origin.root != nil
 	}
+	s.word.add(r)
 	for i := range m.Stats {
 		l.stats(s, &m.Stats[i], r.now)
 	}
+}
+
+// started notices that an exporter started again, by the numbers of a session or
+// because a new one took the place of those that there were, and that it had not
+// after all.
+func (l *ledger) started(s *session, r *receipt, v verdict) {
+	e, at, fresh := s.exporter, r.now, s.fresh
+	s.fresh = false
+	switch {
+	case v.anew:
+		e.startedBy, at = nil, v.anewAt
+	case v.restarts < 0:
+		r.notStarted = true
+		return
+	case fresh:
+		if r.m.Sequence >= beginning || !l.succeeds(s) {
+			return
+		}
+		e.startedBy = s
+	case e.startedBy != nil && e.startedBy != s && e.startedBy.version == s.version:
+		// The older one goes on: they are two.
+		e.startedBy = nil
+		r.notStarted = true
+		return
+	default:
+		return
+	}
+	r.started = at
+	e.SamplingProvisional = e.SamplingRate != 0 && r.m.Version >= 9 && e.SamplingAt < at
+}
+
+// succeeds reports whether a new session's exporter had others, this run or an
+// earlier one.
+func (l *ledger) succeeds(s *session) bool {
+	for _, o := range s.exporter.sessions {
+		if o != s && o.version == s.version {
+			return true
+		}
+	}
+	for k := range l.recalled {
+		if k.Exporter == s.exporter.Exporter && k.version == uint16(s.version) {
+			return true
+		}
+	}
+	return false
+}
+
+// moved adds to a count what may be less than nothing.
+func moved(n uint64, d int64) uint64 {
+	if d < 0 {
+		return n - min(n, uint64(-d))
+	}
+	return n + uint64(d)
 }
 
 // owner returns the session whose numbers a message carries. Some devices send
@@ -111,7 +188,7 @@ func (l *ledger) owner(s *session, a arrival) *session {
 		}
 		if s.shared++; s.shared >= 3 {
 			s.root = o
-			s.numbering = numbering{datagrams: s.datagrams}
+			s.numbering = numbered(specified(s.version))
 		}
 		return o
 	}
@@ -125,7 +202,7 @@ func (l *ledger) missing(s *session, now flow.Time, n uint64) {
 	}
 	s.lost += n
 	e, unit := s.exporter, unitRecord
-	if s.datagrams {
+	if s.datagrams() {
 		unit = unitDatagram
 		e.MissingDatagrams += n
 	} else {
@@ -137,10 +214,30 @@ func (l *ledger) missing(s *session, now flow.Time, n uint64) {
 
 // stands says where the session stands.
 func (s *session) stands() flow.Sequence {
-	return flow.Sequence{
+	q := flow.Sequence{
 		Exporter: s.exporter.Exporter, Port: s.port, Version: uint16(s.version), Next: s.main.next, At: s.last,
 		From: s.handed, Holes: s.holes(), Epoch: s.epoch, Base: s.base, Blind: s.blind,
+		Rate: s.rateKnown(s.last),
 	}
+	if s.sure {
+		q.Numbering = s.habit
+	}
+	return q
+}
+
+// saying returns where the session stands, or that it is a member of another one's
+// numbers; ok is false when it has nothing to say.
+func (s *session) saying() (q flow.Sequence, ok bool) {
+	switch {
+	case s.root == nil && s.main != nil:
+		return s.stands(), true
+	case s.root != nil && s.root.main != nil && s.origin != nil && s.origin.root == s.root:
+		q = s.root.stands()
+		q.Exporter, q.Port, q.Version = s.exporter.Exporter, s.port, uint16(s.version)
+		q.Member, q.Holes, q.From, q.At = true, nil, s.handed, s.last
+		return q, true
+	}
+	return q, false
 }
 
 // find returns the session that q speaks of, nil when it gave way.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,11 +24,20 @@ func (p *process) templateFile(listen string) string {
 	return filepath.Join(p.StateDir, "templates-"+name+".json")
 }
 
+// identityFile is where the announced addresses of exporters are kept.
+func (p *process) identityFile() string { return filepath.Join(p.StateDir, "identities.json") }
+
 // loadTemplates takes over what the last run knew. Without it nothing is wrong:
 // exporters repeat their templates, and data is held until they do.
 func (p *process) loadTemplates() {
 	if p.StateDir == "" {
 		return
+	}
+	if f, err := os.Open(p.identityFile()); err == nil {
+		if n := p.identities.load(bufio.NewReader(f)); n > 0 {
+			p.Logger.Info(fmt.Sprintf("exporters: %d announced addresses reloaded", n))
+		}
+		f.Close()
 	}
 	for _, d := range p.decoders {
 		name := p.templateFile(d.listen)
@@ -60,7 +70,10 @@ func (p *process) saveTemplates() {
 		return
 	}
 	for _, d := range p.decoders {
-		err := save(d.Decoder, p.templateFile(d.listen))
+		err := save(d.Save, p.templateFile(d.listen))
+		if err == nil {
+			err = save(p.identities.save, p.identityFile())
+		}
 		switch {
 		case err != nil && !p.saveFailed:
 			p.Logger.Warn("templates not kept for the next run", "error", err)
@@ -79,7 +92,7 @@ func (p *process) endTemplates() {
 	p.saveTemplates()
 }
 
-func save(d *netflow.Decoder, name string) error {
+func save(write func(io.Writer) error, name string) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
@@ -89,7 +102,7 @@ func save(d *netflow.Decoder, name string) error {
 	}
 	defer os.Remove(f.Name()) // fails when all went well: it has its name then
 	w := bufio.NewWriter(f)
-	err = errors.Join(d.Save(w), w.Flush())
+	err = errors.Join(write(w), w.Flush())
 	if err == nil {
 		err = f.Sync()
 	}

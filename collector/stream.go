@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -125,19 +126,20 @@ func (p *process) accept(ctx context.Context, l *stream) {
 			conn.Close()
 			continue
 		}
-		select {
-		case p.connections <- struct{}{}:
-		default:
+		place := p.places[l.tls != nil].take(conn, from.Addr(), time.Now())
+		if place == nil {
 			p.metrics.refusedConns.WithLabelValues(causeTooMany).Inc()
 			conn.Close()
 			continue
 		}
 		serving.Go(func() {
-			defer func() { <-p.connections }()
+			defer p.places[l.tls != nil].leave(place)
 			defer conn.Close()
-			if err := p.serve(ctx, l, conn, from); err != nil {
+			if err := p.serve(ctx, l, conn, from, func() { p.places[l.tls != nil].serve(place) }); err != nil {
 				p.metrics.connErrors.Inc()
-				p.Logger.Warn("an IPFIX connection ended with an error", "transport", l.name, "from", from.String(), "error", err)
+				if more, ok := p.endings.say(from.Addr(), time.Now()); ok {
+					p.Logger.Warn("an IPFIX connection ended with an error", "transport", l.name, "from", from.String(), "error", err, "more_since", more)
+				}
 			}
 		})
 	}
@@ -146,7 +148,9 @@ func (p *process) accept(ctx context.Context, l *stream) {
 // serve takes the messages of one connection until it ends, is silent for too
 // long, or cannot be understood: where the next message begins is not known then
 // (RFC 7011 §10.4.3 has us close it).
-func (p *process) serve(ctx context.Context, l *stream, conn net.Conn, from netip.AddrPort) error {
+//
+// whole is called once a message came to its end.
+func (p *process) serve(ctx context.Context, l *stream, conn net.Conn, from netip.AddrPort, whole func()) error {
 	limits := p.Limits
 	limits.Templates, limits.ExporterTemplates = streamTemplates, streamTemplates
 	limits.TemplateOctets, limits.ExporterOctets = streamTemplateOctets, streamTemplateOctets
@@ -171,14 +175,27 @@ func (p *process) serve(ctx context.Context, l *stream, conn net.Conn, from neti
 	// What is on its way when the stop comes is still taken.
 	wake := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now().Add(drainTime)) })
 	defer wake()
-	var idle time.Time
+	var until time.Time   // the deadline that is set
+	var partial time.Time // when the message that is not whole began, zero when none
 	buf := make([]byte, maxDatagram)
 	have := 0
 	for {
 		// The deadline is moved once in a while, not for each read.
-		if now := time.Now(); ctx.Err() == nil && idle.Sub(now) < p.IdleTimeout*3/4 {
-			idle = now.Add(p.IdleTimeout)
-			conn.SetReadDeadline(idle)
+		now := time.Now()
+		next := now.Add(p.IdleTimeout)
+		if have == 0 {
+			partial = time.Time{}
+		} else {
+			if partial.IsZero() {
+				partial = now
+			}
+			if most := partial.Add(messageTime); most.Before(next) {
+				next = most
+			}
+		}
+		if ctx.Err() == nil && (next.Before(until) || next.Sub(until) > p.IdleTimeout/4) {
+			until = next
+			conn.SetReadDeadline(until)
 			if ctx.Err() != nil {
 				conn.SetReadDeadline(now.Add(drainTime))
 			}
@@ -193,7 +210,9 @@ func (p *process) serve(ctx context.Context, l *stream, conn net.Conn, from neti
 			if v := binary.BigEndian.Uint16(m); v != uint16(netflow.IPFIX) || length < ipfixHeader {
 				p.metrics.undecodedSets.WithLabelValues(causeVersion).Inc()
 				p.ledger.nobodys(received, stageDecode, causeVersion, 1)
-				return fmt.Errorf("not IPFIX: version %d, length %d", v, length)
+				err := fmt.Errorf("not IPFIX: version %d, length %d", v, length)
+				p.unreadable.add(from.Addr(), received, m, err)
+				return err
 			}
 			if length > len(m) {
 				break
@@ -202,6 +221,11 @@ func (p *process) serve(ctx context.Context, l *stream, conn net.Conn, from neti
 				return errors.New("a message that cannot be understood to its end")
 			}
 			used += length
+			partial = time.Time{}
+			if whole != nil {
+				whole()
+				whole = nil
+			}
 		}
 		have = copy(buf, buf[used:have])
 		switch {
@@ -217,11 +241,47 @@ func (p *process) serve(ctx context.Context, l *stream, conn net.Conn, from neti
 			if ctx.Err() != nil {
 				return nil
 			}
+			if have > 0 {
+				p.metrics.undecodedSets.WithLabelValues(causeMalformed).Inc()
+				p.ledger.nobodys(received, stageDecode, causeMalformed, 1)
+				return fmt.Errorf("the rest of a message did not come in %v", messageTime)
+			}
 			return fmt.Errorf("silent for %v", p.IdleTimeout)
 		default:
 			return err
 		}
 	}
+}
+
+// endings are of which addresses connections ended badly, so that each has one line
+// of the log a minute.
+type endings struct {
+	mu   sync.Mutex
+	last map[netip.Addr]time.Time
+	kept int // lines not written since the last one
+}
+
+// say reports whether the end of a connection is to be logged now, and how many
+// others were not since the last one that was.
+func (e *endings) say(from netip.Addr, now time.Time) (more int, ok bool) {
+	const most = 1024
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	last, known := e.last[from]
+	if known && now.Sub(last) < time.Minute {
+		e.kept++
+		return 0, false
+	}
+	if !known && len(e.last) >= most {
+		maps.DeleteFunc(e.last, func(_ netip.Addr, at time.Time) bool { return now.Sub(at) >= time.Minute })
+		if len(e.last) >= most {
+			e.kept++
+			return 0, false
+		}
+	}
+	e.last[from] = now
+	more, e.kept = e.kept, 0
+	return more, true
 }
 
 // endOfTime is later than anything is held for.

@@ -233,7 +233,7 @@ func FuzzStream(f *testing.F) {
 				b = b[n:]
 			}
 		}()
-		_ = p.serve(t.Context(), &stream{fill: fill}, far, netip.MustParseAddrPort("192.0.2.1:1"))
+		_ = p.serve(t.Context(), &stream{fill: fill}, far, netip.MustParseAddrPort("192.0.2.1:1"), nil)
 		far.Close()
 	})
 }

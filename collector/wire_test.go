@@ -53,18 +53,16 @@ func wire(t *testing.T, path, format string, f func(now flow.Time, from netip.Ad
 }
 
 // gaps are the captures that are excerpts, so that numbers are missing in them:
-// datagrams in v9, records in IPFIX.
+// datagrams in v9, records in IPFIX. Excerpts that leave out more than the exporter
+// can have sent meanwhile look as if it had begun again.
 var gaps = map[string]uint64{
 	"ls_nf9_macaddr":            1,
 	"ls_nf9_paloalto_panos":     5,
-	"ls_nf9_fortigate_542":      43,
-	"ls_nf9_ubnt_edgerouter":    161,
-	"ls_ipfix_vmware_vds":       387,
 	"ls_nf9_layer2segmentid":    3,
+	"ls_ipfix_vmware_vds":       387,
 	"ls_ipfix_yaf":              32,
-	"gl_nf9_pcap":               8,
-	"ak_main":                   143,
-	"ak_multi_samplingrates":    151,
+	"gl_nf9_pcap":               5,
+	"ak_main":                   15,
 	"pm_101_nf9_xr":             18,
 	"pm_104_ipfix_sampling":     21,
 	"pm_106_ipfix_huawei_vrf":   35,

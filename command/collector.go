@@ -18,7 +18,8 @@ func collectorCommand() *cobra.Command {
 	var (
 		c                     collector.Config
 		keep                  keeper.Config
-		dsn, metrics, spool   string
+		dsn, spool            string
+		metrics               metricsConfig
 		cert, key, ca         string
 		allow                 []string
 		sampling, override    []string
@@ -68,7 +69,7 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 			if keeps {
 				run.Keeper = &keep
 			}
-			return collect(cmd.Context(), run, metrics)
+			return collect(cmd.Context(), run, &metrics)
 		},
 	}
 	f := cmd.Flags()
@@ -81,7 +82,7 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 	f.StringArrayVar(&allow, "allow", nil, "address or prefix that may send, anybody when none is given; repeat it for several")
 	f.IntVar(&c.RateLimit, "rate-limit", 0, "records a second that one exporter may send, 0 for any number")
 	f.IntVar(&c.MaxExporters, "max-exporters", collector.DefaultMaxExporters, "exporters to follow; for more, silent ones give way")
-	f.IntVar(&c.MaxConnections, "max-connections", collector.DefaultMaxConnections, "TCP and TLS connections to accept")
+	f.IntVar(&c.MaxConnections, "max-connections", collector.DefaultMaxConnections, "TCP connections to accept, and TLS connections; a quarter from one address")
 	f.DurationVar(&c.IdleTimeout, "idle-timeout", collector.DefaultIdleTimeout, "close a TCP or TLS connection that is silent for so long")
 	f.StringArrayVar(&sampling, "sampling", nil, "N, or PREFIX=N: sampling is 1:N where the exporter announces nothing; repeat it for several")
 	f.StringArrayVar(&override, "sampling-override", nil, "PREFIX=N: sampling is 1:N whatever the exporter announces; repeat it for several")
@@ -111,7 +112,7 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 }
 
 // collect runs the service, with its metrics, until ctx ends.
-func collect(ctx context.Context, c service.Config, metrics string) (err error) {
+func collect(ctx context.Context, c service.Config, metrics *metricsConfig) (err error) {
 	c.Logger = slog.Default()
 	switch c.Spool {
 	case "auto":
@@ -124,5 +125,6 @@ func collect(ctx context.Context, c service.Config, metrics string) (err error) 
 	if c.Registerer, err = serveMetrics(ctx, metrics); err != nil {
 		return err
 	}
+	c.Health = metrics.setHealth
 	return service.Run(ctx, c)
 }

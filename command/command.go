@@ -18,11 +18,19 @@ import (
 )
 
 // Main runs the program of this process, with its arguments, until it ends or a
-// signal asks it to, and returns the exit status. The version is that of the
+// signal asks it to (an interrupt, a termination, or a terminal that is closed), and
+// returns the exit status. The version is that of the
 // build, empty where the build says none.
 func Main(version string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
+	// What stopped this program stopped who reads its log through a pipe, too: the last
+	// words to it are lost, and not the flows that are still to be sent or stored.
+	context.AfterFunc(ctx, func() { signal.Ignore(syscall.SIGPIPE) })
 	return Run(ctx, version, os.Args[1:], os.Stdout, os.Stderr)
 }
 
@@ -80,7 +88,7 @@ or, under the command's name, in the YAML file given by --config.`,
 		return usageError{fmt.Errorf("%w (flowtally %s --help lists the flags)", err, cmd.Name())}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(exporterCommand(stdout), collectorCommand(), webCommand(), labCommand(stdout), migrateCommand(),
+	root.AddCommand(exporterCommand(stdout), collectorCommand(), exportersCommand(stdout), webCommand(), labCommand(stdout), migrateCommand(),
 		topCommand(stdout), flowsCommand(stdout), eventsCommand(stdout), seriesCommand(stdout), inspectCommand(), rollupCommand(stdout), versionCommand(version, stdout))
 	for _, c := range root.Commands() {
 		if c.Args == nil {

@@ -28,7 +28,7 @@ func databaseURL(dsn string) (string, error) {
 }
 
 // withStore runs a service that needs the database and serves metrics.
-func withStore(ctx context.Context, dsn, metrics string, service func(context.Context, *store.DB, *prometheus.Registry) error) error {
+func withStore(ctx context.Context, dsn string, metrics *metricsConfig, service func(context.Context, *store.DB, *prometheus.Registry) error) error {
 	dsn, err := databaseURL(dsn)
 	if err != nil {
 		return err

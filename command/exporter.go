@@ -17,6 +17,7 @@ import (
 	"flowtally/exporter/packet"
 	"flowtally/exporter/pcapfilter"
 	"flowtally/flow"
+	"flowtally/lab/traffic"
 
 	"github.com/spf13/cobra"
 )
@@ -25,6 +26,8 @@ import (
 type exporterFlags struct {
 	read, iface, vxlan, gre, geneve, tzsp string
 	demo                                  bool
+	state                                 string
+	told                                  *traffic.Told // the demo's, nil without
 
 	clients      []string
 	knownClients bool
@@ -45,6 +48,7 @@ type exporterFlags struct {
 	workers, maxFlows    int
 	active, idle, linger time.Duration
 	timeouts             []string
+	key                  []string
 
 	to        []string
 	balance   bool
@@ -61,7 +65,7 @@ type exporterFlags struct {
 	control, status string
 
 	asJSON  bool
-	metrics string
+	metrics metricsConfig
 }
 
 func exporterCommand(stdout io.Writer) *cobra.Command {
@@ -102,6 +106,7 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 	set.StringVar(&f.geneve, "listen-geneve", "", "end GENEVE mirror tunnels at this address, such as :6081")
 	set.StringVar(&f.tzsp, "listen-tzsp", "", "end TZSP mirrors at this address, such as :37008")
 	set.BoolVar(&f.demo, "demo", false, "meter generated traffic: the last 24 hours, then live")
+	set.StringVar(&f.state, "state", "", "file that remembers until when --demo was told to these collectors, so that it is not told twice; none for no file (default: demo in flowtally's data directory)")
 	set.StringArrayVar(&f.clients, "client", nil, "ADDRESS[/ID]=NAME names who sends by a mirror tunnel; repeat it")
 	set.BoolVar(&f.knownClients, "known-clients", false, "leave out what mirror tunnels bring from others than each --client")
 	set.BoolVar(&f.promiscuous, "promiscuous", true, "see packets that are not for this machine")
@@ -123,6 +128,7 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 	set.DurationVar(&f.idle, "idle-timeout", time.Duration(meter.DefaultIdleTimeout)*time.Millisecond, "a flow without packets for so long has ended")
 	set.DurationVar(&f.linger, "linger", time.Duration(meter.DefaultLinger)*time.Millisecond, "how long after FIN or RST a flow takes further packets")
 	set.StringArrayVar(&f.timeouts, "timeout", nil, "NAME=DURATION with softflowd's names tcp, tcp.rst, tcp.fin, udp, icmp, general, maxlife; 'softflowd' alone takes its values; repeat it")
+	set.StringArrayVar(&f.key, "key", nil, "what else tells flows apart: tos for the DSCP of their packets (ECN never does)")
 	set.StringArrayVar(&f.to, "to", []string{"127.0.0.1:9995"}, "HOST:PORT[,version=5|9|10][,filter=FILTER] of a collector, in front tcp:// or tls:// for IPFIX over these, and which flows it gets in flowtally's filter language; repeat it to send to several")
 	set.StringVar(&f.tlsCA, "tls-ca", "", "PEM file with the authorities to trust for tls:// collectors, instead of the system's")
 	set.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with a certificate to show to tls:// collectors")
@@ -130,7 +136,7 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 	set.BoolVar(&f.balance, "balance", false, "share the conversations out to the collectors instead of sending all to each")
 	set.IntVar(&f.version, "version", 10, "export format: 5 (IPv4 only), 9 or 10 (IPFIX)")
 	set.StringVar(&f.template, "template", "flowtally", "templates to send: flowtally, or pflow for exactly those of OpenBSD's pflow(4)")
-	set.StringArrayVar(&f.fields, "fields", nil, "what else to say of flows in v9 and IPFIX: mac, vlan, mpls, ttl, length, tunnel, duplicates or all; repeat it")
+	set.StringArrayVar(&f.fields, "fields", nil, "what else to say of flows in v9 and IPFIX: mac, vlan, mpls, ttl, length, tunnel, duplicates or all, and flags for tcpControlBits of two bytes; repeat it")
 	set.BoolVar(&f.options, "options", true, "tell collectors the names of interfaces, and what was seen, ignored, lost and not sent, in options records of v9 and IPFIX")
 	set.Uint32Var(&f.domain, "domain", 0, "observation domain (v5: engine type and id); 42 with --template pflow")
 	set.IntVar(&f.pace, "pace", 100_000, "records sent a second at most, 0 for no limit")
@@ -149,7 +155,7 @@ func (f *exporterFlags) run(cmd *cobra.Command, stdout io.Writer) error {
 		return usageError{fmt.Errorf("exporter: %w", err)}
 	}
 	ctx := cmd.Context()
-	if c.Registerer, err = serveMetrics(ctx, f.metrics); err != nil {
+	if c.Registerer, err = serveMetrics(ctx, &f.metrics); err != nil {
 		return err
 	}
 	sources, err := f.open()
@@ -174,6 +180,7 @@ func (f *exporterFlags) run(cmd *cobra.Command, stdout io.Writer) error {
 	done := f.progress(cmd.ErrOrStderr(), c.Source)
 	sum, err := exporter.Run(ctx, c)
 	done()
+	f.endDemo(&sum)
 	if f.asJSON {
 		b, jerr := json.Marshal(sum)
 		if jerr != nil {
@@ -217,6 +224,9 @@ func (f *exporterFlags) check() error {
 			return fmt.Errorf("--%s %d: cannot be negative", name, n)
 		}
 	}
+	if f.maxFlows > meter.MaxFlows {
+		return fmt.Errorf("--max-flows %d: want at most %d", f.maxFlows, meter.MaxFlows)
+	}
 	for name, d := range map[string]time.Duration{"active-timeout": f.active, "idle-timeout": f.idle, "linger": f.linger} {
 		if d < time.Millisecond {
 			return fmt.Errorf("--%s %v: want at least 1ms", name, d)
@@ -233,6 +243,9 @@ func (f *exporterFlags) check() error {
 		if _, err := pcapfilter.Compile(f.filter, 1, 0); err != nil {
 			return fmt.Errorf("--%w", err)
 		}
+	}
+	if f.state != "" && !f.demo {
+		return errors.New("--state is for --demo")
 	}
 	if f.read == "" && (f.shift || f.speed != "max") {
 		return errors.New("--speed and --shift-to-now are for --read")
@@ -285,6 +298,12 @@ var softflowd = []string{
 func (f *exporterFlags) meter() (c meter.Config, err error) {
 	ms := func(d time.Duration) flow.Time { return flow.Time(d.Milliseconds()) }
 	c = meter.Config{ActiveTimeout: ms(f.active), IdleTimeout: ms(f.idle), Linger: ms(f.linger), MaxFlows: f.maxFlows}
+	for _, k := range f.key {
+		if k != "tos" {
+			return c, fmt.Errorf("--key %q: want tos", k)
+		}
+		c.KeyTOS = meter.DSCP
+	}
 	var timeouts []string
 	for _, t := range f.timeouts {
 		if t == "softflowd" {

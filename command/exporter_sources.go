@@ -4,10 +4,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/net/bpf"
 
+	"flowtally/exporter"
 	"flowtally/exporter/capture"
 	"flowtally/exporter/pcapfilter"
 	"flowtally/lab/traffic"
@@ -50,7 +54,7 @@ func (f *exporterFlags) open() (sources []capture.Source, err error) {
 	case f.tzsp != "":
 		source, err = capture.ListenTZSP(f.tzsp, clients)
 	default:
-		source = traffic.New(traffic.Config{})
+		source, err = f.openDemo()
 	}
 	if err != nil {
 		return nil, err
@@ -71,6 +75,70 @@ func (f *exporterFlags) open() (sources []capture.Source, err error) {
 		source = capture.Shifted(source, time.Now())
 	}
 	return []capture.Source{source}, nil
+}
+
+// openDemo returns the demo's traffic, from where it stood when these collectors were
+// last told of it.
+func (f *exporterFlags) openDemo() (capture.Source, error) {
+	to := slices.Sorted(slices.Values(f.to))
+	state := traffic.State{Path: f.state, To: fmt.Sprintf("%s domain %d", strings.Join(to, " "), f.domain)}
+	switch f.state {
+	case "none":
+		state.Path = ""
+	case "":
+		if state.Path = demoState(); state.Path == "" {
+			slog.Warn("the demo begins 24 hours ago whenever it is started: there is no directory to remember in; --state says one")
+		}
+	}
+	start, known, err := state.Begin(time.Now())
+	if err == nil {
+		// Whether it can be written is known before anybody is told anything.
+		err = state.Save(start)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("exporter: --state: %w", err)
+	}
+	if known {
+		slog.Info("the demo goes on where these collectors were last told of it; without the file it begins 24 hours ago",
+			"since", start.Format(time.RFC3339), "state", state.Path)
+	}
+	f.told = traffic.Tell(traffic.New(traffic.Config{Start: start}), state, start)
+	return f.told, nil
+}
+
+// demoState returns where the demo's state is unless somebody says so: demo under
+// $STATE_DIRECTORY, else in /var/lib/flowtally, else in flowtally among the user's
+// data, where it can be written; empty when it can nowhere.
+func demoState() string {
+	dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
+	candidates := []string{dir, "/var/lib/flowtally"}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		candidates = append(candidates, filepath.Join(dir, "flowtally"))
+	} else if home, err := os.UserHomeDir(); err == nil {
+		candidates = append(candidates, filepath.Join(home, ".local", "share", "flowtally"))
+	}
+	for _, dir := range candidates {
+		if dir == "" || os.MkdirAll(dir, 0o700) != nil {
+			continue
+		}
+		if f, err := os.CreateTemp(dir, "demo.*"); err == nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+			return filepath.Join(dir, "demo")
+		}
+	}
+	return ""
+}
+
+// endDemo notes what the demo told: nothing, when no collector took it.
+func (f *exporterFlags) endDemo(sum *exporter.Summary) {
+	if f.told == nil {
+		return
+	}
+	took := slices.ContainsFunc(sum.Destinations, func(d exporter.Destination) bool { return d.Records > 0 })
+	if err := f.told.End(took); err != nil {
+		slog.Warn("the demo may be told again: what was told is not remembered", "err", err)
+	}
 }
 
 // openInterface opens a live interface, with the filter in the kernel where it

@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"flowtally/exporter"
 	"flowtally/exporter/meter"
 	"flowtally/flow"
+	"flowtally/lab/traffic"
 	"flowtally/lab/truth"
 	"flowtally/netflow"
 )
@@ -28,10 +30,13 @@ func TestExporterFlags(t *testing.T) {
 		{"unknown_tunnels", "outer, inner or both", []string{"--read", "x", "--tunnels", "all"}},
 		{"unknown_sample_mode", "deterministic or random", []string{"--read", "x", "--sample-mode", "hash"}},
 		{"unknown_timeout", "tcp.rst", []string{"--read", "x", "--timeout", "sctp=3s"}},
+		{"more_flows_than_there_can_be", "at most 268435456", []string{"--read", "x", "--max-flows", "268435457"}},
+		{"unknown_key", "want tos", []string{"--read", "x", "--key", "ecn"}},
 		{"timeout_without_unit", "such as 300s", []string{"--read", "x", "--timeout", "tcp=300"}},
 		{"timeout_of_nothing", "at least 1ms", []string{"--read", "x", "--timeout", "tcp=0s"}},
 		{"speed_without_x", "1x or 10x", []string{"--read", "x", "--speed", "10"}},
 		{"speed_of_an_interface", "--read", []string{"--interface", "x", "--speed", "10x"}},
+		{"state_of_a_file", "--demo", []string{"--read", "x", "--state", "y"}},
 		{"fanout_of_a_file", "--interface", []string{"--read", "x", "--fanout", "2"}},
 		{"negative_workers", "--workers", []string{"--read", "x", "--workers", "-1"}},
 		{"two_tunnels", "--listen-gre", []string{"--listen-vxlan", ":0", "--listen-gre", "::1"}},
@@ -169,6 +174,64 @@ func TestExporterSummary(t *testing.T) {
 		}
 		if s.Packets == 0 || s.Seen+s.Filtered != frames || s.Seen+s.Inner != s.Packets+s.Ignored+s.DuplicatesDropped+s.SampledOut {
 			t.Errorf("%q: of %d frames: %+v", args, frames, s)
+		}
+	}
+}
+
+// A demo that is started again goes on where it stood: what its collectors were told
+// is not told twice.
+func TestDemoGoesOn(t *testing.T) {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetReadBuffer(8 << 20)
+	state := traffic.State{Path: filepath.Join(t.TempDir(), "demo"), To: conn.LocalAddr().String() + " domain 0"}
+	if err := state.Save(time.Now().Add(-10 * time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	var told time.Time // until when
+	for run := range 2 {
+		begin, known, err := state.Begin(time.Now())
+		if err != nil || !known || begin.Before(told) {
+			t.Fatalf("run %d: begins at %v, %v, %v; it was told until %v", run, begin, known, err, told)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		var stdout, stderr bytes.Buffer
+		status := Run(ctx, "", []string{"exporter", "--demo", "--state", state.Path, "--to", conn.LocalAddr().String(), "--json"}, &stdout, &stderr)
+		cancel()
+		var s exporter.Summary
+		if err := json.Unmarshal(stdout.Bytes(), &s); status != 0 || err != nil || s.Flows == 0 {
+			t.Fatalf("run %d: status %d, %v, %+v: %s", run, status, err, s, stderr.String())
+		}
+		if !strings.Contains(stderr.String(), "goes on where") {
+			t.Errorf("run %d: it said %s", run, stderr.String())
+		}
+		d := netflow.NewDecoder(netflow.Limits{})
+		b := make([]byte, 65536)
+		for {
+			_ = conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+			n, from, err := conn.ReadFromUDPAddrPort(b)
+			if err != nil {
+				break
+			}
+			var m netflow.Message
+			recs, err := d.Decode(nil, &m, from, flow.TimeOf(time.Now()), b[:n])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range recs {
+				if r.Start.Time().Before(begin.Truncate(time.Millisecond)) {
+					t.Fatalf("run %d: a flow of %v, told before %v", run, r.Start.Time(), begin)
+				}
+				if end := r.End.Time(); end.After(told) {
+					told = end
+				}
+			}
+		}
+		if told.Before(begin) {
+			t.Errorf("run %d: no flow came", run)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 func labCommand(stdout io.Writer) *cobra.Command {
 	var c lab.Config
-	var metrics string
+	var metrics metricsConfig
 	cmd := &cobra.Command{
 		Use:   "lab [--data DIR] [--demo | --read FILE | --interface IF]",
 		Short: "Run everything in one process, with a private PostgreSQL",
@@ -22,11 +22,11 @@ file, an interface or generated traffic (--demo) and sends it over loopback like
 any other. Ctrl-C stops everything; the data stays.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			reg, err := serveMetrics(ctx, metrics)
+			reg, err := serveMetrics(ctx, &metrics)
 			if err != nil {
 				return err
 			}
-			c.Registerer = reg
+			c.Registerer, c.Health = reg, metrics.setHealth
 			c.Logger = slog.Default()
 			c.Stdout = stdout
 			return lab.Run(ctx, c)

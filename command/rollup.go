@@ -49,7 +49,7 @@ storing meanwhile.`,
 			} else if from != "" {
 				return usageError{fmt.Errorf("--from says what to rebuild: give --rebuild, too")}
 			}
-			return withStore(cmd.Context(), dsn, "", func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
+			return withStore(cmd.Context(), dsn, new(metricsConfig), func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
 				k := keeper.New(db, keeper.Config{Logger: slog.Default(), Registerer: reg})
 				var flows int64
 				if rebuild {

@@ -18,10 +18,11 @@ import (
 
 func webCommand() *cobra.Command {
 	var (
-		c            web.Config
-		dsn, metrics string
-		auth         string
-		proxies      []string
+		c       web.Config
+		dsn     string
+		metrics metricsConfig
+		auth    string
+		proxies []string
 	)
 	cmd := &cobra.Command{
 		Use:   "web --listen 127.0.0.1:8080 --database URL",
@@ -47,7 +48,7 @@ logs them in (--trust-proxy).`,
 					return err
 				}
 			}
-			return withStore(cmd.Context(), dsn, metrics, func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
+			return withStore(cmd.Context(), dsn, &metrics, func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
 				c.DB, c.Logger, c.Registerer = web.NewDatabase(db), slog.Default(), reg
 				return web.Run(ctx, c)
 			})

@@ -136,6 +136,10 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Meter.Details = c.Meter.Details || c.Fields&^netflow.FieldFlags != 0
+	if err := checkMemory(c.cache(), c.meters()); err != nil {
+		return Summary{}, fmt.Errorf("exporter: %w", err)
+	}
 
 	s, err := newSending(ctx, &c)
 	if err != nil && ctx.Err() != nil {
@@ -153,7 +157,6 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 		defer c.Registerer.Unregister(ledger)
 	}
 
-	c.Meter.Details = c.Meter.Details || c.Fields != 0
 	c.Control.sends(s.renew)
 	meters := c.meters()
 	full, empty := make(chan batch, batches+meters), make(chan []flow.Record, batches+meters)
@@ -165,7 +168,7 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 		defer close(sent)
 		s.run(full, empty, ledger)
 	}()
-	c.Logger.Info("exporting", "to", c.To, "version", c.Version, "observation_domain", c.Domain)
+	c.Logger.Info("exporting", "to", s.names(), "version", c.Version, "observation_domain", c.Domain)
 	err = c.meter(ctx, s.streams(), full, empty, ledger)
 	close(full)
 	<-sent
@@ -187,17 +190,23 @@ func (c *Config) meters() int {
 	return max(1, c.Workers)
 }
 
+// cache returns the Config of each meter, among which the flows are divided.
+func (c *Config) cache() meter.Config {
+	cache, meters := c.Meter, c.meters()
+	if cache.MaxFlows <= 0 {
+		cache.MaxFlows = meter.DefaultMaxFlows
+	}
+	cache.MaxFlows = (cache.MaxFlows + meters - 1) / meters
+	return cache
+}
+
 // meter reads and meters until the Sources end or ctx does, hands all records
 // over full, and returns why a Source broke off. Packets of the streams own are
 // left out.
 func (c *Config) meter(ctx context.Context, own []stream, full chan<- batch, empty <-chan []flow.Record, book *ledger) error {
 	meters := c.meters()
-	cache := c.Meter
+	cache := c.cache()
 	cache.Hash = meter.NewHash()
-	if cache.MaxFlows <= 0 {
-		cache.MaxFlows = meter.DefaultMaxFlows
-	}
-	cache.MaxFlows = (cache.MaxFlows + meters - 1) / meters
 
 	sources := append([]capture.Source{c.Source}, c.Fanout...)
 	var stop atomic.Bool

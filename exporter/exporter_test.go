@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -480,6 +481,67 @@ func TestNobodyListens(t *testing.T) {
 	if recs := c.wait(t, s.Messages); len(recs) != 500 {
 		t.Errorf("%d records came", len(recs))
 	}
+}
+
+// TestRecordCountsOnce: a record that several destinations refuse is one record that
+// was not sent, and so is one that one of them refused.
+func TestRecordCountsOnce(t *testing.T) {
+	var nobody []string
+	for range 3 {
+		gone, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nobody = append(nobody, gone.LocalAddr().String())
+		gone.Close()
+	}
+	var frames []frame
+	for i := range 500 {
+		frames = append(frames, frame{at: t0, data: ethernet("10.0.0.1", "10.0.0.2", uint16(i), 53, 10)})
+	}
+	var log bytes.Buffer
+	s, err := Run(context.Background(), Config{
+		Source: newScript(frames...), To: nobody[:1], Collectors: []Collector{{To: nobody[1]}, {To: nobody[2]}},
+		Version: netflow.IPFIX, Meter: small, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	balance(t, s)
+	if s.Records != 500 || s.NotSent != 500 || s.NotSentBy.Refused != 500 {
+		t.Errorf("%+v", s)
+	}
+	for i, d := range s.Destinations {
+		if d.NotSent != 500 || !strings.Contains(log.String(), nobody[i]) {
+			t.Errorf("%+v; the log says %s", d, log.String())
+		}
+	}
+	if want := "to=\"[" + strings.Join(nobody, " ") + "]\""; !strings.Contains(log.String(), want) {
+		t.Errorf("the log says %s, not %s", log.String(), want)
+	}
+}
+
+// TestLosses: what is lost is counted once, in whatever pieces and order it is said.
+func TestLosses(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var l losses
+		lost := map[uint64]bool{}
+		settled := uint64(0)
+		for range rapid.IntRange(0, 40).Draw(t, "steps") {
+			if rapid.IntRange(0, 4).Draw(t, "settle") == 0 {
+				settled = max(settled, rapid.Uint64Range(0, 100).Draw(t, "below"))
+				l.settle(settled)
+			}
+			from, n := settled+rapid.Uint64Range(0, 60).Draw(t, "from"), rapid.Uint64Range(0, 20).Draw(t, "n")
+			for i := range n {
+				lost[from+i] = true
+			}
+			l.fail(syscall.ECONNREFUSED, from, n)
+			if l.notSent.Refused != uint64(len(lost)) {
+				t.Fatalf("%d lost, want %d: %v", l.notSent.Refused, len(lost), l.spans)
+			}
+		}
+	})
 }
 
 // TestCollectorComesBack: a refusal costs the datagram that was refused and none

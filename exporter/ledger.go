@@ -54,6 +54,9 @@ type Summary struct {
 	// FragmentsUnknown is how many fragments have no ports because their first
 	// was not seen before them.
 	FragmentsUnknown uint64 `json:"fragments_unknown"`
+	// LengthsUnstated is how many packets have a header that does not state their
+	// length (TSO), so that the frame's counted.
+	LengthsUnstated uint64 `json:"lengths_unstated"`
 	// Filtered is how many frames a filter in this process left out, before they
 	// were Seen; of what a filter in the kernel leaves out nobody knows.
 	Filtered uint64 `json:"filtered"`
@@ -61,8 +64,9 @@ type Summary struct {
 	KernelDrops uint64 `json:"kernel_drops"`
 	// Tunnels is what came by mirror tunnels that end here; nil where none do.
 	Tunnels *Tunnels `json:"tunnels,omitempty"`
-	// NotSent is how many records did not leave, summed over destinations,
-	// NotSentBy why.
+	// NotSent is how many records did not leave for some destination, NotSentBy why.
+	// A record counts once, however many destinations did not take it; where those
+	// get different flows, or versions, each has records of its own.
 	NotSent   uint64  `json:"not_sent"`
 	NotSentBy NotSent `json:"not_sent_by"`
 	// Destinations says it for each destination, in the order of Config.To.
@@ -185,6 +189,7 @@ type readingCounts struct {
 	dropped          uint64
 	sampledOut       uint64
 	fragmentsUnknown uint64
+	unstated         uint64
 	filtered         uint64
 	kernelDrops      uint64
 	tunnels          *Tunnels // never written to once it is here
@@ -199,6 +204,7 @@ func (c *readingCounts) add(d *readingCounts) {
 	c.dropped += d.dropped
 	c.sampledOut += d.sampledOut
 	c.fragmentsUnknown += d.fragmentsUnknown
+	c.unstated += d.unstated
 	c.filtered += d.filtered
 	c.kernelDrops += d.kernelDrops
 	if d.tunnels != nil {
@@ -226,20 +232,21 @@ type deliveryCounts struct {
 }
 
 // fail counts so many records as not sent because of err.
-func (d *deliveryCounts) fail(err error, records int) {
-	n := uint64(records)
+func (d *deliveryCounts) fail(err error, records int) { *d.notSent.of(err) += uint64(records) }
+
+// of returns the count of records that err kept from being sent.
+func (n *NotSent) of(err error) *uint64 {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		d.notSent.Refused += n
+		return &n.Refused
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENETDOWN):
-		d.notSent.Unreachable += n
+		return &n.Unreachable
 	case errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
-		d.notSent.NoBuffer += n
+		return &n.NoBuffer
 	case errors.Is(err, syscall.EMSGSIZE):
-		d.notSent.PathTooSmall += n
-	default:
-		d.notSent.Failed += n
+		return &n.PathTooSmall
 	}
+	return &n.Failed
 }
 
 // ledger holds what all goroutines have reported, for Summary and for
@@ -297,8 +304,17 @@ func (l *ledger) sent(c *sendingCounts, to []*destination) {
 	l.sending = *c
 	l.notSent = NotSent{NotExpressible: c.notExpressible, TooLong: c.tooLong}
 	l.to = l.to[:0]
+	var once *losses
+	if len(to) > 0 {
+		once = to[0].losses
+	}
+	if once != nil {
+		l.notSent.add(&once.notSent)
+	}
 	for _, d := range to {
-		l.notSent.add(&d.counts.notSent)
+		if once == nil {
+			l.notSent.add(&d.counts.notSent)
+		}
 		l.to = append(l.to, Destination{d.name, d.counts.messages, d.counts.records, d.counts.notSent.sum(), d.counts.filtered})
 	}
 }
@@ -315,6 +331,7 @@ func (l *ledger) summary() Summary {
 		Flows: m.Records(), Records: s.records, Messages: s.messages, Split: s.split,
 		Evicted:          m.Ended[flow.EndLackOfResources],
 		FragmentsUnknown: r.fragmentsUnknown,
+		LengthsUnstated:  r.unstated,
 		Filtered:         r.filtered,
 		KernelDrops:      r.kernelDrops,
 		Tunnels:          r.tunnels,
@@ -342,9 +359,10 @@ var (
 	descLive        = describe("live_flows", "Flows in the cache.")
 	descFlows       = describe("flows_total", "Flow records made, by the reason they ended.", "reason")
 	descFragments   = describe("fragments_unknown_total", "Fragments without ports because their first was not seen before them.")
+	descUnstated    = describe("lengths_unstated_total", "Packets whose header states no length (TSO): the frame's counted.")
 	descRecords     = describe("records_total", "Data records put into messages.")
 	descMessages    = describe("messages_total", "Messages made; every destination gets a copy.")
-	descNotSent     = describe("records_not_sent_total", "Records that did not leave, summed over destinations, by cause.", "cause")
+	descNotSent     = describe("records_not_sent_total", "Records that did not leave for some destination, each once, by cause.", "cause")
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -396,6 +414,7 @@ func (l *ledger) Collect(ch chan<- prometheus.Metric) {
 		counter(descFlows, m.Ended[e.reason], e.label)
 	}
 	counter(descFragments, r.fragmentsUnknown)
+	counter(descUnstated, r.unstated)
 	counter(descRecords, s.records)
 	counter(descMessages, s.messages)
 	counter(descNotSent, not.NotExpressible, "not_expressible")

@@ -2,7 +2,10 @@ package exporter
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -301,5 +304,63 @@ func TestFields(t *testing.T) {
 		if string(r.Extra) != want {
 			t.Errorf("%s, want %s", r.Extra, want)
 		}
+	}
+}
+
+// TestTemplatesTwice: over UDP the templates of flows go out twice before there is a
+// reason to repeat them, also when one message holds all flows and options are sent;
+// without options when there is a second message. pflow's come once.
+func TestTemplatesTwice(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		config Config
+		flows  int
+		want   []int // which messages have them, of those with flows or templates
+	}{
+		{"options_one_message", Config{Version: netflow.IPFIX, Options: true}, 1, []int{0, 1}},
+		{"options_v9", Config{Version: netflow.V9, Options: true}, 100, []int{0, 1}},
+		{"no_options", Config{Version: netflow.IPFIX}, 100, []int{0, 1}},
+		{"pflow", Config{Version: netflow.IPFIX, Template: netflow.Pflow}, 100, []int{0}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			var packets []capture.Packet
+			for i := range tt.flows {
+				packets = append(packets, capture.Packet{Data: ethernet("10.0.0.1", "10.0.0.2", uint16(i), 53, 10)})
+			}
+			tt.config.Source, tt.config.To, tt.config.Meter = newList(packets...), []string{conn.LocalAddr().String()}, small
+			s, err := Run(context.Background(), tt.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []int
+			message := 0
+			b := make([]byte, 65536)
+			for range s.Messages {
+				_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+				n, err := conn.Read(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				set := 16
+				if tt.config.Version == netflow.V9 {
+					set = 20
+				}
+				switch id := binary.BigEndian.Uint16(b[set:n]); {
+				case id == 2 || id == 0:
+					got = append(got, message)
+				case id < 256:
+					continue // options
+				}
+				message++
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("templates in %v of %d messages, want %v", got, message, tt.want)
+			}
+		})
 	}
 }

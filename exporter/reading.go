@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,13 @@ const (
 	fileBlock = flow.Second
 )
 
+// linkEthernet is LINKTYPE_ETHERNET; frames of it, and of those below, say nothing
+// of where they were seen.
+const linkEthernet = 1
+
+// The LINKTYPE_ numbers of Linux cooked captures.
+const linkCooked, linkCooked2 = 113, 276
+
 // block is what reading hands to metering: packets, and the clock behind them.
 type block struct {
 	packets []meter.Observation
@@ -50,14 +58,17 @@ type reading struct {
 	decoder   *packet.Decoder
 	fragments meter.Fragments
 	hash      meter.Hash
+	keyTOS    uint8 // the bits of TOS that belong to the key
 	own       []stream
 	sampler   sampler
 	asked     bool // the sampler, for this frame
 	selected  bool
 
-	copies     meter.Duplicates
-	inner      meter.Duplicates // of packets inside others, where both count
+	outer      seen
+	inner      seen // packets inside others, where both count
 	dropCopies bool
+	spans      bool  // the Source may show a packet on each interface that it passes
+	direction  uint8 // of this frame
 
 	meters []lane
 	every  flow.Time // blocks go over at least so often
@@ -68,6 +79,7 @@ type reading struct {
 	counts readingCounts
 	ledger *ledger
 	number int // among the ledger's readings
+	log    *slog.Logger
 }
 
 // lane is the way to one meter: the block that is being filled, and where it
@@ -103,10 +115,14 @@ func newReading(c *Config, source capture.Source, own []stream, hash meter.Hash,
 	_, described := capture.As[capture.Describer](source)
 	_, batched := source.(capture.Batcher)
 	tunnels, _ := capture.As[capture.TunnelEnd](source)
+	_, live := capture.As[capture.Moder](source) // one interface, or a tunnel's end
 	r := &reading{
 		source: capture.Batch(source), tunnels: tunnels, described: described, batched: batched, inIf: c.InIf, live: c.Live, both: c.Tunnels == packet.Both, started: time.Now(),
-		decoder: packet.Config{Tunnels: c.Tunnels, Details: c.Meter.Details}.Decoder(), hash: hash, sampler: newSampler(c.Sample, c.SampleRandom),
-		dropCopies: c.DropDuplicates, meters: meters, every: fileBlock, ledger: l, number: l.reader(),
+		decoder: packet.Config{Tunnels: c.Tunnels, Details: c.Meter.Details}.Decoder(), hash: hash, keyTOS: c.Meter.KeyTOS & meter.DSCP, sampler: newSampler(c.Sample, c.SampleRandom),
+		dropCopies: c.DropDuplicates, spans: !live, meters: meters, every: fileBlock, ledger: l, number: l.reader(), log: c.Logger,
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
 	}
 	if r.live {
 		r.own, r.every = own, liveBlock
@@ -178,28 +194,73 @@ func (r *reading) packet(c *capture.Packet) {
 	r.counts.seen += uint64(segments)
 
 	var p packet.Packet
-	if err := r.decoder.Decode(&p, c.Link, c.Data); err != nil {
+	r.decoded(&p, c, r.decoder.Decode(&p, c.Link, c.Data), segments, now)
+	for {
+		more, err := r.decoder.More(&p)
+		if !more {
+			break
+		}
+		r.counts.seen++ // the air's way to put several together
+		r.decoded(&p, c, err, 1, now)
+	}
+}
+
+// decoded takes what the Decoder said of c, or of a part of it.
+func (r *reading) decoded(p *packet.Packet, c *capture.Packet, err error, segments uint32, now flow.Time) {
+	if err != nil {
 		r.counts.ignored.count(err, segments)
 		r.counts.ignoredOctets += uint64(c.Length)
 		return
 	}
-	p.InIf = r.inIf
-	if r.described {
-		p.InIf = c.InIf
-	}
+	p.InIf, p.OutIf, r.direction = r.sighting(c)
 	r.asked = false
-	dup := r.observe(&p, c, &r.copies, now, false)
-	if r.both && r.decoder.Inner(&p) {
+	dup := r.observe(p, c, &r.outer, now, false)
+	if r.both && r.decoder.Inner(p) {
 		r.counts.inner += uint64(segments)
-		r.observe(&p, c, &r.inner, now, dup)
+		p.InIf, p.OutIf, _ = r.sighting(c) // not those of the first sighting
+		r.observe(p, c, &r.inner, now, dup)
 	}
+}
+
+// sighting returns the interface that c came in by, or went out by, and its
+// direction, as its frame or its Source says it; else the one that was configured.
+func (r *reading) sighting(c *capture.Packet) (in, out uint32, direction uint8) {
+	direction = c.Direction
+	if r.described {
+		in, out = c.InIf, c.OutIf
+	}
+	if c.Link > linkEthernet {
+		s := packet.SightingOf(c.Link, c.Data)
+		if s.InIf|s.OutIf != 0 {
+			in, out = s.InIf, s.OutIf
+		}
+		if s.Direction != 0 {
+			direction = s.Direction
+		}
+	}
+	if in|out == 0 {
+		if direction == capture.Egress {
+			return 0, r.inIf, direction
+		}
+		return r.inIf, 0, direction
+	}
+	return in, out, direction
+}
+
+// seen is what is remembered of packets, to recognise them when they come again.
+type seen struct {
+	copies   meter.Duplicates
+	passages meter.Passages
 }
 
 // observe lays the packet p, one of c's, into the block of its meter, and reports
 // whether it is a copy, which it is in any case in a frame that is a copy.
-func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Duplicates, now flow.Time, dup bool) bool {
+func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *seen, now flow.Time, dup bool) bool {
 	segments := max(1, c.Segments)
 	key := &p.Key
+	if p.Length == 0 {
+		r.unstated(p, c)
+	}
 	// Fragments get their ports first, so that those of our own messages are
 	// known, and those whose first one sampling does not select have them, too.
 	unknown := p.IsFragment() && !r.fragments.Lend(key, p, r.clock)
@@ -208,7 +269,20 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Dupli
 		r.counts.ignoredOctets += uint64(c.Length)
 		return dup
 	}
-	dup = seen.Seen(p, c.Data[p.Offset:], now) || dup
+	if r.spans {
+		seen.passages.Loops = c.Link == linkCooked || c.Link == linkCooked2
+		left, again := seen.passages.Seen(p, c.Data[p.Offset:], r.direction, now)
+		if again {
+			// It is one packet: it counts where it was seen first.
+			r.counts.duplicates += uint64(segments)
+			r.counts.dropped += uint64(segments)
+			if left != 0 && key.OutIf == 0 {
+				r.lay(p, 0, segments, left, true, now)
+			}
+			return true
+		}
+	}
+	dup = seen.copies.Seen(p, c.Data[p.Offset:], now) || dup
 	if dup {
 		r.counts.duplicates += uint64(segments)
 		if r.dropCopies {
@@ -237,6 +311,26 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Dupli
 			octets += (segments - 1) * (c.Headers - p.Offset)
 		}
 	}
+	r.lay(p, octets, segments, 0, dup, now)
+	return dup
+}
+
+// unstated gives the IPv4 packet p, whose header states the length 0, that of the
+// frame c it is in, which no snap length cuts. No other packet has that length; of
+// IPv6 the header counts as it is, also of a jumbogram.
+func (r *reading) unstated(p *packet.Packet, c *capture.Packet) {
+	if r.counts.unstated == 0 {
+		r.log.Warn("packets whose header states no length, as a sender sees them that leaves segmentation to its network card (TSO), count with the length of their frame")
+	}
+	r.counts.unstated += uint64(max(1, c.Segments))
+	p.Length = max(c.Length, uint32(len(c.Data))) - p.Offset
+}
+
+// lay lays the packet p into the block of its meter.
+func (r *reading) lay(p *packet.Packet, octets, segments, left uint32, dup bool, now flow.Time) {
+	key := &p.Key
+	tos := key.TOS
+	key.TOS &= r.keyTOS
 	hash := r.hash.Of(key) ^ p.Overlay
 	l := &r.meters[0]
 	if len(r.meters) > 1 {
@@ -247,7 +341,8 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Dupli
 	l.block.packets = l.block.packets[:n+1]
 	o := &l.block.packets[n]
 	o.Key, o.Overlay, o.Hash = *key, p.Overlay, hash
-	o.Octets, o.Packets, o.TCPFlags, o.Copy = octets, segments, p.TCPFlags, dup
+	o.Octets, o.Packets, o.Left, o.TCPFlags = octets, segments, left, p.TCPFlags
+	o.TOS, o.Direction, o.Copy = tos, r.direction, dup
 	o.At, o.Clock = now, r.clock
 	if p.Details != nil {
 		l.block.details = append(l.block.details, *p.Details)
@@ -258,7 +353,6 @@ func (r *reading) observe(p *packet.Packet, c *capture.Packet, seen *meter.Dupli
 	if n+1 == blockPackets {
 		r.hand(l)
 	}
-	return dup
 }
 
 // ours reports whether key is one of our own export streams.

@@ -317,3 +317,31 @@ func TestFanout(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestUnstatedLength: an IPv4 packet that states the length 0 has that of its frame,
+// also where the snap length cut it; IPv6 counts as its header states it.
+func TestUnstatedLength(t *testing.T) {
+	frame := framed(ipv4("10.0.0.1", "10.0.0.2", 1, 0, 17, udp(1, 2, make([]byte, 3000))))
+	frame[16], frame[17] = 0, 0
+	tagged := append(append(append([]byte{}, frame[:12]...), 0x81, 0, 0, 7), frame[12:]...)
+	six := append(append(make([]byte, 12), 0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, 17), make([]byte, 3000)...)
+	for _, tt := range []struct {
+		name     string
+		data     []byte
+		length   int
+		want     uint64
+		unstated uint64
+	}{
+		{"whole", frame, len(frame), 3028, 1},
+		{"cut", frame[:64], len(frame), 3028, 1},
+		{"tagged", tagged, len(tagged), 3028, 1},
+		{"ipv6", six, len(six), 40, 0},
+	} {
+		src := newList(capture.Packet{Data: tt.data})
+		src.packets[0].Length = uint32(tt.length)
+		recs, s := meterAll(t, src, Config{})
+		if len(recs) != 1 || recs[0].Bytes != tt.want || s.LengthsUnstated != tt.unstated {
+			t.Errorf("%s: %d bytes, want %d: %+v", tt.name, s.Bytes, tt.want, s)
+		}
+	}
+}

@@ -210,6 +210,7 @@ func (s *Status) statistics(ctx context.Context, w io.Writer) error {
 	row("duplicates", sum.Duplicates)
 	row("duplicates dropped", sum.DuplicatesDropped)
 	row("fragments without ports", sum.FragmentsUnknown)
+	row("lengths not stated", sum.LengthsUnstated)
 	row("ignored, not IP", sum.IgnoredBy.NotIP)
 	row("ignored, truncated", sum.IgnoredBy.Truncated)
 	row("ignored, malformed", sum.IgnoredBy.Malformed)

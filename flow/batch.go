@@ -24,9 +24,15 @@ type Sequence struct {
 	Exporter
 	Port    uint16
 	Version uint16
-	// Next is the sequence number that the next message is to carry, counted in
-	// flows (v5), datagrams (v9) or data records (IPFIX).
-	Next uint32
+	// Next is the sequence number that the next message is to carry if it numbers
+	// what was sent before it; Numbering is what it counts, and Rate how many of
+	// these came in the best second, 0 when that is not known well.
+	Next      uint32
+	Numbering Numbering
+	Rate      uint32
+	// Member says that the session has no numbers of its own: those of another
+	// session of its address, port and version go on in it.
+	Member bool
 	// From is what Next was in the previous batch: this batch accounts for the
 	// numbers between the two.
 	From uint32
@@ -79,6 +85,19 @@ type Interface struct {
 	Name, Description string
 }
 
+// Unreadable is somebody who sends what cannot be read.
+type Unreadable struct {
+	Addr                Addr
+	FirstSeen, LastSeen Time
+	// Datagrams counts them, and TCP connections that ended for what came.
+	Datagrams uint64
+	// First are the first bytes of the last one, Guess is what it probably is.
+	First []byte
+	Guess string
+	// Error is why it could not be read.
+	Error string
+}
+
 // Report is what a collector stores besides records, once a second.
 type Report struct {
 	// Status is the state of every exporter that changed since the last report.
@@ -87,6 +106,8 @@ type Report struct {
 	Loss []Loss
 	// Interfaces are those that options records described since then.
 	Interfaces []Interface
+	// Unreadable are those who sent what cannot be read since then.
+	Unreadable []Unreadable
 	// Sequences are the last states of the sessions that sent messages after those
 	// whose records went into batches.
 	Sequences []Sequence

@@ -46,6 +46,10 @@ type ExporterStatus struct {
 	// takes precedence over what is announced.
 	SamplingRate, ConfiguredRate uint32
 	SamplingOverride             bool
+	// SamplingAt is when the rate was announced, SamplingProvisional that the
+	// exporter has started again since and not yet repeated it.
+	SamplingAt          Time
+	SamplingProvisional bool
 	// Datagrams, Records, Packets and Bytes are what was decoded.
 	Datagrams, Records, Packets, Bytes uint64
 	// Templates is how many are known now.
@@ -62,6 +66,12 @@ type ExporterStatus struct {
 	// Duplicates are datagrams that came twice or too late, Restarts how often
 	// the exporter restarted its sequence numbers.
 	Duplicates, Restarts uint64
+	// Unexplained is how many of these restarts look like gaps of more than it can
+	// have sent. Numbering is what its sequence numbers count, NumberingShared says
+	// that those of several domains are one counter's.
+	Unexplained     uint64
+	Numbering       Numbering
+	NumberingShared bool
 	// NotSent is how many flow records the exporter reports not to have sent;
 	// Ignored and Dropped are the packets that it reports not to have metered.
 	NotSent, Ignored, Dropped uint64

@@ -70,6 +70,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Registerer takes the metrics of all parts; none are kept when nil.
 	Registerer prometheus.Registerer
+	// Health is given a function that returns nil while what is received is stored, else why
+	// not; it may be nil.
+	Health func(check func() error)
 	// Ready, when not nil, is called once, when everything listens.
 	Ready func(Addresses)
 

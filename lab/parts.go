@@ -71,7 +71,7 @@ func startCollector(h *house, c Config, dsn string) <-chan []netip.AddrPort {
 	listening := make(chan []netip.AddrPort, 1)
 	h.start(func(ctx context.Context) error {
 		return service.Run(ctx, service.Config{
-			DSN: dsn, Spool: filepath.Join(c.Dir, "spool"), Keeper: &keeper.Config{}, Logger: c.Logger, Registerer: c.Registerer,
+			DSN: dsn, Spool: filepath.Join(c.Dir, "spool"), Keeper: &keeper.Config{}, Logger: c.Logger, Registerer: c.Registerer, Health: c.Health,
 			Collector: collector.Config{
 				Listen: []string{c.Listen},
 				Ready:  func(a []netip.AddrPort) { listening <- a },

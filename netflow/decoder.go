@@ -44,6 +44,8 @@ type Message struct {
 	// DataRecords counts the Data Records of this message's own Sets that were
 	// decoded, of flows and of options.
 	DataRecords int
+	// OptionRecordsOwn are those of them that are of options.
+	OptionRecordsOwn int
 	// Records and OptionRecords count the Data Records decoded, as they stand
 	// on the wire: a biflow is one here and appends two. Those of Sets that an
 	// earlier message left behind and this one brought the template for are
@@ -67,6 +69,13 @@ type Message struct {
 	// SamplingRate is the N of 1:N that the exporter last announced for records
 	// that do not state their own, 0 when it has not.
 	SamplingRate uint32
+	// SamplingAt is when it did so, SamplingProvisional says that the exporter has
+	// started again since (see Decoder.Restarted), SamplingForgotten that what it
+	// announced before that is not used any more. They are of messages that bring
+	// options, and of those of an exporter that started again.
+	SamplingAt          flow.Time
+	SamplingProvisional bool
+	SamplingForgotten   bool
 	// Interfaces are those that options records of this message describe. The
 	// slice is used again by the next Decode into this Message; Stats too.
 	Interfaces []flow.Interface
@@ -138,6 +147,7 @@ type work struct {
 	errs []error
 
 	clocks clocks
+	domain *domain // of which opts are
 	opts   *options
 	// changed is the domain of which this message says something new, and is
 	// locked; news is what is known of it with that.
@@ -239,7 +249,11 @@ func (w *work) ipfix() {
 func (w *work) sets(stated int) {
 	m, end := w.m, len(w.b)
 	w.clocks.export = m.ExportTime
-	w.setOptions(w.d.store.optionsOf(m.Exporter.Addr, domainKey{m.Exporter.Domain, m.Version}))
+	if w.domain = w.d.store.domainOf(m.Exporter.Addr, domainKey{m.Exporter.Domain, m.Version}); w.domain != nil {
+		w.setOptions(w.domain.current(w.proto.Received))
+	} else {
+		w.setOptions(nil)
+	}
 	defer w.number()
 	defer w.publish()
 	r := reader{b: w.b, pos: w.dl.header, end: end}
@@ -290,6 +304,7 @@ func (w *work) setOptions(o *options) {
 	w.proto.SamplingRate = w.m.SamplingRate
 	if o != nil {
 		w.clocks.init = o.init
+		w.m.SamplingForgotten = o.forgotten
 	}
 }
 
@@ -480,6 +495,9 @@ func (w *work) data(id uint16, r reader) {
 	w.session = t.session
 	n := w.decodeFrom(w.port, t, r, w.d.store.limits.MessageRecords-m.DataRecords)
 	m.DataRecords += n
+	if t.options {
+		m.OptionRecordsOwn += n
+	}
 	if n > 0 && !w.learned {
 		t.touch(w.proto.Received, w.d.store.learned.Load())
 	}
@@ -729,8 +747,12 @@ func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error
 		if t.resolve&resolveTold != 0 {
 			w.describe(&s, &ignored[0])
 		}
-		if learn && !w.opts.knows(t, &s) {
+		switch {
+		case !learn:
+		case !w.opts.knows(t, &s):
 			learn = w.learn(t, &s, r.pos)
+		case w.opts != nil:
+			w.opts.note(t, &s, w.proto.Received)
 		}
 	}
 	if w.news != nil {
@@ -754,12 +776,30 @@ func (w *work) learn(t *template, s *scratch, at int) bool {
 		dom.mu.Lock()
 		w.changed, w.news = dom, dom.options.Load().clone()
 	}
+	if o := w.news; o.init != 0 && s.init > 0 && s.init > o.init+bootSlack {
+		dom := w.changed
+		dom.restart.Store(int64(w.proto.Received)) // by its own word
+	}
 	w.news.learn(t, s, w.d.store.limits.Selectors)
+	w.news.remember(t, s)
+	w.news.note(t, s, w.proto.Received)
+	if w.news.rate != 0 || len(w.news.selectors) > 0 || w.news.interfaces != nil {
+		w.news.forgotten = false
+	}
 	return true
 }
 
 // publish makes what the message announced known to others.
 func (w *work) publish() {
+	if dom := w.changed; dom != nil || w.m.OptionRecords > 0 || w.domain != nil && (w.domain.restart.Load() != 0 || w.domain.loaded.Swap(false)) {
+		o := w.opts
+		if dom == nil {
+			dom = w.domain
+		}
+		if dom != nil {
+			w.m.SamplingAt, w.m.SamplingProvisional = o.samplingAt(flow.Time(dom.restart.Load()))
+		}
+	}
 	if w.changed != nil {
 		w.changed.options.Store(w.news)
 		w.changed.mu.Unlock()

@@ -60,9 +60,13 @@ type Encoder struct {
 	c  EncoderConfig
 	dl *dialect // nil for v5
 
-	v4, v6    *exportTemplate
+	v4, v6               *exportTemplate
+	directed4, directed6 *exportTemplate // of records with a direction; nil where a message has no room for them
+	directs              bool            // there was such a record
+
 	templates []byte // the Sets that announce them, and the sampling rate
 	options   []byte // the Sets that announce what options say
+	count     uint32 // Templates in templates
 	announced uint32 // Data Records in templates
 
 	sequence uint32
@@ -107,8 +111,11 @@ func NewEncoder(c EncoderConfig) (*Encoder, error) {
 		if c.Template == Pflow {
 			fields4, fields6 = pflow4, pflow6
 		}
-		e.v4 = newExportTemplate(e.dl, fields4, false)
-		e.v6 = newExportTemplate(e.dl, fields6, true)
+		e.v4 = newExportTemplate(e.dl, fields4, id4)
+		e.v6 = newExportTemplate(e.dl, fields6, id6)
+		if c.Template == Rich {
+			e.direct(append(fields4, templateDirection), append(fields6, templateDirection))
+		}
 		e.announce()
 		least = max(e.dl.header+len(e.templates)+e.setSize(e.v6, 1), e.optionsSize())
 	case 0:
@@ -120,6 +127,19 @@ func NewEncoder(c EncoderConfig) (*Encoder, error) {
 		return nil, fmt.Errorf("netflow: a message of at most %d octets: %s takes between %d and 65507", c.MaxMessage, c.Version, least)
 	}
 	return e, nil
+}
+
+// direct makes the templates of records with a direction, if they fit into a message
+// beside the others.
+func (e *Encoder) direct(fields4, fields6 []exportField) {
+	e.directed4 = newExportTemplate(e.dl, fields4, idDirected4)
+	e.directed6 = newExportTemplate(e.dl, fields6, idDirected6)
+	e.directs = true
+	e.announce()
+	if e.dl.header+len(e.templates)+e.setSize(e.directed6, 1) > e.c.MaxMessage {
+		e.directed4, e.directed6 = nil, nil
+	}
+	e.directs = false
 }
 
 // maxParts is how many records Prepare cuts one into at most: what v5 can say in
@@ -135,8 +155,9 @@ const maxAge = flow.Time(1)<<31 - 1
 // has no words for it (IPv6 in v5, a record without addresses), one, or several
 // of equal times when a counter does not fit (v5: 32 bits). Of a flow that
 // lasted longer than v5's and v9's clock can say (24 days) the start is brought
-// forward. What our templates have no element for (direction; in v9 and IPFIX
-// masks, AS numbers and next hop) is left out.
+// forward. What our templates have no element for (in v5 the direction; in v9 and
+// IPFIX masks, AS numbers and next hop) is left out, as is the ninth TCP flag, NS,
+// without FieldFlags.
 func (e *Encoder) Prepare(dst []flow.Record, r *flow.Record) []flow.Record {
 	if !e.speaks(r) {
 		return dst
@@ -157,7 +178,12 @@ func (e *Encoder) Prepare(dst []flow.Record, r *flow.Record) []flow.Record {
 	if e.c.Version != IPFIX {
 		p.End = max(p.End, p.Start)
 		p.Start = max(p.Start, p.End-maxAge)
+	}
+	if e.c.Version != IPFIX || e.c.Fields&FieldFlags == 0 {
 		p.TCPFlags &= 0xff
+	}
+	if e.directed4 != nil && (r.Direction == 1 || r.Direction == 2) {
+		p.Direction = r.Direction
 	}
 	if e.c.Template == Pflow {
 		p.TCPFlags, p.VLAN, p.EndReason = 0, 0, 0
@@ -262,6 +288,7 @@ func (e *Encoder) Append(dst []byte, now flow.Time, recs []flow.Record) (msg []b
 // appendSets is Append for the dialects with templates. The first record is one
 // that the dialect can say.
 func (e *Encoder) appendSets(dst []byte, now flow.Time, recs []flow.Record) (msg []byte, n int) {
+	e.prepareDirections(recs)
 	due := e.messages < 0 || e.messages >= e.c.TemplateMessages ||
 		now-e.sentAt >= e.c.TemplateInterval || now < e.sentAt
 	if len(recs) == 0 && !due {
@@ -336,7 +363,7 @@ func (e *Encoder) appendSets(dst []byte, now flow.Time, recs []flow.Record) (msg
 	templates := uint32(0)
 	if due {
 		// An options template comes with its record.
-		templates, records = 2+e.announced, records+e.announced
+		templates, records = e.count+e.announced, records+e.announced
 	}
 	e.closeMessage(dst[base:], records, templates)
 	return dst, n
@@ -354,12 +381,33 @@ func (e *Encoder) closeMessage(msg []byte, records, templates uint32) {
 	e.sequence++
 }
 
+// prepareDirections makes templates due when the next message is the first with a
+// record that states its direction.
+func (e *Encoder) prepareDirections(recs []flow.Record) {
+	if e.directs || e.directed4 == nil {
+		return
+	}
+	for i := range recs[:min(len(recs), e.c.MaxMessage/e.v4.size+1)] {
+		if recs[i].Direction != 0 {
+			e.directs = true
+			e.announce()
+			e.Renew()
+			return
+		}
+	}
+}
+
 // Renew makes templates due again with the next message.
 func (e *Encoder) Renew() { e.messages = -1 }
 
 // templateOf returns the template for r.
 func (e *Encoder) templateOf(r *flow.Record) *exportTemplate {
-	if r.IPVersion == 6 {
+	switch {
+	case r.Direction != 0 && r.IPVersion == 6:
+		return e.directed6
+	case r.Direction != 0:
+		return e.directed4
+	case r.IPVersion == 6:
 		return e.v6
 	}
 	return e.v4

@@ -47,8 +47,12 @@ type Fields uint16
 // The groups. What of Tunnel and Duplicates has no element of IANA's is in IPFIX
 // only (EnterpriseNumber).
 const (
+	// FieldFlags: tcpControlBits (6) of two bytes instead of one, with NS, in IPFIX.
+	// There are collectors that do not read it: what names all groups does not name
+	// this one.
+	FieldFlags Fields = 1 << iota
 	// FieldMAC: sourceMacAddress (56), destinationMacAddress (80).
-	FieldMAC Fields = 1 << iota
+	FieldMAC
 	// FieldVLAN: dot1qCustomerVlanId (245), the inner of two tags; vlanId (58) is
 	// always there.
 	FieldVLAN
@@ -65,15 +69,15 @@ const (
 	FieldDuplicates
 )
 
-var fieldNames = []string{"mac", "vlan", "mpls", "ttl", "length", "tunnel", "duplicates"}
+var fieldNames = []string{"flags", "mac", "vlan", "mpls", "ttl", "length", "tunnel", "duplicates"}
 
-// ParseFields returns the groups of the given names: mac, vlan, mpls, ttl,
-// length, tunnel, duplicates, all.
+// ParseFields returns the groups of the given names: flags, mac, vlan, mpls, ttl,
+// length, tunnel, duplicates, all, which is all but flags.
 func ParseFields(names ...string) (Fields, error) {
 	var f Fields
 	for _, name := range names {
 		if name == "all" {
-			f |= 1<<len(fieldNames) - 1
+			f |= (1<<len(fieldNames) - 1) &^ FieldFlags
 			continue
 		}
 		i := slices.Index(fieldNames, name)
@@ -98,6 +102,7 @@ func (f Fields) String() string {
 
 // groups are the fields of each group, in the order of fieldNames.
 var groups = [...][]exportField{
+	nil, // changes a field
 	{
 		{56, 56, 6, getSrcMAC, false}, // sourceMacAddress
 		{80, 80, 6, getDstMAC, false}, // destinationMacAddress
@@ -138,6 +143,12 @@ var groups = [...][]exportField{
 // fields returns base and the fields of the groups.
 func (f Fields) fields(base []exportField) []exportField {
 	base = slices.Clone(base)
+	if f&FieldFlags != 0 {
+		i := slices.IndexFunc(base, func(f exportField) bool { return f.get == getTCPFlags })
+		base[i].v9 = 0
+		base = slices.Insert(base, i, exportField{0, 6, 2, getTCPFlags, false})
+		base[i+1].v9, base[i+1].ipfix = 6, 0
+	}
 	for i, g := range groups {
 		if f&(1<<i) != 0 {
 			base = append(base, g...)

@@ -1,6 +1,7 @@
 package netflow
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -403,5 +404,69 @@ func TestRenew(t *testing.T) {
 	third, _ := e.Append(nil, noon, recs)
 	if len(second) >= len(first) || len(third) != len(first) {
 		t.Errorf("messages of %d, %d and %d octets", len(first), len(second), len(third))
+	}
+}
+
+// Records that state their direction are in templates of their own, which are sent
+// from the first of them on; where a message has no room for so many templates the
+// direction is left out.
+func TestDirections(t *testing.T) {
+	for _, v := range []Version{V9, IPFIX} {
+		for _, tt := range []struct {
+			fields Fields
+			tight  bool
+			want   [4]uint8
+		}{{0, false, [4]uint8{0, 1, 2, 0}}, {allFields, true, [4]uint8{}}} {
+			c := EncoderConfig{Version: v, Fields: tt.fields}
+			if tt.tight {
+				c.MaxMessage = 100
+			}
+			e, err := NewEncoder(c)
+			for ; err != nil && tt.tight; e, err = NewEncoder(c) {
+				c.MaxMessage++ // up to the least that it takes
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			recs := traffic(4, true)
+			var prepared []flow.Record
+			for i := range recs {
+				recs[i].Direction = uint8(i)
+				prepared = e.Prepare(prepared, &recs[i])
+			}
+			d := NewDecoder(Limits{})
+			var got []flow.Record
+			for i := range prepared {
+				got = append(got, receive(t, d, send(t, e, noon, prepared[i:i+1]))...)
+			}
+			for i, want := range tt.want {
+				if got[i].Direction != want {
+					t.Errorf("%v: record %d has direction %d, want %d", v, i, got[i].Direction, want)
+				}
+			}
+		}
+	}
+}
+
+// The flags are one byte, which every collector reads, unless two are asked for.
+func TestFlagsInOneByte(t *testing.T) {
+	const ns = 0x100
+	for _, tt := range []struct {
+		version Version
+		fields  Fields
+		want    flow.TCPFlags
+		octets  byte
+	}{{IPFIX, 0, flow.SYN, 1}, {IPFIX, FieldFlags, flow.SYN | ns, 2}, {V9, 0, flow.SYN, 1}, {V9, FieldFlags, flow.SYN, 1}} {
+		e, err := NewEncoder(EncoderConfig{Version: tt.version, Fields: tt.fields})
+		if err != nil {
+			t.Fatal(err)
+		}
+		recs := traffic(1, false)
+		recs[0].TCPFlags = flow.SYN | ns
+		msgs := send(t, e, noon, e.Prepare(nil, &recs[0]))
+		got := receive(t, NewDecoder(Limits{}), msgs)
+		if len(got) != 1 || got[0].TCPFlags != tt.want || !bytes.Contains(msgs[0], []byte{0, 6, 0, tt.octets}) {
+			t.Errorf("%v %v: %v, want %v", tt.version, tt.fields, got[0].TCPFlags, tt.want)
+		}
 	}
 }

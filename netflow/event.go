@@ -140,7 +140,7 @@ func newEventPlan(options bool, specs []fieldSpec) *eventPlan {
 			p.fields = append(p.fields, eventField{set: e.set, spec: i, offset: offset, length: width, long: e.length == 16})
 		}
 		if p.events && (!ok || e.set == eventConnection || e.set == eventDelta) && tellsOfEvent(f, ruleOf(f, false)) {
-			extras = append(extras, extraField{spec: i, offset: offset, length: width, pen: f.pen, id: f.id})
+			extras = append(extras, extraField{spec: uint16(i), offset: uint16(offset), length: uint16(width), pen: f.pen, id: f.id})
 		}
 		offset += width
 	}
@@ -165,8 +165,8 @@ func tellsOfEvent(f fieldSpec, r rule) bool {
 	return bearsMeaning(f, r)
 }
 
-// said is what the fields of a record say of an event.
-type said struct {
+// eventSaid is what the fields of a record say of an event.
+type eventSaid struct {
 	natSrc, natDst         flow.Addr
 	connection             uint64
 	nat, firewall          uint64
@@ -178,7 +178,7 @@ type said struct {
 
 // read reads the fields of the record at pos; spans tells where each field lies in one
 // of variable length.
-func (p *eventPlan) read(b []byte, pos int, spans []span) (x said) {
+func (p *eventPlan) read(b []byte, pos int, spans []span) (x eventSaid) {
 	for i := range p.fields {
 		f := &p.fields[i]
 		s := span{pos + f.offset, f.length}
@@ -332,7 +332,7 @@ func (w *work) eventRecord(t *template, first, pos int, spans []span) {
 }
 
 // isEvent reports whether a record tells of more than the flows that it counts.
-func (p *eventPlan) isEvent(x *said, flows []flow.Record) bool {
+func (p *eventPlan) isEvent(x *eventSaid, flows []flow.Record) bool {
 	if !p.numbered || x.nat != 0 {
 		return true
 	}
@@ -350,7 +350,7 @@ func (p *eventPlan) isEvent(x *said, flows []flow.Record) bool {
 }
 
 // event appends the event of a record.
-func (w *work) event(p *eventPlan, r *flow.Record, x *said, pos int, spans []span) {
+func (w *work) event(p *eventPlan, r *flow.Record, x *eventSaid, pos int, spans []span) {
 	m := w.m
 	if len(m.Events) < cap(m.Events) {
 		m.Events = m.Events[:len(m.Events)+1]

@@ -40,6 +40,7 @@ const (
 	getICMP
 	getUptimeStart
 	getUptimeEnd
+	getDirection
 
 	// What flow.Details has.
 	getSrcMAC
@@ -79,23 +80,25 @@ var (
 		{32, 139, 2, getICMP, false}, // icmpTypeCodeIPv6; in v9 one for both
 	}, templateRest...)
 	templateRest = []exportField{
-		{10, 10, 4, getInIf, false},       // ingressInterface
-		{14, 14, 4, getOutIf, false},      // egressInterface
-		{2, 2, 8, getPackets, false},      // packetDeltaCount
-		{1, 1, 8, getBytes, false},        // octetDeltaCount
-		{0, 152, 8, getStart, false},      // flowStartMilliseconds
-		{0, 153, 8, getEnd, false},        // flowEndMilliseconds
-		{22, 0, 4, getUptimeStart, false}, // flowStartSysUpTime
-		{21, 0, 4, getUptimeEnd, false},   // flowEndSysUpTime
-		{7, 7, 2, getSrcPort, false},      // sourceTransportPort
-		{11, 11, 2, getDstPort, false},    // destinationTransportPort
-		{58, 58, 2, getVLAN, false},       // vlanId
-		{0, 6, 2, getTCPFlags, false},     // tcpControlBits
-		{6, 0, 1, getTCPFlags, false},
+		{10, 10, 4, getInIf, false},        // ingressInterface
+		{14, 14, 4, getOutIf, false},       // egressInterface
+		{2, 2, 8, getPackets, false},       // packetDeltaCount
+		{1, 1, 8, getBytes, false},         // octetDeltaCount
+		{0, 152, 8, getStart, false},       // flowStartMilliseconds
+		{0, 153, 8, getEnd, false},         // flowEndMilliseconds
+		{22, 0, 4, getUptimeStart, false},  // flowStartSysUpTime
+		{21, 0, 4, getUptimeEnd, false},    // flowEndSysUpTime
+		{7, 7, 2, getSrcPort, false},       // sourceTransportPort
+		{11, 11, 2, getDstPort, false},     // destinationTransportPort
+		{58, 58, 2, getVLAN, false},        // vlanId
+		{6, 6, 1, getTCPFlags, false},      // tcpControlBits; see FieldFlags
 		{4, 4, 1, getProtocol, false},      // protocolIdentifier
 		{5, 5, 1, getTOS, false},           // ipClassOfService
 		{136, 136, 1, getEndReason, false}, // flowEndReason
 	}
+	// What is only in the templates of records that say it: there is no value for
+	// a direction that is not known.
+	templateDirection = exportField{61, 61, 1, getDirection, false} // flowDirection
 )
 
 // pflow4 and pflow6 are the templates of OpenBSD's pflow(4), field by field. They
@@ -132,6 +135,8 @@ const (
 	idMetering
 	idReliability
 	idNotSent
+	idDirected4
+	idDirected6
 )
 
 // exportTemplate is a template we send, in one dialect.
@@ -143,11 +148,8 @@ type exportTemplate struct {
 	icmp   bool // ICMP's type and code have an element
 }
 
-func newExportTemplate(d *dialect, fields []exportField, six bool) *exportTemplate {
-	t := &exportTemplate{id: id4, ipfix: d.version == IPFIX}
-	if six {
-		t.id = id6
-	}
+func newExportTemplate(d *dialect, fields []exportField, id uint16) *exportTemplate {
+	t := &exportTemplate{id: id, ipfix: d.version == IPFIX}
 	for _, f := range fields {
 		if t.element(f) != 0 {
 			t.fields = append(t.fields, f)
@@ -234,6 +236,8 @@ func (t *exportTemplate) append(dst []byte, r *flow.Record, c exportClock) []byt
 			v = uint64(r.VLAN)
 		case getEndReason:
 			v = uint64(r.EndReason)
+		case getDirection:
+			v = uint64(r.Direction - 1)
 		case getICMP:
 			if isICMP(r.Protocol) {
 				v = uint64(r.DstPort)
@@ -340,9 +344,16 @@ func detailNumber(d *flow.Details, f *exportField) uint64 {
 
 // announce makes the Sets that go in front of a message when templates are due.
 func (e *Encoder) announce() {
+	e.count = 2
 	b := e.appendSet(nil, e.dl.templateSet, func(b []byte) []byte {
-		return e.v6.appendTemplate(e.v4.appendTemplate(b))
+		b = e.v6.appendTemplate(e.v4.appendTemplate(b))
+		if e.directs {
+			e.count += 2
+			b = e.directed6.appendTemplate(e.directed4.appendTemplate(b))
+		}
+		return b
 	})
+	e.announced = 0
 	if e.c.SamplingRate > 0 {
 		b = e.appendSet(b, e.dl.optionsSet, e.appendSamplingTemplate)
 		b = e.appendSet(b, idSampling, e.appendSampling)

@@ -19,10 +19,10 @@ import (
 
 // extraField is a field of a template that has no field in flow.Record.
 type extraField struct {
-	spec           int // index in the template
-	offset, length int // in the record; length is 0 when it is variable
 	pen            uint32
 	id             uint16
+	spec           uint16 // index in the template
+	offset, length uint16 // in the record; length is 0 when it is variable
 	nth            uint16 // of those of the same element, from 1; see prepare
 	zero           bool   // 0 is a value of it
 }
@@ -234,7 +234,7 @@ func (p *extraPlan) json(w *work, b []byte, pos int, spans []span) []byte {
 	some := false
 	for i := range p.fields {
 		f := &p.fields[i]
-		s := span{pos + f.offset, f.length}
+		s := span{pos + int(f.offset), int(f.length)}
 		if spans != nil {
 			s = spans[f.spec]
 		}

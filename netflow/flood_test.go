@@ -152,7 +152,7 @@ func TestADomainCostsWhatTheFormulaSays(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	each := (int(after.HeapAlloc) - int(before.HeapAlloc)) / domains
 	t.Logf("%d octets a domain", each)
-	if each > 64<<10 {
+	if each > 96<<10 {
 		t.Errorf("%d octets a domain", each)
 	}
 	o := d.store.optionsOf(flow.AddrFrom(somebody.Addr()), domainKey{1, IPFIX})

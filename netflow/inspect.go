@@ -245,7 +245,7 @@ func (i *Inspector) records(dl *dialect, t *template, b []byte, r reader) (out [
 			if id, ok := asaElements[f.id]; ok && dl.scopeOctets {
 				f.id = id
 			}
-			fields[k] = extraField{spec: k, pen: f.pen, id: f.id}
+			fields[k] = extraField{spec: uint16(k), pen: f.pen, id: f.id}
 		}
 		p = newExtraPlan(fields)
 		p.once.Do(p.prepare)

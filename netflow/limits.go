@@ -11,10 +11,10 @@ import "flowtally/flow"
 // on the wire, the options of each domain (samplers with their names, rates of
 // four times as many interfaces), and twice the octets that are held or named:
 //
-//	memory ≤ Templates × 1.5 KiB + TemplateOctets × 30 + Domains × 64 KiB
+//	memory ≤ Templates × 1.5 KiB + TemplateOctets × 30 + Domains × 96 KiB
 //	         + 2 × (HoldOctets + NameOctets) + Connections × 350
 //
-// which is 48 + 120 + 64 + 48 + 44 MiB = 324 MiB with the defaults; no exporter that
+// which is 48 + 120 + 96 + 48 + 44 MiB = 356 MiB with the defaults; no exporter that
 // exists comes near. What a datagram gives is the caller's to bound: at most
 // MessageRecords records of its own and as many that were held, twice as many of
 // biflows, and some 40 octets of extras for each of its own, besides the names

@@ -50,6 +50,7 @@ func anyRecord(now flow.Time) *rapid.Generator[flow.Record] {
 		r.TOS = rapid.Uint8().Draw(t, "tos")
 		r.TCPFlags = flow.TCPFlags(rapid.Uint16Max(uint16(flow.AllFlags)).Draw(t, "flags"))
 		r.EndReason = flow.EndReason(rapid.Uint8Range(0, 5).Draw(t, "reason"))
+		r.Direction = rapid.Uint8Range(0, 3).Draw(t, "direction")
 		r.SrcMask, r.DstMask = rapid.Uint8Range(0, 128).Draw(t, "smask"), rapid.Uint8Range(0, 128).Draw(t, "dmask")
 		r.SrcAS, r.DstAS = rapid.Uint32().Draw(t, "sas"), rapid.Uint32().Draw(t, "das")
 		r.Packets = rapid.Uint64Range(0, 1<<40).Draw(t, "packets")
@@ -182,6 +183,7 @@ func TestCalmhReadsWhatWeSend(t *testing.T) {
 		}
 		var recs []flow.Record
 		for _, r := range rapid.SliceOfN(anyRecord(noon), 1, 40).Draw(t, "records") {
+			r.Direction = 0 // has templates of its own
 			recs = e.Prepare(recs, &r)
 		}
 		completeDictionary()

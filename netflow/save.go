@@ -42,12 +42,23 @@ type savedOptions struct {
 	Init       flow.Time         `json:"init,omitempty"`
 	Interfaces map[uint32]uint32 `json:"interfaces,omitempty"`
 	Selectors  []savedSelector   `json:"selectors,omitempty"`
+	Said       []savedSaid       `json:"said,omitempty"`
+	Restart    flow.Time         `json:"restart,omitempty"`
+	Forgotten  bool              `json:"forgotten,omitempty"`
 }
 
 type savedSelector struct {
 	ID   uint64 `json:"id"`
 	Rate uint32 `json:"rate,omitempty"`
 	Name string `json:"name,omitempty"`
+}
+
+// savedSaid is when something was said.
+type savedSaid struct {
+	Kind  uint8     `json:"kind"`
+	ID    uint64    `json:"id,omitempty"`
+	At    flow.Time `json:"at"`
+	Every flow.Time `json:"every,omitempty"`
 }
 
 type savedName struct {
@@ -93,7 +104,7 @@ func (s *store) lines() (lines []saved) {
 		}
 		for k, dom := range e.domains {
 			if o := dom.options.Load(); o != nil {
-				lines = append(lines, saved{Addr: addr, Domain: k.domain, Version: k.version, Sampling: o.saved()})
+				lines = append(lines, saved{Addr: addr, Domain: k.domain, Version: k.version, Sampling: o.saved(flow.Time(dom.restart.Load()))})
 			}
 		}
 		for k, name := range e.names {
@@ -113,8 +124,11 @@ func (s *store) lines() (lines []saved) {
 	return append(first, lines...)
 }
 
-func (o *options) saved() *savedOptions {
-	out := &savedOptions{Rate: o.rate, Init: o.init, Interfaces: o.interfaces}
+func (o *options) saved(restart flow.Time) *savedOptions {
+	out := &savedOptions{Rate: o.rate, Init: o.init, Interfaces: o.interfaces, Restart: restart, Forgotten: o.forgotten}
+	for k, x := range o.said {
+		out.Said = append(out.Said, savedSaid{k.kind, k.id, flow.Time(x.at.Load()), flow.Time(x.every.Load())})
+	}
 	for id, x := range o.selectors {
 		var extra struct{ SamplerName string }
 		json.Unmarshal(x.extra, &extra) // ours, or none
@@ -251,5 +265,15 @@ func (d *Decoder) loadOptions(x *saved) {
 		}
 		o.selectors[sel.ID] = y
 	}
+	o.rememberAll()
+	for _, x := range x.Sampling.Said {
+		if y := o.said[subject{x.Kind, x.ID}]; y != nil {
+			y.at.Store(int64(x.At))
+			y.every.Store(int64(max(x.Every, 0)))
+		}
+	}
+	o.forgotten = x.Sampling.Forgotten
+	dom.restart.Store(int64(x.Sampling.Restart))
 	dom.options.Store(o)
+	dom.loaded.Store(true)
 }

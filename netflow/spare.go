@@ -25,9 +25,14 @@ const (
 	whenEmpty
 )
 
+// maxSpares is how many spares a slot has: there are no more elements that say the
+// same, and a template may repeat one as often as it likes.
+const maxSpares = 12
+
 // rivals returns the fields that lost their slot to another but are good for
 // records in which that is zero.
 func rivals(specs []fieldSpec, rules []rule, winner *[slots]int) (out []int) {
+	var each [slots]int
 	for i := range specs {
 		r := rules[i]
 		if r.slot == noSlot || winner[r.slot] == i+1 || specs[i].length == 0 || specs[i].scope {
@@ -37,7 +42,7 @@ func rivals(specs []fieldSpec, rules []rule, winner *[slots]int) (out []int) {
 		case slotIPVersion, slotICMP4, slotICMP6, slotICMPType4, slotICMPType6, slotICMPCode4, slotICMPCode6, slotCopies, slotScopeIn, slotScopeOut:
 			continue
 		}
-		if r.slot < slotTotals {
+		if each[r.slot]++; r.slot < slotTotals && each[r.slot] <= maxSpares {
 			out = append(out, i)
 		}
 	}

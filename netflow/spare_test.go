@@ -209,3 +209,22 @@ func TestTheSamplerThatIsNotZeroWins(t *testing.T) {
 		t.Errorf("%+v: %v", recs, err)
 	}
 }
+
+// TestATemplateOfRivalsStaysSmall: however often a template says the same.
+func TestATemplateOfRivalsStaysSmall(t *testing.T) {
+	var fields []field
+	for i := range 400 {
+		id := []uint16{231, 232, 153, 85}[i%4]
+		fields = append(fields, field{id, 8, i + 1, 0})
+	}
+	tpl, data := template256(t, IPFIX, fields)
+	d := NewDecoder(Limits{})
+	var m Message
+	if recs, err := d.Decode(nil, &m, somebody, noon, message(IPFIX, tpl, data)); err != nil || len(recs) != 1 {
+		t.Fatalf("%v: %v", recs, err)
+	}
+	x := d.store.find(flow.AddrFrom(somebody.Addr()), templateKey{7, somebody.Port(), 256, IPFIX})
+	if n := len(x.spares); n > 4*maxSpares {
+		t.Errorf("%d spares", n)
+	}
+}

@@ -94,6 +94,11 @@ const maxBorrowers = 16
 type domain struct {
 	mu      sync.Mutex // held to change options
 	options atomic.Pointer[options]
+	// restart is when the exporter started again, 0 when everything that is known
+	// was said since.
+	restart atomic.Int64
+	// loaded says that an earlier run left it, and nobody was told.
+	loaded atomic.Bool
 }
 
 // options are values that apply to later data records. They are replaced, never
@@ -103,6 +108,10 @@ type options struct {
 	selectors  map[uint64]selector
 	interfaces map[uint32]uint32 // rates, by ifIndex
 	init       flow.Time
+	// said is when each of these was said; forgotten that a rate is not known any
+	// more, because it was not said again.
+	said      map[subject]*said
+	forgotten bool
 }
 
 // samplingRate returns the rate of records that name no selector: the domain's,
@@ -132,6 +141,7 @@ func (o *options) clone() *options {
 	c := *o
 	c.selectors = maps.Clone(o.selectors)
 	c.interfaces = maps.Clone(o.interfaces)
+	c.said = maps.Clone(o.said)
 	return &c
 }
 
@@ -310,14 +320,20 @@ func (s *store) remove(t *template) {
 	s.templates--
 }
 
-// optionsOf returns what is known of a domain, nil when nothing is.
-func (s *store) optionsOf(a flow.Addr, k domainKey) *options {
+// domainOf returns a domain of which options have said something, else nil.
+func (s *store) domainOf(a flow.Addr, k domainKey) *domain {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if e := s.exporters[a]; e != nil {
-		if d := e.domains[k]; d != nil {
-			return d.options.Load()
-		}
+		return e.domains[k]
+	}
+	return nil
+}
+
+// optionsOf returns what is known of a domain, nil when nothing is.
+func (s *store) optionsOf(a flow.Addr, k domainKey) *options {
+	if d := s.domainOf(a, k); d != nil {
+		return d.options.Load()
 	}
 	return nil
 }

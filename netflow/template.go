@@ -248,7 +248,7 @@ func compile(d *dialect, options bool, specs []fieldSpec) *template {
 		outer := tunnel && r.slot.ofHeader() && (!won || dual && (r.slot == slotSrc6 || r.slot == slotDst6))
 		bare := r.slot == slotSection && t.resolve&resolveBare != 0
 		if !options && (outer || o.set == setCopies || (!won || bare) && bearsMeaning(f, r)) {
-			kept = append(kept, extraField{spec: i, offset: offset, length: width, pen: f.pen, id: f.id, zero: zeros[[2]uint32{f.pen, uint32(f.id)}]})
+			kept = append(kept, extraField{spec: uint16(i), offset: uint16(offset), length: uint16(width), pen: f.pen, id: f.id, zero: zeros[[2]uint32{f.pen, uint32(f.id)}]})
 		}
 		if x := announcing(f, offset); x.width != 0 && fixed && !(d.scopeOctets && f.scope) && t.announces.width == 0 {
 			t.announces = x

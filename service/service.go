@@ -36,6 +36,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Registerer takes the metrics of all parts; none are kept when nil.
 	Registerer prometheus.Registerer
+	// Health is given, before anything is received, a function that returns nil while what
+	// is received is stored, else why not and since when; it may be nil.
+	Health func(check func() error)
 }
 
 // Run receives and stores flows until ctx ends. What was received by then is
@@ -58,6 +61,9 @@ func Run(ctx context.Context, c Config) error {
 	handoff := rollup.NewHandoff()
 	w := ingest.NewWriter(db, ingest.WriterConfig{Logger: c.Logger, Registerer: c.Registerer, Spool: c.Spool, SpoolBytes: c.SpoolBytes, Handoff: handoff})
 	defer w.Close()
+	if c.Health != nil {
+		c.Health(w.Health)
+	}
 
 	// Writer and Keeper end after the last batch is written, whoever ends.
 	behind, stop := context.WithCancel(context.WithoutCancel(ctx))

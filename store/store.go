@@ -120,7 +120,8 @@ func openDB(ctx context.Context, dsn string, offline bool) (*DB, error) {
 	return db, nil
 }
 
-// Ready checks the schema if OpenOffline could not. A Writer calls it before each batch.
+// Ready checks the schema if OpenOffline could not, or after Recheck. A Writer calls it
+// before each batch.
 func (db *DB) Ready(ctx context.Context) error {
 	if !db.unchecked.Load() {
 		return nil
@@ -131,6 +132,10 @@ func (db *DB) Ready(ctx context.Context) error {
 	db.unchecked.Store(false)
 	return nil
 }
+
+// Recheck makes the next Ready check the schema again: something was not there that belongs
+// to it, as after the database was made anew.
+func (db *DB) Recheck() { db.unchecked.Store(true) }
 
 // Pool returns the connections, for the packages below store. Its errors are those of pgx.
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }

@@ -28,7 +28,7 @@ var (
 	notRun = map[string]string{
 		"exporter":  "meters a file or an interface, and sends somewhere",
 		"collector": "goes on listening", "web": "goes on listening", "lab": "goes on listening", "inspect": "goes on listening",
-		"migrate": "wants an owner's password",
+		"migrate": "wants an owner's password", "exporters": "forgets one",
 	}
 )
 

@@ -148,6 +148,13 @@ func TestSameElsewhere(t *testing.T) {
 					t.Errorf("the cells have %d, the command %d, SQL %d", cells, hours, sql)
 				}
 			default: // an address
+				var totals []any
+				for _, r := range rows {
+					if r["line"] == "total" && r["part"] != "destination ports" {
+						totals = append(totals, r)
+					}
+				}
+				same(t, "SQL", measures([]any{answer["in"], answer["out"]}), measures(totals))
 				if n := number(answer["in"].(map[string]any)["flows"]) + number(answer["out"].(map[string]any)["flows"]); n == 0 || n != number(said["summary"].(map[string]any)["flows"]) {
 					t.Errorf("%d flows, the command says %v", n, said["summary"])
 				}

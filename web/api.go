@@ -40,6 +40,7 @@ func (s *server) routeAPI(r chi.Router) error {
 	s.routeKeys(api)
 	s.routeFilter(api)
 	s.routeExporters(api)
+	s.routeForget(api)
 	s.routeDiagnosis(api)
 	s.routeInterfaces(api)
 	s.routeLoss(api)

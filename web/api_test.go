@@ -106,11 +106,11 @@ func TestShapes(t *testing.T) {
 			}, nil
 		}}, "/api/v1/exporters", `{"exporters":[
 			{"id":7,"name":"edge-1","label":"edge-1","addr":"192.0.2.1","observation_domain":42,"version":10,"first_seen":"2026-11-21T10:00:00Z",
-			 "last_seen":"2026-11-21T10:00:00Z","datagrams":1,"records":2,"packets":3,"bytes":4,"sampling_rate":100,"clock_offset_ms":-300,
-			 "color":"","note":"","silent":true,"health":"silent","lost_last_hour":0,"templates":0,"sampling_rate_set":null,"sampling_state":"announced","sampling_from":null,"sampling_mode":"instead"},
+			 "last_seen":"2026-11-21T10:00:00Z","datagrams":1,"records":2,"packets":3,"bytes":4,"sampling_rate":100,"clock_offset_ms":-300,"sampling_at":null,"sampling_provisional":false,"numbering":"",
+			 "color":"","note":"","silent":true,"health":"silent","left_out_of_loss":false,"lost_last_hour":0,"templates":0,"sampling_rate_set":null,"sampling_state":"announced","sampling_from":null,"sampling_mode":"instead"},
 			{"id":8,"name":"","label":"2001:db8::1","addr":"2001:db8::1","observation_domain":0,"version":5,"first_seen":"2026-11-21T10:00:00Z",
-			 "last_seen":"2026-11-21T10:00:00Z","datagrams":0,"records":0,"packets":0,"bytes":0,"sampling_rate":null,"clock_offset_ms":0,
-			 "color":"","note":"","silent":true,"health":"silent","lost_last_hour":0,"templates":0,"sampling_rate_set":null,"sampling_state":"unknown","sampling_from":null,"sampling_mode":"instead"}],
+			 "last_seen":"2026-11-21T10:00:00Z","datagrams":0,"records":0,"packets":0,"bytes":0,"sampling_rate":null,"clock_offset_ms":0,"sampling_at":null,"sampling_provisional":false,"numbering":"",
+			 "color":"","note":"","silent":true,"health":"silent","left_out_of_loss":false,"lost_last_hour":0,"templates":0,"sampling_rate_set":null,"sampling_state":"unknown","sampling_from":null,"sampling_mode":"instead"}],
 			"collector":{"listen":":9995"}}`},
 		{"no_exporters", &fake{}, "/api/v1/exporters", `{"exporters":[],"collector":{"listen":":9995"}}`},
 	} {

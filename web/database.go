@@ -62,6 +62,11 @@ type ExporterStore interface {
 	Loss(ctx context.Context, from, to time.Time, exporter string) (*console.Losses, error)
 	// SetExporter and NameInterface keep what people say about them.
 	SetExporter(ctx context.Context, id flow.ExporterID, w console.ExporterWords) error
+	// ForgetExporter deletes what is known of an exporter, LeaveOut leaves its losses out of
+	// the totals of all, and LeftOut says of which they are.
+	ForgetExporter(ctx context.Context, id flow.ExporterID) error
+	LeaveOut(ctx context.Context, id flow.ExporterID, out bool) error
+	LeftOut(ctx context.Context) (map[flow.ExporterID]bool, error)
 	NameInterface(ctx context.Context, id flow.ExporterID, index int64, name string) error
 }
 

@@ -35,6 +35,10 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 	console.BatchStored: func(f console.Finding) (string, string) {
 		return "the last batch was stored at " + f.At.UTC().Format(time.RFC3339), ""
 	},
+	console.StoreStopped: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("the collector %s cannot store since %s (%s), and %s in its spool", f.Label, f.At.UTC().Format(time.RFC3339), f.LastError,
+			many(f.Waiting, "batch waits", "batches wait")), "mend what the database says; the collector's log has the same"
+	},
 	console.RetentionByAge: func(f console.Finding) (string, string) {
 		return "flows are kept by age alone, so the disk may fill before: " + f.SetBy,
 			"give the collector --retain-size, or --retain-path with a directory on the database's disk"
@@ -44,6 +48,14 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 	},
 	console.BufferOverflowed: lossOfLastHour,
 	console.UnattributedLoss: lossOfLastHour,
+	console.UnreadableSender: func(f console.Finding) (string, string) {
+		text := fmt.Sprintf("%s sent %s that cannot be read, the last at %s: perhaps %s (it begins with %s)",
+			f.Addr, many(f.Datagrams, "datagram", "datagrams"), momentText(&f.At), f.Guess, f.First)
+		if f.LastError != "" {
+			text += "; " + f.LastError
+		}
+		return text, "have it send NetFlow v5, v9 or IPFIX, or send elsewhere"
+	},
 
 	console.ExporterUnheard: func(f console.Finding) (string, string) {
 		return f.Label + " is known by name only: this collector has received nothing from it",
@@ -90,6 +102,10 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 		return fmt.Sprintf("%d of %s impossible times and stand at the time of receipt", f.Repaired, many(f.Records, "flow had", "flows had")),
 			"set its clock by NTP, and see that it sends first and last switched times"
 	},
+	console.TimesMoved: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("%s their time of receipt, because it sends flows of too many hours that are past (the last at %s)",
+			many(f.Records, "flow got", "flows got"), f.At.UTC().Format(time.RFC3339)), "correct its clock; or, if it is a stranger, block it with --allow or forget it"
+	},
 	console.TimesFarOff: func(f console.Finding) (string, string) {
 		return timesOfLastFlows(f), "choose that range to see them, set the exporter's clock by NTP, or replay captures with --shift-to-now"
 	},
@@ -121,7 +137,10 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 		return fmt.Sprintf("1:%d, as the collector was told, whatever it announces", f.Rate) + besideRate(f), ""
 	},
 	console.SamplingAnnounced: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("1:%d, as it announces", f.Rate) + besideRate(f), ""
+		return fmt.Sprintf("1:%d, as it announces", f.Rate) + lastAt(f.At) + besideRate(f), ""
+	},
+	console.SamplingOutlived: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("1:%d, as it announced before it started again%s; unknown if it does not say so again within ten minutes", f.Rate, lastAt(f.At)) + besideRate(f), ""
 	},
 	console.SamplingPresumed: func(f console.Finding) (string, string) {
 		return fmt.Sprintf("1:%d, as the collector was told", f.Rate) + besideRate(f), ""
@@ -141,6 +160,17 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 	},
 	console.NothingMissing: func(console.Finding) (string, string) {
 		return "nothing is missing in its sequence numbers", ""
+	},
+	console.NumberingLearned: func(f console.Finding) (string, string) {
+		return numberingText(f), ""
+	},
+	console.NumberingIdle: func(console.Finding) (string, string) {
+		return "its sequence numbers are always the same: what is lost on the way cannot be told",
+			"see whether it can number its messages; else compare its own counters with what is stored"
+	},
+	console.NumbersJump: func(f console.Finding) (string, string) {
+		return fmt.Sprintf("%s; %s of more than it could send or lose, taken for new beginnings", numberingText(f), many(f.Unexplained, "jump", "jumps")),
+			"see whether several exporters share its address and domain, or somebody sends in its name"
 	},
 	console.ExporterLost: func(f console.Finding) (string, string) {
 		return fmt.Sprintf("by its own word it did not send %s and lost %s", many(f.NotSent, "record", "records"), many(f.Dropped, "packet", "packets")),
@@ -181,6 +211,39 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 // lossOfLastHour has the words of the one loss of a finding.
 func lossOfLastHour(f console.Finding) (text, advice string) {
 	return "in the last hour " + lossText(f.Loss), lossWords[causeOf(f.Loss)].advice
+}
+
+// numberings says what sequence numbers count.
+var numberings = map[string]string{
+	"records":       "flow and options records",
+	"messages":      "messages",
+	"flows":         "flow records, and not those of options",
+	"all":           "records and templates",
+	"data_messages": "messages that have data",
+}
+
+// numberingText is what an exporter's sequence numbers count.
+func numberingText(f console.Finding) string {
+	what, after := strings.CutSuffix(f.Numbering, "_after")
+	text := "its sequence numbers count " + f.Numbering
+	if words := numberings[what]; words != "" {
+		text = "its sequence numbers count " + words
+	}
+	if after {
+		text += ", those of the message itself too"
+	}
+	if f.Shared {
+		text += ", of all its observation domains together"
+	}
+	return text
+}
+
+// lastAt is when something was said last, "" when that is not known.
+func lastAt(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return ", last at " + momentText(&t)
 }
 
 // missingOf is what sequence numbers show to be missing.

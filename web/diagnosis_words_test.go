@@ -21,7 +21,8 @@ func findingOf(code console.Code, n int64) console.Finding {
 		Code: code, Exporters: n, Active: n, Within: 5 * time.Minute, Ago: time.Minute, At: at, Size: n, Limit: n, SetBy: "--retain-size", Label: "edge",
 		Addr: netip.MustParseAddr("10.0.0.1"), Domain: 7, Datagrams: n, Records: n, Templates: n, Sets: n, Malformed: n, OverLimit: n, LastError: "byte 20",
 		Repaired: n, To: &at, Offset: -time.Hour, Rate: n, Loss: version, KernelDropped: n, NotSent: n, Dropped: n, Losses: []console.LossTotal{version},
-		Senders: max(n, 2), Ports: n, Restarts: n, Duplicates: n,
+		Senders: max(n, 2), Ports: n, Waiting: n, Restarts: n, Duplicates: n,
+		Numbering: "flows_after", Shared: true, Unexplained: n, First: "00000005", Guess: "sFlow v5",
 	}
 }
 
@@ -71,6 +72,11 @@ func TestWordsOfFindings(t *testing.T) {
 		console.RateLimited:       "--rate-limit",
 		console.RecordsNotStored:  "datagrams that are not NetFlow",
 		console.SendersMerged:     "network_mode: host",
+		console.UnreadableSender:  "perhaps sFlow v5 (it begins with 00000005)",
+		console.NumberingLearned:  "count flow records, and not those of options, those of the message itself too, of all its observation domains together",
+		console.NumbersJump:       "3 jumps",
+		console.SamplingAnnounced: "1:3, as it announces, last at 2014-01-01 00:05:00",
+		console.SamplingOutlived:  "before it started again",
 		console.SendersAlike:      "3 senders share the address 10.0.0.1 and the observation domain 7",
 		console.CountsAgain:       "anew 3 times",
 	} {

@@ -26,6 +26,7 @@ type exporterRow struct {
 	LastSeen          time.Time `json:"last_seen"`
 	Silent            bool      `json:"silent" doc:"Whether nothing came from it for five minutes."`
 	Health            string    `json:"health" enum:"healthy,silent,losing,waiting" doc:"silent: nothing came for five minutes; waiting: data came whose template did not; losing: something was lost in the last hour."`
+	LeftOut           bool      `json:"left_out_of_loss" doc:"Whether its losses are left out of the totals of all exporters."`
 	LostLastHour      int64     `json:"lost_last_hour" doc:"What the ledger has for it in the last hour: records, datagrams and packets together."`
 	Datagrams         int64     `json:"datagrams"`
 	Records           int64     `json:"records"`
@@ -37,7 +38,11 @@ type exporterRow struct {
 	SamplingState     string    `json:"sampling_state" enum:"announced,configured,told,unknown" doc:"Who said the rate that counts now: announced, the exporter; configured, people, on its page; told, whoever started the collector, with --sampling; unknown, nobody."`
 	SamplingFrom      *string   `json:"sampling_from" format:"date-time" doc:"From when on what people say holds; null: always."`
 	SamplingMode      string    `json:"sampling_mode" enum:"instead,unknown" doc:"Where what people say holds: instead of what it announces or the collector was told, or only where that is unknown."`
-	ClockOffsetMS     int64     `json:"clock_offset_ms" doc:"The exporter's clock less ours, in milliseconds."`
+	// What options said, and what its numbers were seen to count.
+	SamplingAt          *time.Time `json:"sampling_at" doc:"When it announced its rate last; null when that is not known."`
+	SamplingProvisional bool       `json:"sampling_provisional" doc:"Whether it started again since and has not yet announced it again."`
+	Numbering           string     `json:"numbering" doc:"What its sequence numbers count: records, messages, flows, all, data_messages, nothing; with _after those of the message itself too; empty before that is known."`
+	ClockOffsetMS       int64      `json:"clock_offset_ms" doc:"The exporter's clock less ours, in milliseconds."`
 }
 
 type collectorInfo struct {
@@ -68,7 +73,7 @@ func exporterRowOf(r *console.ExporterRow, state console.ExporterState, now time
 		Silent: now.Sub(r.LastSeen) > silence, Health: "healthy", LostLastHour: state.LostLastHour,
 		Datagrams: r.Datagrams, Records: r.Records, Packets: r.Packets, Bytes: r.Bytes, Templates: r.Templates,
 		SamplingRate: r.SamplingRate, SamplingRateSet: state.ExporterWords.SamplingRate, SamplingState: "unknown", SamplingMode: "instead",
-		ClockOffsetMS: r.ClockOffset.Milliseconds(),
+		ClockOffsetMS: r.ClockOffset.Milliseconds(), SamplingAt: state.AnnouncedAt, SamplingProvisional: state.Provisional, Numbering: state.Numbering,
 	}
 	if s, ok := samplingStates[state.RateBy]; ok {
 		e.SamplingState = s
@@ -102,9 +107,14 @@ func (s *server) exporterRows(ctx context.Context) ([]exporterRow, error) {
 	if err != nil {
 		return nil, err
 	}
+	leftOut, err := ask(ctx, s, "exporters", s.config.DB.LeftOut)
+	if err != nil {
+		return nil, err
+	}
 	list := make([]exporterRow, len(rows))
 	for i := range rows {
 		list[i] = exporterRowOf(&rows[i], states[rows[i].ID], s.now())
+		list[i].LeftOut = leftOut[rows[i].ID]
 	}
 	return list, nil
 }

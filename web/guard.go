@@ -96,6 +96,26 @@ func (l *hostList) allows(header string) bool {
 	return slices.Contains(l.names, host) || l.literals && isLiteral(host)
 }
 
+// AllowHosts returns a handler that refuses requests which came under a name that is not that
+// of a server which listens on a host (empty: on all addresses), nor one of the extra ones.
+// A name without a dot, as machines and containers have among themselves, is allowed too: no
+// page of another site has one.
+func AllowHosts(listen string, extra []string, next http.Handler) (http.Handler, error) {
+	l, err := newHostList(listen, extra)
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := canonicalHost(r.Host)
+		if l.allows(r.Host) || host != "" && !strings.ContainsAny(host, ".:") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		http.Error(w, fmt.Sprintf("This server answers to %s, not to %q. If that is its name too, start it with --metrics-allow-host followed by the name.",
+			strings.Join(l.names, ", "), r.Host), http.StatusMisdirectedRequest)
+	}), nil
+}
+
 // canonicalHost returns the host of host or host:port in the form in which two
 // can be compared, "" when it has none.
 func canonicalHost(s string) string {

@@ -33,6 +33,7 @@ var lossWords = map[lossCause]struct{ text, advice string }{
 	{"store", "refused"}:             {"records that the database refused for what is in them", "the collector's log has the reason"},
 	{"store", "stopped"}:             {"records that could not be stored before the collector had to stop", "give the collector a --spool"},
 	{"store", "quarantined"}:         {"records that the database refused, kept in the spool's quarantine", "the collector's log has the reason"},
+	{"store", "spool_damaged"}:       {"records, or whole files of them, that were damaged in the spool", "look at the disk of the spool; the collector's log names the files, which are kept"},
 	{"store", "spool_full"}:          {"records that gave way to newer ones in a full spool", "give the spool more room, or the database more time"},
 }
 

@@ -218,7 +218,7 @@ func TestErrorsOfWhatPeopleKeep(t *testing.T) {
 	if w := get(h, pathExporters+"/9/diagnosis"); w.Code != http.StatusNotFound {
 		t.Errorf("diagnosis of nobody: %d %s", w.Code, w.Body)
 	}
-	for path, allow := range map[string]string{pathSQL: "POST", pathFilterCheck: "POST", pathExporters + "/1": "PUT", pathViews + "/1": "PUT, DELETE"} {
+	for path, allow := range map[string]string{pathSQL: "POST", pathFilterCheck: "POST", pathExporters + "/1": "PUT, DELETE", pathExporters + "/1/loss": "PUT", pathViews + "/1": "PUT, DELETE"} {
 		if w := get(h, path); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != allow {
 			t.Errorf("GET %s: %d, allowed %q", path, w.Code, w.Header().Get("Allow"))
 		}

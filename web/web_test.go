@@ -179,6 +179,12 @@ func (f *fake) SaveView(_ context.Context, v console.View) (*console.View, error
 	return &v, f.err
 }
 
+func (f *fake) ForgetExporter(context.Context, flow.ExporterID) error { return f.err }
+
+func (f *fake) LeaveOut(context.Context, flow.ExporterID, bool) error { return f.err }
+
+func (f *fake) LeftOut(context.Context) (map[flow.ExporterID]bool, error) { return nil, f.err }
+
 func (f *fake) DeleteView(context.Context, int64) error { return f.err }
 
 // testNow is the clock of every test server.

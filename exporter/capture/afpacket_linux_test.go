@@ -551,3 +551,36 @@ func TestOpenInterfaceErrors(t *testing.T) {
 		t.Errorf("without CAP_NET_RAW: %v", err)
 	}
 }
+
+// What this host sends goes out by the interface, all else comes in by it.
+func TestInterfaceDirection(t *testing.T) {
+	bothWays(t, func(t *testing.T, c InterfaceConfig) {
+		c.Timeout = 5 * time.Millisecond
+		s := open(t, "lo", c)
+		ifi, err := findInterface("lo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sender(t, "lo")(frame(60, 0))
+		var got []seenAt
+		var packets [4]Packet
+		for range 100 {
+			n, err := Batch(s).ReadBatch(packets[:])
+			if err != nil && !errors.Is(err, ErrTimeout) {
+				t.Fatal(err)
+			}
+			for _, p := range packets[:n] {
+				if ours(p.Data) {
+					got = append(got, seenAt{p.InIf, p.OutIf, p.Direction})
+				}
+			}
+			if len(got) == 2 {
+				break
+			}
+		}
+		n := uint32(ifi.Index)
+		if want := []seenAt{{0, n, Egress}, {n, 0, Ingress}}; !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	})
+}

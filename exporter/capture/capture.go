@@ -77,13 +77,42 @@ type Packet struct {
 	Length uint32
 	// Link is the LINKTYPE_ number of its first header.
 	Link uint32
-	// InIf is the ifIndex of the interface it came in by where the Source is a
-	// Describer, and else the number of the interface in the file.
-	InIf uint32
+	// InIf and OutIf are the ifIndex of the interface it came in by or went out by,
+	// where the Source is a Describer; of a packet whose Direction is not known it is
+	// InIf. One of them is 0, and both where the interface is not known.
+	InIf, OutIf uint32
+	// Direction is that of flow.Record: 0 not known, 1 ingress, 2 egress, which are
+	// what the capturing machine received and what it sent.
+	Direction uint8
 	// Segments is how many packets of the wire this one stands for, where the
 	// kernel put several together, and 0 or 1 for an ordinary one. Headers is
 	// then how many octets of Data, from its beginning, each of them had.
 	Segments, Headers uint32
+}
+
+// Values of Packet.Direction.
+const (
+	Unknown uint8 = iota
+	Ingress
+	Egress
+)
+
+// seen notes on which interface p was seen, and in which direction.
+func (p *Packet) seen(index uint32, direction uint8) {
+	p.InIf, p.OutIf, p.Direction = index, 0, direction
+	if direction == Egress {
+		p.InIf, p.OutIf = 0, index
+	}
+}
+
+// ofPacketType returns the direction that Linux's packet type says (packet(7)):
+// what this host sends is of type 4.
+func ofPacketType(typ uint8) uint8 {
+	const outgoing = 4
+	if typ == outgoing {
+		return Egress
+	}
+	return Ingress
 }
 
 // info is the Packet in gopacket's words.
@@ -92,7 +121,7 @@ func (p *Packet) info() gopacket.CaptureInfo {
 		Timestamp:      time.Unix(0, p.Time).UTC(),
 		CaptureLength:  len(p.Data),
 		Length:         int(p.Length),
-		InterfaceIndex: int(p.InIf),
+		InterfaceIndex: int(max(p.InIf, p.OutIf)),
 	}
 }
 
@@ -157,7 +186,7 @@ func As[T any](s Source) (t T, ok bool) {
 // Interface is one interface that packets come in by.
 type Interface struct {
 	// Index is the ifIndex (RFC 2863) that packets carry as
-	// CaptureInfo.InterfaceIndex and Packet.InIf.
+	// CaptureInfo.InterfaceIndex and Packet.InIf or OutIf.
 	Index uint32
 	// Name is the interface's name, Description what its administrator calls it
 	// (ifAlias), empty where nothing is set.

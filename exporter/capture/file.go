@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"github.com/google/gopacket"
@@ -84,7 +85,7 @@ func OpenFile(name string) (Source, error) {
 func NewReader(r io.Reader) (Source, error) { return newFile(r, "") }
 
 // file is a capture file: one of the two formats behind a common door. It is a
-// Batcher and a Positioner.
+// Batcher, a Positioner and a Describer.
 type file struct {
 	format        // nil before the first read of a pipe
 	label  string // in front of every error
@@ -95,6 +96,9 @@ type file struct {
 	one    [1]Packet
 	done   *counter
 	total  int64
+
+	mu    sync.Mutex
+	names *ngNames // of a pcapng file
 }
 
 // format reads the packets of one file format.
@@ -118,8 +122,13 @@ func (f *file) begin() (err error) {
 	if f.format, err = newFormat(f.done, fileBuffer); err != nil {
 		return err
 	}
-	if p, ok := f.format.(*pcap); ok {
+	switch p := f.format.(type) {
+	case *pcap:
 		f.link = p.link // is known before the first packet
+	case *pcapng:
+		f.mu.Lock()
+		f.names = &p.names
+		f.mu.Unlock()
 	}
 	return nil
 }
@@ -287,6 +296,25 @@ func (f *file) ReadBatch(dst []Packet) (int, error) {
 }
 
 func (f *file) LinkType() uint32 { return f.link }
+
+// Interfaces are those of a pcapng file that have a name, as far as it was read;
+// all are numbered from 1 on in the order in which the file describes them.
+func (f *file) Interfaces() []Interface {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.names == nil {
+		return nil
+	}
+	f.names.mu.Lock()
+	defer f.names.mu.Unlock()
+	named := make([]Interface, 0, len(f.names.all))
+	for _, i := range f.names.all {
+		if i.Name != "" || i.Description != "" {
+			named = append(named, i)
+		}
+	}
+	return named
+}
 
 // Position is how many octets were read of how many; of a pipe nobody knows how
 // many there are.

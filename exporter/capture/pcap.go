@@ -130,7 +130,12 @@ func (p *pcap) batch(dst []Packet) (n int, err error) {
 		d.Time = int64(p.u32(h))*1e9 + int64(p.u32(h[4:]))*p.fraction
 		d.Length = max(captured, length) // some files have more than there was
 		d.Link = p.link
-		d.InIf, d.Segments, d.Headers = 0, 0, 0
+		d.Segments, d.Headers = 0, 0
+		if p.record == modifiedHeader {
+			d.seen(p.u32(rest[16:]), ofPacketType(rest[22]))
+		} else {
+			d.InIf, d.OutIf, d.Direction = 0, 0, Unknown
+		}
 		w.at += end
 		n++
 		p.number++

@@ -6,6 +6,10 @@ import (
 	"io"
 	"math"
 	"math/bits"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
 )
 
 // pcapng reads the newer format (draft-ietf-opsawg-pcapng): sections of blocks,
@@ -23,6 +27,7 @@ type pcapng struct {
 
 	big        bool          // the section's byte order
 	interfaces []ngInterface // of the section
+	names      ngNames
 }
 
 // Block types (IETF draft-ietf-opsawg-pcapng §4).
@@ -38,15 +43,61 @@ const (
 	// maxMetadata is the largest section header or interface description that
 	// is read; they hold a few names.
 	maxMetadata = 64 << 10
-	// maxInterfaces is how many interfaces a section may describe.
+	// maxInterfaces is how many interfaces a section may describe, and how many of
+	// a file have numbers.
 	maxInterfaces = 1024
+	// maxName is how many bytes of an interface's name and description are kept.
+	maxName = 64
+
+	linkSLL2 = 276 // LINKTYPE_LINUX_SLL2
 
 	packetFixed = 28 // octets of a packet block up to the packet's
 	simpleFixed = 12 // of a simple one
 )
 
+// ngNames are the interfaces of a file, by number. Those of one name in several
+// sections are one interface, as are those without a name that have one place.
+type ngNames struct {
+	mu    sync.Mutex
+	all   []Interface
+	known map[string]uint32
+}
+
+// number returns the number of the interface that is the id-th of its section,
+// counted from 1 on, or 0 beyond the most.
+func (n *ngNames) number(id int, name, description string) uint32 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	key := name
+	if key == "" {
+		key = "\x00" + strconv.Itoa(id)
+	}
+	number, ok := n.known[key]
+	if !ok && len(n.all) < maxInterfaces {
+		if n.known == nil {
+			n.known = map[string]uint32{}
+		}
+		number = uint32(len(n.all) + 1)
+		n.known[key] = number
+		n.all = append(n.all, Interface{Index: number, Name: name, Description: description})
+	}
+	return number
+}
+
+// ngText returns an option's text, cut, without control characters.
+func ngText(b []byte) string {
+	text := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, string(b))
+	return strings.ToValidUTF8(text[:min(len(text), maxName)], "")
+}
+
 // ngInterface is what matters of an interface description.
 type ngInterface struct {
+	number uint32 // of all in the file
 	link   uint32
 	snap   uint32 // 0 is no limit
 	ticks  uint64 // of the file's time in a second
@@ -197,6 +248,7 @@ func (p *pcapng) description(length uint32) error {
 	}
 	i := ngInterface{link: uint32(p.u16(data[8:])), snap: p.u32(data[12:]), ticks: 1e6}
 	resolution := byte(6)
+	var name, description string
 	for options := data[16 : length-4]; len(options) >= 4; {
 		code, n := p.u16(options), int(p.u16(options[2:]))
 		if code == 0 {
@@ -208,6 +260,10 @@ func (p *pcapng) description(length uint32) error {
 		}
 		value := options[4 : 4+n]
 		switch {
+		case code == 2: // if_name
+			name = ngText(value)
+		case code == 3: // if_description
+			description = ngText(value)
 		case code == 9 && n == 1: // if_tsresol
 			resolution = value[0]
 		case code == 14 && n == 8: // if_tsoffset
@@ -232,6 +288,9 @@ func (p *pcapng) description(length uint32) error {
 		}
 	default:
 		return p.wrong("time resolution %#02x of an interface makes no sense", resolution)
+	}
+	if i.link != linkSLL2 { // whose frames say it themselves, of a capture on all
+		i.number = p.names.number(len(p.interfaces), name, description)
 	}
 	p.interfaces = append(p.interfaces, i)
 	p.w.at += int(length)
@@ -289,14 +348,25 @@ func (p *pcapng) packet(d *Packet, typ, length uint32, now bool) (bool, error) {
 		return false, p.wrong("packet %d of %d octets in a block of %d", p.number+1, captured, length)
 	}
 	end := fixed + int(captured)
-	if len(data) < end {
+	// Behind the packet may be options, which have the direction; of a block that
+	// is cut inside them the packet counts all the same.
+	whole := end
+	padded := (end + 3) &^ 3
+	if options := int64(length) - 4 - int64(padded); typ != blockSimple && options >= 4 && options <= maxMetadata {
+		whole = int(length) - 4
+	}
+	if len(data) < whole {
 		if now {
 			return false, nil
 		}
-		if err := w.fill(end); err != nil {
+		err := w.fill(whole)
+		if data = w.rest(); err != nil && len(data) < end {
 			return false, p.fail(err)
 		}
-		data = w.rest()
+	}
+	direction := Unknown
+	if whole > end && len(data) >= whole {
+		direction = p.direction(data[padded:whole])
 	}
 	switch {
 	case typ == blockSimple: // has no time: that of the packet before
@@ -308,12 +378,34 @@ func (p *pcapng) packet(d *Packet, typ, length uint32, now bool) (bool, error) {
 	d.Data = data[fixed:end:end]
 	d.Time = i.last
 	d.Length = max(captured, wireLength)
-	d.Link, d.InIf = i.link, id
+	d.Link = i.link
+	d.seen(i.number, direction)
 	d.Segments, d.Headers = 0, 0
 	w.at += end
 	p.skip = int64(length) - int64(end)
 	p.number++
 	return true, nil
+}
+
+// direction returns what the options of a packet say of it.
+func (p *pcapng) direction(options []byte) uint8 {
+	for len(options) >= 4 {
+		code, n := p.u16(options), int(p.u16(options[2:]))
+		if code == 0 || 4+n > len(options) {
+			break
+		}
+		if code == 2 && n == 4 { // epb_flags, pack_flags
+			switch p.u32(options[4:]) & 3 {
+			case 1:
+				return Ingress
+			case 2:
+				return Egress
+			}
+			break
+		}
+		options = options[min(len(options), 4+(n+3)&^3):]
+	}
+	return Unknown
 }
 
 // fail says where a read failed.

@@ -128,7 +128,7 @@ func addressHash(base, start uint32, ethernetType bpf.Instruction) []bpf.Instruc
 
 	emit(bpf.LoadConstant{Dst: bpf.RegA, Val: start}, bpf.StoreScratch{Src: bpf.RegA, N: offset}, bpf.TAX{}, ethernetType)
 	for range 3 {
-		when([]uint32{0x8100, 0x88a8, 0x9100}, func() { load(2, 2); advance(4) })
+		when([]uint32{0x8100, 0x88a8, 0x9100, 0x9200, 0x9300}, func() { load(2, 2); advance(4) })
 	}
 	when([]uint32{0x8864}, func() { // PPPoE
 		load(6, 2)

@@ -97,13 +97,18 @@ func (r *ring) ReadBatch(dst []Packet) (int, error) {
 	return n, nil
 }
 
+// ringAddress is where the socket address of a packet lies behind the beginning of
+// its header: behind the header, which is aligned (TPACKET_ALIGN).
+const ringAddress = (unix.SizeofTpacket3Hdr + 15) &^ 15
+
 // read reads the next packet of the block.
 func (r *ring) read(p *Packet) {
 	h := (*unix.Tpacket3Hdr)(unsafe.Pointer(&r.mem[r.at]))
 	start := r.at + uintptr(h.Mac)
 	captured := uintptr(min(h.Snaplen, r.snap))
 	p.Time = int64(h.Sec)*1e9 + int64(h.Nsec)
-	p.Length, p.Link, p.InIf = h.Len, r.link, uint32(r.index)
+	p.Length, p.Link = h.Len, r.link
+	p.seen(uint32(r.index), ofPacketType((*unix.RawSockaddrLinklayer)(unsafe.Pointer(&r.mem[r.at+ringAddress])).Pkttype))
 	p.Segments, p.Headers = 0, 0
 	if r.vnet {
 		v := (*virtioHeader)(unsafe.Pointer(&r.mem[start-virtioSize]))

@@ -35,6 +35,7 @@ type queue struct {
 	controls [queueBatch][queueControl]uint64
 	iovecs   [queueBatch]unix.Iovec
 	messages [queueBatch]message
+	from     [queueBatch]unix.RawSockaddrLinklayer
 	next, n  int // messages that were received and not yet given
 	one      [1]Packet
 }
@@ -104,7 +105,10 @@ func (q *queue) receive() error {
 			q.iovecs[i].Base = &buffer[0]
 			q.iovecs[i].SetLen(len(buffer))
 			m := &q.messages[i]
-			m.header = unix.Msghdr{Iov: &q.iovecs[i], Control: (*byte)(unsafe.Pointer(&q.controls[i]))}
+			m.header = unix.Msghdr{
+				Name: (*byte)(unsafe.Pointer(&q.from[i])), Namelen: unix.SizeofSockaddrLinklayer,
+				Iov: &q.iovecs[i], Control: (*byte)(unsafe.Pointer(&q.controls[i])),
+			}
 			m.header.SetIovlen(1)
 			m.header.SetControllen(queueControl * 8)
 		}
@@ -138,12 +142,14 @@ func (q *queue) read(p *Packet) {
 	m := &q.messages[q.next]
 	start := q.next*q.stride + queueRoom
 	control := unsafe.Slice((*byte)(unsafe.Pointer(&q.controls[q.next])), queueControl*8)[:m.header.Controllen]
+	direction := ofPacketType(q.from[q.next].Pkttype)
 	q.next++
 	captured := int(m.length)
 	if q.vnet {
 		captured = max(0, captured-virtioSize)
 	}
-	*p = Packet{Length: uint32(captured), Link: q.link, InIf: uint32(q.index)}
+	*p = Packet{Length: uint32(captured), Link: q.link}
+	p.seen(uint32(q.index), direction)
 	captured = min(captured, int(q.snap))
 	var aux unix.TpacketAuxdata
 	for len(control) >= unix.SizeofCmsghdr {

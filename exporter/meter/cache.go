@@ -23,18 +23,30 @@ type entry struct {
 	born, seen  flow.Time // the clock at the first and the last packet
 	copies      uint32    // packets that were copies of another
 	overlay     uint32    // belongs to the key
+	left        uint32    // the egress interface, where the key has none
 	flags       flow.TCPFlags
 	slot        uint16 // of the wheel, or inHeap
 	state       state
-	_           [11]uint8
+	tos         uint8 // of the first packet
+	direction   uint8 // likewise
+	_           [5]uint8
 }
 
-// begin makes e a flow without packets that begins now.
-func (e *entry) begin(now, clock flow.Time) {
-	e.first, e.last = now, now
+// begin makes e a flow without packets that begins with o.
+func (e *entry) begin(o *Observation, clock flow.Time) {
+	e.first, e.last = o.At, o.At
+	e.tos, e.direction, e.left = o.TOS, o.Direction, 0
 	e.packets, e.bytes = 0, 0
 	e.born, e.seen = clock, clock
 	e.copies, e.flags, e.state = 0, 0, e.state.open()
+}
+
+// complete sets in r, which has e's key, what is not in the key.
+func (e *entry) complete(r *flow.Record) {
+	r.TOS, r.Direction = e.tos, e.direction
+	if r.OutIf == 0 {
+		r.OutIf = e.left
+	}
 }
 
 // link chains the flows of a wheel's slot; next also the free entries, and in the
@@ -62,7 +74,7 @@ type cache struct {
 func (c *cache) init(maxFlows int) {
 	c.entries = make([]entry, maxFlows)
 	c.links = make([]link, maxFlows)
-	size := uint32(1) << bits.Len32(uint32(2*maxFlows-1))
+	size := tableSize(maxFlows)
 	c.table = make([]uint64, size)
 	c.mask = size - 1
 	c.free = none
@@ -70,6 +82,9 @@ func (c *cache) init(maxFlows int) {
 	advise(c.links)
 	advise(c.table)
 }
+
+// tableSize returns how many words the table for so many flows has.
+func tableSize(maxFlows int) uint32 { return uint32(1) << bits.Len32(uint32(2*maxFlows-1)) }
 
 // lookahead is how many packets' flows are fetched at a time: enough for the
 // waits to overlap, few enough for all to stay in the first cache.

@@ -45,6 +45,10 @@ const (
 	DefaultMaxFlows      = 1 << 20
 )
 
+// DSCP are the bits of the TOS octet that are a Differentiated Services Code Point
+// (RFC 2474); the other two are ECN's.
+const DSCP = 0xfc
+
 // MaxTime bounds the clock (beyond the year 36,000,000), so that no sum of times
 // overflows: strangers write timestamps into captures. Times above it count as
 // it, those before 1970 as 0.
@@ -60,14 +64,18 @@ type Config struct {
 	Linger        flow.Time
 	// Timeouts take the place of IdleTimeout and Linger for what they name.
 	Timeouts Timeouts
+	// KeyTOS are the bits of the TOS octet, or traffic class, that belong to the
+	// flow key: none as a rule, or DSCP. The two bits of ECN never do (RFC 3168):
+	// they differ between the packets of one connection.
+	KeyTOS uint8
 	// Hash is what the Hash of Observations comes from; the zero Hash is a new
 	// one.
 	Hash Hash
 	// Details keeps flow.Details of each flow, of those that packets come with,
-	// and appends them to records. They take another 96 octets for each flow of
+	// and appends them to records. They take another 88 octets for each flow of
 	// MaxFlows, and an allocation for each 256 records.
 	Details bool
-	// MaxFlows is how many flows live at a time, at most 1<<28. The memory for
+	// MaxFlows is how many flows live at a time, at most MaxFlows. The memory for
 	// all of them is taken by New: 136 octets a flow and 16 to 32 of hash table,
 	// so 152 MiB with the default; the operating system backs it by page as flows
 	// first need it. The order of expiry takes another 16 octets for each flow
@@ -89,7 +97,8 @@ func (c Config) withDefaults() Config {
 	if c.MaxFlows <= 0 {
 		c.MaxFlows = DefaultMaxFlows
 	}
-	c.MaxFlows = min(c.MaxFlows, 1<<28)
+	c.MaxFlows = min(c.MaxFlows, MaxFlows)
+	c.KeyTOS &= DSCP
 	if c.Hash == (Hash{}) {
 		c.Hash = NewHash()
 	}
@@ -140,6 +149,7 @@ type Process struct {
 	active flow.Time
 	quiet  [states]flow.Time // after how long without a packet a flow has ended, by state
 	hash   Hash
+	keyTOS uint8
 
 	clock flow.Time
 	cache cache
@@ -158,7 +168,7 @@ type Process struct {
 // New returns a Process without flows.
 func New(c Config) *Process {
 	c = c.withDefaults()
-	p := &Process{active: c.ActiveTimeout, quiet: c.quiet(), hash: c.Hash}
+	p := &Process{active: c.ActiveTimeout, quiet: c.quiet(), hash: c.Hash, keyTOS: c.KeyTOS}
 	p.cache.init(c.MaxFlows)
 	if c.Details {
 		p.details = make([]flow.Details, c.MaxFlows)
@@ -193,6 +203,7 @@ func (p *Process) Dump(dst []flow.Record, from, n int) (recs []flow.Record, next
 		r := flow.Record{
 			Start: e.first, End: e.last, Packets: e.packets, Bytes: e.bytes, Key: e.key, TCPFlags: e.flags,
 		}
+		e.complete(&r)
 		if e.copies > 0 {
 			r.Marks = flow.MarkDuplicate
 		}
@@ -210,7 +221,8 @@ func (p *Process) Dump(dst []flow.Record, from, n int) (recs []flow.Record, next
 func (p *Process) Observe(dst []flow.Record, pkt *packet.Packet, now flow.Time) []flow.Record {
 	now = max(0, min(now, MaxTime))
 	clock := max(p.clock, now)
-	o := Observation{Key: pkt.Key, Overlay: pkt.Overlay, Octets: pkt.Length, Packets: 1, TCPFlags: pkt.TCPFlags, At: now, Clock: clock}
+	o := Observation{Key: pkt.Key, TOS: pkt.TOS, Overlay: pkt.Overlay, Octets: pkt.Length, Packets: 1, TCPFlags: pkt.TCPFlags, At: now, Clock: clock}
+	o.Key.TOS &= p.keyTOS
 	if pkt.IsFragment() {
 		if !p.frags.Lend(&o.Key, pkt, clock) {
 			p.stats.FragmentsUnknown++
@@ -264,13 +276,19 @@ func (p *Process) count(dst []flow.Record, o *Observation, d *flow.Details) []fl
 	now := o.At
 	p.setClock(o.Clock)
 	i := p.cache.find(o.Hash, &o.Key, o.Overlay)
+	if o.Left != 0 {
+		if i != none && p.ends(&p.cache.entries[i], o.TCPFlags, now) == 0 {
+			p.cache.entries[i].left = o.Left
+		}
+		return dst
+	}
 	if i == none {
 		dst, i = p.start(dst, o)
 	} else {
 		e := &p.cache.entries[i]
 		if reason := p.ends(e, o.TCPFlags, now); reason != 0 {
 			dst = p.appendRecord(dst, i, reason)
-			e.begin(now, p.clock)
+			e.begin(o, p.clock)
 			p.sooner(i) // a linger may be longer than the idle timeout
 		}
 	}
@@ -461,7 +479,7 @@ func (p *Process) start(dst []flow.Record, o *Observation) ([]flow.Record, uint3
 	i := p.cache.insert(o.Hash, &o.Key, o.Overlay)
 	e := &p.cache.entries[i]
 	e.state = openState(o.Key.Protocol)
-	e.begin(o.At, p.clock)
+	e.begin(o, p.clock)
 	p.wheel.file(&p.cache, i, p.due(e))
 	return dst, i
 }
@@ -549,9 +567,11 @@ func (p *Process) appendRecord(dst []flow.Record, i uint32, reason flow.EndReaso
 		*details = p.details[i]
 		details.Copies = uint64(e.copies)
 	}
-	return append(dst, flow.Record{
+	dst = append(dst, flow.Record{
 		Start: e.first, End: e.last,
 		Packets: e.packets, Bytes: e.bytes,
 		Key: e.key, TCPFlags: e.flags, EndReason: reason, Marks: marks, Details: details,
 	})
+	e.complete(&dst[len(dst)-1])
+	return dst
 }

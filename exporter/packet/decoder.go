@@ -37,6 +37,16 @@ const (
 	typePrism
 	typeAVS
 	typeNFLog
+	typeDot11Padded
+	typeAMSDU
+	typeHSR
+	typeETag
+	typeDSA
+	typeEDSA
+	typeBroadcom
+	typeBroadcomFront
+	typeMPacket
+	typeIPNet
 )
 
 // linkTypes maps the LINKTYPE_ numbers that are understood to the layer a frame
@@ -77,14 +87,38 @@ var linkTypes = map[uint32]gopacket.LayerType{
 	204: typeDirectionPPP,
 	205: typeDirectionCHDLC,
 	206: typeDirectionRelay,
+	219: layers.LayerTypeMPLS,
+	226: typeIPNet,
 	239: typeNFLog,
 	242: typeIPoIB,
 	258: typePKTAP,
+	274: typeMPacket,
+	281: typeBroadcom,
+	282: typeBroadcomFront,
+	284: typeDSA,
+	285: layers.LayerTypeEthernet, // with EDSA's Ethernet type
+
+	130: juniperLayer(130),
+	131: juniperLayer(131),
+	132: juniperLayer(132),
+	133: juniperLayer(133),
+	134: juniperLayer(134),
+	135: juniperLayer(135),
+	136: juniperLayer(136),
+	137: juniperLayer(137),
+	164: juniperLayer(164),
+	167: juniperLayer(167),
+	168: juniperLayer(168),
+	178: juniperLayer(178),
+	179: juniperLayer(179),
+	180: juniperLayer(180),
+	181: juniperLayer(181),
 
 	linkMPLS:  layers.LayerTypeMPLS,
 	linkDot1Q: layers.LayerTypeDot1Q,
 	linkNSH:   typeNSH,
 	linkPBB:   typePBB,
+	linkAMSDU: typeAMSDU,
 }
 
 // Decoder reads packets. It is for one goroutine: the layers that it decodes
@@ -106,6 +140,8 @@ type Decoder struct {
 	found   bool   // an IP header was read
 
 	whole   []byte // the frame that Decode was given
+	more    []byte // of it, the packets that lie behind the one given
+	moreCap int    // of the frame that they are of
 	details flow.Details
 
 	link    uint32 // the link type that current is for
@@ -169,13 +205,23 @@ func newDecoder(c Config, ignorePanic bool) *Decoder {
 // A Decoder of Inner gives the innermost packet that can be read: what a tunnel
 // carries and cannot be read (ARP in VXLAN, a frame cut short) leaves the
 // tunnel's own packet to be counted, so each frame with an IP packet gives one.
+//
+// A frame of the air may hold several packets (an A-MSDU); More gives the others.
 func (d *Decoder) Decode(p *Packet, link uint32, data []byte) error {
+	if d.more != nil {
+		d.more = nil
+	}
 	if d.plain {
 		if _, ok := common(p, link, data); ok {
 			return nil
 		}
 		return d.layers(p, link, data)
 	}
+	return d.configured(p, link, data)
+}
+
+// configured decodes as the Config says.
+func (d *Decoder) configured(p *Packet, link uint32, data []byte) error {
 	d.whole, d.payload, d.details = data, nil, flow.Details{}
 	payload, ok := common(p, link, data)
 	if ok {
@@ -192,6 +238,27 @@ func (d *Decoder) Decode(p *Packet, link uint32, data []byte) error {
 		d.innermost(p)
 	}
 	return nil
+}
+
+// More gives the next packet of the frame that Decode was given, as Decode gives the
+// first, with an error of its own, and reports whether there was one to look at. It
+// wants the frame's octets as they were.
+func (d *Decoder) More(p *Packet) (more bool, err error) {
+	if d.more == nil {
+		return false, nil
+	}
+	data, frame := d.more, d.moreCap
+	d.more = nil
+	if d.plain {
+		err = d.layers(p, linkAMSDU, data)
+	} else {
+		err = d.configured(p, linkAMSDU, data)
+	}
+	if err == nil {
+		p.Offset += uint32(frame - cap(data))
+	}
+	d.moreCap = frame
+	return true, err
 }
 
 // layers decodes by the parser of the link type.

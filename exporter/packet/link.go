@@ -66,7 +66,7 @@ func etherType(t uint16) (gopacket.LayerType, error) {
 		return layers.LayerTypeIPv4, nil
 	case 0x86dd:
 		return layers.LayerTypeIPv6, nil
-	case 0x8100, 0x88a8, 0x9100, 0x9200:
+	case 0x8100, 0x88a8, 0x9100, 0x9200, 0x9300:
 		return layers.LayerTypeDot1Q, nil
 	case 0x8847, 0x8848:
 		return layers.LayerTypeMPLS, nil
@@ -88,6 +88,12 @@ func etherType(t uint16) (gopacket.LayerType, error) {
 		return typeArista, nil
 	case 0x8909:
 		return typeMetadata, nil
+	case 0x892f:
+		return typeHSR, nil
+	case 0x893f:
+		return typeETag, nil
+	case 0xdada:
+		return typeEDSA, nil
 	}
 	if t < 0x0600 {
 		return layers.LayerTypeLLC, nil
@@ -108,8 +114,15 @@ type envelope struct {
 type stripper func(data []byte) (rest []byte, next gopacket.LayerType, err error)
 
 func (e *envelope) DecodeFromBytes(data []byte, _ gopacket.DecodeFeedback) (err error) {
-	if e.typ == layers.LayerTypeMPLS && e.d.config.Details {
-		e.d.details.MPLS = labels(data)
+	switch e.typ {
+	case layers.LayerTypeMPLS:
+		if e.d.config.Details {
+			e.d.details.MPLS = labels(data)
+		}
+	case typeAMSDU:
+		e.d.more, e.d.moreCap = behindMSDU(data), cap(e.d.frame)
+	case typeDSA, typeEDSA, typeBroadcom:
+		e.d.switched(e.typ, data)
 	}
 	e.payload, e.next, err = e.strip(data)
 	return err
@@ -131,6 +144,8 @@ var envelopes = map[gopacket.LayerType]stripper{
 	layers.LayerTypePPPoE:    pppoe,
 	layers.LayerTypePPP:      ppp,
 	layers.LayerTypeDot11:    dot11,
+	typeDot11Padded:          dot11Padded,
+	typeAMSDU:                aMSDU,
 	layers.LayerTypeRadioTap: radioTap,
 	typePBB:                  skip(4, layers.LayerTypeEthernet), // an I-TAG (IEEE 802.1ah)
 	typeNSH:                  nsh,
@@ -148,14 +163,25 @@ var envelopes = map[gopacket.LayerType]stripper{
 	typeDirectionCHDLC:       skip(1, typeCHDLC),
 	typeDirectionRelay:       skip(1, typeFrameRelay),
 	typeTokenRing:            tokenRing,
-	typePrism:                skip(144, layers.LayerTypeDot11),
+	typePrism:                prism,
 	typeAVS:                  avs,
 	typeNFLog:                nflog,
+	typeHSR:                  hsr,
+	typeETag:                 eTag,
+	typeDSA:                  dsa,
+	typeEDSA:                 edsa,
+	typeBroadcom:             broadcom,
+	typeBroadcomFront:        skip(4, layers.LayerTypeEthernet),
+	typeMPacket:              mPacket,
+	typeIPNet:                ipnet,
 }
 
 func init() {
 	// It looks into linkTypes, as do those that look into it.
 	envelopes[typePKTAP] = pktap
+	for link := range juniperCookies {
+		envelopes[juniperLayer(link)] = juniper(link)
+	}
 }
 
 // rawIP is no header at all: the version nibble decides.
@@ -365,8 +391,17 @@ func frameRelay(data []byte) ([]byte, gopacket.LayerType, error) {
 		next, err := etherType(typ)
 		return data[2:], next, err
 	}
+	return multiprotocol(data)
+}
+
+// multiprotocol is RFC 2427's encapsulation: a control byte, padding to an even byte
+// where it is needed, and the NLPID of what follows.
+func multiprotocol(data []byte) ([]byte, gopacket.LayerType, error) {
+	if len(data) < 2 {
+		return nil, 0, ErrTruncated
+	}
 	data = data[1:]
-	if data[0] == 0 { // padding to an even octet
+	if data[0] == 0 {
 		if data = data[1:]; len(data) == 0 {
 			return nil, 0, ErrTruncated
 		}
@@ -393,84 +428,4 @@ func behind(data []byte, n int, next gopacket.LayerType) ([]byte, gopacket.Layer
 		return nil, 0, ErrTruncated
 	}
 	return data[n:], next, nil
-}
-
-// arista is a time that Arista's switches put into mirrored frames: subtype 1,
-// version, and six or eight octets of time in front of the Ethernet type.
-func arista(data []byte) ([]byte, gopacket.LayerType, error) {
-	if len(data) < 4 {
-		return nil, 0, ErrTruncated
-	}
-	if binary.BigEndian.Uint16(data) != 1 {
-		return nil, 0, ErrNotIP
-	}
-	switch data[3] {
-	case 0x10:
-		return tagThenType(data, 12)
-	case 0x20:
-		return tagThenType(data, 10)
-	}
-	return nil, 0, ErrNotIP
-}
-
-// vnTag is Cisco's tag of a virtual interface (IEEE 802.1BR's forerunner).
-func vnTag(data []byte) ([]byte, gopacket.LayerType, error) {
-	return tagThenType(data, 4)
-}
-
-// metadata is Cisco's, which carries a security group.
-func metadata(data []byte) ([]byte, gopacket.LayerType, error) { return tagThenType(data, 6) }
-
-// tagThenType is a tag of n octets and an Ethernet type.
-func tagThenType(data []byte, n int) ([]byte, gopacket.LayerType, error) {
-	if len(data) < n+2 {
-		return nil, 0, ErrTruncated
-	}
-	next, err := etherType(binary.BigEndian.Uint16(data[n:]))
-	return data[n+2:], next, err
-}
-
-// macSec is a MACsec SecTAG (IEEE 802.1AE §9.3); only frames that are not
-// encrypted can be read.
-func macSec(data []byte) ([]byte, gopacket.LayerType, error) {
-	const explicit, encrypted, changed = 0x20, 0x08, 0x04
-	if len(data) < 6 {
-		return nil, 0, ErrTruncated
-	}
-	switch {
-	case data[0]&(encrypted|changed) != 0:
-		return nil, 0, ErrNotIP
-	case data[0]&explicit != 0:
-		return tagThenType(data, 14)
-	}
-	return tagThenType(data, 6)
-}
-
-// nsh is a Network Service Header (RFC 8300 §2.2).
-func nsh(data []byte) ([]byte, gopacket.LayerType, error) {
-	if len(data) < 8 {
-		return nil, 0, ErrTruncated
-	}
-	n := int(data[1]&0x3f) * 4
-	if n < 8 {
-		return nil, 0, ErrMalformed
-	}
-	if len(data) < n {
-		return nil, 0, ErrTruncated
-	}
-	next := data[3]
-	data = data[n:]
-	switch next {
-	case 1:
-		return data, layers.LayerTypeIPv4, nil
-	case 2:
-		return data, layers.LayerTypeIPv6, nil
-	case 3:
-		return data, layers.LayerTypeEthernet, nil
-	case 4:
-		return data, typeNSH, nil
-	case 5:
-		return data, layers.LayerTypeMPLS, nil
-	}
-	return nil, 0, ErrNotIP
 }

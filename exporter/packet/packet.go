@@ -51,9 +51,9 @@ type Packet struct {
 	// payload length (RFC 8200 §3).
 	Length uint32
 	// Present is how many octets of the packet the frame holds, trailing
-	// padding of a short frame included. It says more than Length where a
-	// network card's offload left the header without one: IPv4 total length 0,
-	// IPv6 payload length 0 before a large payload.
+	// padding of a short frame included. It says more than Length where IPv6 payload
+	// length 0 stands before a large payload, as of a jumbogram (RFC 2675) or of what
+	// the kernel put together.
 	Present uint32
 	// Offset is where the IP header begins in the frame.
 	Offset uint32

@@ -104,18 +104,6 @@ func tokenRing(data []byte) ([]byte, gopacket.LayerType, error) {
 	return behind(data, n, layers.LayerTypeLLC)
 }
 
-// avs is what some wireless drivers say about a frame; its length is in it.
-func avs(data []byte) ([]byte, gopacket.LayerType, error) {
-	if len(data) < 8 {
-		return nil, 0, ErrTruncated
-	}
-	n := binary.BigEndian.Uint32(data[4:])
-	if n < 8 || n > 1024 {
-		return nil, 0, ErrMalformed
-	}
-	return behind(data, int(n), layers.LayerTypeDot11)
-}
-
 // nflog is what Linux netfilter logs: values, in the byte order of the machine,
 // of which one is the packet.
 func nflog(data []byte) ([]byte, gopacket.LayerType, error) {
@@ -155,54 +143,6 @@ func nflog(data []byte) ([]byte, gopacket.LayerType, error) {
 		}
 		data = data[n:]
 	}
-}
-
-// radioTap is what a wireless card says about a frame; its length is in it.
-func radioTap(data []byte) ([]byte, gopacket.LayerType, error) {
-	if len(data) < 8 {
-		return nil, 0, ErrTruncated
-	}
-	n := int(binary.LittleEndian.Uint16(data[2:]))
-	if n < 8 {
-		return nil, 0, ErrMalformed
-	}
-	if len(data) < n {
-		return nil, 0, ErrTruncated
-	}
-	return data[n:], layers.LayerTypeDot11, nil
-}
-
-// dot11 is an IEEE 802.11 header. Only data frames in the clear hold LLC.
-func dot11(data []byte) ([]byte, gopacket.LayerType, error) {
-	if len(data) < 2 {
-		return nil, 0, ErrTruncated
-	}
-	const (
-		data11    = 0x08 // the type field: data
-		noData    = 0x40 // of its subtypes: no data
-		qos       = 0x80 // QoS control follows
-		ds        = 0x03 // to and from the distribution system
-		protected = 0x40
-		order     = 0x80 // with QoS: HT control follows
-	)
-	control, flags := data[0], data[1]
-	if control&0x0f != data11 || control&noData != 0 || flags&protected != 0 {
-		return nil, 0, ErrNotIP
-	}
-	n := 24
-	if flags&ds == ds {
-		n += 6
-	}
-	if control&qos != 0 {
-		n += 2
-		if flags&order != 0 {
-			n += 4
-		}
-	}
-	if len(data) < n {
-		return nil, 0, ErrTruncated
-	}
-	return data[n:], layers.LayerTypeLLC, nil
 }
 
 // pflog is the header of a packet logged by pf: its length, which is padded to

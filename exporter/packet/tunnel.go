@@ -56,6 +56,7 @@ const (
 	linkDot1Q
 	linkNSH
 	linkPBB
+	linkAMSDU
 )
 
 // carried is what a tunnel's header says: what kind of frame follows, a
@@ -158,7 +159,9 @@ func (d *Decoder) enter(p *Packet) bool {
 	if ok {
 		d.note(c.link, c.rest)
 	} else {
-		if d.layers(&q, c.link, c.rest) != nil {
+		more := d.more // is of the frame, and not of what a tunnel in it carries
+		err := d.layers(&q, c.link, c.rest)
+		if d.more = more; err != nil {
 			d.details = before
 			return false
 		}

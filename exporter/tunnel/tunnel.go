@@ -99,7 +99,7 @@ func (h *Header) carry(typ uint16) error {
 		h.Link = LinkEthernet
 	case 0x880b:
 		h.Link = LinkPPP
-	case 0x8100, 0x88a8, 0x9100, 0x9200, EtherTypeMPLS, 0x8848, EtherTypePPPoE, EtherTypeNSH, EtherTypePBB:
+	case 0x8100, 0x88a8, 0x9100, 0x9200, 0x9300, EtherTypeMPLS, 0x8848, EtherTypePPPoE, EtherTypeNSH, EtherTypePBB:
 		h.Link, h.EtherType = LinkNone, typ
 	default:
 		if typ&^0x1f != 0x8200 { // Aruba's controllers: frames of the air
@@ -311,11 +311,11 @@ func GTPU(b []byte) (h Header, err error) {
 // TZSP reads the header of TZSP, in which access points and MikroTik routers send
 // what they see, and the tagged fields behind it.
 func TZSP(b []byte) (h Header, err error) {
-	const received, padding, end = 0, 0, 1
+	const received, transmitted, padding, end = 0, 1, 0, 1
 	if len(b) < 4 || b[0] != 1 {
 		return h, ErrHeader
 	}
-	if b[1] != received {
+	if b[1] != received && b[1] != transmitted {
 		return h, ErrForeign
 	}
 	h = Header{Kind: KindTZSP}

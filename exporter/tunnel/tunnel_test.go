@@ -43,6 +43,8 @@ var headers = []struct {
 	{"gtp_prime", GTPU, "20ff0004 00000000", Header{}, ErrHeader},
 	{"tzsp", TZSP, "01000001 000a01c001", Header{Kind: KindTZSP, Link: 1, Length: 9}, nil},
 	{"tzsp_of_802_11", TZSP, "01000012 01", Header{Kind: KindTZSP, Link: 105, Length: 5}, nil},
+	{"tzsp_for_transmit", TZSP, "01010001 00 01", Header{Kind: KindTZSP, Link: 1, Length: 6}, nil},
+	{"tzsp_reserved", TZSP, "01020001 01", Header{}, ErrForeign},
 	{"tzsp_keepalive", TZSP, "01040000 01", Header{}, ErrForeign},
 	{"tzsp_without_end", TZSP, "01000001 0a04", Header{}, ErrHeader},
 	{"tzsp_field_cut", TZSP, "01000001 0a", Header{}, ErrHeader},

@@ -3,6 +3,7 @@ package answer
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,8 +15,8 @@ import (
 )
 
 // Address describes an address. Of the question, Keys, By and Having mean
-// nothing; the filter holds, too. All of it is of one moment, and its SQL is that of all
-// parts.
+// nothing; the filter holds, too. All of it is of one moment, and its SQL is one statement
+// for all parts.
 func (a *Answerer) Address(ctx context.Context, addr netip.Addr, q query.Question) (*query.AddressCard, error) {
 	addr = addr.Unmap().WithZone("")
 	if !addr.IsValid() {
@@ -58,24 +59,29 @@ func address(ctx context.Context, tx pgx.Tx, r request, addr netip.Addr) (*query
 	if err != nil {
 		return nil, err
 	}
-	ask := func(words string, limit int, key query.Key) (*query.Top, error) {
+	var read union
+	ask := func(part, words string, limit int, key query.Key) (*query.Top, error) {
 		of, err := r.keyed(key).about(words, addr)
 		if err != nil {
 			return nil, err
 		}
 		of.limit = limit
-		t, _, err := rank(ctx, tx, of, s)
-		return t, err
+		t, err := rank(ctx, tx, of, s)
+		if err != nil {
+			return nil, err
+		}
+		read = append(read, reader{of, t.plan.forReaders()}.partOfCard(part))
+		return t.Top, nil
 	}
-	sent, err := ask("src ip", query.MaxLimit, query.KeyDstAddr)
+	sent, err := ask("sends to", "src ip", query.MaxLimit, query.KeyDstAddr)
 	if err != nil {
 		return nil, err
 	}
-	received, err := ask("dst ip", query.MaxLimit, query.KeySrcAddr)
+	received, err := ask("receives from", "dst ip", query.MaxLimit, query.KeySrcAddr)
 	if err != nil {
 		return nil, err
 	}
-	ports, err := ask("ip", r.limit, query.KeyDstPort)
+	ports, err := ask("destination ports", "ip", r.limit, query.KeyDstPort)
 	if err != nil {
 		return nil, err
 	}
@@ -94,11 +100,19 @@ func address(ctx context.Context, tx pgx.Tx, r request, addr netip.Addr) (*query
 	}
 	card.Exact = sent.Exact && received.Exact && ports.Exact
 	card.Cut, card.Command, card.Filter = ports.Cut, seen.Command, of.filter.String()
-	card.SQL = strings.Join([]string{
-		"-- To whom it sends.", sent.SQL + ";\n", "-- From whom it receives.", received.SQL + ";\n",
-		"-- By which destination ports.", ports.SQL + ";\n", "-- Its flows.", seen.SQL + ";",
-	}, "\n")
+	card.SQL, err = readable(ordered{read, []string{"part", "line", "flows desc", "value"}})
+	if err != nil {
+		return nil, fmt.Errorf("address: %w", err)
+	}
 	return card, nil
+}
+
+// partOfCard is a ranking as rows of an address card, its one key as text.
+func (r reader) partOfCard(part string) statement {
+	return &selection{
+		columns: all([]column{named("'"+part+"'", "part"), named("line", "line"), named(r.columns[0].Grouped()+"::text", "value")}, columnsOf(measures...), columnsOf("groups")),
+		from:    derived{r.ranking(), "ranking"},
+	}
 }
 
 // peersOf are the addresses with most flows to or from an address. A flow from it to itself

@@ -286,7 +286,7 @@ func summarize(ctx context.Context, tx pgx.Tx, r request, s State) (*query.Flows
 	if p.rolled() && !p.remainders() {
 		of := r.keyed(query.KeyProtocol)
 		of.limit = 1
-		t, _, err := top(ctx, tx, of, p)
+		t, err := top(ctx, tx, of, p)
 		if err != nil {
 			return nil, err
 		}

@@ -39,11 +39,11 @@ func interfaces(ctx context.Context, tx pgx.Tx, r request) ([]query.InterfaceSum
 	for _, side := range []query.Key{query.KeyInIf, query.KeyOutIf} {
 		of := r.keyed(query.KeyExporter, side)
 		of.limit = mostInterfaces
-		t, groups, err := top(ctx, tx, of, makePlan(of, s))
+		t, err := top(ctx, tx, of, makePlan(of, s))
 		if err != nil {
 			return nil, err
 		}
-		for i, g := range groups {
+		for i, g := range t.groups {
 			exporter, index := g.numbers[0], g.numbers[1]
 			if exporter == nil || index == nil {
 				continue // the flows did not say by which they went

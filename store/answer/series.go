@@ -92,14 +92,11 @@ func series(ctx context.Context, tx pgx.Tx, r request, layOver int, period calen
 	// The groups are ranked first, over the whole range; the buckets are then
 	// made for these alone. Making them for all groups at once would hold
 	// groups times buckets in memory.
-	var (
-		groups []*group
-		ranked = new(query.Top)
-	)
+	ranked := ranking{Top: new(query.Top)}
 	if len(r.keys) > 0 {
 		of := r
 		of.slots = slots{}
-		if ranked, groups, err = rank(ctx, tx, of, s); err != nil {
+		if ranked, err = rank(ctx, tx, of, s); err != nil {
 			return nil, err
 		}
 	}
@@ -107,7 +104,7 @@ func series(ctx context.Context, tx pgx.Tx, r request, layOver int, period calen
 	if err != nil {
 		return nil, err
 	}
-	l, text, err := followLines(ctx, tx, r, p, groups)
+	l, text, err := followLines(ctx, tx, r, p, ranked.groups)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +128,7 @@ func series(ctx context.Context, tx pgx.Tx, r request, layOver int, period calen
 		a.Remainder = cmp.Or(open, a.Remainder)
 	}
 	for i := range layOver {
-		if err := addPrevious(ctx, tx, r, p, a, groups, ranked.Rows, period.Times(i+1)); err != nil {
+		if err := addPrevious(ctx, tx, r, p, a, ranked.groups, ranked.Rows, period.Times(i+1)); err != nil {
 			return nil, err
 		}
 	}
@@ -153,11 +150,11 @@ func seriesPlan(ctx context.Context, tx pgx.Tx, r request, s State) (p Plan, ope
 		return p, nil, nil
 	}
 	// The buckets may be others than those of a ranking.
-	t, _, err := top(ctx, tx, r.keyed(query.KeyProtocol), p)
+	t, err := top(ctx, tx, r.keyed(query.KeyProtocol), p)
 	if err != nil {
 		return p, nil, err
 	}
-	if tooVague(t, r.by) {
+	if tooVague(t.Top, r.by) {
 		return makePlan(r.fromFlows(), s), t.Remainder, nil
 	}
 	return p, t.Remainder, nil

@@ -30,8 +30,8 @@ func (a *Answerer) Top(ctx context.Context, q query.Question) (*query.Top, error
 		if err != nil {
 			return nil, err
 		}
-		t, _, err := rank(ctx, tx, r, s)
-		return t, err
+		t, err := rank(ctx, tx, r, s)
+		return t.Top, err
 	})
 	if err != nil {
 		return nil, err
@@ -45,12 +45,19 @@ func (a *Answerer) Top(ctx context.Context, q query.Question) (*query.Top, error
 // quickly found when it is rare.
 const vague = 0.01
 
+// ranking is a Top, with the groups of its rows and the plan that it was read by.
+type ranking struct {
+	*query.Top
+	groups []*group
+	plan   Plan
+}
+
 // rank answers a ranking, from the roll-ups where they can.
-func rank(ctx context.Context, tx pgx.Tx, r request, s State) (*query.Top, []*group, error) {
+func rank(ctx context.Context, tx pgx.Tx, r request, s State) (ranking, error) {
 	p := makePlan(r, s)
-	t, groups, err := top(ctx, tx, r, p)
-	if err != nil || !p.remainders() || p.value.Any() || t.Cut != nil || !tooVague(t, r.by) {
-		return t, groups, err
+	t, err := top(ctx, tx, r, p)
+	if err != nil || !p.remainders() || p.value.Any() || t.Cut != nil || !tooVague(t.Top, r.by) {
+		return t, err
 	}
 	p = makePlan(r.fromFlows(), s)
 	p.Why = "the value is too small for the roll-ups to tell"
@@ -62,14 +69,14 @@ func tooVague(t *query.Top, by query.Measure) bool {
 	return t.Remainder != nil && float64(t.Remainder.Error) > vague*float64(t.Total.By(by))
 }
 
-// top answers a ranking by a plan; the groups are those of the rows.
-func top(ctx context.Context, tx pgx.Tx, r request, p Plan) (*query.Top, []*group, error) {
+// top answers a ranking by a plan.
+func top(ctx context.Context, tx pgx.Tx, r request, p Plan) (ranking, error) {
 	if err := prepare(ctx, tx, p); err != nil {
-		return nil, nil, err
+		return ranking{}, err
 	}
 	text, err := readable(reader{r, p.forReaders()}.ranking())
 	if err != nil {
-		return nil, nil, fmt.Errorf("top: %w", err)
+		return ranking{}, fmt.Errorf("top: %w", err)
 	}
 	t := &query.Top{
 		From: p.From.Time(), To: p.To.Time(), Keys: r.keys, By: r.by, Limit: r.limit, Rows: []query.TopRow{},
@@ -81,7 +88,7 @@ func top(ctx context.Context, tx pgx.Tx, r request, p Plan) (*query.Top, []*grou
 	}
 	groups, b, err := execute(ctx, tx, reader{r, p}, t)
 	if err != nil {
-		return nil, nil, err
+		return ranking{}, err
 	}
 	for i := range t.Rows {
 		derive(&t.Rows[i], t)
@@ -91,7 +98,7 @@ func top(ctx context.Context, tx pgx.Tx, r request, p Plan) (*query.Top, []*grou
 	if p.remainders() {
 		b.apply(t, r, p)
 	}
-	return t, groups, nil
+	return ranking{t, groups, p}, nil
 }
 
 // derive fills in what follows from the sums of a row.

@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"encoding/hex"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -58,7 +59,10 @@ func judgeCollector(e *evidence) (found []Finding) {
 	default:
 		add(Finding{Code: ExportersSend, Exporters: e.known, Active: e.active, Within: quiet})
 	}
-	if e.active > 0 && (e.newest == nil || e.now.Sub(*e.newest) > quiet) {
+	found = append(found, e.stopped...)
+	if len(e.stopped) > 0 {
+		// It is known why.
+	} else if e.active > 0 && (e.newest == nil || e.now.Sub(*e.newest) > quiet) {
 		add(Finding{Code: NothingStored, Within: quiet})
 	} else if e.newest != nil {
 		add(Finding{Code: BatchStored, At: *e.newest})
@@ -77,6 +81,9 @@ func judgeCollector(e *evidence) (found []Finding) {
 		if t.Stage != "receive" || t.Cause != "kernel_buffer" {
 			add(Finding{Code: UnattributedLoss, Loss: t})
 		}
+	}
+	for _, u := range e.unreadable {
+		add(Finding{Code: UnreadableSender, Addr: u.addr, Datagrams: u.datagrams, At: u.lastSeen.UTC(), First: hex.EncodeToString(u.first), Guess: u.guess, LastError: u.reason})
 	}
 	return found
 }
@@ -105,6 +112,9 @@ func judgeExporter(e *evidence) (found []Finding) {
 	if d.LastEnd != nil {
 		add(judgeTimes(d))
 	}
+	if e.movedAt != nil && e.now.Sub(*e.movedAt) < time.Hour {
+		add(Finding{Code: TimesMoved, Records: e.moved, At: *e.movedAt})
+	}
 	offset := time.Duration(d.ClockOffsetMS) * time.Millisecond
 	if offset > 30*time.Second || offset < -30*time.Second {
 		add(Finding{Code: ClockOff, Offset: offset})
@@ -113,6 +123,9 @@ func judgeExporter(e *evidence) (found []Finding) {
 	}
 	add(judgeSampling(e))
 	add(judgeSequence(e))
+	if d.Numbering != "" {
+		add(judgeNumbering(d))
+	}
 	if d.NotSent+d.Dropped > 0 {
 		add(Finding{Code: ExporterLost, NotSent: d.NotSent, Dropped: d.Dropped})
 	}
@@ -175,6 +188,12 @@ func judgeSampling(e *evidence) Finding {
 		f = Finding{Code: SamplingForced, Rate: *stored}
 	case by == RateByExporter:
 		f = Finding{Code: SamplingAnnounced, Rate: *stored}
+		if d.SamplingAt != nil {
+			f.At = *d.SamplingAt
+		}
+		if d.SamplingProvisional {
+			f.Code = SamplingOutlived
+		}
 	case by == RateByCollector:
 		f = Finding{Code: SamplingPresumed, Rate: *stored}
 	}
@@ -206,6 +225,21 @@ func judgeSequence(e *evidence) Finding {
 		return Finding{Code: SequenceGaps, Loss: missing}
 	}
 	return Finding{Code: NothingMissing}
+}
+
+// jumps is how many jumps of its numbers an exporter may have: one is no more than a
+// new beginning.
+const jumps = 3
+
+func judgeNumbering(d *ExporterDetails) Finding {
+	f := Finding{Code: NumberingLearned, Numbering: d.Numbering, Shared: d.NumberingShared, Unexplained: d.Unexplained}
+	switch {
+	case d.Unexplained > jumps:
+		f.Code = NumbersJump
+	case d.Numbering == flow.NumberingNothing.String():
+		f.Code = NumberingIdle
+	}
+	return f
 }
 
 func judgeIdentity(e *evidence) Finding {

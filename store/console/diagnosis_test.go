@@ -31,6 +31,7 @@ func TestJudgeExporter(t *testing.T) {
 		"malformed":                {func(e *evidence) { e.status.Malformed, e.status.LastError = 3, "set 256" }, Finding{Code: SetsUnreadable, Malformed: 3, LastError: "set 256"}},
 		"over a limit":             {func(e *evidence) { e.status.OverLimit = 3 }, Finding{Code: SetsUnreadable, OverLimit: 3}},
 		"impossible times":         {func(e *evidence) { e.status.TimeRepaired = 1000 }, Finding{Code: TimesImpossible, Repaired: 1000, Records: 2000}},
+		"scattered times":          {func(e *evidence) { e.moved, e.movedAt = 7, ago(time.Minute) }, Finding{Code: TimesMoved, Records: 7, At: *ago(time.Minute)}},
 		"an old capture":           {func(e *evidence) { e.status.LastStart, e.status.LastEnd = nil, ago(48*time.Hour) }, Finding{Code: TimesFarOff, To: ago(48 * time.Hour)}},
 		"flows that end in future": {func(e *evidence) { e.status.LastEnd = ago(-2 * time.Hour) }, Finding{Code: TimesFarOff, From: ago(time.Minute), To: ago(-2 * time.Hour)}},
 		"a clock behind":           {func(e *evidence) { e.status.ClockOffsetMS = -3_600_000 }, Finding{Code: ClockOff, Offset: -time.Hour}},
@@ -56,6 +57,12 @@ func TestJudgeExporter(t *testing.T) {
 		"a rate that is overridden": {func(e *evidence) {
 			e.status.SamplingRate, e.status.ConfiguredRate, e.status.SamplingOverride = new(int64(8)), new(int64(9)), true
 		}, Finding{Code: SamplingForced, Rate: 9}},
+		"a rate of an earlier run": {func(e *evidence) {
+			e.status.SamplingRate, e.status.SamplingAt, e.status.SamplingProvisional = new(int64(8)), new(now), true
+		}, Finding{Code: SamplingOutlived, Rate: 8, At: now}},
+		"numbers that count flows":   {func(e *evidence) { e.status.Numbering, e.status.NumberingShared = "flows_after", true }, Finding{Code: NumberingLearned, Numbering: "flows_after", Shared: true}},
+		"numbers that are idle":      {func(e *evidence) { e.status.Numbering = "nothing" }, Finding{Code: NumberingIdle, Numbering: "nothing"}},
+		"numbers that jump":          {func(e *evidence) { e.status.Numbering, e.status.Unexplained = "records", 9 }, Finding{Code: NumbersJump, Numbering: "records", Unexplained: 9}},
 		"no rate":                    {func(*evidence) {}, Finding{Code: SamplingUnknown}},
 		"missing datagrams":          {func(e *evidence) { e.status.MissingDatagrams = 9 }, Finding{Code: SequenceGaps, Loss: missing(9, "datagram")}},
 		"missing records":            {func(e *evidence) { e.status.MissingDatagrams, e.status.MissingRecords = 9, 90 }, Finding{Code: SequenceGaps, Loss: missing(90, "record")}},
@@ -89,12 +96,14 @@ func TestJudgeCollector(t *testing.T) {
 		change func(*evidence)
 		want   Finding
 	}{
-		"no exporter":      {func(e *evidence) { e.known, e.active = 0, 0 }, Finding{Code: NoExporters}},
-		"all silent":       {func(e *evidence) { e.active = 0 }, Finding{Code: ExportersSilent, Exporters: 3, Within: quiet}},
-		"some send":        {func(*evidence) {}, Finding{Code: ExportersSend, Exporters: 3, Active: 2, Within: quiet}},
-		"stored lately":    {func(*evidence) {}, Finding{Code: BatchStored, At: now}},
-		"nothing stored":   {func(e *evidence) { e.newest = nil }, Finding{Code: NothingStored, Within: quiet}},
-		"stored long ago":  {func(e *evidence) { e.newest = new(now.Add(-time.Hour)) }, Finding{Code: NothingStored, Within: quiet}},
+		"no exporter":     {func(e *evidence) { e.known, e.active = 0, 0 }, Finding{Code: NoExporters}},
+		"all silent":      {func(e *evidence) { e.active = 0 }, Finding{Code: ExportersSilent, Exporters: 3, Within: quiet}},
+		"some send":       {func(*evidence) {}, Finding{Code: ExportersSend, Exporters: 3, Active: 2, Within: quiet}},
+		"stored lately":   {func(*evidence) {}, Finding{Code: BatchStored, At: now}},
+		"nothing stored":  {func(e *evidence) { e.newest = nil }, Finding{Code: NothingStored, Within: quiet}},
+		"stored long ago": {func(e *evidence) { e.newest = new(now.Add(-time.Hour)) }, Finding{Code: NothingStored, Within: quiet}},
+		"a stopped store": {func(e *evidence) { e.newest, e.stopped = nil, []Finding{{Code: StoreStopped, Label: "a", Waiting: 3}} },
+			Finding{Code: StoreStopped, Label: "a", Waiting: 3}},
 		"no limit of size": {func(e *evidence) { e.limitedBy = new("why") }, Finding{Code: RetentionByAge, SetBy: "why"}},
 		"a limit of size":  {func(e *evidence) { e.size, e.limit, e.limitedBy = 1, new(int64(2)), new("who") }, Finding{Code: RetentionBySize, Size: 1, Limit: 2, SetBy: "who"}},
 		"a full buffer":    {func(e *evidence) { e.kernelDropped = 5 }, Finding{Code: BufferOverflowed, Loss: LossTotal{"receive", "kernel_buffer", "", 5}}},

@@ -26,6 +26,7 @@ func TestStatusIsStoredWhole(t *testing.T) {
 		Datagrams: 1, Records: 2, Packets: 3, Bytes: 4, Templates: 5, NoTemplate: 6, Malformed: 7, OverLimit: 8, Held: 9, Recovered: 10,
 		RateLimited: 11, MissingRecords: 12, MissingDatagrams: 13, Duplicates: 14, Restarts: 15, NotSent: 16, Ignored: 17, Dropped: 18, TimeRepaired: 19,
 		LastStart: now - 100, LastEnd: now - 50, LastError: "what", LastErrorAt: now - 1, SourcePorts: 20, Senders: 21, Gateway: true,
+		Unexplained: 22, Numbering: flow.NumberingFlowsAfter, NumberingShared: true, SamplingAt: now - 2, SamplingProvisional: true,
 	}
 	face := []flow.Interface{{Exporter: e.ID(), Index: 4294967295, Speed: 1e9, Name: "eth0\x00\xff", Description: "up"}}
 	for range 2 {
@@ -40,11 +41,52 @@ func TestStatusIsStoredWhole(t *testing.T) {
 	}
 	x := d.Status
 	if x == nil || x.Records != 2 || x.Senders != 21 || x.LastError != "what" || !x.Gateway || *x.SamplingRate != 100 || *x.ConfiguredRate != 200 ||
-		x.LastErrorAt.UnixMilli() != int64(now-1) || x.TimeRepaired != 19 || x.Dropped != 18 {
+		x.LastErrorAt.UnixMilli() != int64(now-1) || x.TimeRepaired != 19 || x.Dropped != 18 || x.Unexplained != 22 || x.Numbering != "flows_after" || !x.NumberingShared ||
+		x.SamplingAt.UnixMilli() != int64(now-2) || !x.SamplingProvisional {
 		t.Errorf("status %+v", x)
+	}
+	s.LastError, s.LastErrorAt = "", 0 // a new run of the collector
+	if err := w.Report(ctx, flow.Report{Status: []flow.ExporterStatus{s}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := storetest.Get[string](t, conn, "select last_error from exporter_status"); got != "what" {
+		t.Errorf("the last error of an earlier run is now %q", got)
 	}
 	if got := storetest.Get[string](t, conn, "select format('%s %s %s %s', if_index, speed, name, description) from interfaces"); got != "4294967295 1000000000 eth0\uFFFD up" {
 		t.Errorf("interface %q", got)
+	}
+}
+
+// Who sends what cannot be read is stored, and shown with the collector.
+func TestUnreadableIsShown(t *testing.T) {
+	db, _, conn := storetest.Open(t)
+	ctx := context.Background()
+	w := ingest.NewWriter(db, ingest.WriterConfig{})
+	now := flow.TimeOf(time.Now())
+	x := flow.Unreadable{Addr: flow.Addr4([4]byte{192, 0, 2, 9}), FirstSeen: now - 10, LastSeen: now, Datagrams: 2, First: []byte{0, 0, 0, 5}, Guess: "sFlow v5", Error: "byte\x00 4"}
+	for range 2 {
+		if err := w.Report(ctx, flow.Report{Unreadable: []flow.Unreadable{x}}); err != nil {
+			t.Fatal(err)
+		}
+		x.Datagrams, x.Error = 3, ""
+	}
+	old := flow.Unreadable{Addr: flow.Addr4([4]byte{192, 0, 2, 10}), FirstSeen: now, LastSeen: now - 8*flow.Day, Guess: "text"}
+	if err := w.Report(ctx, flow.Report{Unreadable: []flow.Unreadable{old}}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := console.New(db).Diagnosis(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(d.Findings, func(f console.Finding) bool { return f.Code == console.UnreadableSender })
+	if i < 0 {
+		t.Fatalf("not shown: %+v", d.Findings)
+	}
+	if f := d.Findings[i]; f.Addr.String() != "192.0.2.9" || f.Datagrams != 3 || f.First != "00000005" || f.Guess != "sFlow v5" || f.LastError == "" {
+		t.Errorf("%+v", f)
+	}
+	if n := storetest.Get[int](t, conn, "select count(*) from unreadable"); n != 1 {
+		t.Errorf("%d rows, those of last week too", n)
 	}
 }
 

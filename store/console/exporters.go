@@ -97,6 +97,11 @@ type ExporterState struct {
 	RateBy RateBy
 	// Waiting says that it has sent Data Sets and no template.
 	Waiting bool
+	// AnnouncedAt is when Announced was, nil when that is not known; Provisional that
+	// the exporter started again since. Numbering is what its sequence numbers count.
+	AnnouncedAt *time.Time
+	Provisional bool
+	Numbering   string
 	// LostLastHour is the sum of its losses of the last hour, of all units, without the
 	// packets that it does not meter.
 	LostLastHour int64
@@ -132,7 +137,7 @@ func (c *Console) ExporterStates(ctx context.Context) (map[flow.ExporterID]Expor
 select e.id, e.name, coalesce(e.color, ''), coalesce(e.note, ''), e.sampling_rate, e.sampling_from, not coalesce(e.sampling_instead, true),
   s.sampling_rate, s.configured_rate, coalesce(s.sampling_override, false),
   coalesce(s.version >= 9 and s.templates = 0 and (s.no_template > 0 or s.held > s.recovered), false),
-  coalesce(l.lost, 0)
+  coalesce(l.lost, 0), s.sampling_at, coalesce(s.sampling_provisional, false), coalesce(s.numbering, '')
 from exporters e
 left join exporter_status s on s.exporter_id = e.id
 left join (select exporter_id, least(sum(count), 9223372036854775807)::bigint as lost from loss
@@ -145,7 +150,8 @@ left join (select exporter_id, least(sum(count), 9223372036854775807)::bigint as
 			s  ExporterState
 		)
 		_, err = pgx.ForEachRow(rows, []any{&id, &s.Name, &s.Color, &s.Note, &s.SamplingRate, &s.SamplingFrom, &s.SamplingWhereUnknown,
-			&s.Announced, &s.Configured, &s.Overridden, &s.Waiting, &s.LostLastHour}, func() error {
+			&s.Announced, &s.Configured, &s.Overridden, &s.Waiting, &s.LostLastHour,
+			&s.AnnouncedAt, &s.Provisional, &s.Numbering}, func() error {
 			var stored *int64
 			if stored, s.RateBy = storedRate(s.Announced, s.Configured, s.Overridden); s.rateHolds(stored, time.Now()) {
 				s.RateBy = RateByPeople

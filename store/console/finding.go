@@ -25,6 +25,7 @@ const (
 	CheckStorage   Check = "storage"
 	CheckRetention Check = "retention"
 	CheckStrangers Check = "strangers"
+	CheckNumbering Check = "numbering"
 )
 
 // Code says what a check found.
@@ -38,10 +39,12 @@ const (
 	ExportersSend    Code = "exporters_send"    // Active of Exporters sent within Within
 	NothingStored    Code = "nothing_stored"    // exporters send, no batch was stored within Within
 	BatchStored      Code = "batch_stored"      // the last batch was stored at At
+	StoreStopped     Code = "store_stopped"     // the collector Label cannot store since At, because of LastError; Waiting batches wait
 	RetentionByAge   Code = "retention_by_age"  // no limit of size, because of SetBy
 	RetentionBySize  Code = "retention_by_size" // the database has Size of Limit, which SetBy set
 	BufferOverflowed Code = "buffer_overflowed" // Loss: datagrams that the kernel dropped
 	UnattributedLoss Code = "unattributed_loss" // Loss, which cannot be attributed to an exporter
+	UnreadableSender Code = "unreadable_sender" // Addr sent Datagrams that cannot be read, at At the last, which begins with First: Guess, LastError
 
 	ExporterUnheard   Code = "exporter_unheard"    // this collector received nothing from Label
 	ExporterSilent    Code = "exporter_silent"     // the last of Datagrams came from Addr Ago
@@ -56,17 +59,22 @@ const (
 	SetsReadable      Code = "sets_readable"       // all sets with a template were decoded
 	TimesImpossible   Code = "times_impossible"    // Repaired of Records had impossible times
 	TimesFarOff       Code = "times_far_off"       // the last flows, From to To, ended far from their receipt
+	TimesMoved        Code = "times_moved"         // Records got their time of receipt, because too many hours that are past were sent; the last at At
 	TimesPlausible    Code = "times_plausible"     // the last flows, From to To, ended near their receipt
 	ClockOff          Code = "clock_off"           // the exporter's clock is Offset ahead
 	ClockRight        Code = "clock_right"         // the same, and little
 	SamplingSet       Code = "sampling_set"        // people say 1:Rate since Since, in place of 1:Other by OtherBy
 	SamplingForced    Code = "sampling_forced"     // the collector was started with 1:Rate, which outranks what is announced
 	SamplingAnnounced Code = "sampling_announced"  // the exporter announces 1:Rate
+	SamplingOutlived  Code = "sampling_outlived"   // the exporter announced 1:Rate at At, and started again since
 	SamplingPresumed  Code = "sampling_presumed"   // the collector was started with 1:Rate, and nothing is announced
 	SamplingUnknown   Code = "sampling_unknown"    // nobody says a rate
 	MissingAndDropped Code = "missing_and_dropped" // Loss, as sequence numbers show; the kernel dropped KernelDropped datagrams
 	SequenceGaps      Code = "sequence_gaps"       // Loss, as sequence numbers show
 	NothingMissing    Code = "nothing_missing"     // sequence numbers have no gaps
+	NumberingLearned  Code = "numbering_learned"   // sequence numbers count what Numbering says, Shared by several domains
+	NumberingIdle     Code = "numbering_idle"      // sequence numbers are always the same
+	NumbersJump       Code = "numbers_jump"        // Unexplained jumps of more than can have been sent
 	ExporterLost      Code = "exporter_lost"       // the exporter says NotSent records and Dropped packets
 	RateLimited       Code = "rate_limited"        // Records exceeded the collector's rate limit
 	RecordsNotStored  Code = "records_not_stored"  // Losses of the stage store
@@ -88,10 +96,12 @@ var codes = []struct {
 	{ExportersSend, CheckTraffic, true},
 	{NothingStored, CheckStorage, false},
 	{BatchStored, CheckStorage, true},
+	{StoreStopped, CheckStorage, false},
 	{RetentionByAge, CheckRetention, false},
 	{RetentionBySize, CheckRetention, true},
 	{BufferOverflowed, CheckBuffer, false},
 	{UnattributedLoss, CheckStrangers, false},
+	{UnreadableSender, CheckStrangers, false},
 
 	{ExporterUnheard, CheckTraffic, false},
 	{ExporterSilent, CheckTraffic, false},
@@ -106,17 +116,22 @@ var codes = []struct {
 	{SetsReadable, CheckDecoding, true},
 	{TimesImpossible, CheckTimes, false},
 	{TimesFarOff, CheckTimes, false},
+	{TimesMoved, CheckTimes, false},
 	{TimesPlausible, CheckTimes, true},
 	{ClockOff, CheckClock, false},
 	{ClockRight, CheckClock, true},
 	{SamplingSet, CheckSampling, true},
 	{SamplingForced, CheckSampling, true},
 	{SamplingAnnounced, CheckSampling, true},
+	{SamplingOutlived, CheckSampling, true},
 	{SamplingPresumed, CheckSampling, true},
 	{SamplingUnknown, CheckSampling, true},
 	{MissingAndDropped, CheckLoss, false},
 	{SequenceGaps, CheckLoss, false},
 	{NothingMissing, CheckLoss, true},
+	{NumberingLearned, CheckNumbering, true},
+	{NumberingIdle, CheckNumbering, false},
+	{NumbersJump, CheckNumbering, false},
 	{ExporterLost, CheckLoss, false},
 	{RateLimited, CheckLimits, false},
 	{RecordsNotStored, CheckStorage, false},
@@ -171,11 +186,13 @@ type Finding struct {
 	Size, Limit int64
 	SetBy       string
 	Label       string
-	Addr        netip.Addr
-	Domain      int64
-	Datagrams   int64
-	Records     int64
-	Templates   int64
+	// Waiting is how many batches wait in a spool.
+	Waiting   int64
+	Addr      netip.Addr
+	Domain    int64
+	Datagrams int64
+	Records   int64
+	Templates int64
 	// Sets are Data Sets that came without their template.
 	Sets                 int64
 	Malformed, OverLimit int64
@@ -198,4 +215,10 @@ type Finding struct {
 	Losses               []LossTotal
 	Senders, Ports       int64
 	Restarts, Duplicates int64
+	// Numbering is what sequence numbers count, as the column of that name has it.
+	Numbering   string
+	Shared      bool
+	Unexplained int64
+	// First are the first bytes of a datagram, in hexadecimal, Guess is what it may be.
+	First, Guess string
 }

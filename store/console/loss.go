@@ -23,7 +23,8 @@ type Losses struct {
 	// Exporter is the one asked for, "" for all.
 	Exporter string
 	// Rows are the latest rows of the ledger in the range; Truncated says that there are
-	// more. Totals sum up all of them.
+	// more. Totals sum up all of them, but for those of exporters that are left out (LeaveOut)
+	// unless it is asked for one.
 	Rows      []LossRow
 	Truncated bool
 	Totals    []LossTotal
@@ -103,7 +104,7 @@ limit $4`, from, to, ids, maxLossRows+1)
 		rows, err = tx.Query(ctx, `
 select stage, cause, unit, least(sum(count), 9223372036854775807)::bigint
 from loss
-where minute >= $1 and minute < $2 and ($3::int[] is null or exporter_id = any($3))
+where minute >= $1 and minute < $2 and (exporter_id = any($3) or $3::int[] is null and exporter_id not in (select id from console.left_out))
 group by 1, 2, 3
 order by array_position(array['exporter', 'way', 'receive', 'decode', 'store'], stage), 4 desc, 2, 3`, from, to, ids)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"flowtally/query"
@@ -23,7 +24,8 @@ const (
 	// MaxSQLRows the largest limit.
 	DefaultSQLRows = 1_000
 	MaxSQLRows     = 10_000
-	// MaxSQLBytes is the most bytes of values returned, exceeded by a row at most.
+	// MaxSQLBytes is the most bytes of values returned, exceeded by a row at most, which has
+	// no more either.
 	MaxSQLBytes = 16 << 20
 	// MaxSQLText is the most bytes a statement may have.
 	MaxSQLText = 100_000
@@ -140,6 +142,9 @@ func sqlError(ctx context.Context, err error, timeout time.Duration) error {
 		}
 		return &SQLError{Message: pg.Message, Detail: pg.Detail, Hint: pg.Hint, Code: pg.Code, Position: int(pg.Position)}
 	}
+	if _, ok := errors.AsType[*pgproto3.ExceededMaxBodyLenErr](err); ok {
+		return &SQLError{Message: fmt.Sprintf("a row has more than %d bytes", MaxSQLBytes), Hint: "select fewer columns, or a part of the value with left() or substring()"}
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("store: sql: %w: it was stopped after %v", store.ErrTimeout, timeout)
 	}
@@ -163,6 +168,14 @@ func runSQL(ctx context.Context, conn *pgconn.PgConn, q SQLQuestion) (*SQLAnswer
 	case len(prepared.Fields) == 0:
 		return nil, &SQLError{Message: "the statement returns no columns: only questions are answered here"}
 	}
+	// A row is read as a whole. Of one that is larger than the answer may be, only the
+	// length is read.
+	conn.Frontend().SetMaxBodyLen(MaxSQLBytes)
+	defer func() {
+		if !conn.IsClosed() {
+			conn.Frontend().SetMaxBodyLen(0)
+		}
+	}()
 	// Reading can be stopped early only by closing the connection.
 	reading, stop := context.WithCancel(ctx)
 	defer stop()

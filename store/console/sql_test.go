@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -105,5 +106,30 @@ func TestSQLOfStrangers(t *testing.T) {
 	defer reader.Close()
 	if a, err := console.New(reader).RunSQL(ctx, console.SQLQuestion{SQL: "select current_user"}); err != nil || a.Rows[0][0] != "flow_reader" {
 		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// A value that is larger than the answer may be is refused before it is in memory.
+func TestSQLValueTooLarge(t *testing.T) {
+	h := storetest.EmptyHouse(t)
+	c := console.New(h.Db)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := c.RunSQL(context.Background(), console.SQLQuestion{SQL: "select repeat('x', 200000000)"})
+	runtime.ReadMemStats(&after)
+	e, ok := errors.AsType[*console.SQLError](err)
+	if !ok || !strings.Contains(e.Message, "more than 16777216 bytes") {
+		t.Errorf("200 MB give %v", err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 {
+		t.Errorf("%d bytes were allocated", n)
+	}
+	// The next one is answered, and so is what is just small enough.
+	a, err := c.RunSQL(context.Background(), console.SQLQuestion{SQL: "select repeat('x', 16000000)"})
+	if err != nil || len(a.Rows) != 1 {
+		t.Error(err)
+	}
+	if _, err := c.RunSQL(context.Background(), console.SQLQuestion{SQL: "select 1"}); err != nil {
+		t.Error(err)
 	}
 }

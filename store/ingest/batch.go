@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"flowtally/flow"
+	"flowtally/store"
 	"flowtally/store/rollup"
 	"flowtally/store/row"
 )
@@ -36,9 +37,14 @@ type batch struct {
 	events      int
 
 	records, clamped, repaired, noRoom int
-	packets, bytes                     uint64
-	receivedFrom, receivedTo           flow.Time
-	minEnd, maxEnd                     flow.Time
+	// apart are the indices of the records that encode left out, because they are past and
+	// no partition is known that holds them: they are stored apart.
+	apart []int
+	// past says that the batch has nothing but such records of another.
+	past                     bool
+	packets, bytes           uint64
+	receivedFrom, receivedTo flow.Time
+	minEnd, maxEnd           flow.Time
 
 	// parcel is what is handed over to the Keeper once the batch is stored; nil when no
 	// Keeper is at work, or when the rows are no longer those of the parcel.
@@ -50,7 +56,7 @@ type batch struct {
 	check     bool // compare the sequences with those in the database
 }
 
-// part is a batch's share of one partition.
+// part is a batch's rows that end in one hour.
 type part struct {
 	hour     flow.Time
 	minStart flow.Time // to the minute, downwards
@@ -69,6 +75,11 @@ func (p *part) setBody(rows []byte) {
 // spareRoom is the size of the largest buffer that is kept for the next batch.
 const spareRoom = 16 << 20
 
+// ownHourRows is how many rows of an hour a batch has when the hour gets a partition of its
+// own however old it is, so that the import of a capture makes the partitions that its
+// flows would have had.
+const ownHourRows = 256
+
 func newBatch() *batch { return &batch{hours: make(map[flow.Time]*part)} }
 
 func (b *batch) reset() {
@@ -82,20 +93,20 @@ func (b *batch) reset() {
 	*b = batch{
 		eventParts: b.eventParts, spareEvents: b.spareEvents,
 		parts: b.parts[:0], spare: b.spare, hours: b.hours, columns: b.columns, statement: b.statement,
-		sequences: b.sequences[:0], loss: b.loss[:0],
+		sequences: b.sequences[:0], loss: b.loss[:0], apart: b.apart[:0],
 	}
 }
 
 // encode makes the rows of recs, under the given id, which may be 0. Records
 // without a time of receipt are received now. recs is not changed. A parcel that is not
-// nil is filled with the same flows.
-func (b *batch) encode(id int32, recs []flow.Record, now flow.Time, parcel *rollup.Parcel) {
+// nil is filled with the same flows. past, unless nil, says what becomes of the records
+// that ended longer ago than pastAfter.
+func (b *batch) encode(id int32, recs []flow.Record, now flow.Time, parcel *rollup.Parcel, past func(e flow.ExporterID, hour flow.Time) fate) {
 	b.reset()
 	b.parcel = parcel
 	var f rollup.Flow
 	b.id, b.key = id, rand.Int64()
 	b.setColumns(row.Needed(recs))
-	b.records = len(recs)
 	// A batch without records still has sequence numbers or losses.
 	b.receivedFrom, b.receivedTo, b.minEnd, b.maxEnd = now, now, now, now
 	for i := range recs {
@@ -110,6 +121,20 @@ func (b *batch) encode(id int32, recs []flow.Record, now flow.Time, parcel *roll
 			}
 			r = &c
 		}
+		if r.Received-r.End > pastAfter && past != nil {
+			switch past(r.Exporter, r.End.Floor(flow.Hour)) {
+			case apart:
+				b.apart = append(b.apart, i)
+				continue
+			case moved:
+				c := *r
+				c.Start, c.End = c.Received, c.Received
+				c.Marks |= flow.MarkPartitionLimit
+				b.noRoom++
+				r = &c
+			}
+		}
+		b.records++
 		p := b.part(r.End.Floor(flow.Hour))
 		var clamped bool
 		if p.buf, clamped = row.Append(p.buf, r, id, b.columns); clamped {
@@ -122,7 +147,7 @@ func (b *batch) encode(id int32, recs []flow.Record, now flow.Time, parcel *roll
 		}
 		b.packets = flow.SaturatingAdd(b.packets, r.Packets)
 		b.bytes = flow.SaturatingAdd(b.bytes, r.Bytes)
-		if i == 0 {
+		if b.records == 1 {
 			b.receivedFrom, b.receivedTo, b.minEnd, b.maxEnd = r.Received, r.Received, r.End, r.End
 			continue
 		}
@@ -172,11 +197,12 @@ func (b *batch) part(hour flow.Time) *part {
 	return p
 }
 
-// times returns the hours of the parts.
-func (b *batch) times() []flow.Time {
-	hours := make([]flow.Time, len(b.parts))
+// wanted returns the hours of the parts. Those that have many rows want a partition of
+// their own.
+func (b *batch) wanted() []store.Wanted {
+	hours := make([]store.Wanted, len(b.parts))
 	for i, p := range b.parts {
-		hours[i] = p.hour
+		hours[i] = store.Wanted{Hour: p.hour, Own: p.rows >= ownHourRows}
 	}
 	return hours
 }
@@ -216,7 +242,6 @@ func (b *batch) setID(id int32) error {
 // move gives the rows that end in one of the hours their time of receipt instead, because
 // these hours get no partition.
 func (b *batch) move(hours []flow.Time) error {
-	b.parcel = nil
 	old := slices.Clone(b.parts)
 	b.parts, b.last = b.parts[:0], nil
 	clear(b.hours)

@@ -17,7 +17,6 @@ type metrics struct {
 	drainedBatches, drainedRecords                prometheus.Counter
 	droppedBatches, droppedRecords                prometheus.Counter
 	quarantinedRecords, badFiles, spoolErrors     prometheus.Counter
-	up                                            prometheus.Gauge
 	seconds                                       prometheus.Histogram
 }
 
@@ -31,7 +30,7 @@ func newMetrics(r prometheus.Registerer, w *Writer) *metrics {
 		events:             counter("events_total", "Events committed."),
 		clamped:            counter("clamped_records_total", "Records with a value that did not fit its column."),
 		repaired:           counter("repaired_records_total", "Records whose times were repaired before they were stored."),
-		noRoom:             counter("partition_limit_records_total", "Records given their time of receipt, because their hour would have exceeded the limit of partitions."),
+		noRoom:             counter("partition_limit_records_total", "Records given their time of receipt, because their exporter sent flows of too many hours that are past, or their hour would have exceeded the limit of partitions."),
 		retries:            counter("retries_total", "Attempts to store a batch that failed and were repeated."),
 		replays:            counter("replays_total", "Batches found stored already when they were sent again."),
 		refusedBatches:     counter("refused_batches_total", "Batches the database refused for their content."),
@@ -46,8 +45,6 @@ func newMetrics(r prometheus.Registerer, w *Writer) *metrics {
 		quarantinedRecords: counter("quarantined_records_total", "Refused records that are kept in the spool's quarantine."),
 		badFiles:           counter("spool_bad_files_total", "Files of the spool that could not be read and were kept under another name."),
 		spoolErrors:        counter("spool_errors_total", "Attempts to write a batch to the spool that failed."),
-		up: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "flowtally", Subsystem: "store", Name: "up",
-			Help: "1 when the last attempt to store something succeeded."}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "flowtally", Subsystem: "store", Name: "write_seconds",
 			Help: "From the first attempt to store a batch until it is durable.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16)}),
 	}
@@ -55,9 +52,16 @@ func newMetrics(r prometheus.Registerer, w *Writer) *metrics {
 		return m
 	}
 	r.MustRegister(m.batches, m.records, m.events, m.clamped, m.repaired, m.noRoom, m.retries, m.replays,
-		m.refusedBatches, m.refusedRecords, m.exporterClash, m.up, m.seconds,
+		m.refusedBatches, m.refusedRecords, m.exporterClash, m.seconds,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "flowtally", Subsystem: "store", Name: "up",
+			Help: "1 while what is received is stored, 0 while some of it cannot be."}, func() float64 {
+			if w.Health() != nil {
+				return 0
+			}
+			return 1
+		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "flowtally", Subsystem: "store", Name: "partitions",
-			Help: "Hourly partitions this process knows of."}, func() float64 { return float64(w.partitions.Count()) }))
+			Help: "Partitions of flows this process knows of."}, func() float64 { return float64(w.partitions.Count()) }))
 	r.MustRegister(m.spooledBatches, m.spooledRecords, m.drainedBatches, m.drainedRecords, m.droppedBatches, m.droppedRecords,
 		m.quarantinedRecords, m.badFiles, m.spoolErrors)
 	for _, g := range []struct {

@@ -63,9 +63,19 @@ type refusal struct {
 	reason      error
 }
 
-// copyAccepted stores the rows of p that the database accepts, and adds the others to
+// copyAccepted stores the rows of a share that the database accepts, and adds the others to
 // refused.
-func (w *Writer) copyAccepted(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, b *batch, p *part, refused *refusal) error {
+func (w *Writer) copyAccepted(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, b *batch, s *share, refused *refusal) error {
+	for _, p := range s.parts {
+		if err := w.copyAcceptedOf(ctx, conn, tx, b, s.table, p, refused); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyAcceptedOf does so for a part.
+func (w *Writer) copyAcceptedOf(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, b *batch, table string, p *part, refused *refusal) error {
 	ends := make([]int, 0, p.rows+1) // of the rows, in the body
 	at := 0
 	if err := p.each(b.columns, func(r []byte) {
@@ -75,7 +85,7 @@ func (w *Writer) copyAccepted(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, b 
 		return err
 	}
 	s := &bisection{
-		conn: conn, tx: tx, b: b, p: p, ends: append(ends, at), all: refused, buf: make([]byte, 0, len(p.buf)),
+		conn: conn, tx: tx, b: b, table: table, p: p, ends: append(ends, at), all: refused, buf: make([]byte, 0, len(p.buf)),
 		refused: &part{hour: p.hour, minStart: p.minStart, buf: []byte(row.CopyHeader)},
 	}
 	if err := s.copy(ctx, 0, int(p.rows)); err != nil {
@@ -93,6 +103,7 @@ type bisection struct {
 	conn    *pgx.Conn
 	tx      pgx.Tx
 	b       *batch
+	table   string
 	p       *part
 	ends    []int // the offset of each row in the part's body, and the body's length
 	refused *part // of p
@@ -108,7 +119,7 @@ func (s *bisection) copy(ctx context.Context, from, to int) error {
 	if _, err := s.tx.Exec(ctx, "savepoint rows"); err != nil {
 		return err
 	}
-	err := copyRows(ctx, s.conn, s.b, s.p, s.buf, int64(to-from))
+	err := copyRows(ctx, s.conn, s.b, s.table, s.buf, int64(to-from))
 	if err == nil {
 		_, err := s.tx.Exec(ctx, "release savepoint rows")
 		return err

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -17,14 +18,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"flowtally/flow"
+	"flowtally/store"
 	"flowtally/store/row"
 )
 
-// identities are the exporters that this Writer knows to be stored, and those that it
-// refuses because another exporter has their identifier.
+// identities are the exporters that this Writer refuses because another exporter has their
+// identifier. Which are stored, the database is asked each time: it may have been made anew
+// or restored, or somebody may have forgotten one.
 type identities struct {
 	sync.Mutex
-	stored  map[flow.ExporterID]flow.Exporter
 	refused map[flow.Exporter]bool
 }
 
@@ -42,10 +44,17 @@ func (w *Writer) Report(ctx context.Context, r flow.Report) error {
 		return fmt.Errorf("store: report: %w", err)
 	}
 	defer conn.Release()
-	if err := w.makeAhead(ctx, conn.Conn()); err != nil {
+	if err := w.db.Ready(ctx); err != nil {
 		return fmt.Errorf("store: report: %w", err)
 	}
-	if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 {
+	// What is reported has nothing to do with the partitions, and may say why they cannot be
+	// made.
+	if err := w.makeAhead(ctx, conn.Conn()); err == nil {
+		w.noAhead.Store(false)
+	} else if !w.noAhead.Swap(true) {
+		w.log.Warn("cannot make the partitions of this hour and the next; retrying", "error", err)
+	}
+	if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 && len(r.Unreadable) == 0 {
 		return nil
 	}
 	xid, err := w.report(ctx, conn.Conn(), r)
@@ -69,10 +78,11 @@ func (w *Writer) Report(ctx context.Context, r flow.Report) error {
 	return nil
 }
 
-// makeAhead makes the partitions of this hour and the next.
+// makeAhead makes the partitions of this hour and the next. Their names are in what it
+// knows; that they are still there, the transactions that write find out.
 func (w *Writer) makeAhead(ctx context.Context, conn *pgx.Conn) error {
 	hour := flow.TimeOf(time.Now()).Floor(flow.Hour)
-	_, err := w.partitions.Ensure(ctx, conn, []flow.Time{hour, hour + flow.Hour}, hour, hour+flow.Hour)
+	_, err := w.partitions.Ensure(ctx, conn, []store.Wanted{{Hour: hour}, {Hour: hour + flow.Hour}}, hour, hour+flow.Hour)
 	return err
 }
 
@@ -84,7 +94,7 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 		return "", err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	status, added, err := w.identify(ctx, tx, r.Status)
+	status, err := w.identify(ctx, tx, r.Status)
 	if err != nil {
 		return "", err
 	}
@@ -101,6 +111,12 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 	if err := putInterfaces(ctx, tx, r.Interfaces); err != nil {
 		return "", fmt.Errorf("interfaces: %w", err)
 	}
+	if err := w.putState(ctx, tx); err != nil {
+		return "", fmt.Errorf("state: %w", err)
+	}
+	if err := putUnreadable(ctx, tx, r.Unreadable); err != nil {
+		return "", fmt.Errorf("unreadable: %w", err)
+	}
 	if err := tx.QueryRow(ctx, "select coalesce(pg_current_xact_id_if_assigned()::text, '')").Scan(&xid); err != nil {
 		return "", err
 	}
@@ -111,14 +127,6 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 	defer cancel()
 	if err := tx.Commit(commit); err != nil {
 		return xid, err
-	}
-	w.exporters.Lock()
-	defer w.exporters.Unlock()
-	for _, e := range added {
-		if w.exporters.stored == nil {
-			w.exporters.stored = make(map[flow.ExporterID]flow.Exporter)
-		}
-		w.exporters.stored[e.ID()] = e
 	}
 	return xid, nil
 }
@@ -141,33 +149,40 @@ func (w *Writer) committed(ctx context.Context, xid string) (bool, error) {
 	}
 }
 
-// identify stores the identities that are not known to be stored. It returns the status of
-// those exporters that own their identifier, and the exporters that it did not know.
-func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) (accepted []flow.ExporterStatus, added []flow.Exporter, err error) {
+// identify stores the identities that are not stored. It returns the status of those
+// exporters that own their identifier.
+func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) (accepted []flow.ExporterStatus, err error) {
+	if len(status) == 0 {
+		return nil, nil
+	}
+	holders, err := holdersOf(ctx, tx, status)
+	if err != nil {
+		return nil, err
+	}
+	if len(holders) < len(status) {
+		var b pgx.Batch
+		for i := range status {
+			if s := &status[i]; holders[s.Exporter.ID()] == (flow.Exporter{}) {
+				b.Queue(`insert into parts.exporter (id, addr, observation_domain, first_seen) values ($1, $2, $3, $4)
+					on conflict do nothing`, int32(s.Exporter.ID()), s.Addr.Netip(), int64(s.Domain), s.FirstSeen.Time())
+			}
+		}
+		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+			return nil, fmt.Errorf("exporters: %w", err)
+		}
+		if holders, err = holdersOf(ctx, tx, status); err != nil {
+			return nil, err
+		}
+	}
 	w.exporters.Lock()
 	defer w.exporters.Unlock()
 	accepted = make([]flow.ExporterStatus, 0, len(status))
 	for i := range status {
 		s := &status[i]
-		id := s.Exporter.ID()
-		if holder, ok := w.exporters.stored[id]; ok && holder == s.Exporter {
+		holder := holders[s.Exporter.ID()]
+		if holder == s.Exporter {
+			w.past.name(s.Exporter.ID(), s.Addr.String())
 			accepted = append(accepted, *s)
-			continue
-		}
-		var (
-			addr   netip.Addr
-			domain int64
-		)
-		if _, err := tx.Exec(ctx, `insert into parts.exporter (id, addr, observation_domain, first_seen) values ($1, $2, $3, $4)
-			on conflict do nothing`, int32(id), s.Addr.Netip(), int64(s.Domain), s.FirstSeen.Time()); err != nil {
-			return nil, nil, fmt.Errorf("exporter %v: %w", s.Addr, err)
-		}
-		if err := tx.QueryRow(ctx, "select addr, observation_domain from parts.exporter where id = $1", int32(id)).Scan(&addr, &domain); err != nil {
-			return nil, nil, fmt.Errorf("exporter %v: %w", s.Addr, err)
-		}
-		if addr == s.Addr.Netip() && domain == int64(s.Domain) {
-			accepted = append(accepted, *s)
-			added = append(added, s.Exporter)
 			continue
 		}
 		if w.exporters.refused[s.Exporter] {
@@ -179,9 +194,34 @@ func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.Exporter
 		w.exporters.refused[s.Exporter] = true
 		w.metrics.exporterClash.Inc()
 		w.log.Error("refused an exporter because another one has its identifier: give it another address or observation domain",
-			"exporter", s.Addr.String(), "domain", s.Domain, "id", int32(id), "holder", addr.String(), "holder_domain", domain)
+			"exporter", s.Addr.String(), "domain", s.Domain, "id", int32(s.Exporter.ID()), "holder", holder.Addr.String(), "holder_domain", holder.Domain)
 	}
-	return accepted, added, nil
+	return accepted, nil
+}
+
+// holdersOf returns the exporters that have the identifiers of some.
+func holdersOf(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) (map[flow.ExporterID]flow.Exporter, error) {
+	ids := make([]int32, len(status))
+	for i := range status {
+		ids[i] = int32(status[i].Exporter.ID())
+	}
+	rows, err := tx.Query(ctx, "select id, addr, observation_domain from parts.exporter where id = any($1)", ids)
+	if err != nil {
+		return nil, fmt.Errorf("exporters: %w", err)
+	}
+	var (
+		id      int32
+		addr    netip.Addr
+		domain  int64
+		holders = make(map[flow.ExporterID]flow.Exporter, len(status))
+	)
+	if _, err := pgx.ForEachRow(rows, []any{&id, &addr, &domain}, func() error {
+		holders[flow.ExporterID(id)] = flow.Exporter{Addr: flow.AddrFrom(addr), Domain: uint32(domain)}
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("exporters: %w", err)
+	}
+	return holders, nil
 }
 
 // statusColumns are those of exporter_status that putStatus replaces, in the
@@ -190,7 +230,8 @@ const statusColumns = `exporter_id, version, first_seen, last_seen, updated_at, 
 	datagrams, records, packets, bytes, templates, sampling_rate,
 	no_template, malformed, over_limit, held, recovered, rate_limited,
 	missing_records, missing_datagrams, duplicates, restarts, not_sent, ignored, dropped, time_repaired,
-	configured_rate, sampling_override, last_start, last_end, last_error, last_error_at, source_ports, senders, gateway`
+	configured_rate, sampling_override, last_start, last_end, last_error, last_error_at, source_ports, senders, gateway,
+	unexplained, numbering, numbering_shared, sampling_at, sampling_provisional`
 
 // putStatusSQL is the statement that replaces one row of exporter_status.
 var putStatusSQL = func() string {
@@ -205,7 +246,11 @@ var putStatusSQL = func() string {
 			values[i] = "$" + strconv.Itoa(n)
 		}
 		if i > 0 {
-			sets = append(sets, c+" = excluded."+c)
+			set := "excluded." + c
+			if c == "last_error" || c == "last_error_at" { // an earlier run's stays
+				set = "coalesce(" + set + ", exporter_status." + c + ")"
+			}
+			sets = append(sets, c+" = "+set)
 		}
 	}
 	return "insert into public.exporter_status (" + strings.Join(columns, ", ") + ") values (" + strings.Join(values, ", ") +
@@ -228,9 +273,11 @@ func statusValues(s *flow.ExporterStatus) []any {
 		v := int64(n)
 		return &v
 	}
-	var text *string
-	if s.LastError != "" {
-		text = &s.LastError
+	text := func(s string) *string {
+		if s == "" {
+			return nil
+		}
+		return &s
 	}
 	return []any{
 		int32(s.Exporter.ID()), int32(s.Version), s.FirstSeen.Time(), s.LastSeen.Time(), int64(s.ClockOffset),
@@ -238,8 +285,9 @@ func statusValues(s *flow.ExporterStatus) []any {
 		bigint(s.NoTemplate), bigint(s.Malformed), bigint(s.OverLimit), bigint(s.Held), bigint(s.Recovered), bigint(s.RateLimited),
 		bigint(s.MissingRecords), bigint(s.MissingDatagrams), bigint(s.Duplicates), bigint(s.Restarts),
 		bigint(s.NotSent), bigint(s.Ignored), bigint(s.Dropped), bigint(s.TimeRepaired),
-		rate(s.ConfiguredRate), s.SamplingOverride, unlessZero(s.LastStart), unlessZero(s.LastEnd), text, unlessZero(s.LastErrorAt),
+		rate(s.ConfiguredRate), s.SamplingOverride, unlessZero(s.LastStart), unlessZero(s.LastEnd), text(s.LastError), unlessZero(s.LastErrorAt),
 		int32(s.SourcePorts), int32(s.Senders), s.Gateway,
+		bigint(s.Unexplained), text(s.Numbering.String()), s.NumberingShared, unlessZero(s.SamplingAt), s.SamplingProvisional,
 	}
 }
 
@@ -275,6 +323,34 @@ func putInterfaces(ctx context.Context, tx pgx.Tx, list []flow.Interface) error 
 				announced = coalesce(excluded.announced, i.announced), description = coalesce(excluded.description, i.description)`,
 			int32(x.Exporter), int64(x.Index), bigint(x.Speed), row.Text(x.Name), row.Text(x.Description))
 	}
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+// unreadableAge is how long it is remembered who sent what cannot be read, and
+// unreadableMost of how many.
+const (
+	unreadableAge  = "7 days"
+	unreadableMost = 1000
+)
+
+// putUnreadable replaces what is known of those who send what cannot be read.
+func putUnreadable(ctx context.Context, tx pgx.Tx, list []flow.Unreadable) error {
+	if len(list) == 0 {
+		return nil
+	}
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b flow.Unreadable) int { return bytes.Compare(a.Addr[:], b.Addr[:]) })
+	var b pgx.Batch
+	for i := range list {
+		x := &list[i]
+		b.Queue(`insert into public.unreadable as u (addr, first_seen, last_seen, datagrams, first_bytes, guess, error)
+			values ($1, $2, $3, $4, coalesce($5::bytea, ''), $6, nullif($7, ''))
+			on conflict (addr) do update set first_seen = least(u.first_seen, excluded.first_seen), last_seen = excluded.last_seen,
+				datagrams = excluded.datagrams, first_bytes = excluded.first_bytes, guess = excluded.guess, error = coalesce(excluded.error, u.error)`,
+			x.Addr.Netip(), x.FirstSeen.Time(), x.LastSeen.Time(), bigint(x.Datagrams), x.First, row.Text(x.Guess), row.Text(x.Error))
+	}
+	b.Queue("delete from public.unreadable where last_seen < now() - interval '" + unreadableAge + `'
+		or addr in (select addr from public.unreadable order by last_seen desc offset ` + strconv.Itoa(unreadableMost) + ")")
 	return tx.SendBatch(ctx, &b).Close()
 }
 

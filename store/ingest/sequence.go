@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -68,25 +69,29 @@ func putSequences(ctx context.Context, tx pgx.Tx, sequences []flow.Sequence, che
 		ports, version = make([]int32, len(sorted)), make([]int32, len(sorted))
 		ats            = make([]time.Time, len(sorted))
 		holes, epochs  = make([]string, len(sorted)), make([]int64, len(sorted))
+		numbering      = make([]int32, len(sorted))
+		rates, members = make([]int64, len(sorted)), make([]bool, len(sorted))
 	)
 	for i := range sorted {
 		q := &sorted[i]
-		if q.Blind || check {
+		if (q.Blind || check) && !q.Member {
 			if gaps, err = blindGaps(ctx, tx, q, check, gaps); err != nil {
 				return nil, err
 			}
 		}
 		addrs[i], domains[i], ports[i], version[i] = q.Addr.Netip(), int64(q.Domain), int32(q.Port), int32(q.Version)
 		nexts[i], ats[i], holes[i], epochs[i] = int64(q.Next), q.At.Time(), holeText(q.Holes), q.Epoch
+		numbering[i], rates[i], members[i] = int32(q.Numbering), int64(q.Rate), q.Member
 	}
-	_, err = tx.Exec(ctx, `insert into parts.sequence as s (addr, observation_domain, port, version, next, at, holes, epoch)
-		select addr, observation_domain, port, version, next, at, holes::bigint[], epoch
-		from unnest($1::inet[], $2::bigint[], $3::int[], $4::int[], $5::bigint[], $6::timestamptz[], $7::text[], $8::bigint[])
-			as n (addr, observation_domain, port, version, next, at, holes, epoch)
+	_, err = tx.Exec(ctx, `insert into parts.sequence as s (addr, observation_domain, port, version, next, at, holes, epoch, numbering, rate, member)
+		select addr, observation_domain, port, version, next, at, holes::bigint[], epoch, numbering, rate, member
+		from unnest($1::inet[], $2::bigint[], $3::int[], $4::int[], $5::bigint[], $6::timestamptz[], $7::text[], $8::bigint[], $9::int[], $10::bigint[], $11::boolean[])
+			as n (addr, observation_domain, port, version, next, at, holes, epoch, numbering, rate, member)
 		on conflict (addr, port, observation_domain, version) do update
-		set next = excluded.next, at = excluded.at, holes = excluded.holes, epoch = excluded.epoch
+		set next = excluded.next, at = excluded.at, holes = excluded.holes, epoch = excluded.epoch,
+			numbering = excluded.numbering, rate = excluded.rate, member = excluded.member
 		where s.at < excluded.at or s.at = excluded.at and (excluded.next - s.next) & 4294967295 < 2147483648`,
-		addrs, domains, ports, version, nexts, ats, holes, epochs)
+		addrs, domains, ports, version, nexts, ats, holes, epochs, numbering, rates, members)
 	return gaps, err
 }
 
@@ -124,7 +129,7 @@ func blindGaps(ctx context.Context, tx pgx.Tx, q *flow.Sequence, check bool, gap
 // collector.
 func missing(q *flow.Sequence, n uint64) flow.Loss {
 	unit := "record"
-	if q.Version == 9 {
+	if q.Numbering.Messages() || q.Numbering == flow.NumberingUnknown && q.Version == 9 {
 		unit = "datagram"
 	}
 	return flow.Loss{Minute: q.At.Floor(flow.Minute), Exporter: q.Exporter.ID(), Stage: "way", Cause: "missing", Unit: unit, Count: n}
@@ -156,6 +161,9 @@ func holesOf(list []int64) (holes []flow.Hole) {
 // before. Where q does not begin where s ended, a batch between them was lost: its numbers
 // are missing, and so is what it filled of the holes that were open before it.
 func follow(s, q flow.Sequence) flow.Sequence {
+	if q.Member {
+		return q // the numbers are another session's
+	}
 	if q.At < s.At || q.At == s.At && int32(q.Next-s.Next) < 0 {
 		return s // q is older, and stored
 	}
@@ -220,7 +228,7 @@ func (w *Writer) storedSequences(ctx context.Context) (all []flow.Sequence, err 
 	if _, err := w.db.Pool().Exec(ctx, "delete from parts.sequence where at < $1", time.Now().Add(-sequenceAge)); err != nil {
 		return nil, fmt.Errorf("store: sequences: %w", err)
 	}
-	rows, err := w.db.Pool().Query(ctx, "select addr, observation_domain, port, version, next, at, holes, epoch from parts.sequence")
+	rows, err := w.db.Pool().Query(ctx, "select addr, observation_domain, port, version, next, at, holes, epoch, numbering, rate, member from parts.sequence")
 	if err != nil {
 		return nil, fmt.Errorf("store: sequences: %w", err)
 	}
@@ -230,11 +238,15 @@ func (w *Writer) storedSequences(ctx context.Context) (all []flow.Sequence, err 
 		port, version       int32
 		at                  time.Time
 		holes               []int64
+		numbering           int16
+		rate                int64
+		member              bool
 	)
-	if _, err := pgx.ForEachRow(rows, []any{&addr, &domain, &port, &version, &next, &at, &holes, &epoch}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&addr, &domain, &port, &version, &next, &at, &holes, &epoch, &numbering, &rate, &member}, func() error {
 		all = append(all, flow.Sequence{
 			Exporter: flow.Exporter{Addr: flow.AddrFrom(addr), Domain: uint32(domain)},
 			Port:     uint16(port), Version: uint16(version), From: uint32(next), Next: uint32(next), Holes: holesOf(holes), Epoch: epoch, At: flow.TimeOf(at),
+			Numbering: flow.Numbering(numbering), Rate: uint32(min(rate, math.MaxUint32)), Member: member,
 		})
 		return nil
 	}); err != nil {

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"flowtally/flow"
 )
 
 // The spool is a directory with a file for each batch that the database could not store,
@@ -47,8 +49,8 @@ type spool struct {
 	log   *slog.Logger
 	m     *metrics
 	lock  *os.File
-	// wake tells Run that there is a new file.
-	wake chan struct{}
+	// wake tells Run that there is a new file, wakePast that there is one whose rows are past.
+	wake, wakePast chan struct{}
 
 	mu      sync.Mutex
 	entries []*spoolFile // by number
@@ -69,6 +71,9 @@ type spoolFile struct {
 	lossOnly bool            // has no rows: they were dropped
 	turn     <-chan struct{} // closed when all earlier batches are durable; nil of a former run
 	failed   int             // how often the database refused it for reasons of its own
+	// failure is the last error, and failedSince when it first failed.
+	failure     error
+	failedSince time.Time
 }
 
 // name returns the file's name.
@@ -79,24 +84,33 @@ func openSpool(dir string, limit int64, log *slog.Logger, m *metrics) (*spool, e
 	if limit <= 0 {
 		limit = DefaultSpoolBytes
 	}
-	s := &spool{dir: dir, limit: limit, log: log, m: m, wake: make(chan struct{}, 1)}
+	s := &spool{dir: dir, limit: limit, log: log, m: m, wake: make(chan struct{}, 1), wakePast: make(chan struct{}, 1)}
 	if err := os.MkdirAll(filepath.Join(dir, "quarantine"), 0o700); err != nil {
-		return nil, fmt.Errorf("store: %w: %w", ErrSpool, err)
+		return nil, spoolError(dir, err)
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w: %w", ErrSpool, err)
+		return nil, spoolError(dir, err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = lock.Close()
-		return nil, fmt.Errorf("store: %w: another collector uses %s: give each a directory of its own", ErrSpool, dir)
+		return nil, fmt.Errorf("store: %w: %s: another collector uses it; give each a directory of its own with --spool", ErrSpool, dir)
 	}
 	s.lock = lock
 	if err := s.scan(); err != nil {
 		s.close()
-		return nil, fmt.Errorf("store: %w: %w", ErrSpool, err)
+		return nil, spoolError(dir, err)
 	}
 	return s, nil
+}
+
+// spoolError names a spool that cannot be used, and says what to do.
+func spoolError(dir string, err error) error {
+	advice := "give another directory with --spool, or none"
+	if errors.Is(err, fs.ErrPermission) {
+		advice = fmt.Sprintf("this process is user %d; make the directory and all in it that user's, or %s", os.Geteuid(), advice)
+	}
+	return fmt.Errorf("store: %w: %s: %w: %s", ErrSpool, dir, err, advice)
 }
 
 // close releases the directory.
@@ -184,12 +198,13 @@ func (s *spool) waiting() (files int, bytes int64, age time.Duration) {
 }
 
 // next returns the oldest file whose number is larger than after, nil when there
-// is none. It belongs to the caller until release or remove.
-func (s *spool) next(after int64) *spoolFile {
+// is none, of those whose rows are past, or of the others. It belongs to the caller until
+// release or remove.
+func (s *spool) next(after int64, past bool) *spoolFile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.entries {
-		if e.number > after && !e.busy && e.due() {
+		if e.number > after && e.header.Past == past && !e.busy && e.due() {
 			e.busy = true
 			return e
 		}
@@ -218,10 +233,14 @@ func (s *spool) early() bool {
 	return slices.ContainsFunc(s.entries, func(e *spoolFile) bool { return !e.due() })
 }
 
-// release returns a file that was not stored to the list.
-func (s *spool) release(e *spoolFile) {
+// release returns a file that was not stored, because of an error, to the list.
+func (s *spool) release(e *spoolFile, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e.failed == 0 {
+		e.failedSince = time.Now()
+	}
+	e.failed, e.failure = e.failed+1, err
 	e.busy = false
 }
 
@@ -253,20 +272,36 @@ func (s *spool) forget(e *spoolFile) {
 	}
 }
 
-// setBad renames a file that cannot be read, and keeps it.
+// setBad renames a file that cannot be read, and keeps it. In its place comes one without
+// rows that says what was lost, as far as that can be told.
 func (s *spool) setBad(e *spoolFile, why error) {
 	s.m.badFiles.Inc()
 	path := filepath.Join(s.dir, e.name())
-	s.log.Error("a file of the spool cannot be read; it is kept under another name", "file", path+badSuffix, "error", why)
+	h := e.header
+	var carried []flow.Loss
+	if whole, err := readSpoolHeader(path); err == nil {
+		h, carried = *whole, whole.Loss
+	}
+	s.log.Error("a file of the spool cannot be read; it is kept under another name", "file", path+badSuffix, "records", h.Records, "error", why)
 	if err := os.Rename(path, path+badSuffix); err != nil {
 		s.forget(e)
 		return
 	}
 	s.forget(e)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.bad = append(s.bad, e.name()+badSuffix)
 	s.bytes += e.bytes
+	s.mu.Unlock()
+	if h.Records == 0 && len(h.Sequences) == 0 && len(carried) == 0 {
+		// Nobody knows what was in it. The file was made at the time in its name.
+		at := flow.Time(e.number / 1e6)
+		h = spoolHeader{Key: e.number, ReceivedFrom: at, ReceivedTo: at, MinEnd: at, MaxEnd: at}
+		carried = []flow.Loss{{Minute: at.Floor(flow.Minute), Stage: "store", Cause: "spool_damaged", Unit: "file", Count: 1}}
+	}
+	rest := h.withoutRows("spool_damaged", carried)
+	if err := s.put(rest, e.turn); err != nil {
+		s.log.Error("what was lost with a file of the spool is not counted in the loss table", "file", e.name(), "error", err)
+	}
 }
 
 // load reads a batch into b.

@@ -61,8 +61,10 @@ type spoolHeader struct {
 	Columns      []string        `json:"columns"`
 	Parts        []spoolPart     `json:"parts"`
 	Sequences    []spoolSequence `json:"sequences,omitempty"`
-	Loss         []flow.Loss     `json:"loss,omitempty"`
-	Events       *spoolEvents    `json:"events,omitempty"`
+	// Past says that the rows are of hours that are past and had no partition.
+	Past   bool         `json:"past,omitempty"`
+	Loss   []flow.Loss  `json:"loss,omitempty"`
+	Events *spoolEvents `json:"events,omitempty"`
 	// Exporters counts the records by exporter. Rows is the batch identifier in the rows.
 	Exporters map[flow.ExporterID]uint64 `json:"exporters,omitempty"`
 	Rows      int32                      `json:"rows_id,omitempty"`
@@ -91,6 +93,10 @@ type spoolSequence struct {
 	Epoch   int64       `json:"epoch,omitempty"`
 	Base    uint32      `json:"base,omitempty"`
 	Blind   bool        `json:"blind,omitempty"`
+
+	Numbering flow.Numbering `json:"numbering,omitempty"`
+	Rate      uint32         `json:"rate,omitempty"`
+	Member    bool           `json:"member,omitempty"`
 }
 
 // write writes a file so that it exists whole or not at all.
@@ -199,14 +205,15 @@ func (b *batch) header() (*spoolHeader, error) {
 	h := &spoolHeader{
 		Events: events, Key: b.key, Records: b.records, Clamped: b.clamped, Repaired: b.repaired, NoRoom: b.noRoom, Packets: b.packets, Bytes: b.bytes,
 		ReceivedFrom: b.receivedFrom, ReceivedTo: b.receivedTo, MinEnd: b.minEnd, MaxEnd: b.maxEnd,
-		Columns: b.columns.Names(), Loss: slices.Clone(b.loss), Exporters: counts, Rows: b.id,
+		Columns: b.columns.Names(), Past: b.past, Loss: slices.Clone(b.loss), Exporters: counts, Rows: b.id,
 	}
 	for _, p := range b.parts {
 		h.Parts = append(h.Parts, spoolPart{Hour: p.hour, MinStart: p.minStart, Rows: p.rows, Bytes: len(p.body())})
 	}
 	for _, q := range b.sequences {
 		h.Sequences = append(h.Sequences, spoolSequence{Addr: q.Addr, Domain: q.Domain, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At,
-			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind})
+			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind,
+			Numbering: q.Numbering, Rate: q.Rate, Member: q.Member})
 	}
 	return h, nil
 }
@@ -215,7 +222,8 @@ func (b *batch) header() (*spoolHeader, error) {
 func (h *spoolHeader) sequences() (all []flow.Sequence) {
 	for _, q := range h.Sequences {
 		all = append(all, flow.Sequence{Exporter: flow.Exporter{Addr: q.Addr, Domain: q.Domain}, Port: q.Port, Version: q.Version, Next: q.Next, At: q.At,
-			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind})
+			From: q.From, Holes: q.Holes, Epoch: q.Epoch, Base: q.Base, Blind: q.Blind,
+			Numbering: q.Numbering, Rate: q.Rate, Member: q.Member})
 	}
 	return all
 }
@@ -308,7 +316,7 @@ func readSpool(r io.Reader, b *batch) error {
 		return fmt.Errorf("rows: %w", errCorrupt)
 	}
 	b.key, b.records, b.clamped, b.repaired, b.noRoom = h.Key, h.Records, h.Clamped, h.Repaired, h.NoRoom
-	b.packets, b.bytes = h.Packets, h.Bytes
+	b.packets, b.bytes, b.past = h.Packets, h.Bytes, h.Past
 	b.receivedFrom, b.receivedTo, b.minEnd, b.maxEnd = h.ReceivedFrom, h.ReceivedTo, h.MinEnd, h.MaxEnd
 	b.loss = append(b.loss, h.Loss...)
 	b.sequences = append(b.sequences, h.sequences()...)

@@ -20,7 +20,7 @@ import (
 func fileOf(tb testing.TB, id int32, recs []flow.Record) []byte {
 	tb.Helper()
 	b := newBatch()
-	b.encode(id, recs, 1, nil)
+	b.encode(id, recs, 1, nil, nil)
 	b.sequences = append(b.sequences, flow.Sequence{Exporter: flow.Exporter{Addr: flow.Addr{1}, Domain: 2}, Port: 3, Version: 9, Next: 4, At: 5})
 	b.loss = append(b.loss, flow.Loss{Minute: 60_000, Exporter: 7, Stage: "store", Cause: "refused", Unit: "record", Count: 1})
 	s, err := openSpool(tb.TempDir(), 0, slog.New(slog.DiscardHandler), newMetrics(nil, nil))
@@ -46,7 +46,7 @@ func TestSpoolFileRoundTrip(t *testing.T) {
 		if err := readSpool(bytes.NewReader(data), got); err != nil {
 			t.Fatal(err)
 		}
-		want.encode(id, flowtest.Records, 1, nil)
+		want.encode(id, flowtest.Records, 1, nil, nil)
 		if got.id != id || len(got.parts) != len(want.parts) || got.statement != want.statement {
 			t.Fatalf("batch %d of %d parts with %s", got.id, len(got.parts), got.statement)
 		}
@@ -61,7 +61,7 @@ func TestSpoolFileRoundTrip(t *testing.T) {
 			t.Fatal(got.id, err)
 		}
 		key := want.key
-		want.encode(77, flowtest.Records, 1, nil)
+		want.encode(77, flowtest.Records, 1, nil, nil)
 		if want.key == key {
 			t.Error("two batches have one key")
 		}
@@ -93,11 +93,11 @@ func TestSpoolAssign(t *testing.T) {
 	}
 	defer s.close()
 	b := newBatch()
-	b.encode(0, flowtest.Records, 1, nil)
+	b.encode(0, flowtest.Records, 1, nil, nil)
 	if err := s.put(b, nil); err != nil {
 		t.Fatal(err)
 	}
-	e := s.next(0)
+	e := s.next(0, false)
 	if err := s.assign(e, 1234, b.key); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestSpoolAssign(t *testing.T) {
 	if err := s.load(e, got); err != nil || got.id != 1234 || got.key != b.key {
 		t.Errorf("batch %d, %v", got.id, err)
 	}
-	if s.next(0) != nil {
+	if s.next(0, false) != nil {
 		t.Error("a file is given to two")
 	}
 }
@@ -122,7 +122,7 @@ func TestMove(t *testing.T) {
 		recs[i].Received = hour + 5*flow.Hour + 2000
 	}
 	b := newBatch()
-	b.encode(3, recs, 1, nil)
+	b.encode(3, recs, 1, nil, nil)
 	if err := b.move([]flow.Time{hour, hour + 2*flow.Hour}); err != nil {
 		t.Fatal(err)
 	}
@@ -210,8 +210,8 @@ func TestSpoolOfWideColumns(t *testing.T) {
 		recs[i].OutIf, recs[i].SrcAS, recs[i].DstAS = recs[i].InIf+1, recs[i].InIf/2, ^recs[i].InIf
 	}
 	want, old, got := newBatch(), newBatch(), newBatch()
-	want.encode(5, recs, 1, nil)
-	old.encode(5, recs, 1, nil)
+	want.encode(5, recs, 1, nil, nil)
+	old.encode(5, recs, 1, nil, nil)
 	wide(t, old)
 	s, err := openSpool(t.TempDir(), 0, slog.New(slog.DiscardHandler), newMetrics(nil, nil))
 	if err != nil {
@@ -221,7 +221,7 @@ func TestSpoolOfWideColumns(t *testing.T) {
 	if err := s.put(old, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.load(s.next(0), got); err != nil {
+	if err := s.load(s.next(0, false), got); err != nil {
 		t.Fatal(err)
 	}
 	if len(got.parts) != len(want.parts) || got.records != len(recs) || got.id != 5 {

@@ -33,8 +33,12 @@ func (s *spool) put(b *batch, turn <-chan struct{}) error {
 			s.insert(e)
 			s.m.spooledBatches.Inc()
 			s.m.spooledRecords.Add(float64(b.records))
+			wake := s.wake
+			if h.Past {
+				wake = s.wakePast
+			}
 			select {
-			case s.wake <- struct{}{}:
+			case wake <- struct{}{}:
 			default:
 			}
 			return nil
@@ -149,16 +153,11 @@ func (s *spool) dropRows(e *spoolFile) {
 	s.log.Error("the spool is full: its oldest batch is lost", "file", e.name(), "records", e.header.Records, "events", e.header.Events.count(),
 		"received", e.header.ReceivedFrom.Time().Format(time.RFC3339), "directory", s.dir, "limit_bytes", s.limit)
 	path := filepath.Join(s.dir, e.name())
-	loss := e.header.lost("spool_full")
+	var carried []flow.Loss // the losses before the batch
 	if whole, err := readSpoolHeader(path); err == nil {
-		loss = append(loss, whole.Loss...) // the losses before the batch, which it carried
+		carried = whole.Loss
 	}
-	rest := &batch{
-		key: e.header.Key ^ math.MinInt64, columns: row.Required, loss: loss,
-		receivedFrom: e.header.ReceivedFrom, receivedTo: e.header.ReceivedTo, minEnd: e.header.MinEnd, maxEnd: e.header.MaxEnd,
-		// The sequence numbers stay, or the rows would be counted as missing, too.
-		sequences: e.header.sequences(),
-	}
+	rest := e.header.withoutRows("spool_full", carried)
 	h, err := rest.header()
 	if err == nil {
 		err = s.write(path, h, rest)
@@ -181,6 +180,16 @@ func (s *spool) dropRows(e *spoolFile) {
 	s.bytes += e.bytes
 	e.remember(h)
 	e.busy = false
+}
+
+// withoutRows returns the batch that a file becomes whose rows are lost. The sequence numbers
+// stay, or the rows would be counted as missing, too.
+func (h *spoolHeader) withoutRows(cause string, carried []flow.Loss) *batch {
+	return &batch{
+		key: h.Key ^ math.MinInt64, columns: row.Required, loss: append(h.lost(cause), carried...),
+		receivedFrom: h.ReceivedFrom, receivedTo: h.ReceivedTo, minEnd: h.MinEnd, maxEnd: h.MaxEnd,
+		sequences: h.sequences(),
+	}
 }
 
 // lost returns what the loss table says when the batch is lost.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"sync"
 	"time"
 
 	"flowtally/store/row"
@@ -35,36 +36,46 @@ func (w *Writer) Run(ctx context.Context) error {
 	if n, bytes, _ := w.spool.waiting(); n > 0 {
 		w.log.Info("the spool holds batches of a former run", "batches", n, "bytes", bytes, "directory", w.spool.dir)
 	}
+	// What is past may need many partitions, and nobody else waits for them.
+	var working sync.WaitGroup
+	working.Go(func() { w.empty(ctx, true, w.spool.wakePast) })
+	w.empty(ctx, false, w.spool.wake)
+	working.Wait()
+	return nil
+}
+
+// empty stores the files whose rows are past, or the others, until ctx ends.
+func (w *Writer) empty(ctx context.Context, past bool, wake <-chan struct{}) {
 	b := newBatch()
 	for pause := firstPause; ; {
-		err := w.drain(ctx, b)
+		err := w.drain(ctx, b, past)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		if err == nil {
 			pause = firstPause
 			select {
 			case <-ctx.Done():
-				return nil
-			case <-w.spool.wake:
+				return
+			case <-wake:
 			}
 			continue
 		}
 		// A new file is no reason to try sooner.
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, replayPause)
 	}
 }
 
-// drain stores every file that can be stored. It returns the error of a file that could
-// not, or nil when the spool is empty.
-func (w *Writer) drain(ctx context.Context, b *batch) (failed error) {
+// drain stores every file that can be stored, of those whose rows are past or of the
+// others. It returns the error of a file that could not, or nil when there is none left.
+func (w *Writer) drain(ctx context.Context, b *batch, past bool) (failed error) {
 	for after := int64(0); ctx.Err() == nil; {
-		e := w.spool.next(after)
+		e := w.spool.next(after, past)
 		if e == nil {
 			break
 		}
@@ -86,8 +97,7 @@ func (w *Writer) drain(ctx context.Context, b *batch) (failed error) {
 			w.spool.forget(e)
 			continue
 		}
-		e.failed++
-		w.spool.release(e)
+		w.spool.release(e, err)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -105,6 +115,9 @@ func (w *Writer) drain(ctx context.Context, b *batch) (failed error) {
 		if e.failed == 1 {
 			w.log.Error("cannot store a batch of the spool; retrying later", "file", e.name(), "error", err)
 		}
+	}
+	if past {
+		return failed
 	}
 	if failed == nil && w.offline.Load() {
 		// There is no batch to find out with whether the database is back.

@@ -391,6 +391,10 @@ func TestSpoolCorrupt(t *testing.T) {
 	if got := storetest.Get[string](t, conn, "select concat_ws(' ', count(*), min(bytes)) from flows"); got != "10 50" {
 		t.Errorf("stored (rows, first) %s, want the last file's", got)
 	}
+	// Of files whose header can be read the ledger has the records, of the others the file.
+	if got := storetest.Get[string](t, conn, "select string_agg(concat_ws(' ', unit, count), ', ' order by unit) from (select unit, sum(count) as count from loss where stage = 'store' and cause = 'spool_damaged' group by 1) l"); got != "file 3, record 20" {
+		t.Errorf("the ledger has %s", got)
+	}
 }
 
 // What the server cannot take for another reason waits without holding up the
@@ -444,7 +448,8 @@ func TestSequences(t *testing.T) {
 	s := spooling(t, far, t.TempDir(), ingest.WriterConfig{})
 	now := flow.TimeOf(time.Now())
 	at := func(port uint16, next uint32, t flow.Time) flow.Sequence {
-		return flow.Sequence{Exporter: flow.Exporter{Addr: flow.Addr4([4]byte{192, 0, 2, 1}), Domain: 1 << 31}, Port: port, Version: 10, Next: next, At: t}
+		return flow.Sequence{Exporter: flow.Exporter{Addr: flow.Addr4([4]byte{192, 0, 2, 1}), Domain: 1 << 31}, Port: port, Version: 10, Next: next, At: t,
+			Numbering: flow.NumberingFlowsAfter, Rate: 1<<32 - 1, Member: port == 2}
 	}
 	write := func(q ...flow.Sequence) {
 		t.Helper()

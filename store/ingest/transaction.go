@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"flowtally/flow"
 	"flowtally/store"
@@ -84,7 +85,7 @@ func (w *Writer) attempt(ctx context.Context, b *batch, turn <-chan struct{}, mo
 // there may be no more.
 func (w *Writer) ensurePartitions(ctx context.Context, conn *pgx.Conn, b *batch) error {
 	for len(b.parts) > 0 {
-		refused, err := w.partitions.Ensure(ctx, conn, b.times(),
+		refused, err := w.partitions.Ensure(ctx, conn, b.wanted(),
 			b.receivedFrom.Floor(flow.Hour), b.receivedTo.Floor(flow.Hour))
 		if err != nil || len(refused) == 0 {
 			return err
@@ -93,6 +94,11 @@ func (w *Writer) ensurePartitions(ctx context.Context, conn *pgx.Conn, b *batch)
 		// turn of the loop is the last.
 		if err := b.move(refused); err != nil {
 			return err
+		}
+		// The flows that were handed over, or are about to be, have the former times.
+		b.parcel = nil
+		if p := w.handoff.Take(b.id, &b.key, b.records); p != nil {
+			w.handoff.Reuse(p)
 		}
 	}
 	return nil
@@ -119,11 +125,15 @@ func (w *Writer) store(ctx context.Context, conn *pgx.Conn, b *batch, turn <-cha
 		return w.confirmStored(ctx, tx, b)
 	}
 	var refused refusal
-	for _, p := range b.parts {
+	shares, err := w.sharesOf(b)
+	if err != nil {
+		return err
+	}
+	for _, s := range shares {
 		if mode == copyBisected {
-			err = w.copyAccepted(ctx, conn, tx, b, p, &refused)
+			err = w.copyAccepted(ctx, conn, tx, b, s, &refused)
 		} else {
-			err = copyRows(ctx, conn, b, p, p.buf, p.rows)
+			err = s.copy(ctx, conn, b)
 		}
 		if err != nil {
 			return err
@@ -148,7 +158,7 @@ func (w *Writer) store(ctx context.Context, conn *pgx.Conn, b *batch, turn <-cha
 	if err := w.awaitTurn(ctx, turn); err != nil {
 		return err
 	}
-	if err := confirmPartitions(ctx, tx, b); err != nil {
+	if err := confirmPartitions(ctx, tx, shares); err != nil {
 		return err
 	}
 	if err := confirmEventDays(ctx, tx, b); err != nil {
@@ -208,10 +218,14 @@ func (w *Writer) commit(ctx context.Context, tx pgx.Tx) error {
 	return tx.Commit(ctx)
 }
 
-// copyRows sends rows, a whole binary COPY, to the partition of p.
-func copyRows(ctx context.Context, conn *pgx.Conn, b *batch, p *part, buf []byte, rows int64) error {
+// copyRows sends rows, a whole binary COPY, to a table in schema parts.
+func copyRows(ctx context.Context, conn *pgx.Conn, b *batch, table string, buf []byte, rows int64) error {
 	tag, err := conn.PgConn().CopyFrom(ctx, bytes.NewReader(buf),
-		"copy parts."+store.PartitionName(p.hour)+" ("+b.statement+") from stdin binary")
+		"copy parts."+table+" ("+b.statement+") from stdin binary")
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23514" && pg.ConstraintName == "" {
+		// There is no partition for a row, or not the one that we know of.
+		return errPartitionRemoved
+	}
 	if err != nil {
 		return &contentError{err}
 	}
@@ -226,36 +240,39 @@ func copyRows(ctx context.Context, conn *pgx.Conn, b *batch, p *part, buf []byte
 //
 // Whoever removes a partition deletes its row in parts.partition first. The rows of the
 // batch went into a table that is locked since then; if its row in parts.partition is still
-// there, the table cannot have been detached. The min_start that counts is the one in
+// there, the table cannot have been detached, unless by somebody who does not know that: the
+// catalog is asked as well. The min_start that counts is the one in
 // that row, because the partition may have been removed and made again.
-func confirmPartitions(ctx context.Context, tx pgx.Tx, b *batch) error {
-	if len(b.parts) == 0 {
+func confirmPartitions(ctx context.Context, tx pgx.Tx, shares []*share) error {
+	starts := startsOf(shares)
+	if len(starts) == 0 {
 		return nil
 	}
-	hours := make([]time.Time, len(b.parts))
-	for i, p := range b.parts {
-		hours[i] = p.hour.Time()
+	hours := make([]time.Time, len(starts))
+	for i, s := range starts {
+		hours[i] = s.From.Time()
 	}
-	rows, err := tx.Query(ctx, "select hour, min_start from parts.partition where hour = any($1)", hours)
+	rows, err := tx.Query(ctx, `select hour, min_start from parts.partition where hour = any($1)
+		and exists (select from pg_inherits where inhrelid = to_regclass('parts.' || name) and not inhdetachpending)`, hours)
 	if err != nil {
 		return err
 	}
 	var hour, minStart time.Time
-	minStarts := make(map[flow.Time]flow.Time, len(b.parts))
+	minStarts := make(map[flow.Time]flow.Time, len(starts))
 	if _, err := pgx.ForEachRow(rows, []any{&hour, &minStart}, func() error {
 		minStarts[flow.TimeOf(hour)] = flow.TimeOf(minStart)
 		return nil
 	}); err != nil {
 		return err
 	}
-	if len(minStarts) != len(b.parts) {
+	if len(minStarts) != len(starts) {
 		return errPartitionRemoved
 	}
-	for _, p := range b.parts {
-		if p.minStart >= minStarts[p.hour] {
+	for _, s := range starts {
+		if s.minStart >= minStarts[s.From] {
 			continue
 		}
-		if _, err := tx.Exec(ctx, "update parts.partition set min_start = $2 where hour = $1 and min_start > $2", p.hour.Time(), p.minStart.Time()); err != nil {
+		if _, err := tx.Exec(ctx, "update parts.partition set min_start = $2 where hour = $1 and min_start > $2", s.From.Time(), s.minStart.Time()); err != nil {
 			return err
 		}
 	}
@@ -287,8 +304,10 @@ func (w *Writer) repair(err error, b *batch) bool {
 		return true
 	case errors.Is(err, errPartitionRemoved), c == "42P01", c == "42P07":
 		// The set of partitions is not what we thought.
+		// Perhaps the whole database is another.
 		w.partitions.Forget()
 		w.eventDays.Forget()
+		w.db.Recheck()
 		return true
 	default:
 		return strings.HasPrefix(c, "40") || c == "55P03" // a conflict with other transactions

@@ -42,7 +42,7 @@ type WriterConfig struct {
 	Logger *slog.Logger
 	// Registerer takes the metrics, flowtally_store_…; nil leaves them out.
 	Registerer prometheus.Registerer
-	// MaxPartitions is how many hours there may be, store.DefaultMaxPartitions when 0.
+	// MaxPartitions is how many partitions there may be, store.DefaultMaxPartitions when 0.
 	MaxPartitions int
 	// Spool is the directory for what the database cannot store at once; empty for
 	// none. One Writer at a time uses it. DefaultSpool suggests one.
@@ -92,6 +92,10 @@ type Writer struct {
 	outage    outage
 	exporters identities
 	turns     turns
+	past      pastTimes
+	state     reportedState
+	// noAhead says that the partitions of this hour and the next could not be made.
+	noAhead atomic.Bool
 
 	// beforeCommit lets a test act between a batch and its commit.
 	beforeCommit func(conn *pgx.Conn)
@@ -101,7 +105,7 @@ type Writer struct {
 // opens the spool; when that fails, Run returns the error and the Writer works as one
 // without.
 func NewWriter(db *store.DB, c WriterConfig) *Writer {
-	w := &Writer{db: db, log: c.Logger, partitions: store.NewPartitions(c.MaxPartitions), patience: c.Patience, handoff: c.Handoff}
+	w := &Writer{db: db, log: c.Logger, partitions: store.NewPartitions(c.MaxPartitions, c.Logger), patience: c.Patience, handoff: c.Handoff}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
@@ -109,7 +113,8 @@ func NewWriter(db *store.DB, c WriterConfig) *Writer {
 		w.patience = DefaultPatience
 	}
 	w.metrics = newMetrics(c.Registerer, w)
-	w.outage.log, w.outage.up = w.log, w.metrics.up
+	w.past.log = w.log
+	w.outage.log = w.log
 	w.batches.New = func() any { return newBatch() }
 	if c.Spool != "" {
 		w.spool, w.spoolErr = openSpool(c.Spool, c.SpoolBytes, w.log, w.metrics)
@@ -130,6 +135,10 @@ func (w *Writer) Close() {
 // has to be sent, its rows are stored once. Write does not change received, and does not
 // use it afterwards.
 //
+// With a spool, records of hours that are past and have no partition go there, and are
+// stored apart from the others: nobody else waits for their partitions. An exporter that sends too many such hours gets the time of receipt for the
+// flows beyond.
+//
 // Rows that the database refuses because of their values go to the spool's quarantine and
 // are counted in the loss table; the others are stored.
 //
@@ -144,11 +153,20 @@ func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
 	defer done()
 	b := w.batches.Get().(*batch)
 	defer w.batches.Put(b)
-	now := flow.TimeOf(time.Now())
-	b.encode(w.ids.take(), received.Records, now, w.handoff.Empty())
-	b.addEvents(received.Events, now)
+	now := time.Now()
+	b.encode(w.ids.take(), received.Records, flow.TimeOf(now), w.handoff.Empty(), w.past.fates(w.partitions, now, w.spool != nil && w.running.Load()))
+	if len(b.apart) > 0 && !w.putApart(b, received.Records) {
+		b.encode(b.id, received.Records, flow.TimeOf(now), w.handoff.Empty(), w.past.fates(w.partitions, now, false))
+	}
+	if b.noRoom > 0 {
+		w.past.report(now)
+	}
+	b.addEvents(received.Events, flow.TimeOf(now))
 	b.sequences = append(b.sequences, received.Sequences...)
 	b.loss = append(b.loss, received.Loss...)
+	if b.records == 0 && len(b.sequences) == 0 && len(b.loss) == 0 {
+		return nil
+	}
 	if w.spool != nil && w.running.Load() && (w.offline.Load() || received.Pressed && w.direct.Load() > 0) {
 		if w.put(b, turn) == nil {
 			return nil
@@ -157,6 +175,21 @@ func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
 	w.direct.Add(1)
 	defer w.direct.Add(-1)
 	return w.send(ctx, b, turn)
+}
+
+// putApart puts the records that b leaves out into the spool, in a batch of their own, and
+// reports whether it could. They are stored from there; whoever is stored meanwhile does not
+// wait for their partitions.
+func (w *Writer) putApart(b *batch, received []flow.Record) bool {
+	recs := make([]flow.Record, len(b.apart))
+	for i, at := range b.apart {
+		recs[i] = received[at]
+	}
+	past := w.batches.Get().(*batch)
+	defer w.batches.Put(past)
+	past.encode(w.ids.take(), recs, flow.TimeOf(time.Now()), w.handoff.Empty(), nil)
+	past.past = true
+	return w.put(past, nil) == nil
 }
 
 // send stores an encoded batch, in the database or in the spool, in as many attempts as
@@ -193,7 +226,7 @@ func (w *Writer) send(ctx context.Context, b *batch, turn <-chan struct{}) error
 		if quick++; w.spool != nil && passing && quick < quickTries && time.Since(start) < w.patience {
 			continue
 		}
-		if w.spool == nil || !passing {
+		if w.spool == nil || !passing || isOffline(err) {
 			w.outage.begin(err)
 		}
 		if w.spool != nil {
@@ -229,7 +262,7 @@ func (w *Writer) put(b *batch, turn <-chan struct{}) error {
 	err := w.spool.put(b, turn)
 	if err != nil {
 		w.metrics.spoolErrors.Inc()
-		w.log.Error("cannot write a batch to the spool", "records", b.records, "error", err)
+		w.log.Error("cannot write a batch to the spool", "directory", w.spool.dir, "records", b.records, "error", err)
 	} else {
 		w.handOver(b)
 	}

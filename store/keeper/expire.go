@@ -10,9 +10,9 @@ import (
 )
 
 // pastHours selects the partitions of flows, except the hours that are being received.
-const pastHours = `select -1::smallint, p.hour, p.hour + interval '1 hour', p.name, coalesce(pg_total_relation_size(to_regclass('parts.' || p.name)), 0)
+const pastHours = `select -1::smallint, p.hour, p.until, p.name, coalesce(pg_total_relation_size(to_regclass('parts.' || p.name)), 0)
 	from parts.partition p left join parts.hour h using (hour)
-	where p.hour + interval '2 hours' < $1`
+	where p.until + interval '1 hour' < $1`
 
 // inOrderOfReceipt puts those first that were received first.
 const inOrderOfReceipt = " order by greatest(p.hour, coalesce(h.last_received, p.created_at)), p.hour"
@@ -35,8 +35,8 @@ func (k *Keeper) expireByAge(ctx context.Context, conn *pgx.Conn) error {
 	now := k.now()
 	var expired []expendable
 	if k.c.RetainRaw > 0 {
-		list, err := expendables(ctx, conn, pastHours+` and p.hour + interval '1 hour' < $2 and coalesce(h.last_received, p.created_at) < $2
-			and not exists (select from public.batches b where b.summed_at is null and b.max_end >= p.hour and b.min_end < p.hour + interval '1 hour')`+inOrderOfReceipt,
+		list, err := expendables(ctx, conn, pastHours+` and p.until < $2 and coalesce(h.last_received, p.created_at) < $2
+			and not exists (select from public.batches b where b.summed_at is null and b.max_end >= p.hour and b.min_end < p.until)`+inOrderOfReceipt,
 			now, now.Add(-k.c.RetainRaw))
 		if err != nil {
 			return err
@@ -107,7 +107,7 @@ func (k *Keeper) forget(ctx context.Context, conn *pgx.Conn) error {
 	}
 	_, err := conn.Exec(ctx, `delete from public.batches where id in (select id from public.batches b
 		where b.summed_at is not null and b.committed_at < $1
-		and not exists (select from parts.partition p where p.hour <= b.max_end and p.hour > b.min_end - interval '1 hour') limit 10000)`,
+		and not exists (select from parts.partition p where p.hour <= b.max_end and p.until > b.min_end) limit 10000)`,
 		k.now().Add(-k.c.RetainRaw-24*time.Hour))
 	return err
 }

@@ -109,6 +109,8 @@ type Keeper struct {
 	// logged.
 	free      func(path string) (int64, error)
 	limitedBy string
+	// locksChecked says that the size of the lock table was looked at.
+	locksChecked bool
 	// wait makes the Keeper wait for a lock that another Keeper has. Otherwise it leaves
 	// the work to that one.
 	wait bool

@@ -18,7 +18,7 @@ const pendingBytes = 16 << 20
 // for whoever asks before. It removes them from buckets.
 func (k *Keeper) storePending(ctx context.Context, tx pgx.Tx, buckets map[flow.Time]*rollup.Summary, part int32) error {
 	order := slices.Sorted(maps.Keys(buckets))
-	if err := ensureTraffic(ctx, tx, rollup.Minutes, order); err != nil {
+	if err := ensureTraffic(ctx, tx, rollup.Minutes, order, flow.TimeOf(k.now())); err != nil {
 		return err
 	}
 	var (

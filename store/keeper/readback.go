@@ -14,9 +14,9 @@ import (
 	"flowtally/store/rollup"
 )
 
-// partition is an hour of parts.flows that batches have rows in.
+// partition is a partition of parts.flows that batches have rows in.
 type partition struct {
-	hour    flow.Time
+	hour    flow.Time // its begin
 	sealed  bool
 	batches []int32
 }
@@ -27,20 +27,20 @@ func partitionsOf(ctx context.Context, tx pgx.Tx, batches []unsummed) ([]partiti
 	for _, b := range batches {
 		from, to = min(from, b.minEnd), max(to, b.maxEnd)
 	}
-	rows, err := tx.Query(ctx, "select hour, sealed_at is not null from parts.partition where hour between $1 and $2 order by hour",
-		from.Floor(flow.Hour).Time(), to.Time())
+	rows, err := tx.Query(ctx, "select hour, until, sealed_at is not null from parts.partition where until > $1 and hour <= $2 and to_regclass('parts.' || name) is not null order by hour",
+		from.Time(), to.Time())
 	if err != nil {
 		return nil, err
 	}
 	var (
-		list   []partition
-		hour   time.Time
-		sealed bool
+		list        []partition
+		hour, until time.Time
+		sealed      bool
 	)
-	_, err = pgx.ForEachRow(rows, []any{&hour, &sealed}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&hour, &until, &sealed}, func() error {
 		p := partition{hour: flow.TimeOf(hour), sealed: sealed}
 		for _, b := range batches {
-			if b.minEnd < p.hour+flow.Hour && b.maxEnd >= p.hour {
+			if b.minEnd < flow.TimeOf(until) && b.maxEnd >= p.hour {
 				p.batches = append(p.batches, b.id)
 			}
 		}
@@ -102,7 +102,7 @@ func copyOut(ctx context.Context, tx pgx.Tx, to *flowReader, table, where string
 }
 
 // lastPages returns, by hour of the tally, a page at or somewhat before the end of the
-// hour's table: the rows of later batches are behind it.
+// table that begins with it: the rows of later batches are behind it.
 func lastPages(ctx context.Context, tx pgx.Tx, t *tally) (map[flow.Time]uint32, error) {
 	pages := make(map[flow.Time]uint32)
 	var hours []time.Time

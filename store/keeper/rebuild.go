@@ -146,7 +146,7 @@ func (r *rebuilding) look(ctx context.Context) error {
 	if r.citus, err = store.HasCitus(ctx, r.tx); err != nil {
 		return err
 	}
-	rows, err = r.tx.Query(ctx, "select name, pg_relation_size(to_regclass('parts.' || name)) / 8192 from parts.partition where hour >= $1 and min_start < $2 order by hour",
+	rows, err = r.tx.Query(ctx, "select name, pg_relation_size(to_regclass('parts.' || name)) / 8192 from parts.partition where until > $1 and min_start < $2 and to_regclass('parts.' || name) is not null order by hour",
 		r.from.Time(), r.to.Time())
 	if err != nil {
 		return err

@@ -54,6 +54,13 @@ func TestRetentionByAge(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	partition := make(map[flow.Time]string) // of each flow
+	for _, r := range []flow.Record{capture, old, fresh} {
+		partition[r.End] = storetest.Get[string](t, conn, "select name from parts.partition where hour <= $1 and until > $1", r.End.Time())
+	}
+	if partition[capture.End] != "flows_2010010100" { // old and alone
+		t.Errorf("the capture is in %s", partition[capture.End])
+	}
 	run := func(now flow.Time, want ...flow.Record) {
 		t.Helper()
 		if err := tidy(t, db, keeper.Config{}, now, nil); err != nil {
@@ -61,7 +68,7 @@ func TestRetentionByAge(t *testing.T) {
 		}
 		var names []string
 		for _, r := range want {
-			names = append(names, store.PartitionName(r.End.Floor(flow.Hour)))
+			names = append(names, partition[r.End])
 		}
 		if got := strings.Join(hoursOfFlows(t, conn), " "); got != strings.Join(names, " ") {
 			t.Errorf("%s are left, want %s", got, strings.Join(names, " "))

@@ -44,7 +44,7 @@ const resealFor = 20 * time.Second
 func (k *Keeper) seal(ctx context.Context, conn *pgx.Conn) error {
 	due := k.now().Add(-sealAfter)
 	rows, err := conn.Query(ctx, `select p.hour, p.name, p.sealed_at is not null from parts.partition p left join parts.hour h using (hour)
-		where (p.sealed_at is null and p.hour + interval '1 hour' < $1 and coalesce(h.last_received, p.created_at) < $1
+		where (p.sealed_at is null and p.until < $1 and coalesce(h.last_received, p.created_at) < $1
 			or p.sealed_at is not null and exists (select from unnest($2::text[]) suffix where to_regclass('parts.' || p.name || '_' || suffix) is not null))
 		and to_regclass('parts.' || p.name) is not null order by p.sealed_at is not null, p.hour desc`, due, formerIndexes)
 	if err != nil {

@@ -15,20 +15,35 @@ import (
 // five minutes, and arrive late by a few more, find it open.
 const settleAfter = 10 * flow.Minute
 
-// settleAll settles what is due, the finer grains first: the coarser are made of them.
+// settleAll settles what is due.
 func (k *Keeper) settleAll(ctx context.Context) error {
+	for more := true; more && ctx.Err() == nil; {
+		var err error
+		if more, err = k.settleUntil(ctx, time.Now().Add(time.Hour)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleUntil settles what is due, the finer grains first: the coarser are made of them. more
+// says that at the deadline some was left.
+func (k *Keeper) settleUntil(ctx context.Context, deadline time.Time) (more bool, err error) {
 	for g := rollup.Minutes; g < rollup.GrainCount; g++ {
 		for ctx.Err() == nil {
 			more, err := k.settle(ctx, g)
 			if err != nil {
-				return fmt.Errorf("store: settle %s: %w", k.grains[g].Table, err)
+				return false, fmt.Errorf("store: settle %s: %w", k.grains[g].Table, err)
 			}
 			if !more {
 				break
 			}
+			if time.Now().After(deadline) {
+				return true, nil
+			}
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // settle replaces the rows of some buckets by those of the sums that wait for them. All
@@ -148,7 +163,7 @@ func (k *Keeper) pendingSum(ctx context.Context, tx pgx.Tx, g rollup.Grain, buck
 
 // replaceRows replaces the rows of the buckets, settled ones and parts.
 func (k *Keeper) replaceRows(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flow.Time, rows []byte) error {
-	if err := ensureTraffic(ctx, tx, g, buckets); err != nil {
+	if err := ensureTraffic(ctx, tx, g, buckets, flow.TimeOf(k.now())); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, "delete from parts."+k.grains[g].Table+" where bucket = any($1) and "+allDimensions, times(buckets)); err != nil {

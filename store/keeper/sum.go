@@ -15,13 +15,15 @@ import (
 // Sum sums all batches that are committed, and settles the buckets that are due.
 func (k *Keeper) Sum(ctx context.Context) error {
 	// In a backlog, settling has to happen in between: what waits to be settled only
-	// grows.
+	// grows. And so has summing, because scattered flows are as many buckets, each of which
+	// takes a transaction.
 	for ctx.Err() == nil {
 		more, err := k.sumUntil(ctx, time.Now().Add(30*time.Second))
 		if err != nil {
 			return err
 		}
-		if err := k.settleAll(ctx); err != nil || !more {
+		moreDue, err := k.settleUntil(ctx, time.Now().Add(10*time.Second))
+		if err != nil || !more && !moreDue {
 			return err
 		}
 	}
@@ -237,9 +239,15 @@ func (s *summing) returnParcels(err error) {
 	}
 }
 
+// maxPages bounds how many hours the Keeper remembers pages of.
+const maxPages = 4096
+
 // rememberPages remembers where the rows of the next batches are expected.
 func (s *summing) rememberPages() {
 	for hour, h := range s.tally.hours {
+		if len(s.k.pages) > 2*maxPages {
+			clear(s.k.pages) // of hours that are past
+		}
 		if h.LastPage > 0 {
 			s.k.pages[hour] = h.NextPage()
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -161,17 +162,23 @@ func (t *tally) addHours(p *rollup.Parcel) {
 	}
 }
 
-// storeHours adds the flows to the counts of their hours.
+// storeHours adds the flows to the counts of the partitions that their hours are in.
 func (t *tally) storeHours(ctx context.Context, tx pgx.Tx) error {
-	var batch pgx.Batch
+	var (
+		hours, received []time.Time
+		records         []int64
+	)
 	for _, hour := range slices.Sorted(maps.Keys(t.hours)) {
-		h := t.hours[hour]
-		if h.Records > 0 {
-			batch.Queue(`insert into parts.hour (hour, records, last_received) select $1, $2, $3
-				where exists (select from parts.partition where hour = $1)
-				on conflict (hour) do update set records = parts.hour.records + excluded.records,
-				last_received = greatest(parts.hour.last_received, excluded.last_received)`, hour.Time(), h.Records, h.LastReceived.Time())
+		if h := t.hours[hour]; h.Records > 0 {
+			hours, records, received = append(hours, hour.Time()), append(records, int64(h.Records)), append(received, h.LastReceived.Time())
 		}
 	}
-	return tx.SendBatch(ctx, &batch).Close()
+	_, err := tx.Exec(ctx, `insert into parts.hour (hour, records, last_received)
+		select p.hour, sum(h.records), max(h.received)
+		from unnest($1::timestamptz[], $2::bigint[], $3::timestamptz[]) h (hour, records, received)
+		join lateral (select hour, until from parts.partition where hour <= h.hour order by hour desc limit 1) p on p.until > h.hour
+		group by 1
+		on conflict (hour) do update set records = parts.hour.records + excluded.records,
+		last_received = greatest(parts.hour.last_received, excluded.last_received)`, hours, records, received)
+	return err
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"flowtally/store"
 )
 
 const (
@@ -21,7 +23,7 @@ const (
 // for it.
 func (k *Keeper) Tidy(ctx context.Context) error {
 	return k.tidy(ctx, []chore{
-		{"end removals", k.endRemovals}, {"seal", k.seal}, {"seal events", k.sealEvents},
+		{"check the lock table", k.checkLocks}, {"end removals", k.endRemovals}, {"seal", k.seal}, {"seal events", k.sealEvents},
 		{"remove what is old", k.expireByAge}, {"remove old events", k.expireEvents},
 		{"remove what is too much", k.expireBySize}, {"forget", k.forget}, {"measure", k.measure},
 	})
@@ -57,6 +59,32 @@ func (k *Keeper) tidy(ctx context.Context, chores []chore) error {
 			return fmt.Errorf("store: %s: %w", c.name, err)
 		}
 	}
+	return nil
+}
+
+// longPartitions are how many partitions there may be beside those of the hours that are
+// kept: the roll-ups' and those of flows that are old.
+const longPartitions = 300
+
+// checkLocks warns, once, when the server's lock table has no room for as many partitions as
+// there are or will be. A question that finds none fails.
+func (k *Keeper) checkLocks(ctx context.Context, conn *pgx.Conn) error {
+	if k.locksChecked {
+		return nil
+	}
+	locks, err := store.LockTableOf(ctx, conn)
+	if err != nil {
+		return err
+	}
+	var there int
+	if err := conn.QueryRow(ctx, "select (select count(*) from parts.partition) + (select count(*) from parts.traffic)").Scan(&there); err != nil {
+		return err
+	}
+	will := int(max(k.c.RetainRaw, 0)/time.Hour) + longPartitions
+	if text := locks.Enough(max(there, will)); text != "" {
+		k.log.Warn(text)
+	}
+	k.locksChecked = true
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,47 +16,49 @@ import (
 	"flowtally/store/row"
 )
 
-// ensureTraffic makes the partitions of a roll-up that the buckets need.
-func ensureTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flow.Time) error {
-	type period struct{ from, to flow.Time }
-	wanted := make(map[string]period)
+// ensureTraffic makes the partitions of a roll-up that the buckets, which are in order, need.
+// Now says how old these are.
+func ensureTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flow.Time, now flow.Time) error {
+	there, err := trafficPartitions(ctx, tx, g)
+	if err != nil {
+		return err
+	}
+	var missing []store.Partition
+	var used []time.Time
 	for _, b := range buckets {
-		from, to, name := g.Period(b)
-		wanted[name] = period{from, to}
+		if n := len(missing); n > 0 && missing[n-1].Holds(b) {
+			continue
+		}
+		p, ok := store.FindPartition(there, b)
+		if !ok {
+			p = period(g, b, now).Clip(b, there)
+			there = store.InsertPartition(there, p)
+			missing = append(missing, p)
+			continue
+		}
+		if n := len(used); n == 0 || !used[n-1].Equal(p.From.Time()) {
+			used = append(used, p.From.Time())
+		}
 	}
-	names := make([]string, 0, len(wanted))
-	for name := range wanted {
-		names = append(names, name)
-	}
-	if _, err := tx.Exec(ctx, "update parts.traffic set changed_at = now() where name = any($1) and changed_at < now() - interval '1 hour'", names); err != nil {
+	if _, err := tx.Exec(ctx, "update parts.traffic set changed_at = now() where grain = $1 and from_time = any($2) and changed_at < now() - interval '1 hour'", int16(g), used); err != nil {
 		return err
 	}
-	rows, err := tx.Query(ctx, "select name from parts.traffic where name = any($1)", names)
-	if err != nil {
-		return err
-	}
-	there, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return err
-	}
-	for _, name := range there {
-		delete(wanted, name)
-	}
-	if len(wanted) == 0 {
+	if len(missing) == 0 {
 		return nil
 	}
 	if _, err := tx.Exec(ctx, "set local lock_timeout = '5s'"); err != nil {
 		return err
 	}
 	const form = "2006-01-02 15:04:05+00"
-	for name, p := range wanted {
+	for _, p := range missing {
+		name := g.PartitionName(p.From)
 		switch busy, err := store.RenameDetached(ctx, tx, name); {
 		case err != nil:
 			return err
 		case busy:
 			return fmt.Errorf("%s is being removed", name)
 		}
-		from, to := p.from.Time().Format(form), p.to.Time().Format(form)
+		from, to := p.From.Time().Format(form), p.Until.Time().Format(form)
 		for _, statement := range []string{
 			fmt.Sprintf("create table parts.%s (like parts.%s including defaults including constraints including storage including indexes, constraint period check (bucket >= '%s' and bucket < '%s'))", name, rollup.Grains[g].Table, from, to),
 			fmt.Sprintf("alter table parts.%s owner to %s", name, store.RoleWriter),
@@ -66,11 +69,41 @@ func ensureTraffic(ctx context.Context, tx pgx.Tx, g rollup.Grain, buckets []flo
 				return fmt.Errorf("%s: %w", name, err)
 			}
 		}
-		if _, err := tx.Exec(ctx, "insert into parts.traffic (name, grain, from_time, to_time) values ($1, $2, $3, $4)", name, int16(g), p.from.Time(), p.to.Time()); err != nil {
+		if _, err := tx.Exec(ctx, "insert into parts.traffic (name, grain, from_time, to_time) values ($1, $2, $3, $4)", name, int16(g), p.From.Time(), p.Until.Time()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// period returns the partition that a bucket gets: that of its grain, or a longer one when it
+// is old. Buckets of scattered flows then make no more partitions than flows do.
+func period(g rollup.Grain, bucket, now flow.Time) store.Partition {
+	from, to, _ := g.Period(bucket)
+	p := store.Partition{From: from, Until: to}
+	if long := store.Period(bucket, now); long.From <= p.From && long.Until >= p.Until {
+		return long
+	}
+	return p
+}
+
+// trafficPartitions returns the partitions of a roll-up, in order. It deletes what
+// parts.traffic has and the catalog has not, because somebody dropped or detached it.
+func trafficPartitions(ctx context.Context, tx pgx.Tx, g rollup.Grain) ([]store.Partition, error) {
+	if _, err := tx.Exec(ctx, `delete from parts.traffic t where grain = $1 and not exists (
+		select from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = to_regclass('parts.' || $2) and c.relname = t.name)`,
+		int16(g), rollup.Grains[g].Table); err != nil {
+		return nil, err
+	}
+	rows, err := tx.Query(ctx, "select from_time, to_time from parts.traffic where grain = $1 order by from_time", int16(g))
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Partition, error) {
+		var from, to time.Time
+		err := row.Scan(&from, &to)
+		return store.Partition{From: flow.TimeOf(from), Until: flow.TimeOf(to)}, err
+	})
 }
 
 // trafficColumns are the columns that appendTraffic writes, in its order.

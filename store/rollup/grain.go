@@ -54,3 +54,10 @@ func (g Grain) Period(bucket flow.Time) (from, to flow.Time, name string) {
 	}
 	return flow.TimeOf(a), flow.TimeOf(b), Grains[g].Table + "_" + a.Format(form)
 }
+
+// PartitionName returns the name of the partition that begins with a bucket, in a period of
+// the grain or a longer one.
+func (g Grain) PartitionName(from flow.Time) string {
+	_, _, name := g.Period(from)
+	return name
+}

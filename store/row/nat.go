@@ -12,10 +12,16 @@ import (
 type nat struct {
 	src, dst         flow.Addr
 	srcPort, dstPort uint16
+	// src4 and dst4 say that there is an address of IPv4, which then is the one that counts.
+	src4, dst4 bool
 }
 
 // natBegin is what the names of the members begin with.
-var natBegin = []byte(`"postNA`)
+var (
+	natBegin = []byte(`"postNA`)
+	natSrc4  = []byte(`"postNATSourceIPv4Address"`)
+	natDst4  = []byte(`"postNATDestinationIPv4Address"`)
+)
 
 // splitNAT takes the members that have columns out of what a record says besides, which is
 // a JSON object. What is no address or port, or says it again, stays.
@@ -23,6 +29,7 @@ func splitNAT(extra []byte) (n nat, rest []byte) {
 	if !bytes.Contains(extra, natBegin) {
 		return n, extra
 	}
+	n.src4, n.dst4 = bytes.Contains(extra, natSrc4), bytes.Contains(extra, natDst4)
 	rest = append(make([]byte, 0, len(extra)), '{')
 	for at := 1; at < len(extra); {
 		end := memberEnd(extra, at)
@@ -75,10 +82,14 @@ func (n *nat) take(member []byte) bool {
 	}
 	name, value = bytes.TrimSpace(name), bytes.TrimSpace(value)
 	switch string(name) {
-	case `"postNATSourceIPv4Address"`, `"postNATSourceIPv6Address"`:
+	case `"postNATSourceIPv4Address"`:
 		return takeAddr(&n.src, value)
-	case `"postNATDestinationIPv4Address"`, `"postNATDestinationIPv6Address"`:
+	case `"postNATSourceIPv6Address"`:
+		return !n.src4 && takeAddr(&n.src, value)
+	case `"postNATDestinationIPv4Address"`:
 		return takeAddr(&n.dst, value)
+	case `"postNATDestinationIPv6Address"`:
+		return !n.dst4 && takeAddr(&n.dst, value)
 	case `"postNAPTSourceTransportPort"`:
 		return takePort(&n.srcPort, value)
 	case `"postNAPTDestinationTransportPort"`:

@@ -163,7 +163,7 @@ func (h *House) insert(t testing.TB) {
 		name := "flows_" + hour.Time().Format("2006010215")
 		h.Exec(t, fmt.Sprintf("create table parts.%s partition of parts.flows for values from ('%s') to ('%s')",
 			name, hour.Time().Format(time.RFC3339), (hour+flow.Hour).Time().Format(time.RFC3339)))
-		h.Exec(t, "insert into parts.partition (hour, min_start, name) values ($1, $2, $3)", hour.Time(), start.Time(), name)
+		h.Exec(t, "insert into parts.partition (hour, until, min_start, name) values ($1, $2, $3, $4)", hour.Time(), (hour + flow.Hour).Time(), start.Time(), name)
 	}
 	_, err := h.Admin.CopyFrom(context.Background(), pgx.Identifier{"parts", "flows"}, []string{
 		"flow_start", "flow_end", "received_at", "packets", "bytes", "exporter_id", "batch", "marks", "protocol", "tos",

@@ -198,7 +198,7 @@ const rows = (now) => ({
     packets: 5012334,
     bytes: 4112345678,
     sampling_rate: null,
-    clock_offset_ms: 300,
+    clock_offset_ms: 300, sampling_at: null, sampling_provisional: false, numbering: 'records',
   })),
   collector: { listen: ':9995' },
 });

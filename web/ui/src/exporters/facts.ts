@@ -8,7 +8,7 @@ const sayers: Record<string, string> = { announced: ' announced', configured: ' 
 
 /** sampling says at which rate an exporter samples, and how that is known. */
 export const sampling = (e: Exporter): string =>
-  e.sampling_rate ? `1:${exact(e.sampling_rate)}${sayers[e.sampling_state] ?? ''}` : e.sampling_state === 'unknown' || !e.sampling_state ? 'unknown' : '1:1';
+  e.sampling_rate ? `1:${exact(e.sampling_rate)}${sayers[e.sampling_state] ?? ''}${e.sampling_provisional && e.sampling_state === 'announced' ? ' before it started again' : ''}` : e.sampling_state === 'unknown' || !e.sampling_state ? 'unknown' : '1:1';
 
 /** offset says by how much an exporter's clock is ahead. */
 export const offset = (ms: number | null): string => (ms === null ? '–' : `${ms < 0 ? '−' : '+'}${(Math.abs(ms) / 1000).toFixed(1)} s`);
