@@ -64,7 +64,7 @@ func memory() uint64 {
 		most = min(most, limit)
 	}
 	var r unix.Rlimit
-	for _, resource := range []int{unix.RLIMIT_AS, unix.RLIMIT_DATA} {
+	for _, resource := range memoryLimits {
 		if unix.Getrlimit(resource, &r) == nil {
 			most = min(most, uint64(r.Cur))
 		}
