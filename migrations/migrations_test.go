@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// Every file takes part: it is named NUMBER_NAME.sql, numbers count up from First,
-// and each begins with goose's mark, without which goose would
-// refuse it only when it runs.
+// Every file takes part: it is named NUMBER_NAME.sql, numbers count up from First without a
+// gap, and each begins with goose's mark, without which goose would refuse it only when it
+// runs.
 func TestFiles(t *testing.T) {
 	names, err := fs.Glob(FS, "*.sql")
 	if err != nil {
