@@ -11,9 +11,10 @@ import (
 	"flowtally/flow"
 )
 
-// MaxEventDays is how many days of events there may be. Times beyond are a stranger's, and
-// become those of receipt.
-const MaxEventDays = 800
+// MaxEventDays is how many days of events there may be so that a day which is not one of
+// receipt gets a partition. Times beyond are a stranger's, and become those of receipt. Days
+// of receipt are as many as are kept.
+const MaxEventDays = 100
 
 // EventDays is what a Writer knows of the partitions of events. It may be out of date only
 // in that a partition was removed, which the transaction that writes finds out.
@@ -68,6 +69,11 @@ func (e *EventDays) create(ctx context.Context, conn *pgx.Conn, days []flow.Time
 			return err
 		}
 		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", int64(PartitionLock)); err != nil {
+			return err
+		}
+		// What somebody dropped or detached by hand is not there, whatever the books say.
+		if _, err := tx.Exec(ctx, `delete from parts.event_day d where not exists (
+			select from pg_inherits where inhrelid = to_regclass('parts.' || d.name) and inhparent = to_regclass('parts.events'))`); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, "select day from parts.event_day")

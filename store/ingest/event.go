@@ -288,7 +288,8 @@ func confirmEventDays(ctx context.Context, tx pgx.Tx, b *batch) error {
 	for i, p := range b.eventParts {
 		days[i] = p.day.Time()
 	}
-	rows, err := tx.Query(ctx, "select day, last_received from parts.event_day where day = any($1)", days)
+	rows, err := tx.Query(ctx, `select day, last_received from parts.event_day where day = any($1)
+		and exists (select from pg_inherits where inhrelid = to_regclass('parts.' || name) and not inhdetachpending)`, days)
 	if err != nil {
 		return err
 	}

@@ -146,6 +146,18 @@ func TestEventDays(t *testing.T) {
 	if n := storetest.Get[int](t, conn, "select count(*) from events"); n != 1 {
 		t.Errorf("%d events, want the later one", n)
 	}
+	// Somebody drops or detaches the day, and the books do not know.
+	for _, sql := range []string{"drop table parts." + day, "alter table parts.events detach partition parts." + day} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Write(ctx, flow.Batch{Events: []flow.Event{event(1)}}); err != nil {
+			t.Fatal(err)
+		}
+		if n := storetest.Get[int](t, conn, "select count(*) from events"); n != 1 {
+			t.Errorf("%s: %d events, want the later one", sql, n)
+		}
+	}
 	// 900 days of a stranger.
 	var scattered []flow.Event
 	for i := range 900 {
