@@ -164,7 +164,7 @@ func (w *Writer) Write(ctx context.Context, received flow.Batch) error {
 	b.addEvents(received.Events, flow.TimeOf(now))
 	b.sequences = append(b.sequences, received.Sequences...)
 	b.loss = append(b.loss, received.Loss...)
-	if b.records == 0 && len(b.sequences) == 0 && len(b.loss) == 0 {
+	if b.records == 0 && b.events == 0 && len(b.sequences) == 0 && len(b.loss) == 0 {
 		return nil
 	}
 	if w.spool != nil && w.running.Load() && (w.offline.Load() || received.Pressed && w.direct.Load() > 0) {
