@@ -73,7 +73,7 @@ func (a *auditor) book(loss []flow.Loss) {
 // collector has stopped:
 //
 //	decoded = stored + lost in the store, by cause
-//	decoded = what the exporters' status say
+//	decoded, and events, = what the exporters' status say
 //	dropped, by the metrics = dropped, by the ledger
 func audited(t *testing.T, c *Config) (balance func()) {
 	t.Helper()
@@ -102,8 +102,12 @@ func audited(t *testing.T, c *Config) (balance func()) {
 		if decoded != a.stored+lost {
 			t.Errorf("decoded %d ≠ stored %d + lost %d: %v", decoded, a.stored, lost, a.loss)
 		}
-		if decoded != status {
-			t.Errorf("decoded %d ≠ %d in the exporters' status", decoded, status)
+		events := uint64(metric(t, reg, "flowtally_collector_events_total"))
+		if kept := uint64(metric(t, reg, "flowtally_collector_stored_events_total") + metric(t, reg, "flowtally_collector_dropped_events_total")); kept != events {
+			t.Errorf("%d events decoded ≠ %d stored or dropped", events, kept)
+		}
+		if decoded+events != status {
+			t.Errorf("decoded %d and %d events ≠ %d in the exporters' status", decoded, events, status)
 		}
 		lost += a.loss[stageDecode+"/"+causeRateLimit] + a.loss[stageDecode+"/"+causeTooManyExporters]
 		if dropped := uint64(metric(t, reg, "flowtally_collector_dropped_records_total")); dropped != lost {

@@ -23,6 +23,7 @@ import (
 type memory struct {
 	mu     sync.Mutex
 	recs   []flow.Record
+	events []flow.Event
 	writes int
 	status map[flow.Exporter]flow.ExporterStatus
 	loss   map[string]uint64
@@ -46,6 +47,7 @@ func (s *memory) Write(ctx context.Context, b flow.Batch) error {
 	}
 	s.writes++
 	s.recs = append(s.recs, b.Records...)
+	s.events = append(s.events, b.Events...)
 	s.book(b.Loss)
 	return nil
 }

@@ -32,7 +32,7 @@ created, torn down and denied (NSEL), translations added and deleted (NAT44, NAT
 blocks of ports given to subscribers (CGN). An event is no flow: no sum has it.`,
 		Example: `  flowtally events --from -10m asa event denied
   flowtally events --from -1h src nat ip 203.0.113.7 and src nat port 41022
-  flowtally events --from today --output csv kind "port block allocated"`,
+  flowtally events --from today --output csv 'kind "port block allocated"'`,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			p, err := q.printer()
 			if err != nil {

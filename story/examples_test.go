@@ -24,7 +24,7 @@ import (
 // runs are the commands whose examples are run, and notRun are the others, of whose
 // examples only the flags are read, and why.
 var (
-	runs   = []string{"top", "flows", "series", "rollup"}
+	runs   = []string{"top", "flows", "events", "series", "rollup"}
 	notRun = map[string]string{
 		"exporter":  "meters a file or an interface, and sends somewhere",
 		"collector": "goes on listening", "web": "goes on listening", "lab": "goes on listening", "inspect": "goes on listening",

@@ -222,7 +222,7 @@ func TestExtraThatJSONBRefuses(t *testing.T) {
 		{"raw NUL", "{\"a\": \"x\x00y\"}", "", true},
 		{"half of a surrogate pair", `{"a": "\ud800"}`, `{"a": "` + "\uFFFD" + `"}`, true},
 		{"an escape it would take", `{"a": "\u0041"}`, `{"a": "A"}`, false},
-		{"a control character", `{"a": "x\u0001y", "postNATSourceIPv4Address": "198.51.100.7"}`, `{"a": "x\u0001y", "postNATSourceIPv4Address": "198.51.100.7"}`, false},
+		{"a control character", `{"a": "x\u0001y", "applicationName": "ntp"}`, `{"a": "x\u0001y", "applicationName": "ntp"}`, false},
 		{"what HTML escapes", `{"a": "<&\u003e"}`, `{"a": "<&>"}`, false},
 		{"bytes that are no UTF-8", "{\"a\": \"\xff\"}", `{"a": "` + "\uFFFD" + `"}`, true},
 		{"a number beyond numeric", `{"a": 1e999999}`, `{"a": "1e999999"}`, true},

@@ -292,7 +292,7 @@ func (s *spool) setBad(e *spoolFile, why error) {
 	s.bad = append(s.bad, e.name()+badSuffix)
 	s.bytes += e.bytes
 	s.mu.Unlock()
-	if h.Records == 0 && len(h.Sequences) == 0 && len(carried) == 0 {
+	if h.Records == 0 && h.Events == nil && len(h.Sequences) == 0 && len(carried) == 0 {
 		// Nobody knows what was in it. The file was made at the time in its name.
 		at := flow.Time(e.number / 1e6)
 		h = spoolHeader{Key: e.number, ReceivedFrom: at, ReceivedTo: at, MinEnd: at, MaxEnd: at}
