@@ -92,7 +92,7 @@ type Config struct {
 	BatchAge time.Duration
 	// Queue is how many batches may wait for a writer. Queue and
 	// BatchRecords bound the memory: records wait in at most
-	// Queue + Writers + sockets batches. Each takes BatchRecords * 176 octets,
+	// Queue + Writers + sockets batches. Each takes BatchRecords * 176 bytes,
 	// as much again when it is full of extras, and what the last datagram
 	// brought: an eighth more as a rule, and as much again when a stranger makes
 	// the most of Limits.MessageRecords.
@@ -289,7 +289,7 @@ type process struct {
 	metrics    *metrics
 	decoders   []decoder
 	identities *identities
-	granted    int // octets of receive buffer, of all sockets
+	granted    int // bytes of receive buffer, of all sockets
 	saveFailed bool
 }
 

@@ -14,7 +14,7 @@ type filler struct {
 	dec     *netflow.Decoder
 	batch   []flow.Record
 	events  []flow.Event
-	extras  int // octets in the batch beside the records
+	extras  int // bytes in the batch beside the records
 	message netflow.Message
 	receipt receipt
 	source  source

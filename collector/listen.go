@@ -19,7 +19,7 @@ const maxDatagram = 65535
 type listener struct {
 	rx      *receiver
 	addr    netip.AddrPort
-	granted int // octets of receive buffer
+	granted int // bytes of receive buffer
 	filler
 	// overflow is the kernel's running count of datagrams it dropped here.
 	overflow uint32

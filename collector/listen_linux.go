@@ -37,7 +37,7 @@ func controlSocket(_, _ string, c syscall.RawConn) error {
 	return err
 }
 
-// setReceiveBuffer asks for size octets, with privilege beyond the system's
+// setReceiveBuffer asks for size bytes, with privilege beyond the system's
 // limit, and returns what the kernel granted.
 func setReceiveBuffer(conn *net.UDPConn, size int) (granted int, err error) {
 	raw, err := conn.SyscallConn()

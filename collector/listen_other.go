@@ -22,7 +22,7 @@ func bufferRemedy(asked int) string {
 
 func controlSocket(string, string, syscall.RawConn) error { return nil }
 
-// setReceiveBuffer asks for size octets, or for the half until the system
+// setReceiveBuffer asks for size bytes, or for the half until the system
 // agrees, and returns what it agreed to.
 func setReceiveBuffer(conn *net.UDPConn, size int) (granted int, err error) {
 	for ; size >= 64<<10; size /= 2 {

@@ -28,7 +28,7 @@ const (
 	// behind it.
 	handshakeTime = 10 * time.Second
 	// streamTemplates and its kin bound what one connection makes us keep: with
-	// Limits' formula some 9 MiB, of which nearly all is the template octets' part.
+	// Limits' formula some 9 MiB, of which nearly all is the template bytes' part.
 	streamTemplates      = 1024
 	streamTemplateOctets = 256 << 10
 	streamHoldOctets     = 256 << 10

@@ -41,7 +41,7 @@ func ParseHaving(text string) (*Having, error) {
 	return &Having{root}, nil
 }
 
-// havingWord is a word and where it begins, in octets of the text.
+// havingWord is a word and where it begins, in bytes of the text.
 type havingWord struct {
 	text string
 	at   int

@@ -92,7 +92,7 @@ type Error struct {
 	Parameter string
 	Reason    string
 	// Offset and End are the part of the parameter's text that is meant, in
-	// octets; equal where something is missing, and both 0 when nobody knows.
+	// bytes; equal where something is missing, and both 0 when nobody knows.
 	Offset, End int
 }
 

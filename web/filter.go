@@ -24,7 +24,7 @@ const (
 // FilterFault says where a filter, or a condition on sums, is wrong. Like Sums it is exported for the
 // library's sake.
 type FilterFault struct {
-	Offset  int      `json:"offset" doc:"Where the part that is meant begins, in octets of the text in UTF-8."`
+	Offset  int      `json:"offset" doc:"Where the part that is meant begins, in bytes of the text in UTF-8."`
 	End     int      `json:"end" doc:"Where it ends; equal to offset where something is missing."`
 	Column  int      `json:"column" doc:"Where it begins, in characters from 1."`
 	Message string   `json:"message" doc:"The complaint."`
@@ -142,7 +142,7 @@ func (s *server) filterCheck(_ context.Context, in *filterCheckInput) (*filterCh
 type filterCompleteInput struct {
 	Text   string `query:"text" doc:"The filter's text." maxLength:"10240"`
 	Of     string `query:"of" enum:"flows,events" default:"flows" doc:"What the filter is of: flows, or events of firewalls and translators."`
-	Offset int    `query:"offset" default:"-1" doc:"Where the cursor stands, in octets of the text in UTF-8; without it, at the end."`
+	Offset int    `query:"offset" default:"-1" doc:"Where the cursor stands, in bytes of the text in UTF-8; without it, at the end."`
 }
 
 type completion struct {
@@ -152,7 +152,7 @@ type completion struct {
 }
 
 type filterCompleteAnswer struct {
-	From    int          `json:"from" doc:"The options replace the octets of the text from here …"`
+	From    int          `json:"from" doc:"The options replace the bytes of the text from here …"`
 	To      int          `json:"to" doc:"… to here."`
 	Options []completion `json:"options" nullable:"false"`
 }
