@@ -288,7 +288,6 @@ func (e *Encoder) Append(dst []byte, now flow.Time, recs []flow.Record) (msg []b
 // appendSets is Append for the dialects with templates. The first record is one
 // that the dialect can say.
 func (e *Encoder) appendSets(dst []byte, now flow.Time, recs []flow.Record) (msg []byte, n int) {
-	e.prepareDirections(recs)
 	due := e.messages < 0 || e.messages >= e.c.TemplateMessages ||
 		now-e.sentAt >= e.c.TemplateInterval || now < e.sentAt
 	if len(recs) == 0 && !due {
@@ -313,6 +312,13 @@ func (e *Encoder) appendSets(dst []byte, now flow.Time, recs []flow.Record) (msg
 		}
 		if n > 0 && !clock.takes(r) {
 			break
+		}
+		if r.Direction != 0 && !e.directs {
+			// The first that states its direction: its template is due before it.
+			e.directs = true
+			e.announce()
+			e.Renew()
+			return e.appendSets(dst, now, recs)
 		}
 		t := e.templateOf(r)
 		if pflow && (open != nil && t != open || n == pflowRecords) {
@@ -379,22 +385,6 @@ func (e *Encoder) closeMessage(msg []byte, records, templates uint32) {
 	}
 	binary.BigEndian.PutUint16(msg[2:], uint16(records+templates))
 	e.sequence++
-}
-
-// prepareDirections makes templates due when the next message is the first with a
-// record that states its direction.
-func (e *Encoder) prepareDirections(recs []flow.Record) {
-	if e.directs || e.directed4 == nil {
-		return
-	}
-	for i := range recs[:min(len(recs), e.c.MaxMessage/e.v4.size+1)] {
-		if recs[i].Direction != 0 {
-			e.directs = true
-			e.announce()
-			e.Renew()
-			return
-		}
-	}
 }
 
 // Renew makes templates due again with the next message.
