@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -20,6 +21,9 @@ const (
 	ownPatience = time.Second
 	patience    = messageTime
 )
+
+// errGaveWay is how a connection ends whose place another got.
+var errGaveWay = errors.New("no whole message came, and another connection needed the place")
 
 // place is that of one connection.
 type place struct {
@@ -92,6 +96,14 @@ func (p *places) serve(x *place) {
 	p.mu.Lock()
 	x.served = true
 	p.mu.Unlock()
+}
+
+// gaveWay reports whether a place that was taken was given to another connection.
+func (p *places) gaveWay(x *place) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, open := p.open[x]
+	return !open
 }
 
 // leave gives a place back.

@@ -21,7 +21,8 @@ func TestPlaces(t *testing.T) {
 		return p.take(near, netip.MustParseAddr(from), now.Add(at))
 	}
 	first := take("192.0.2.1", 0)
-	if first == nil || take("192.0.2.1", 0) == nil {
+	second := take("192.0.2.1", 0)
+	if first == nil || second == nil {
 		t.Fatal("no place for the first")
 	}
 	if take("192.0.2.1", 0) != nil {
@@ -33,6 +34,9 @@ func TestPlaces(t *testing.T) {
 	}
 	if _, ok := p.open[first]; !ok {
 		t.Error("one that sends gave way")
+	}
+	if p.gaveWay(first) || !p.gaveWay(second) {
+		t.Error("it is not told which gave way")
 	}
 	for range 6 {
 		if take("172.18.0.1", 2*time.Second) == nil {

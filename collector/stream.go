@@ -126,16 +126,20 @@ func (p *process) accept(ctx context.Context, l *stream) {
 			conn.Close()
 			continue
 		}
-		place := p.places[l.tls != nil].take(conn, from.Addr(), time.Now())
+		places := p.places[l.tls != nil]
+		place := places.take(conn, from.Addr(), time.Now())
 		if place == nil {
 			p.metrics.refusedConns.WithLabelValues(causeTooMany).Inc()
 			conn.Close()
 			continue
 		}
 		serving.Go(func() {
-			defer p.places[l.tls != nil].leave(place)
+			defer places.leave(place)
 			defer conn.Close()
-			if err := p.serve(ctx, l, conn, from, func() { p.places[l.tls != nil].serve(place) }); err != nil {
+			if err := p.serve(ctx, l, conn, from, func() { places.serve(place) }); err != nil {
+				if places.gaveWay(place) {
+					err = errGaveWay
+				}
 				p.metrics.connErrors.Inc()
 				if more, ok := p.endings.say(from.Addr(), time.Now()); ok {
 					p.Logger.Warn("an IPFIX connection ended with an error", "transport", l.name, "from", from.String(), "error", err, "more_since", more)
