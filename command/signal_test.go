@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,6 +44,11 @@ func TestClosedTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	// What is caught here is neither caught nor ignored by a child, so that the test holds
+	// under nohup, too.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	for _, tt := range []struct {
 		name   string
 		signal syscall.Signal
