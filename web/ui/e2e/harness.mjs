@@ -37,15 +37,16 @@ export const patience = 60_000;
 
 /**
  * open gives a page that remembers what it asked for and what it should not have
- * done. With clock, its time can be put forward.
+ * done. With clock, its time can be put forward. What the browser notes of answers that
+ * refused matches is as it should be.
  */
-export async function open({ size = 'wide', theme = 'light', path = '/explore', zone = 'UTC', clock = false, at = base, route } = {}) {
+export async function open({ size = 'wide', theme = 'light', path = '/explore', zone = 'UTC', clock = false, at = base, route, refused } = {}) {
   const context = await (at === overTLS?.at ? overTLS.browser : browser).newContext({ viewport: sizes[size], colorScheme: theme, timezoneId: zone, hasTouch: size === 'phone' });
   context.setDefaultTimeout(patience);
   const page = await context.newPage();
   const wrong = [];
   const requested = [];
-  page.on('console', (m) => m.type() === 'error' && wrong.push(`console: ${m.text()}`));
+  page.on('console', (m) => m.type() === 'error' && !refused?.test(m.text()) && wrong.push(`console: ${m.text()}`));
   page.on('pageerror', (e) => wrong.push(`error: ${e.stack ?? e}`));
   page.on('request', (r) => {
     requested.push(r.url());
