@@ -337,3 +337,105 @@ func probability(v uint64, width int) uint64 {
 	}
 	return uint64(math.Round(1 / p))
 }
+
+// setOptions takes over what the domain has announced.
+func (w *work) setOptions(o *options) {
+	w.opts = o
+	w.m.SamplingRate = o.samplingRate()
+	w.proto.SamplingRate = w.m.SamplingRate
+	if o != nil {
+		w.clocks.init = o.init
+		w.m.SamplingForgotten = o.forgotten
+	}
+}
+
+// optionRecords reads up to room records of an Options Template and takes over
+// what they announce.
+func (w *work) optionRecords(t *template, r *reader, room int) (n int, why error) {
+	const sampling = resolveRate | resolveSelector | resolveInit
+	learn := t.resolve&sampling != 0 || t.init
+	var spans []span
+	if t.variable && len(t.spares) > 0 {
+		spans = make([]span, len(t.ops))
+	}
+	for r.remaining() >= t.size {
+		if n >= room {
+			why = errRecordLimit
+			break
+		}
+		var s scratch
+		var ignored [1]flow.Record
+		c := w.clocks
+		if t.variable {
+			if !w.fields(t, r, ignored[:], &s, spans) {
+				why = errRecordCut
+				break
+			}
+			t.fillIn(w.b, 0, spans, ignored[:], &s, &c)
+		} else {
+			follow(t.ops, w.b, r.pos, 0, ignored[:], &s, &c)
+			t.fillIn(w.b, r.pos, nil, ignored[:], &s, &c)
+			r.pos += t.size
+		}
+		n++
+		if t.resolve&resolveTold != 0 {
+			w.describe(&s, &ignored[0])
+		}
+		switch {
+		case !learn:
+		case !w.opts.knows(t, &s):
+			learn = w.learn(t, &s, r.pos)
+		case w.opts != nil:
+			w.opts.note(t, &s, w.proto.Received)
+		}
+	}
+	if w.news != nil {
+		w.setOptions(w.news)
+	}
+	return n, why
+}
+
+// learn takes over what an options record announces, into a copy of what is
+// known that publish makes known to others. It reports false when there is no
+// room for the domain.
+func (w *work) learn(t *template, s *scratch, at int) bool {
+	if w.news == nil {
+		dom := w.d.store.domain(w.m.Exporter.Addr, domainKey{w.m.Exporter.Domain, w.m.Version})
+		if dom == nil {
+			w.skipped(&w.m.OverLimit, 0, t.key.id, at, errDomains)
+			return false
+		}
+		// Once a message, however many Sets of options it has: what is copied
+		// is of the size of all that the domain has announced.
+		dom.mu.Lock()
+		w.changed, w.news = dom, dom.options.Load().clone()
+	}
+	if o := w.news; o.init != 0 && s.init > 0 && s.init > o.init+bootSlack {
+		dom := w.changed
+		dom.restart.Store(int64(w.proto.Received)) // by its own word
+	}
+	w.news.learn(t, s, w.d.store.limits.Selectors)
+	w.news.remember(t, s)
+	w.news.note(t, s, w.proto.Received)
+	if w.news.rate != 0 || len(w.news.selectors) > 0 || w.news.interfaces != nil {
+		w.news.forgotten = false
+	}
+	return true
+}
+
+// publish makes what the message announced known to others.
+func (w *work) publish() {
+	if dom := w.changed; dom != nil || w.m.OptionRecords > 0 || w.domain != nil && (w.domain.restart.Load() != 0 || w.domain.loaded.Swap(false)) {
+		o := w.opts
+		if dom == nil {
+			dom = w.domain
+		}
+		if dom != nil {
+			w.m.SamplingAt, w.m.SamplingProvisional = o.samplingAt(flow.Time(dom.restart.Load()))
+		}
+	}
+	if w.changed != nil {
+		w.changed.options.Store(w.news)
+		w.changed.mu.Unlock()
+	}
+}
