@@ -91,16 +91,6 @@ func (p tables) events(w io.Writer, r *query.Events) error {
 	for _, row := range r.Rows {
 		e := flowRow(r.Columns, row)
 		at, _ := e["time"].(time.Time)
-		side := func(addr, port string) string {
-			a, p := text(e[addr]), text(e[port])
-			switch {
-			case p == "":
-				return a
-			case strings.Contains(a, ":"):
-				return "[" + a + "]:" + p
-			}
-			return a + ":" + p
-		}
 		proto := ""
 		if n, ok := e["protocol"].(int64); ok {
 			proto = flow.Protocol(n).String()
@@ -109,8 +99,8 @@ func (p tables) events(w io.Writer, r *query.Events) error {
 		if e["block_first"] != nil || e["block_last"] != nil {
 			block = text(e["block_first"]) + "-" + text(e["block_last"])
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", p.milli(at), text(e["kind"]), proto, side("src_addr", "src_port"), side("dst_addr", "dst_port"),
-			side("nat_src_addr", "nat_src_port"), side("nat_dst_addr", "nat_dst_port"), block, text(e["user_name"]), text(e["exporter"]))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", p.milli(at), text(e["kind"]), proto, endpoint(e["src_addr"], e["src_port"]), endpoint(e["dst_addr"], e["dst_port"]),
+			endpoint(e["nat_src_addr"], e["nat_src_port"]), endpoint(e["nat_dst_addr"], e["nat_dst_port"]), block, text(e["user_name"]), text(e["exporter"]))
 	}
 	if err := tw.Flush(); err != nil {
 		return err

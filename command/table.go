@@ -177,23 +177,13 @@ func (p tables) flows(w io.Writer, r *query.Flows) error {
 		f := flowRow(r.Columns, row)
 		start, _ := f["flow_start"].(time.Time)
 		end, _ := f["flow_end"].(time.Time)
-		side := func(addr, port string) string {
-			a, p := text(f[addr]), text(f[port])
-			switch {
-			case p == "":
-				return a
-			case strings.Contains(a, ":"):
-				return "[" + a + "]:" + p
-			}
-			return a + ":" + p
-		}
 		proto, _ := f["protocol"].(int64)
 		flags := ""
 		if n, ok := f["tcp_flags"].(int64); ok {
 			flags = flow.TCPFlags(n).String()
 		}
 		fmt.Fprintf(tw, "%s\t%.3f\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t\n", p.milli(start), end.Sub(start).Seconds(), flow.Protocol(proto),
-			side("src_addr", "src_port"), side("dst_addr", "dst_port"), flags, f["packets"], f["bytes"], text(f["exporter"]))
+			endpoint(f["src_addr"], f["src_port"]), endpoint(f["dst_addr"], f["dst_port"]), flags, f["packets"], f["bytes"], text(f["exporter"]))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -206,6 +196,18 @@ func (p tables) flows(w io.Writer, r *query.Flows) error {
 	}
 	printCaveats(w, &r.Provenance)
 	return nil
+}
+
+// endpoint is an address and a port, the address alone where there is no port.
+func endpoint(addr, port any) string {
+	a, p := text(addr), text(port)
+	switch {
+	case p == "":
+		return a
+	case strings.Contains(a, ":"):
+		return "[" + a + "]:" + p
+	}
+	return a + ":" + p
 }
 
 // flowRow is a flow by the names of its columns.

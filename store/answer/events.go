@@ -3,7 +3,6 @@ package answer
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -93,7 +92,7 @@ func (p eventPage) read(ctx context.Context, tx pgx.Tx, after string) (*query.Ev
 	for part := firstPart; ; part *= nextPart {
 		within := p.part(part)
 		e.Rows = e.Rows[:0]
-		if err := readEvents(ctx, tx, p.list(within), e); err != nil {
+		if e.Rows, err = readRows(ctx, tx, p.list(within), e.Columns, e.Rows); err != nil {
 			return nil, err
 		}
 		if within == nil || len(e.Rows) == p.limit {
@@ -162,27 +161,4 @@ func (p eventPage) cut(ctx context.Context, tx pgx.Tx) (*query.Cut, error) {
 		return nil, nil
 	}
 	return &query.Cut{From: before.UTC(), Reason: "events before " + before.UTC().Format("2006-01-02 15:04") + " UTC were removed by age or by size"}, nil
-}
-
-// readEvents adds the rows of a statement to a page.
-func readEvents(ctx context.Context, tx pgx.Tx, s statement, e *query.Events) error {
-	rows, err := run(ctx, tx, s)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		list, err := rows.Values()
-		if err != nil {
-			return err
-		}
-		for i, v := range list {
-			list[i] = plainValue(v)
-			if text, ok := list[i].(string); ok && e.Columns[i] == "extra" {
-				list[i] = json.RawMessage(text)
-			}
-		}
-		e.Rows = append(e.Rows, list)
-	}
-	return rows.Err()
 }

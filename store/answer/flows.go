@@ -153,7 +153,7 @@ func readPage(ctx context.Context, tx pgx.Tx, r reader, f *query.Flows, g page) 
 			return err
 		}
 		f.Rows = f.Rows[:0]
-		if err := readFlows(ctx, tx, r.list(g, within), f); err != nil {
+		if f.Rows, err = readRows(ctx, tx, r.list(g, within), f.Columns, f.Rows); err != nil {
 			return err
 		}
 		if within == nil || len(f.Rows) == r.limit {
@@ -222,27 +222,27 @@ func (r reader) list(g page, within []expression) statement {
 	return s
 }
 
-// readFlows adds the rows of a statement to a page.
-func readFlows(ctx context.Context, tx pgx.Tx, s statement, f *query.Flows) error {
+// readRows adds the rows of a statement, of such columns, to a list.
+func readRows(ctx context.Context, tx pgx.Tx, s statement, columns []string, list [][]any) ([][]any, error) {
 	rows, err := run(ctx, tx, s)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		list, err := rows.Values()
+		values, err := rows.Values()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for i, v := range list {
-			list[i] = plainValue(v)
-			if text, ok := list[i].(string); ok && f.Columns[i] == "extra" {
-				list[i] = json.RawMessage(text)
+		for i, v := range values {
+			values[i] = plainValue(v)
+			if text, ok := values[i].(string); ok && columns[i] == "extra" {
+				values[i] = json.RawMessage(text)
 			}
 		}
-		f.Rows = append(f.Rows, list)
+		list = append(list, values)
 	}
-	return rows.Err()
+	return list, rows.Err()
 }
 
 // behind is where the page after a full one begins: behind the rows at its end that are

@@ -61,29 +61,16 @@ func (k *Keeper) sealEvents(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	exec := func(sql string) error {
-		_, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	exec, done, err := patient(ctx, conn)
+	if err != nil {
 		return err
 	}
-	if err := exec("set lock_timeout = '" + maxLockWait + "'"); err != nil {
-		return err
-	}
-	defer func() { _ = exec("reset lock_timeout") }()
+	defer done()
 	for _, d := range list {
 		err := func() error {
 			table := "parts." + pgx.Identifier{d.Name}.Sanitize()
 			for _, index := range eventIndexes {
-				name := d.Name + "_" + index.suffix
-				var valid *bool
-				if err := conn.QueryRow(ctx, "select (select indisvalid from pg_index where indexrelid = to_regclass($1))", "parts."+name).Scan(&valid); err != nil {
-					return err
-				}
-				if valid != nil && !*valid { // a former attempt was interrupted
-					if err := exec("drop index concurrently parts." + name); err != nil {
-						return err
-					}
-				}
-				if err := exec("create index concurrently if not exists " + name + " on " + table + " using brin (time, " + index.column + " " + addrFilter + ") with (pages_per_range = 8)"); err != nil {
+				if err := makeIndex(ctx, conn, exec, d.Name, index.suffix, "using brin (time, "+index.column+" "+addrFilter+") with (pages_per_range = 8)"); err != nil {
 					return err
 				}
 			}

@@ -88,14 +88,11 @@ func (k *Keeper) endRemovals(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	exec := func(sql string) error {
-		_, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	exec, done, err := patient(ctx, conn)
+	if err != nil {
 		return err
 	}
-	if err := exec("set lock_timeout = '" + maxLockWait + "'"); err != nil {
-		return err
-	}
-	defer func() { _ = exec("reset lock_timeout") }()
+	defer done()
 	citus, err := store.HasCitus(ctx, conn)
 	if err != nil {
 		return err

@@ -54,18 +54,15 @@ func (k *Keeper) seal(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	exec := func(sql string) error {
-		_, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
-		return err
-	}
 	if len(list) == 0 {
 		return nil
 	}
 	// Making an index concurrently waits for those who began to read before.
-	if err := exec("set lock_timeout = '" + maxLockWait + "'"); err != nil {
+	exec, done, err := patient(ctx, conn)
+	if err != nil {
 		return err
 	}
-	defer func() { _ = exec("reset lock_timeout") }()
+	defer done()
 	began := time.Now()
 	for _, p := range list {
 		if p.Sealed && time.Since(began) > resealFor {
@@ -94,17 +91,7 @@ type pastHour struct {
 func (k *Keeper) sealOne(ctx context.Context, conn *pgx.Conn, p pastHour, exec func(string) error) error {
 	table := "parts." + pgx.Identifier{p.Name}.Sanitize()
 	for _, index := range sealIndexes {
-		name := p.Name + "_" + index.suffix
-		var valid *bool
-		if err := conn.QueryRow(ctx, "select (select indisvalid from pg_index where indexrelid = to_regclass($1))", "parts."+name).Scan(&valid); err != nil {
-			return err
-		}
-		if valid != nil && !*valid { // a former attempt was interrupted
-			if err := exec("drop index concurrently parts." + name); err != nil {
-				return err
-			}
-		}
-		if err := exec("create index concurrently if not exists " + name + " on " + table + " " + index.definition); err != nil {
+		if err := makeIndex(ctx, conn, exec, p.Name, index.suffix, index.definition); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 		if err := k.after("index"); err != nil {
@@ -128,4 +115,33 @@ func (k *Keeper) sealOne(ctx context.Context, conn *pgx.Conn, p pastHour, exec f
 	}
 	k.metrics.sealed.Inc()
 	return nil
+}
+
+// makeIndex makes an index of a table that is past, while rows come to it. One that a former
+// attempt left invalid is made anew.
+func makeIndex(ctx context.Context, conn *pgx.Conn, exec func(string) error, table, suffix, definition string) error {
+	name := table + "_" + suffix
+	var valid *bool
+	if err := conn.QueryRow(ctx, "select (select indisvalid from pg_index where indexrelid = to_regclass($1))", "parts."+name).Scan(&valid); err != nil {
+		return err
+	}
+	if valid != nil && !*valid {
+		if err := exec("drop index concurrently parts." + name); err != nil {
+			return err
+		}
+	}
+	return exec("create index concurrently if not exists " + name + " on parts." + pgx.Identifier{table}.Sanitize() + " " + definition)
+}
+
+// patient gives conn a limit of how long it waits for a lock, until done is called, and
+// what executes a statement of its own transaction.
+func patient(ctx context.Context, conn *pgx.Conn) (exec func(sql string) error, done func(), err error) {
+	exec = func(sql string) error {
+		_, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+		return err
+	}
+	if err := exec("set lock_timeout = '" + maxLockWait + "'"); err != nil {
+		return nil, nil, err
+	}
+	return exec, func() { _ = exec("reset lock_timeout") }, nil
 }

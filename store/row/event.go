@@ -33,7 +33,8 @@ func EventColumns() []string {
 
 const (
 	// eventFixed is the size of the columns that are never null, with the field count.
-	eventFixed = 2 + 2*12 + 2*8 + 6
+	eventFixedColumns = 5
+	eventFixed        = 2 + 2*12 + 2*8 + 6
 	// eventMost is the most bytes that a row has without user and extra.
 	eventMost = eventFixed + 3*6 + 10*8 + 2*6 + 4*24 + 2*4 + 1
 
@@ -127,25 +128,7 @@ func appendInetSaid(b []byte, a *flow.Addr) []byte {
 // NextEvent returns the row that rows begin with, and what follows it; ok is false when
 // rows do not begin with a whole row of parts.events.
 func NextEvent(rows []byte) (row, rest []byte, ok bool) {
-	if len(rows) < eventFixed || int(binary.BigEndian.Uint16(rows)) != len(EventTable) {
-		return nil, nil, false
-	}
-	end := eventFixed
-	for range len(EventTable) - 5 {
-		if len(rows)-end < 4 {
-			return nil, nil, false
-		}
-		length := int32(binary.BigEndian.Uint32(rows[end:]))
-		end += 4
-		if length == -1 {
-			continue
-		}
-		if length < 0 || int(length) > len(rows)-end {
-			return nil, nil, false
-		}
-		end += int(length)
-	}
-	return rows[:end], rows[end:], true
+	return next(rows, len(EventTable), eventFixedColumns, eventFixed)
 }
 
 // EventTime returns when the event of a row happened.

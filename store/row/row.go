@@ -349,12 +349,17 @@ func Append(dst []byte, r *flow.Record, batch int32, c Columns) (_ []byte, clamp
 // Next returns the row that rows begin with, and what follows it; ok is false when rows do
 // not begin with a whole row of the columns.
 func Next(rows []byte, c Columns) (row, rest []byte, ok bool) {
-	n := c.count()
-	if len(rows) < fixedSize || int(binary.BigEndian.Uint16(rows)) != n {
+	return next(rows, c.count(), fixedColumns, fixedSize)
+}
+
+// next is Next of rows of n columns, of which the first fixed are never null and take, with
+// the field count, so many bytes.
+func next(rows []byte, n, fixed, size int) (row, rest []byte, ok bool) {
+	if len(rows) < size || int(binary.BigEndian.Uint16(rows)) != n {
 		return nil, nil, false
 	}
-	end := fixedSize
-	for range n - fixedColumns {
+	end := size
+	for range n - fixed {
 		if len(rows)-end < 4 {
 			return nil, nil, false
 		}
