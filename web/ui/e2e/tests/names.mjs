@@ -118,7 +118,7 @@ test('an exporter is renamed in place, in the list and on its page', alone(async
     const e = (await api('exporters')).exporters.find((x) => x.id === ids[42]);
     assert.deepEqual([e.name, e.note, e.color, e.sampling_rate_set, e.sampling_mode, e.named_by], ['core of a test', 'kept', '#aa3377', 10, 'unknown', 'people']);
     // An empty name takes it back.
-    await page.getByRole('button', { name: 'Rename core of a test' }).click();
+    await page.getByRole('heading', { name: 'core of a test' }).getByRole('button').click();
     await page.getByLabel('Name of core of a test').fill('');
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: router }).waitFor();
