@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -31,6 +32,7 @@ func (s *server) routeAPI(r chi.Router) error {
 		"json":             huma.DefaultJSONFormat, // problem+json
 		mediaCSV:           {Marshal: marshalCSV},
 	}
+	identified(c.OpenAPI)
 	api := humachi.New(r.With(negotiate, checkQuery), c)
 
 	s.routeTop(api)
@@ -49,6 +51,7 @@ func (s *server) routeAPI(r chi.Router) error {
 	s.routeSQL(api)
 	s.routeNames(api)
 	s.routeLogin(api)
+	s.routeTokens(api)
 	describe(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {
@@ -68,12 +71,42 @@ func (s *server) routeAPI(r chi.Router) error {
 }
 
 // failures are the statuses that any operation may answer with.
-var failures = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusUnprocessableEntity,
+var failures = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestEntityTooLarge,
+	http.StatusUnsupportedMediaType, http.StatusMisdirectedRequest, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
 	http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+
+// The names under which the document says how who asks is known.
+const (
+	schemeToken   = "token"
+	schemeSession = "session"
+)
+
+// identified says in the document how who asks is known.
+func identified(doc *huma.OpenAPI) {
+	doc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		schemeToken: {Type: "http", Scheme: "bearer", BearerFormat: TokenPrefix + "…",
+			Description: "A token for scripts: POST " + pathTokens + ", the page's preferences or flowtally web token makes one. It is taken from this header alone, never from an address, " +
+				"and may do what its role and its user's role both allow."},
+		schemeSession: {Type: "apiKey", In: "cookie", Name: cookieName(false),
+			Description: "The session that POST " + pathLogin + " begins; by TLS the cookie is " + cookieName(true) + "."},
+	}
+	// The empty one: where nobody has to log in, nobody has to say who he is.
+	doc.Security = []map[string][]string{{schemeToken: {}}, {schemeSession: {}}, {}}
+}
 
 // describe says in the document what the library cannot: that a reference may be
 // null, and what a problem carries besides.
 func describe(doc *huma.OpenAPI) {
+	for _, path := range doc.Paths {
+		for _, op := range []*huma.Operation{path.Get, path.Post, path.Put, path.Delete} {
+			if op != nil && op.RequestBody != nil {
+				// The library gives up on a body that does not come.
+				slow := *op.Responses[strconv.Itoa(http.StatusServiceUnavailable)]
+				slow.Description = http.StatusText(http.StatusRequestTimeout)
+				op.Responses[strconv.Itoa(http.StatusRequestTimeout)] = &slow
+			}
+		}
+	}
 	schemas := doc.Components.Schemas
 	for _, schema := range schemas.Map() {
 		for _, p := range schema.Properties {
