@@ -20,7 +20,10 @@ import (
 func (s *server) routeAPI(r chi.Router) error {
 	c := huma.DefaultConfig("flowtally", "1")
 	c.Info.Description = "Who is talking, how much, and how often: flows in PostgreSQL, asked by time range. " +
-		"Every answer carries the SQL and the command line that give the same."
+		"Every answer carries the SQL and the command line that give the same.\n\n" +
+		"Whole numbers are of 64 bits where their format is int64: read them as such, for JavaScript rounds those above 2^53. " +
+		"Cells of a statement's answer (" + pathSQL + ") have no type in this document; integers above 2^53 are text there, and so is whatever is no number, boolean or JSON.\n\n" +
+		"A list that goes on has limit and after, and next and the header Link where there is more; what is too much for limit is refused with status 422."
 	c.DocsPath = ""     // the library's page loads scripts from another host
 	c.SchemasPath = ""  // one document says it all
 	c.OpenAPIPath = ""  // served below, made once
@@ -107,6 +110,7 @@ func describe(doc *huma.OpenAPI) {
 			}
 		}
 	}
+	sharedParameters(doc)
 	schemas := doc.Components.Schemas
 	for _, schema := range schemas.Map() {
 		for _, p := range schema.Properties {
@@ -127,6 +131,26 @@ func describe(doc *huma.OpenAPI) {
 	problem.Properties["filter"] = schemas.Schema(reflect.TypeFor[FilterFault](), true, "FilterFault")
 	problem.Properties["having"] = schemas.Schema(reflect.TypeFor[FilterFault](), true, "FilterFault")
 	problem.Properties["sql"] = schemas.Schema(reflect.TypeFor[SQLFault](), true, "SQLFault")
+}
+
+// sharedParameters gives those parameters that are asked in several places the one
+// description that Filtered and seriesInput have.
+func sharedParameters(doc *huma.OpenAPI) {
+	said := make(map[string]*huma.Param)
+	for _, p := range doc.Paths[pathSeries].Get.Parameters {
+		said[p.Name] = p
+	}
+	for _, path := range doc.Paths {
+		if path.Get == nil {
+			continue
+		}
+		for _, p := range path.Get.Parameters {
+			if as := said[p.Name]; as != nil && p.Description == "" {
+				p.Description, p.Schema.Description, p.Example = as.Description, as.Schema.Description, as.Example
+				p.Schema.Examples = as.Schema.Examples
+			}
+		}
+	}
 }
 
 // ask runs one question under the time limit and explains its failure.

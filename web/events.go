@@ -67,6 +67,7 @@ type Events struct {
 type eventsOutput struct {
 	ContentType string `header:"Content-Type" hidden:"true"`
 	Disposition string `header:"Content-Disposition" hidden:"true"`
+	Link        string `header:"Link" doc:"The next page, with rel=\"next\" (RFC 8288), also of CSV; absent when this is the last. Its range stands still."`
 	Body        Events
 }
 
@@ -91,7 +92,7 @@ func (s *server) events(ctx context.Context, in *eventsInput) (*eventsOutput, er
 	if err != nil {
 		return nil, err
 	}
-	out := &eventsOutput{Body: NewEvents(e)}
+	out := &eventsOutput{Body: NewEvents(e), Link: nextPage(ctx, e.From, e.To, e.Next)}
 	if in.csv(ctx) {
 		out.ContentType, out.Disposition = csvHeaders("events", nil, e.From, e.To)
 	}

@@ -66,6 +66,7 @@ type SQLAnswer struct {
 type sqlOutput struct {
 	ContentType string `header:"Content-Type" hidden:"true"`
 	Disposition string `header:"Content-Disposition" hidden:"true"`
+	Truncated   string `header:"Flowtally-Truncated" doc:"true when there was more than is returned, also of CSV, which has no other place for it; else absent."`
 	Body        SQLAnswer
 }
 
@@ -92,6 +93,9 @@ func (s *server) sql(ctx context.Context, in *sqlInput) (*sqlOutput, error) {
 	}
 	for i, c := range a.Columns {
 		out.Body.Columns[i] = sqlColumn(c)
+	}
+	if a.Truncated {
+		out.Truncated = "true"
 	}
 	if (Formatted{in.Body.Format}).csv(ctx) {
 		now := s.now()

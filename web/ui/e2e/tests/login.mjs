@@ -40,8 +40,54 @@ if (auth.at) {
   }));
 }
 
+if (auth.at) {
+  test('with a real login: a token is made, shown once, works as far as its role goes, and is revoked', alone(async (open) => {
+    for (const [user, may] of [['viewer', 403], ['editor', 404]]) {
+      const { page } = await open({ at: auth.at, path: '/exporters', refused: /status of 40[13]/ });
+      await logIn(page, user, auth.password);
+      await page.locator('.who', { hasText: user }).waitFor();
+      await page.getByRole('button', { name: 'Preferences' }).click();
+      const tokens = page.getByRole('region', { name: 'Tokens for scripts' });
+      const name = `script of ${user}`;
+      const make = async (password) => {
+        await tokens.getByLabel('What uses it').fill(name);
+        if (user === 'editor') await tokens.getByLabel('It may').selectOption('editor');
+        else assert.equal(await tokens.getByLabel('It may').count(), 0, 'a viewer has no choice');
+        await tokens.getByLabel('It ends after').selectOption('7');
+        await tokens.getByLabel('Your password').fill(password);
+        await tokens.getByRole('button', { name: 'Make the token' }).click();
+      };
+      await tokens.getByRole('button', { name: 'New token…' }).click();
+      if (user === 'viewer') {
+        await make('not ' + auth.password);
+        await tokens.getByRole('alert').waitFor();
+        assert.equal(await page.getByRole('heading', { name: 'Log in' }).count(), 0, 'a wrong password logs nobody out');
+        assert.deepEqual(await violations(page), []);
+      }
+      await make(auth.password);
+      const token = await tokens.locator('pre').innerText();
+      assert.match(token, /^flowtally_[0-9a-f]{64}$/);
+      assert.deepEqual(await violations(page), []);
+      await shot(page, `token-of-${user}`, false);
+      const ask = (path, init = {}) => fetch(auth.at + path, { ...init, headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' } });
+      assert.equal((await ask('/api/v1/top')).status, 200);
+      assert.equal((await ask('/api/v1/exporters/77777', { method: 'PUT', body: JSON.stringify({ name: 'x' }) })).status, may);
+      assert.equal((await ask('/api/v1/tokens')).status, 403);
+      await page.keyboard.press('Escape');
+      await page.getByRole('button', { name: 'Preferences' }).click();
+      await tokens.getByText('last used').waitFor();
+      assert.equal(await tokens.locator('pre').count(), 0, 'it is shown once');
+      assert.ok(!(await page.content()).includes(token), 'and nowhere else');
+      await tokens.getByRole('button', { name: `Revoke ${name}`, exact: true }).click();
+      await tokens.getByRole('button', { name: `Revoke ${name}, really` }).click();
+      await tokens.getByText('None.').waitFor();
+      assert.equal((await ask('/api/v1/top')).status, 401);
+    }
+  }));
+}
+
 test('a login is asked for, and a viewer edits nothing', async (open) => {
-  let me = { user: null, role: 'viewer', login: 'password' };
+  let me = { user: null, role: 'viewer', login: 'password', token: null };
   const { page } = await open({
     path: '/exporters',
     route: async (p) => {
