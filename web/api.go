@@ -34,6 +34,7 @@ func (s *server) routeAPI(r chi.Router) error {
 		"application/json": huma.DefaultJSONFormat,
 		"json":             huma.DefaultJSONFormat, // problem+json
 		mediaCSV:           {Marshal: marshalCSV},
+		typeSpreadsheet:    {Marshal: marshalSpreadsheet},
 	}
 	identified(c.OpenAPI)
 	api := humachi.New(r.With(negotiate, checkQuery), c)

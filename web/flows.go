@@ -26,8 +26,8 @@ func nextPage(ctx context.Context, from, to time.Time, next string) string {
 	q.Set("from", from.UTC().Format(time.RFC3339Nano))
 	q.Set("to", to.UTC().Format(time.RFC3339Nano))
 	q.Set("after", next)
-	if (Formatted{q.Get("format")}).csv(ctx) {
-		q.Set("format", "csv")
+	if as := (Formatted{q.Get("format")}); as.Format == "" && as.csv(ctx) {
+		q.Set("format", "csv") // who follows it may not say so again
 	}
 	return "<" + r.URL.Path + "?" + q.Encode() + `>; rel="next"`
 }
@@ -120,7 +120,7 @@ func (s *server) flows(ctx context.Context, in *flowsInput) (*flowsOutput, error
 	}
 	out := &flowsOutput{Body: NewFlows(f), Link: nextPage(ctx, f.From, f.To, f.Next)}
 	if in.csv(ctx) {
-		out.ContentType, out.Disposition = csvHeaders("flows", nil, f.From, f.To)
+		out.ContentType, out.Disposition = in.csvHeaders("flows", nil, f.From, f.To)
 	}
 	return out, nil
 }
@@ -202,7 +202,7 @@ func (s *server) share(ctx context.Context, in *shareInput) (*shareOutput, error
 	}
 	out := &shareOutput{Body: NewShare(r)}
 	if in.csv(ctx) {
-		out.ContentType, out.Disposition = csvHeaders("share", nil, r.From, r.To)
+		out.ContentType, out.Disposition = in.csvHeaders("share", nil, r.From, r.To)
 	}
 	return out, nil
 }
@@ -267,7 +267,7 @@ func (s *server) summary(ctx context.Context, in *summaryInput) (*summaryOutput,
 	}
 	out := &summaryOutput{Body: NewSummary(r)}
 	if in.csv(ctx) {
-		out.ContentType, out.Disposition = csvHeaders("summary", nil, r.From, r.To)
+		out.ContentType, out.Disposition = in.csvHeaders("summary", nil, r.From, r.To)
 	}
 	return out, nil
 }
