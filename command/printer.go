@@ -58,9 +58,6 @@ func printExplanation(w io.Writer, p *query.Provenance) error {
 	return err
 }
 
-// stamp writes a time to the second.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
-
 // host writes the address of a bucket's host, empty where there is none.
 func host(a netip.Addr) string {
 	if !a.IsValid() {
