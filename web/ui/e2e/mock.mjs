@@ -206,7 +206,7 @@ const rows = (now) => ({
 // What the server says of keys, measures and words: src/vocabulary.svelte.ts describes it.
 const keys = JSON.parse(readFileSync(join(import.meta.dirname, 'keys.json'), 'utf8'));
 
-const paths = ['keys', 'top', 'series', 'flows', 'events', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout'];
+const paths = ['keys', 'top', 'series', 'flows', 'events', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout', 'tokens', 'tokens/{id}'];
 
 /** events are one of each of a few kinds, a second apart; a filter leaves those of the kind that it names. */
 const events = (q, now) => {

@@ -108,3 +108,49 @@ test('a login is asked for, and a viewer edits nothing', async (open) => {
   assert.equal(await page.getByRole('region', { name: 'Settings' }).count(), 0);
   assert.equal(await page.getByRole('button', { name: 'save', exact: true }).count(), 0);
 });
+
+test('tokens are listed with what became of them, and one is revoked by two clicks', async (open) => {
+  const token = (id, name, more) => ({ id, name, role: 'viewer', made_at: '2026-11-01T10:00:00Z', expires_at: '2027-01-30T10:00:00Z', used_at: null, state: 'valid', ...more });
+  const all = [
+    token(1, 'nightly report', { used_at: '2026-11-21T10:01:00Z' }),
+    token(2, 'a script with a name that is as long as somebody made it, to see where it goes', { role: 'editor' }),
+    token(3, 'old', { state: 'expired', expires_at: '2026-11-02T10:00:00Z' }),
+    token(4, 'of the password before', { state: 'ended' }),
+  ];
+  for (const [width, colorScheme] of [[1440, 'light'], [390, 'dark']]) {
+    let tokens = all;
+    const { page } = await open({
+      route: async (p) => {
+        await p.route('**/api/v1/me', (r) => r.fulfill({ json: { user: 'ann', role: 'editor', login: 'password', token: null } }));
+        await p.route('**/api/v1/tokens', (r) => (r.request().method() === 'POST' ? r.fulfill({ status: 201, json: { ...token(9, 'new'), token: 'flowtally_' + '0123456789abcdef'.repeat(4) } }) : r.fulfill({ json: { tokens } })));
+        await p.route('**/api/v1/tokens/*', (r) => {
+          tokens = tokens.filter((t) => !r.request().url().endsWith(`/${t.id}`));
+          return r.fulfill({ status: 204 });
+        });
+      },
+    });
+    await page.setViewportSize({ width, height: 900 });
+    await page.emulateMedia({ colorScheme });
+    await page.getByRole('button', { name: 'Preferences' }).click();
+    const box = page.getByRole('region', { name: 'Tokens for scripts' });
+    for (const text of ['last used 2026-11-21 10:01 UTC', 'until 2027-01-30, never used', 'viewer, expired', 'ended with the password']) await box.getByText(text).first().waitFor();
+    await box.getByRole('button', { name: 'New token…' }).click();
+    assert.deepEqual(await violations(page), []);
+    await shot(page, `tokens-new-${width}-${colorScheme}`, false);
+    await box.getByLabel('What uses it').fill('new');
+    await box.getByLabel('Your password').fill('secret');
+    await box.getByRole('button', { name: 'Make the token' }).click();
+    await box.locator('pre').waitFor();
+    assert.equal(await box.getByLabel('Your password').count(), 0);
+    // The button that copies covers nothing of the token.
+    const [secret, copy] = [await box.locator('pre').boundingBox(), await box.getByRole('button', { name: 'copy' }).boundingBox()];
+    assert.ok(copy.y + copy.height <= secret.y + 1, 'the button is above the token');
+    assert.deepEqual(await violations(page), []);
+    await shot(page, `tokens-made-${width}-${colorScheme}`, false);
+    const last = tokens.at(-1);
+    await box.getByRole('button', { name: `Revoke ${last.name}`, exact: true }).click();
+    assert.ok(tokens.includes(last), 'one click revokes nothing');
+    await box.getByRole('button', { name: `Revoke ${last.name}, really` }).click();
+    await box.getByText(last.name, { exact: true }).waitFor({ state: 'detached' });
+  }
+});
