@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Every file takes part: it is named NUMBER_NAME.sql, numbers count up from First, and
-// each begins with goose's mark, without which goose would refuse it only when it
+// Every file takes part: it is named NUMBER_NAME.sql, numbers count up from First without a
+// gap, and each begins with goose's mark, without which goose would refuse it only when it
 // runs.
 func TestFiles(t *testing.T) {
 	names, err := fs.Glob(FS, "*.sql")
@@ -19,8 +19,8 @@ func TestFiles(t *testing.T) {
 		t.Errorf("%d files, but %d have a number", len(names), len(versions))
 	}
 	for i, v := range versions {
-		if i == 0 && v != First || i > 0 && v <= versions[i-1] {
-			t.Errorf("number %d is out of order in %v", v, versions)
+		if want := First + int64(i); v != want {
+			t.Errorf("number %d is where %d should be", v, want)
 		}
 	}
 	if Latest() < Base {
