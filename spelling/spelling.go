@@ -1,12 +1,13 @@
-package filter
+// Package spelling finds the word that was meant where one was misspelt. It is pure.
+package spelling
 
 import (
 	"slices"
 	"strings"
 )
 
-// near returns up to three of the words, those most similar to what was written.
-func near(said string, words []string) []string {
+// Near returns up to three of the words, those most similar to what was written.
+func Near(said string, words []string) []string {
 	said = strings.ToLower(said)
 	if len(said) > 40 {
 		return nil
@@ -17,7 +18,7 @@ func near(said string, words []string) []string {
 	}
 	var all []scored
 	for _, w := range words {
-		d := distance(said, w)
+		d := Distance(said, w)
 		if len(said) >= 2 && strings.HasPrefix(w, said) {
 			d = min(d, 1)
 		}
@@ -38,9 +39,9 @@ func near(said string, words []string) []string {
 	return out
 }
 
-// distance is how many letters must be inserted, removed, replaced or swapped with
+// Distance is how many letters must be inserted, removed, replaced or swapped with
 // their neighbour to turn a into b.
-func distance(a, b string) int {
+func Distance(a, b string) int {
 	var before, prev []int
 	cur := make([]int, len(b)+1)
 	for j := range cur {
@@ -61,4 +62,13 @@ func distance(a, b string) int {
 		}
 	}
 	return cur[len(b)]
+}
+
+// Hint ends a sentence about a misspelt word: "; did you mean …?" with the most similar of the
+// words, empty where none resembles it.
+func Hint(said string, words []string) string {
+	if near := Near(said, words); len(near) > 0 {
+		return "; did you mean " + near[0] + "?"
+	}
+	return ""
 }
