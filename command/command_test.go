@@ -79,7 +79,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown_destination", []string{"exporter", "--read", text, "--to", "nowhere"}, 1, ""},
 		{"no_such_interface", []string{"exporter", "--interface", "nosuchif0"}, 1, "nosuchif0"},
 		{"no_database", []string{"collector"}, 2, "DATABASE_URL"},
-		{"wrong_dsn", []string{"collector", "--database", "postgres://[::1"}, 1, "database"},
+		{"wrong_dsn", []string{"collector", "--database", "postgres://[::1"}, 2, "postgres://USER"},
 		{"database_down", []string{"collector", "--spool", "none", "--database", down}, 1, closedTCP.Addr().String()},
 		{"database_down_for_top", []string{"top", "--database", down}, 1, closedTCP.Addr().String()},
 		{"metrics_port_in_use", []string{"exporter", "--read", text, "--metrics", takenTCP.Addr().String()}, 1, "in use"},

@@ -31,13 +31,9 @@ func inspectCommand() *cobra.Command {
 		Long: `Print what exporters send: messages, templates and records, field by field by IANA
 name. FILE is a capture (pcap, pcapng) with export traffic in it, or messages back
 to back; --listen receives them over UDP until it is interrupted.`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (listen == "") == (read == "") {
 				return usageError{errors.New("inspect takes either --listen or --read")}
-			}
-			if output != "table" && output != "json" {
-				return usageError{fmt.Errorf("--output %q: table or json", output)}
 			}
 			out := bufio.NewWriter(cmd.OutOrStdout())
 			defer out.Flush()
@@ -52,9 +48,9 @@ to back; --listen receives them over UDP until it is interrupted.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&listen, "listen", "", "UDP address to receive on, as :9996")
-	f.StringVar(&read, "read", "", "file to read, a capture or messages back to back")
-	f.StringVar(&output, "output", "table", "table, or json: one object a message and line")
+	one(f, &listen, "listen", "", "", listening("udp", "", "9996"), "UDP address to receive on, as :9996")
+	one(f, &read, "read", "r", "", path("a capture file, or messages back to back"), "file to read, a capture or messages back to back")
+	one(f, &output, "output", "", "table", among("table or json", "table", "json"), "table, or json: one object a message and line")
 	return cmd
 }
 
