@@ -2,7 +2,6 @@ package command
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -75,8 +74,8 @@ func (v viewer) file(name string) error {
 	}
 	defer f.Close()
 	br := bufio.NewReader(f)
-	magic, _ := br.Peek(4)
-	if isCapture(magic) {
+	magic, _ := br.Peek(6)
+	if capture.Begins(magic) {
 		source, err := capture.NewReader(br)
 		if err != nil {
 			return fmt.Errorf("inspect: %s: %w", name, err)
@@ -101,16 +100,6 @@ func (v viewer) file(name string) error {
 		}
 	}
 	return nil
-}
-
-// isCapture reports whether a file begins like pcap, pcapng, or either in gzip.
-func isCapture(magic []byte) bool {
-	for _, m := range []string{"\xa1\xb2\xc3\xd4", "\xd4\xc3\xb2\xa1", "\xa1\xb2\x3c\x4d", "\x4d\x3c\xb2\xa1", "\x0a\x0d\x0d\x0a", "\x1f\x8b"} {
-		if bytes.HasPrefix(magic, []byte(m)) {
-			return true
-		}
-	}
-	return false
 }
 
 // isExport reports whether b, of two octets at least, begins like a message.

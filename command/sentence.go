@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"strconv"
@@ -45,6 +46,7 @@ func sentence(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		text = strings.ReplaceAll(text, context.DeadlineExceeded.Error(), "it took too long")
 	}
+	text = strings.ReplaceAll(text, io.ErrUnexpectedEOF.Error(), "it ends too early")
 	// PEM and keys.
 	text = strings.ReplaceAll(text, "tls: ", "")
 	// A package that says whose error it is, and another that says it again.
