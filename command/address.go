@@ -129,10 +129,10 @@ var destinations = kind[string]{
 			network, scheme = "tcp", scheme+"://"
 		}
 		p, ok := portNumber(network, p)
-		if h == "" || h == "*" || p == "0" {
+		if h == "" || h == "*" {
 			return "", errWanted
 		}
-		if !ok {
+		if !ok || p == "0" {
 			return "", fmt.Errorf("want a port from 1 to 65535 behind the host, such as 192.0.2.10:9995")
 		}
 		text = scheme + net.JoinHostPort(h, p)

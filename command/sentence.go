@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +31,11 @@ func sentence(err error) string {
 		say(e, noHost(e))
 	} else if e, ok := errors.AsType[*net.AddrError](err); ok {
 		say(e, fmt.Sprintf("%q is no address with a port", e.Addr))
+	}
+	if e, ok := errors.AsType[*os.SyscallError](err); ok {
+		say(e, reason(e.Err))
+	} else if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		text = strings.ReplaceAll(text, "bind: "+errno.Error(), reason(errno))
 	}
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		say(e, e.Path+": "+reason(e.Err))
@@ -101,6 +107,10 @@ func reason(err error) string {
 			return "there is no such file or directory"
 		case syscall.EACCES, syscall.EPERM:
 			return "permission denied"
+		case syscall.EADDRINUSE:
+			return "it is in use by another program: stop it, or choose another address"
+		case syscall.EADDRNOTAVAIL:
+			return "that is no address of this machine"
 		case syscall.EISDIR:
 			return "is a directory, not a file"
 		}

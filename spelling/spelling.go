@@ -19,8 +19,13 @@ func Near(said string, words []string) []string {
 	var all []scored
 	for _, w := range words {
 		d := Distance(said, w)
-		if len(said) >= 2 && strings.HasPrefix(w, said) {
-			d = min(d, 1)
+		if strings.HasPrefix(w, said) {
+			switch { // somebody who stopped early; of a long word nothing is nearer
+			case len(said) >= 4:
+				d = 0
+			case len(said) >= 2:
+				d = min(d, 1)
+			}
 		}
 		if limit := 1 + max(len(said), len(w))/4; d <= limit && d < max(len(said), len(w)) {
 			all = append(all, scored{w, d})
