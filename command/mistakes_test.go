@@ -371,7 +371,7 @@ func TestMistakes(t *testing.T) {
 		{2, "exporter -r x --to host:1,version=7", "5, 9 or 10 (IPFIX)"},
 		{2, "exporter -r x --to host:1,filter=prot|tcp", `did you mean "proto"`},
 		{1, "exporter -r " + capture + " --to nowhere.invalid", `host "nowhere.invalid"`},
-		{2, "exporter --listen-vxlan any", "any"},
+		{1, "exporter --listen-vxlan nowhere.invalid", `host "nowhere.invalid"`},
 		{2, "exporter --listen-vxlan :vxlan:4789", ":4789"},
 		{2, "exporter --listen-gre 0.0.0.0:47", "GRE has no ports"},
 		{2, "exporter --listen-vxlan :0 --client web", "ADDRESS[/ID]=NAME"},
