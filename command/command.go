@@ -105,6 +105,9 @@ or, under the command's name, in the YAML file given by --config.`,
 			if err := setLogger(stderr, logLevel, logFormat); err != nil {
 				return err
 			}
+			if strings.HasPrefix(cmd.Name(), cobra.ShellCompRequestCmd) {
+				return nil // nobody reads it
+			}
 			warnOfVariables(cmd.Root(), os.Environ(), slog.Default())
 			return nil
 		},

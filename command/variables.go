@@ -61,6 +61,9 @@ func warnOfVariables(root *cobra.Command, environ []string, log *slog.Logger) {
 // trimmed are the names without the prefix, in lower case, in which they are compared.
 func trimmed(names []string) (out []string) {
 	for _, n := range names {
+		if strings.HasSuffix(n, "_") {
+			continue // stands for many
+		}
 		out = append(out, strings.ToLower(strings.TrimPrefix(n, variablePrefix)))
 	}
 	slices.Sort(out)
