@@ -23,7 +23,8 @@ func completionCommand(stdout io.Writer) *cobra.Command {
 		Short: "Print a script that completes commands, flags and filters in a shell",
 		Long: `Print a script for a shell, which then completes commands, flags and their values:
 keys, interfaces, times, and the words of a filter as far as one is written; also
-the names of exporters, where DATABASE_URL says which database has them.`,
+the names of exporters, where DATABASE_URL says which database has them. In bash it
+takes the package bash-completion.`,
 		Example: `  flowtally completion bash > /etc/bash_completion.d/flowtally
   flowtally completion zsh > "${fpath[1]}/_flowtally"
   flowtally completion fish > ~/.config/fish/completions/flowtally.fish

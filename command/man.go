@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -62,10 +64,10 @@ func pageName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.Command
 func manPage(cmd *cobra.Command) []byte {
 	var b bytes.Buffer
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line(".Dd $Mdocdate$")
+	line(".Dd %s", written().Format("January 2, 2006"))
 	line(".Dt %s 1", strings.ToUpper(pageName(cmd)))
 	line(".Os flowtally")
-	line(".Sh NAME\n.Nm %s", roff(strings.ReplaceAll(cmd.CommandPath(), " ", "-")))
+	line(".Sh NAME\n.Nm %s", pageName(cmd))
 	line(".Nd %s", roff(lower(cmd.Short)))
 	line(".Sh SYNOPSIS")
 	use := cmd.UseLine()
@@ -83,7 +85,8 @@ func manPage(cmd *cobra.Command) []byte {
 		line(".Pp\nIts commands are:\n.Bl -tag -width Ds")
 		for _, c := range subs {
 			if !c.Hidden && c.Name() != "help" {
-				line(".It Cm %s\n%s.", roff(c.Name()), roff(c.Short))
+				line(".It Cm %s", roff(c.Name()))
+				prose(&b, c.Short+".")
 			}
 		}
 		line(".El")
@@ -91,11 +94,10 @@ func manPage(cmd *cobra.Command) []byte {
 	flagList(&b, cmd.NonInheritedFlags(), "The options are:")
 	flagList(&b, cmd.InheritedFlags(), "Options of every command are:")
 	line(".Sh ENVIRONMENT")
-	line("Every option can be set by a variable")
-	line(".Ev FLOWTALLY_COMMAND_OPTION ,")
-	line("and by the file that")
-	line(".Fl -config\nnames.")
-	line(".Sh EXIT STATUS\n0 is success, 2 a mistake in the call, 1 every other error, which is said in one sentence.")
+	line("Every option can be set by a variable,\n.Ev FLOWTALLY_COMMAND_OPTION ,")
+	line("and by the file that\n.Fl -config\nnames.")
+	line(".Sh EXIT STATUS")
+	prose(&b, "0 is success, 2 a mistake in the call, 1 every other error, which is said in one sentence.")
 	if cmd.Example != "" {
 		line(".Sh EXAMPLES\n.Bd -literal")
 		for l := range strings.SplitSeq(cmd.Example, "\n") {
@@ -118,7 +120,7 @@ func manPage(cmd *cobra.Command) []byte {
 		if i == len(see)-1 {
 			comma = ""
 		}
-		line(".Xr %s 1%s", roff(name), comma)
+		line(".Xr %s 1%s", name, comma)
 	}
 	return b.Bytes()
 }
@@ -144,7 +146,8 @@ func flagList(b *bytes.Buffer, flags *pflag.FlagSet, head string) {
 		if d := f.DefValue; d != "" && d != "false" && d != "0" && f.Name != "help" {
 			usage += " (default " + d + ")"
 		}
-		fmt.Fprintf(b, ".It %s\n%s.\n", name, roff(upper(usage)))
+		fmt.Fprintf(b, ".It %s\n", name)
+		prose(b, upper(usage)+".")
 	})
 	b.WriteString(".El\n")
 }
@@ -155,10 +158,42 @@ func paragraphs(b *bytes.Buffer, text string) {
 		if i > 0 {
 			b.WriteString(".Pp\n")
 		}
-		for l := range strings.SplitSeq(p, "\n") {
-			fmt.Fprintln(b, roff(strings.TrimSpace(l)))
+		prose(b, p)
+	}
+}
+
+// prose writes sentences, each from a line of its own on, in lines of less than 80 bytes.
+func prose(b *bytes.Buffer, text string) {
+	at := 0
+	for word := range strings.FieldsSeq(text) {
+		word = roff(word)
+		switch {
+		case at == 0:
+		case at+1+len(word) > 78:
+			b.WriteByte('\n')
+			at = 0
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += len(word)
+		if strings.HasSuffix(word, ".") || strings.HasSuffix(word, "?") || strings.HasSuffix(word, ".)") {
+			b.WriteByte('\n')
+			at = 0
 		}
 	}
+	if at > 0 {
+		b.WriteByte('\n')
+	}
+}
+
+// written is when the pages are of: now, or the time that a reproducible build says.
+func written() time.Time {
+	if n, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
+		return time.Unix(n, 0).UTC()
+	}
+	return time.Now().UTC()
 }
 
 // roff writes text so that none of it is taken for a request.
