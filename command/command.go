@@ -121,16 +121,50 @@ or, under the command's name, in the YAML file given by --config.`,
 	root.AddCommand(exporterCommand(stdout), collectorCommand(), exportersCommand(stdout), webCommand(), labCommand(stdout), migrateCommand(),
 		topCommand(stdout), flowsCommand(stdout), eventsCommand(stdout), seriesCommand(stdout), inspectCommand(), rollupCommand(stdout),
 		completionCommand(stdout), manCommand(), versionCommand(version, stdout))
+	root.SetHelpCommand(helpCommand())
+	var showVersion bool
+	toggle(root.Flags(), &showVersion, "version", "v", false, "print the version")
 	takeNoArguments(root)
 	completeFlags(root)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usageError{fmt.Errorf("there is no command %q%s (flowtally --help lists them)", args[0], spelling.Hint(args[0], commandNames(root)))}
+			return noCommand(root, args[0])
+		}
+		if showVersion {
+			return printVersion(stdout, version)
 		}
 		return cmd.Help()
 	}
 	root.Args = cobra.ArbitraryArgs
 	return root
+}
+
+// noCommand says that there is no such command.
+func noCommand(root *cobra.Command, said string) error {
+	return usageError{fmt.Errorf("there is no command %q%s (flowtally --help lists them)", said, spelling.Hint(said, commandNames(root)))}
+}
+
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Print the help of a command",
+		Args:  cobra.ArbitraryArgs,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			of, _, _ := cmd.Root().Find(args)
+			return commandNames(of), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			switch {
+			case err != nil || of == cmd.Root() && len(rest) > 0:
+				return noCommand(cmd.Root(), args[0])
+			case len(rest) > 0:
+				return noArguments(of, rest)
+			}
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		},
+	}
 }
 
 // takeNoArguments has all commands below one refuse arguments, but those that say which

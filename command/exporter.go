@@ -230,6 +230,11 @@ func (f *exporterFlags) check() error {
 	if (f.tlsCert == "") != (f.tlsKey == "") {
 		return errors.New("--tls-cert and --tls-key go together: a certificate and its key")
 	}
+	for i, c := range f.clients {
+		if slices.ContainsFunc(f.clients[:i], func(d capture.TunnelClient) bool { return c.Addr == d.Addr && c.ID == d.ID && c.HasID == d.HasID }) {
+			return fmt.Errorf("--client %s: that client has another name already", tunnelClients.text(c))
+		}
+	}
 	if f.version == 5 && f.domain > 1<<16-1 {
 		return fmt.Errorf("--domain %d: NetFlow v5 has room for 0 to 65535, engine type and id", f.domain)
 	}
@@ -269,6 +274,7 @@ func (f *exporterFlags) idleFlags(cmd *cobra.Command) error {
 		idle{"sample-mode", f.sample > 1, "with --sample"},
 		idle{"idle-timeout", !named("general"), "without --timeout general and --timeout softflowd, which say the same"},
 		idle{"active-timeout", !named("maxlife"), "without --timeout maxlife and --timeout softflowd, which say the same"},
+		idle{"linger", !named("tcp.fin") || !named("tcp.rst"), "without --timeout tcp.fin and tcp.rst and --timeout softflowd, which say the same"},
 		idle{"balance", len(f.to) > 1, "with several --to"},
 		idle{"tls-ca", encrypted, "with --to tls://HOST:PORT"},
 		idle{"tls-cert", encrypted, "with --to tls://HOST:PORT"},

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"flowtally/collector"
+	"flowtally/exporter/capture"
 	"flowtally/lab"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,14 @@ any other. Ctrl-C stops everything; the data stays.`,
 				return err
 			}
 			ctx := cmd.Context()
+			if c.Interface != "" {
+				if err := capture.AwaitInterface(ctx, c.Interface, slog.Default()); err != nil {
+					if ctx.Err() != nil {
+						return nil // stopped before there was anything
+					}
+					return err
+				}
+			}
 			reg, err := serveMetrics(ctx, &metrics)
 			if err != nil {
 				return err

@@ -53,6 +53,11 @@ func samplingOf(defaults, overrides []string) (func(flow.Exporter) netflow.Sampl
 			return usageError{fmt.Errorf("%s %q: want PREFIX=N such as 10.0.0.0/8=1000", flagName, text)}
 		}
 		r.s.Rate = every
+		for _, had := range rules {
+			if had.of == r.of && had.s.Override == override {
+				return usageError{fmt.Errorf("%s %q: 1:%d is given for the same exporters: want one of them", flagName, text, had.s.Rate)}
+			}
+		}
 		rules = append(rules, r)
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,10 +56,8 @@ func sentence(err error) string {
 	text = strings.ReplaceAll(text, io.ErrUnexpectedEOF.Error(), "it ends too early")
 	// PEM and keys.
 	text = strings.ReplaceAll(text, "tls: ", "")
-	// A package that says whose error it is, and another that says it again.
-	for _, word := range []string{"exporter: ", "collector: ", "filter: ", "capture: ", "web: ", "lab: ", "inspect: ", "metrics: "} {
-		text = strings.ReplaceAll(text, word+word, word)
-	}
+	// What wraps an error may say what it says itself.
+	text = strings.Join(slices.Compact(strings.Split(text, ": ")), ": ")
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' }), "; ")
 }
 

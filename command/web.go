@@ -42,6 +42,7 @@ logs them in (--trust-proxy).`,
 				idle{"secure-cookies", auth != "" || len(c.TrustProxy) > 0, "with --auth or --trust-proxy: without a login there are no cookies"},
 				idle{"session-idle", auth != "", "with --auth"},
 				idle{"session-life", auth != "", "with --auth"},
+				idle{"insecure", auth == "" && len(c.TrustProxy) == 0, "without --auth and --trust-proxy, which are a login"},
 				idle{"dns", !c.NoDNS, "without --no-dns"},
 			)...); err != nil {
 				return err
