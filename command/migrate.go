@@ -51,7 +51,7 @@ A role that is given a password may log in; give it by the environment
 
 // secrets are passwords.
 var secrets = kind[string]{
-	name: "password", wants: "a password of one line", secret: true,
+	name: "password", wants: "a password of one line", secret: true, needed: true,
 	read: func(text string) (string, error) {
 		if text == "" || strings.ContainsAny(text, "\r\n\x00") {
 			return "", errWanted

@@ -294,6 +294,7 @@ func TestMistakes(t *testing.T) {
 		{2, "exporter --log-level loud -r x", "want debug, info, warn or error"},
 		{2, "version --log-format xml", "want text or json"},
 		{1, "version --config /nowhere/flowtally.yaml", "there is no such file"},
+		{2, "migrate --reader-password= " + db, "want a password of one line"},
 		// Numbers.
 		{2, "exporter -r x --pace fast", "such as 100000 or 100k"},
 		{2, "exporter -r x --pace -1", "such as 100000 or 100k"},

@@ -29,6 +29,8 @@ type kind[T any] struct {
 	// once says that whoever gives two of a flag means both, as of captures to read;
 	// else the last one holds, as is usual.
 	once bool
+	// needed says that an empty text is a mistake, even where the default is empty.
+	needed bool
 	// secret says that a value may have a password in it, which no error repeats.
 	secret bool
 }
@@ -55,21 +57,27 @@ func (k kind[T]) text(v T) string {
 // one adds a flag of one value to fs, with a letter for short unless that is empty.
 func one[T any](fs *pflag.FlagSet, to *T, name, short string, otherwise T, k kind[T], usage string) *pflag.Flag {
 	*to = otherwise
-	return fs.VarPF(&single[T]{kind: k, to: to}, name, short, usage)
+	return fs.VarPF(&single[T]{kind: k, to: to, otherwise: otherwise}, name, short, usage)
 }
 
 // single is a flag of one value.
 type single[T any] struct {
 	kind[T]
-	to    *T
-	given string // what was said last
+	to        *T
+	otherwise T
+	given     string // what was said last
 }
 
 func (v *single[T]) Type() string   { return v.name }
 func (v *single[T]) String() string { return v.text(*v.to) }
 
-// Set reads the value.
+// Set reads the value. Nothing is the default where that is empty: a script that has nothing
+// to say says so.
 func (v *single[T]) Set(text string) error {
+	if text == "" && !v.needed && v.text(v.otherwise) == "" {
+		*v.to = v.otherwise
+		return nil
+	}
 	got, err := v.of(text)
 	if err != nil {
 		return err
