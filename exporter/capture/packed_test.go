@@ -203,3 +203,26 @@ func TestPackedIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// The law: whatever a packed file holds, reading it ends, panics nowhere, and takes no more
+// memory than its dictionary may.
+func FuzzPacked(f *testing.F) {
+	for _, file := range packedSamples(f) {
+		f.Add(file)
+	}
+	f.Add([]byte("\x28\xb5\x2f\xfd\x00\x90\x21\x00\x00abcd"))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		if packed(file) == nil || len(file) > 1<<16 {
+			return
+		}
+		s, err := NewReader(bytes.NewReader(file))
+		if err != nil {
+			return
+		}
+		for n := 0; n < 100_000; n++ { // a small file may be a large capture
+			if _, _, err := s.ZeroCopyReadPacketData(); err != nil {
+				return
+			}
+		}
+	})
+}
