@@ -42,7 +42,7 @@ func flowsCommand(stdout io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list := query.FlowsQuestion{Question: question, Sort: sort, Ascending: ascending, After: after, NoSummary: bare || q.output == "csv"}
+			list := query.FlowsQuestion{Question: question, Sort: sort, Ascending: ascending, After: after, NoSummary: bare || q.output == "csv" || q.output == "spreadsheet"}
 			return ask(cmd.Context(), q.dsn, (*answer.Answerer).Flows, list, stdout, p.flows)
 		},
 	}

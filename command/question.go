@@ -52,7 +52,7 @@ func (q *question) askFlags(cmd *cobra.Command, limit int, what string) {
 	one(f, &q.limit, "limit", "", limit, counts[int]("a number such as 20 or 1k", 1, query.MaxLimit), what)
 	one(f, &q.exporter, "exporter", "", "", exporterNames, "only what this exporter sent: its name, address or id")
 	toggle(f, &q.explain, "explain", "", false, "print the SQL that was run and what it read instead of the answer")
-	one(f, &q.output, "output", "", "table", among("table, json or csv", "table", "json", "csv"), "table, json or csv")
+	one(f, &q.output, "output", "", "table", among("table, json, csv or spreadsheet", "table", "json", "csv", "spreadsheet"), "table, json, csv, or spreadsheet: CSV as LibreOffice opens it right")
 	one(f, &q.timeout, "timeout", "", 30*time.Second, times, "give up after so long")
 	databaseFlag(cmd, &q.dsn)
 }
