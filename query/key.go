@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"flowtally/flow"
+	"flowtally/spelling"
 )
 
 // Key is what flows are grouped by, in the words of the command line.
@@ -318,7 +319,7 @@ func unknownKey(k Key) error {
 	if nearest == "" {
 		distance = 3
 		for _, c := range keyColumns {
-			if d := editDistance(plain, strings.ReplaceAll(string(c.key), "-", "")); d < distance {
+			if d := spelling.Distance(plain, strings.ReplaceAll(string(c.key), "-", "")); d < distance {
 				nearest, distance = c.key, d
 			}
 		}
@@ -330,25 +331,4 @@ func unknownKey(k Key) error {
 		reason += ";"
 	}
 	return &Error{Parameter: "key", Reason: reason + " keys are " + strings.ReplaceAll(JoinKeys(Keys()), ",", ", ")}
-}
-
-// editDistance is how many bytes must be inserted, removed or replaced to
-// make a into b.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -24,14 +24,15 @@ type room struct {
 var rooms = []room{
 	{"flow", "what a flow is: the record, its key, the table of fields", nil},
 	{"netflow", "the wire: NetFlow v5, v9 and IPFIX to and from records", []string{"flow"}},
+	{"spelling", "the word that was meant where one is misspelt", nil},
 	{"calendar", "times, periods and zones as people write them", nil},
-	{"filter", "the filter language: parse, match a record, write a condition of SQL", []string{"calendar", "flow"}},
-	{"query", "what can be asked, and what an answer is", []string{"flow", "calendar", "filter"}},
+	{"filter", "the filter language: parse, match a record, write a condition of SQL", []string{"calendar", "flow", "spelling"}},
+	{"query", "what can be asked, and what an answer is", []string{"flow", "calendar", "filter", "spelling"}},
 	{"exporter/tunnel", "the headers of tunnels: GRE, ERSPAN, VXLAN, …", nil},
-	{"exporter/capture", "packets from a file, an interface or a mirror tunnel", []string{"exporter/tunnel"}},
+	{"exporter/capture", "packets from a file, an interface or a mirror tunnel", []string{"exporter/tunnel", "spelling"}},
 	{"exporter/packet", "the headers of one packet", []string{"flow", "exporter/tunnel"}},
 	{"exporter/meter", "the Metering Process: packets to records", []string{"flow", "exporter/packet"}},
-	{"exporter/pcapfilter", "tcpdump's filters, compiled to programs", nil},
+	{"exporter/pcapfilter", "tcpdump's filters, compiled to programs", []string{"spelling"}},
 	{"exporter", "the Exporting Process", []string{"flow", "netflow", "filter", "exporter/capture", "exporter/packet", "exporter/meter"}},
 	{"collector", "the Collecting Process", []string{"flow", "netflow"}},
 	{"migrations", "the schema, a file a subject", nil},
@@ -184,7 +185,7 @@ func TestDoor(t *testing.T) {
 // TestPureRooms: what parses bytes and holds laws has no clock, no sockets and
 // no files of its own; time is an argument.
 func TestPureRooms(t *testing.T) {
-	for _, dir := range []string{"flow", "netflow", "calendar", "filter", "exporter/tunnel", "exporter/packet", "exporter/meter", "exporter/pcapfilter", "query", "store/row", "store/rollup"} {
+	for _, dir := range []string{"flow", "netflow", "calendar", "spelling", "filter", "exporter/tunnel", "exporter/packet", "exporter/meter", "exporter/pcapfilter", "query", "store/row", "store/rollup"} {
 		for name, f := range parseDir(t, dir) {
 			for _, imp := range f.Imports {
 				switch path := strings.Trim(imp.Path.Value, `"`); path {

@@ -229,7 +229,7 @@ func (r request) command(p commandParts, name ...string) string {
 		c = c.With("exporter", r.exporter)
 	}
 	c = c.If(r.whole, "whole").If(r.scaled, "scaled").If(r.raw, "raw")
-	if r.having != nil {
+	if r.having != nil && len(r.keys) > 0 { // of groups
 		c = c.With("having", r.having.String())
 	}
 	for i := 0; i+1 < len(p.more); i += 2 {
