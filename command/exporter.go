@@ -278,6 +278,7 @@ func (f *exporterFlags) idleFlags(cmd *cobra.Command) error {
 		idle{"active-timeout", !named("maxlife"), "without --timeout maxlife and --timeout softflowd, which say the same"},
 		idle{"linger", !named("tcp.fin") || !named("tcp.rst"), "without --timeout tcp.fin and tcp.rst and --timeout softflowd, which say the same"},
 		idle{"balance", len(f.to) > 1, "with several --to"},
+		idle{"name", f.options, "without --options=false: it is told in options records"},
 		idle{"tls-ca", encrypted, "with --to tls://HOST:PORT"},
 		idle{"tls-cert", encrypted, "with --to tls://HOST:PORT"},
 		idle{"tls-key", encrypted, "with --to tls://HOST:PORT"},
