@@ -13,13 +13,14 @@ import (
 	"flowtally/flow"
 	"flowtally/store"
 	"flowtally/store/console"
+	"flowtally/web"
 )
 
 func exportersCommand(stdout io.Writer) *cobra.Command {
 	var dsn string
 	cmd := &cobra.Command{
 		Use:   "exporters",
-		Short: "List the exporters, or forget those that a stranger made up",
+		Short: "List the exporters and how each fares, or forget those that a stranger made up",
 		Example: `  flowtally exporters
   flowtally exporters forget 192.0.2.77`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -28,9 +29,13 @@ func exportersCommand(stdout io.Writer) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(stdout, "%-11s %-24s %-24s %10s %12s  %s\n", "id", "exporter", "address", "domain", "records", "last seen")
+				states, err := c.ExporterStates(ctx)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(stdout, "%-11s %-24s %-24s %10s %12s  %-20s  %s\n", "id", "exporter", "address", "domain", "records", "last seen", "state")
 				for _, e := range list {
-					fmt.Fprintf(stdout, "%-11d %-24s %-24s %10d %12d  %s\n", e.ID, e.Label, e.Addr, e.ObservationDomain, e.Records, e.LastSeen.Format(time.RFC3339))
+					fmt.Fprintf(stdout, "%-11d %-24s %-24s %10d %12d  %-20s  %s\n", e.ID, e.Label, e.Addr, e.ObservationDomain, e.Records, e.LastSeen.Format(time.RFC3339), web.HealthText(states[e.ID].Findings))
 				}
 				return nil
 			})

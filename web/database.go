@@ -57,6 +57,8 @@ type ExporterStore interface {
 	Exporters(ctx context.Context) ([]console.ExporterRow, error)
 	ExporterStates(ctx context.Context) (map[flow.ExporterID]console.ExporterState, error)
 	Diagnosis(ctx context.Context, id flow.ExporterID) (*console.Diagnosis, error)
+	// CollectorState returns what there is to say of the collector as a whole.
+	CollectorState(ctx context.Context) (console.CollectorState, error)
 	Interfaces(ctx context.Context, exporter string) ([]console.Interface, error)
 	// Loss returns the ledger.
 	Loss(ctx context.Context, from, to time.Time, exporter string) (*console.Losses, error)

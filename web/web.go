@@ -154,6 +154,9 @@ func newServer(c Config, files fs.FS) (*server, error) {
 	if s.metrics, err = newMetrics(c.Registerer); err != nil {
 		return nil, fmt.Errorf("web: metrics: %w", err)
 	}
+	if err := c.Registerer.Register(newHealthMetric(c.DB.ExporterStore, c.Logger)); err != nil {
+		return nil, fmt.Errorf("web: metrics: %w", err)
+	}
 	return s, nil
 }
 

@@ -32,12 +32,13 @@ type fake struct {
 	sql       func(context.Context, console.SQLQuestion) (*console.SQLAnswer, error)
 	err       error // of everything else
 
-	mu     sync.Mutex
-	asked  []query.Question
-	states map[flow.ExporterID]console.ExporterState
-	saved  []console.View
-	named  []console.Interface
-	prefer map[string]console.Preferences
+	mu        sync.Mutex
+	asked     []query.Question
+	states    map[flow.ExporterID]console.ExporterState
+	collector console.CollectorState
+	saved     []console.View
+	named     []console.Interface
+	prefer    map[string]console.Preferences
 }
 
 func (f *fake) keep(q query.Question) {
@@ -115,6 +116,10 @@ func (f *fake) Exporters(ctx context.Context) ([]console.ExporterRow, error) {
 
 func (f *fake) ExporterStates(context.Context) (map[flow.ExporterID]console.ExporterState, error) {
 	return f.states, nil
+}
+
+func (f *fake) CollectorState(context.Context) (console.CollectorState, error) {
+	return f.collector, nil
 }
 
 func (f *fake) Diagnosis(_ context.Context, id flow.ExporterID) (*console.Diagnosis, error) {

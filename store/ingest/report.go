@@ -231,7 +231,7 @@ const statusColumns = `exporter_id, version, first_seen, last_seen, updated_at, 
 	no_template, malformed, over_limit, held, recovered, rate_limited,
 	missing_records, missing_datagrams, duplicates, restarts, not_sent, ignored, dropped, time_repaired,
 	configured_rate, sampling_override, last_start, last_end, last_error, last_error_at, source_ports, senders, gateway,
-	unexplained, numbering, numbering_shared, sampling_at, sampling_provisional`
+	unexplained, numbering, numbering_shared, sampling_at, sampling_provisional, metering_told_at, sending_told_at`
 
 // putStatusSQL is the statement that replaces one row of exporter_status.
 var putStatusSQL = func() string {
@@ -247,7 +247,8 @@ var putStatusSQL = func() string {
 		}
 		if i > 0 {
 			set := "excluded." + c
-			if c == "last_error" || c == "last_error_at" { // an earlier run's stays
+			switch c {
+			case "last_error", "last_error_at", "metering_told_at", "sending_told_at": // an earlier run's stays
 				set = "coalesce(" + set + ", exporter_status." + c + ")"
 			}
 			sets = append(sets, c+" = "+set)
@@ -288,6 +289,7 @@ func statusValues(s *flow.ExporterStatus) []any {
 		rate(s.ConfiguredRate), s.SamplingOverride, unlessZero(s.LastStart), unlessZero(s.LastEnd), text(s.LastError), unlessZero(s.LastErrorAt),
 		int32(s.SourcePorts), int32(s.Senders), s.Gateway,
 		bigint(s.Unexplained), text(s.Numbering.String()), s.NumberingShared, unlessZero(s.SamplingAt), s.SamplingProvisional,
+		unlessZero(s.MeteringToldAt), unlessZero(s.SendingToldAt),
 	}
 }
 
