@@ -45,8 +45,8 @@ type AnswerStore interface {
 	HeatMap(ctx context.Context, q query.Question) (*query.HeatMap, error)
 	// Address returns what there is to know of an address.
 	Address(ctx context.Context, addr netip.Addr, q query.Question) (*query.AddressCard, error)
-	// InterfaceTraffic returns what went by each interface.
-	InterfaceTraffic(ctx context.Context, q query.Question) ([]query.InterfaceSums, error)
+	// InterfaceTraffic returns what went by each interface, and whether that is all of it.
+	InterfaceTraffic(ctx context.Context, q query.Question) (list []query.InterfaceSums, whole bool, err error)
 }
 
 // ExporterStore knows the exporters, their interfaces and what was lost;

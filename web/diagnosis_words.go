@@ -23,14 +23,14 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 			"let an exporter send NetFlow or IPFIX to the collector's port (UDP 9995 unless it was told otherwise) and see that no firewall is between them"
 	},
 	console.ExportersSilent: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("none of the %s has sent anything for %v", many(f.Exporters, "known exporter", "known exporters"), f.Within),
+		return fmt.Sprintf("none of the %s has sent anything for %s", many(f.Exporters, "known exporter", "known exporters"), spanText(f.Within)),
 			"see that the collector runs, and that exporters send to it"
 	},
 	console.ExportersSend: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("%d of %s sent something in the last %v", f.Active, many(f.Exporters, "known exporter", "known exporters"), f.Within), ""
+		return fmt.Sprintf("%d of %s sent something in the last %s", f.Active, many(f.Exporters, "known exporter", "known exporters"), spanText(f.Within)), ""
 	},
 	console.NothingStored: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("exporters send, but nothing was stored for %v", f.Within), "look at the collector's log"
+		return fmt.Sprintf("exporters send, but nothing was stored for %s", spanText(f.Within)), "look at the collector's log"
 	},
 	console.BatchStored: func(f console.Finding) (string, string) {
 		return "the last batch was stored at " + f.At.UTC().Format(time.RFC3339), ""
@@ -49,8 +49,12 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 	console.BufferOverflowed: lossOfLastHour,
 	console.UnattributedLoss: lossOfLastHour,
 	console.UnreadableSender: func(f console.Finding) (string, string) {
-		text := fmt.Sprintf("%s sent %s that cannot be read, the last at %s: perhaps %s (it begins with %s)",
-			f.Addr, many(f.Datagrams, "datagram", "datagrams"), momentText(&f.At), f.Guess, f.First)
+		guess := "perhaps " + f.Guess
+		if strings.HasPrefix(f.Guess, "no protocol") {
+			guess = f.Guess
+		}
+		text := fmt.Sprintf("%s sent %s that cannot be read, the last at %s: %s (it begins with %s)",
+			f.Addr, many(f.Datagrams, "datagram", "datagrams"), momentText(&f.At), guess, f.First)
 		if f.LastError != "" {
 			text += "; " + f.LastError
 		}
@@ -62,11 +66,11 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 			"see that the collector runs, and that this exporter sends to it"
 	},
 	console.ExporterSilent: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("the last of %s came %v ago", many(f.Datagrams, "datagram", "datagrams"), f.Ago.Round(time.Second)),
+		return fmt.Sprintf("the last of %s came %s ago", many(f.Datagrams, "datagram", "datagrams"), spanText(f.Ago)),
 			fmt.Sprintf("see that it still exports to this machine, that its address is still %s, and that no firewall is between", f.Addr)
 	},
 	console.ExporterSends: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("%s, the last %v ago", many(f.Datagrams, "datagram", "datagrams"), f.Ago.Round(time.Second)), ""
+		return fmt.Sprintf("%s, the last %s ago", many(f.Datagrams, "datagram", "datagrams"), spanText(f.Ago)), ""
 	},
 	console.NoTemplates: func(f console.Finding) (string, string) {
 		return many(f.Sets, "data set came", "data sets came") + " and no template, so that nothing of it can be read",
@@ -283,6 +287,9 @@ func HealthText(found []console.Finding) string {
 
 // spanText is a time in its one or two largest units: 3 h, 2 d 4 h, 41 s.
 func spanText(d time.Duration) string {
+	if d >= 10*time.Minute {
+		d = d.Round(time.Minute)
+	}
 	switch h := int(d.Hours()); {
 	case d < time.Minute:
 		return fmt.Sprintf("%d s", int(d.Seconds()))

@@ -70,7 +70,7 @@ func TestWordsOfFindings(t *testing.T) {
 		console.NoExporters:       "9995",
 		console.RetentionByAge:    "--retain-path",
 		console.BufferOverflowed:  "in the last hour",
-		console.ExporterSilent:    "3 datagrams came 1m0s ago",
+		console.ExporterSilent:    "3 datagrams came 1 min ago",
 		console.NoTemplates:       "3 data sets came and no template",
 		console.SetsUnreadable:    "the last: byte 20",
 		console.ClockOff:          "1 h behind ours",

@@ -115,6 +115,7 @@ type server struct {
 	logins     *logins
 	names      *names
 	lately     lately
+	traffic    traffics
 	statements chan struct{} // people's statements under way
 }
 

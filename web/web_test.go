@@ -36,6 +36,7 @@ type fake struct {
 	asked     []query.Question
 	states    map[flow.ExporterID]console.ExporterState
 	collector console.CollectorState
+	traffic   []query.InterfaceSums
 	saved     []console.View
 	named     []console.Interface
 	prefer    map[string]console.Preferences
@@ -144,9 +145,9 @@ func (f *fake) SetExporter(_ context.Context, id flow.ExporterID, w console.Expo
 	return f.err
 }
 
-func (f *fake) InterfaceTraffic(_ context.Context, q query.Question) ([]query.InterfaceSums, error) {
+func (f *fake) InterfaceTraffic(_ context.Context, q query.Question) ([]query.InterfaceSums, bool, error) {
 	f.keep(q)
-	return nil, f.err
+	return f.traffic, true, f.err
 }
 
 func (f *fake) Preferences(_ context.Context, user string) (console.Preferences, error) {

@@ -79,7 +79,7 @@ class Ports {
     const e = this.#which(exporter);
     if (!e || this.#asked.has(e) || !world.knows('interfaces')) return;
     this.#asked.add(e);
-    get<{ interfaces: { if_index: number; name: string }[] | null }>(url('interfaces', { exporter: e, from: '-1m' }), new AbortController().signal).then(
+    get<{ interfaces: { if_index: number; name: string }[] | null }>(url('interfaces', { exporter: e, traffic: 'false' }), new AbortController().signal).then(
       (a) => this.#known.set(e, new Map((a.interfaces ?? []).map((i) => [i.if_index, i.name]))),
       () => {},
     );
