@@ -395,6 +395,42 @@ func TestMigrateAtOnce(t *testing.T) {
 	db.Close()
 }
 
+// What a restored backup or a newer server leaves open to everybody, the next migrate closes.
+func TestMigrateClosesAgain(t *testing.T) {
+	_, dsn, conn := storetest.Open(t)
+	ctx := context.Background()
+	open := func() (n int) {
+		t.Helper()
+		if err := conn.QueryRow(ctx, `select count(*) from pg_proc where pronamespace = 'pg_catalog'::regnamespace
+			and proname in ('lo_create', 'pg_logical_emit_message', 'pg_advisory_lock') and has_function_privilege('flow_reader', oid, 'execute')`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := open(); n != 0 {
+		t.Fatalf("flow_reader may call %d", n)
+	}
+	// What a server is after its databases were restored to a newer one.
+	for _, f := range []string{"lo_create(oid)", "pg_advisory_lock(bigint)"} {
+		if _, err := conn.Exec(ctx, "grant execute on function "+f+" to public"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := open(); n != 2 {
+		t.Fatalf("flow_reader may call %d of the 2 that everybody may", n)
+	}
+	if err := store.Migrate(ctx, dsn, store.MigrateConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := open(); n != 0 {
+		t.Errorf("flow_reader may call %d after the next migrate", n)
+	}
+	var needed bool
+	if err := conn.QueryRow(ctx, "select has_function_privilege('flow_writer', 'pg_advisory_lock(bigint)', 'execute')").Scan(&needed); err != nil || !needed {
+		t.Errorf("flow_writer may not lock: %v", err)
+	}
+}
+
 // The owner of a database who may make roles can migrate it; he need not be a
 // superuser.
 func TestMigrateAsOwner(t *testing.T) {
