@@ -120,6 +120,9 @@ type Config struct {
 	// Identity says whose messages are those in which an address is announced as
 	// the exporter's: IdentityAuto when empty.
 	Identity Identity
+	// Announce is what exporters should send to, address:port, when that is not one of this
+	// machine's own: behind address translation. The page says it.
+	Announce string
 	// StateDir is a directory in which the templates are kept for the next run,
 	// none when "".
 	StateDir string
@@ -193,14 +196,14 @@ func Run(ctx context.Context, c Config) error {
 			l.Close()
 		}
 	}()
-	var bound []netip.AddrPort
+	var at []bound
 	for _, addr := range c.Listen {
 		ls, err := listen(addr, c)
 		listeners = append(listeners, ls...)
 		if err != nil {
 			return err
 		}
-		bound = append(bound, ls[0].addr)
+		at = append(at, bound{"udp", ls[0].addr})
 		// The sockets of one address share the templates; two addresses do not.
 		dec := netflow.NewDecoder(c.Limits)
 		p.configure(dec)
@@ -212,21 +215,26 @@ func Run(ctx context.Context, c Config) error {
 	}
 	shared := &streamFiller{}
 	for i, addr := range slices.Concat(c.ListenTCP, c.ListenTLS) {
-		var conf *tls.Config
+		protocol, conf := "tcp", (*tls.Config)(nil)
 		if i >= len(c.ListenTCP) {
-			conf = c.TLS
+			protocol, conf = "tls", c.TLS
 		}
 		l, err := listenStream(addr, conf, c, shared)
 		if err != nil {
 			return err
 		}
 		streams = append(streams, l)
-		bound = append(bound, addrPort(l.Addr()))
+		at = append(at, bound{protocol, addrPort(l.Addr())})
 	}
 	p.loadTemplates()
 	p.metrics.watch(c.Registerer, p)
+	p.bound = at
 	if c.Ready != nil {
-		c.Ready(bound)
+		addrs := make([]netip.AddrPort, len(at))
+		for i, b := range at {
+			addrs[i] = b.addr
+		}
+		c.Ready(addrs)
 	}
 
 	// The writers and the reporter outlive ctx: they stop when there is nothing
@@ -289,6 +297,7 @@ type process struct {
 	metrics    *metrics
 	decoders   []decoder
 	identities *identities
+	bound      []bound
 	granted    int // bytes of receive buffer, of all sockets
 	saveFailed bool
 }
@@ -410,6 +419,7 @@ func (p *process) report(ctx context.Context, stop <-chan struct{}) {
 	defer tick.Stop()
 	failing := false
 	saved := time.Now()
+	var listened time.Time // when it was last told where
 	var givenUp []netflow.GivenUp
 	for last := false; !last; {
 		select {
@@ -437,7 +447,10 @@ func (p *process) report(ctx context.Context, stop <-chan struct{}) {
 		r := p.ledger.take(flow.TimeOf(now), last)
 		r.Unreadable = p.unreadable.take()
 		p.unreadable.say(p.Logger, now)
-		if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 && len(r.Unreadable) == 0 {
+		if now.Sub(listened) >= listeningEvery && !last {
+			r.Listeners = listening(p.bound, p.Announce)
+		}
+		if len(r.Listeners) == 0 && len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 && len(r.Unreadable) == 0 {
 			continue
 		}
 		rctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -455,6 +468,9 @@ func (p *process) report(ctx context.Context, stop <-chan struct{}) {
 		}
 		if err == nil || last {
 			p.metrics.booked(r.Loss)
+		}
+		if err == nil && len(r.Listeners) > 0 {
+			listened = now
 		}
 		failing = err != nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,6 +52,11 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 					return err
 				}
 			}
+			if c.Announce != "" {
+				if _, port, err := net.SplitHostPort(c.Announce); err != nil || port == "" {
+					return usageError{fmt.Errorf("--announce %q: write it as address:port, for example flows.example.net:9995", c.Announce)}
+				}
+			}
 			switch c.Identity {
 			case collector.IdentityAuto, collector.IdentitySource, collector.IdentityAnnounced:
 			default:
@@ -76,6 +82,7 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 	f.StringArrayVar(&c.Listen, "listen", []string{collector.DefaultListen}, "UDP address to receive on; repeat it for several")
 	f.StringArrayVar(&c.ListenTCP, "listen-tcp", nil, "TCP address to receive IPFIX on; repeat it for several")
 	f.StringArrayVar(&c.ListenTLS, "listen-tls", nil, "TCP address to receive IPFIX over TLS on; repeat it for several")
+	f.StringVar(&c.Announce, "announce", "", "address:port that exporters should send to, for the page to say, when it is none of this machine's: behind address translation, or in a container")
 	f.StringVar(&cert, "tls-cert", "", "PEM file with the collector's certificate")
 	f.StringVar(&key, "tls-key", "", "PEM file with its key")
 	f.StringVar(&ca, "tls-ca", "", "PEM file with authorities; whoever connects needs a certificate of one of them")

@@ -69,7 +69,7 @@ logs them in (--trust-proxy).`,
 	f.StringVar(&c.TLSKey, "tls-key", "", "file of its key")
 	f.BoolVar(&c.NoDNS, "no-dns", false, "do not look up the names of addresses")
 	f.StringVar(&c.DNS, "dns", "", "name server to look them up with, host or host:port, in place of the system's")
-	f.StringVar(&c.CollectorListen, "collector", ":9995", "address of the collector, shown to who has no exporter yet")
+	f.StringVar(&c.CollectorListen, "collector", "", "address:port that exporters send to, shown to who adds one; empty: what the collector says itself")
 	databaseFlag(cmd, &dsn)
 	metricsFlag(cmd, &metrics)
 	cmd.AddCommand(webUserCommand())

@@ -148,7 +148,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	h.onStop(webDB.Close)
-	serves, ok := heard(h, startPage(h, c, webDB, here.Collector.Port()))
+	serves, ok := heard(h, startPage(h, c, webDB))
 	if !ok {
 		return nil
 	}

@@ -81,15 +81,13 @@ func startCollector(h *house, c Config, dsn string) <-chan []netip.AddrPort {
 	return listening
 }
 
-// startPage starts the page, which tells people the collector's port, and returns
-// where it will say its address.
-func startPage(h *house, c Config, db *store.DB, collector uint16) <-chan netip.AddrPort {
+// startPage starts the page, and returns where it will say its address.
+func startPage(h *house, c Config, db *store.DB) <-chan netip.AddrPort {
 	serving := make(chan netip.AddrPort, 1)
 	h.start(func(ctx context.Context) error {
 		return web.Run(ctx, web.Config{
 			Listen: c.WebListen, DB: web.NewDatabase(db), Logger: c.Logger, Registerer: c.Registerer,
-			CollectorListen: fmt.Sprintf(":%d", collector),
-			Ready:           func(a netip.AddrPort) { serving <- a },
+			Ready: func(a netip.AddrPort) { serving <- a },
 		})
 	})
 	return serving

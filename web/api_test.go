@@ -103,6 +103,7 @@ func TestShapes(t *testing.T) {
 			Losses:   []console.LossTotal{{Stage: "decode", Cause: "no_template", Unit: "set", Count: 5}}, LostLastHour: 5,
 		}}, collector: console.CollectorState{
 			Losses:    []console.LossTotal{{Stage: "receive", Cause: "kernel_buffer", Unit: "datagram", Count: 1}},
+			Listening: []console.Listening{{Collector: "host", Protocol: "udp", Address: "[::]:2055", Reachable: []netip.Addr{netip.MustParseAddr("192.0.2.5")}, Container: true, Now: true, At: hour}},
 			Strangers: []console.Stranger{{Addr: netip.MustParseAddr("192.0.2.7"), FirstSeen: hour, LastSeen: hour, Datagrams: 3, First: []byte{0, 0, 0, 5}, Guess: "sFlow v5"}},
 		}, exporters: func(context.Context) ([]console.ExporterRow, error) {
 			rate := int64(100)
@@ -121,10 +122,11 @@ func TestShapes(t *testing.T) {
 			{"id":8,"name":"","label":"2001:db8::1","addr":"2001:db8::1","observation_domain":0,"version":5,"first_seen":"2026-11-21T10:00:00Z",
 			 "last_seen":"2026-11-21T10:00:00Z","datagrams":0,"records":0,"packets":0,"bytes":0,"sampling_rate":null,"clock_offset_ms":0,"sampling_at":null,"sampling_provisional":false,"numbering":"",
 			 "color":"","note":"","silent":true,"health":"healthy","health_text":"healthy","left_out_of_loss":false,"lost_last_hour":0,"losses_last_hour":[],"templates":0,"sampling_rate_set":null,"sampling_state":"unknown","sampling_from":null,"sampling_mode":"instead"}],
-			"collector":{"listen":":9995","losses_last_hour":[{"stage":"receive","cause":"kernel_buffer","unit":"datagram","count":1,"brief":"1 datagram dropped by the kernel","lost":true,
+			"collector":{"listen":":9995","told":true,"listening":[{"collector":"host","protocol":"udp","address":"[::]:2055","port":2055,"reachable":["192.0.2.5"],"container":true,
+			  "announced":"","running":true,"reported_at":"2026-11-21T10:00:00Z"}],"losses_last_hour":[{"stage":"receive","cause":"kernel_buffer","unit":"datagram","count":1,"brief":"1 datagram dropped by the kernel","lost":true,
 			  "text":"datagrams that the kernel dropped because the receive buffer was full","advice":"raise the receive buffer: sysctl -w net.core.rmem_max=67108864, and collector --receive-buffer 67108864"}],
 			 "strangers":[{"addr":"192.0.2.7","first_seen":"2026-11-21T10:00:00Z","last_seen":"2026-11-21T10:00:00Z","datagrams":3,"guess":"sFlow v5","reason":"","first_bytes":"00000005"}]}}`},
-		{"no_exporters", &fake{}, "/api/v1/exporters", `{"exporters":[],"collector":{"listen":":9995","losses_last_hour":[],"strangers":[]}}`},
+		{"no_exporters", &fake{}, "/api/v1/exporters", `{"exporters":[],"collector":{"listen":":9995","told":true,"listening":[],"losses_last_hour":[],"strangers":[]}}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := get(newTestHandler(t, row.db), row.target)

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -48,6 +49,16 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 	},
 	console.BufferOverflowed: lossOfLastHour,
 	console.UnattributedLoss: lossOfLastHour,
+	console.CollectorListens: func(f console.Finding) (string, string) {
+		texts := make([]string, len(f.Listening))
+		for i, l := range f.Listening {
+			texts[i] = listeningText(l)
+		}
+		return "the collector on " + f.Label + " listens on " + strings.Join(texts, "; "), ""
+	},
+	console.CollectorAway: func(f console.Finding) (string, string) {
+		return "no collector has reported since " + f.At.UTC().Format(time.RFC3339), "start flowtally collector, or look why it ended: its log says so"
+	},
 	console.UnreadableSender: func(f console.Finding) (string, string) {
 		guess := "perhaps " + f.Guess
 		if strings.HasPrefix(f.Guess, "no protocol") {
@@ -313,6 +324,36 @@ func dayText(t *time.Time) string {
 		return "an unknown time"
 	}
 	return t.UTC().Format("2006-01-02 15:04")
+}
+
+// listeningText says at which addresses a collector is reached.
+func listeningText(l console.Listening) string {
+	text := strings.ToUpper(l.Protocol) + " "
+	switch at, err := netip.ParseAddrPort(l.Address); {
+	case l.Announced != "":
+		return text + l.Announced + ", as it announces (bound to " + l.Address + ")"
+	case err != nil:
+		return text + l.Address
+	case !at.Addr().IsUnspecified():
+		text += l.Address
+		if at.Addr().Unmap().IsLoopback() {
+			text += ", where this machine alone reaches it"
+		}
+		return text
+	default:
+		list := make([]string, len(l.Reachable))
+		for i, a := range l.Reachable {
+			list[i] = netip.AddrPortFrom(a, at.Port()).String()
+		}
+		if len(list) == 0 {
+			return text + l.Address
+		}
+		text += strings.Join(list, ", ")
+		if l.Container {
+			text += ", inside of its container: send to the machine that runs it, at the port that it publishes"
+		}
+		return text
+	}
 }
 
 // lossOfLastHour has the words of the one loss of a finding.

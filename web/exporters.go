@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -49,9 +50,40 @@ type exporterRow struct {
 }
 
 type collectorInfo struct {
-	Listen         string     `json:"listen" doc:"Where the collector takes datagrams; empty when this server was not told."`
+	Listen         string     `json:"listen" doc:"Where the collector takes datagrams, address:port: what this server was told (--collector), else what a collector that runs says; empty when nothing is known."`
+	Told           bool       `json:"told" doc:"Whether listen is what this server was told."`
+	Listening      []listener `json:"listening" nullable:"false" doc:"Where collectors listen by their own word, those that run first; of one that has ended, for a day."`
 	LossesLastHour []loss     `json:"losses_last_hour" nullable:"false" doc:"What the ledger has in the last hour that is no exporter's but the collector's own."`
 	Strangers      []stranger `json:"strangers" nullable:"false" doc:"Who sent what cannot be read in the last hour, the last first."`
+}
+
+// listener is an address on which a collector listens.
+type listener struct {
+	Collector  string    `json:"collector" doc:"The name of its machine."`
+	Protocol   string    `json:"protocol" enum:"udp,tcp,tls"`
+	Address    string    `json:"address" doc:"What it is bound to, address:port; :: and 0.0.0.0 are every address."`
+	Port       int       `json:"port"`
+	Reachable  []string  `json:"reachable" nullable:"false" doc:"The addresses of its machine at which that is reached, the likeliest first."`
+	Container  bool      `json:"container" doc:"Whether it runs in a container, so that others may not reach these: what counts is the machine that runs it and the port that it publishes."`
+	Announced  string    `json:"announced" doc:"What exporters should send to by the word of who started it (collector --announce); empty when nothing was said."`
+	Running    bool      `json:"running" doc:"Whether it said so within three minutes; else it has ended, or cannot write to the database."`
+	ReportedAt time.Time `json:"reported_at"`
+}
+
+// listenersOf puts what is known of listeners into the API's words.
+func listenersOf(list []console.Listening) []listener {
+	out := make([]listener, len(list))
+	for i, l := range list {
+		out[i] = listener{Collector: l.Collector, Protocol: l.Protocol, Address: l.Address, Reachable: make([]string, len(l.Reachable)),
+			Container: l.Container, Announced: l.Announced, Running: l.Now, ReportedAt: l.At.UTC()}
+		if at, err := netip.ParseAddrPort(l.Address); err == nil {
+			out[i].Port = int(at.Port())
+		}
+		for j, a := range l.Reachable {
+			out[i].Reachable[j] = a.String()
+		}
+	}
+	return out
 }
 
 // stranger is who sends what cannot be read.
@@ -137,7 +169,13 @@ func (s *server) exporters(ctx context.Context, _ *struct{}) (*exportersOutput, 
 	if err != nil {
 		return nil, err
 	}
-	info := collectorInfo{Listen: s.config.CollectorListen, LossesLastHour: lossesOf(state.Losses), Strangers: make([]stranger, len(state.Strangers))}
+	info := collectorInfo{Listen: s.config.CollectorListen, Told: s.config.CollectorListen != "", Listening: listenersOf(state.Listening),
+		LossesLastHour: lossesOf(state.Losses), Strangers: make([]stranger, len(state.Strangers))}
+	for _, l := range state.Listening {
+		if info.Listen == "" && l.Now {
+			info.Listen = l.Address
+		}
+	}
 	for i, u := range state.Strangers {
 		info.Strangers[i] = stranger{u.Addr.String(), u.FirstSeen.UTC(), u.LastSeen.UTC(), u.Datagrams, u.Guess, u.Reason, hex.EncodeToString(u.First)}
 	}

@@ -68,6 +68,7 @@ func judgeCollector(e *house) (found []Finding) {
 	default:
 		add(Finding{Code: ExportersSend, Exporters: e.known, Active: e.active, Within: quiet})
 	}
+	found = append(found, judgeListening(e.listening)...)
 	found = append(found, e.stopped...)
 	if len(e.stopped) > 0 {
 		// It is known why.
@@ -95,6 +96,31 @@ func judgeCollector(e *house) (found []Finding) {
 	}
 	for _, u := range e.unreadable {
 		add(Finding{Code: UnreadableSender, Addr: u.Addr, Datagrams: u.Datagrams, At: u.LastSeen, First: hex.EncodeToString(u.First), Guess: u.Guess, LastError: u.Reason})
+	}
+	return found
+}
+
+// judgeListening says where each collector listens, or that none does. Of one of before that
+// said so, nothing is known.
+func judgeListening(list []Listening) (found []Finding) {
+	for _, l := range list {
+		if !l.Now {
+			continue
+		}
+		if n := len(found); n > 0 && found[n-1].Label == l.Collector {
+			found[n-1].Listening = append(found[n-1].Listening, l)
+			continue
+		}
+		found = append(found, Finding{Code: CollectorListens, Label: l.Collector, Listening: []Listening{l}})
+	}
+	if len(found) == 0 && len(list) > 0 {
+		at := list[0].At
+		for _, l := range list {
+			if l.At.After(at) {
+				at = l.At
+			}
+		}
+		found = []Finding{{Code: CollectorAway, At: at}}
 	}
 	return found
 }

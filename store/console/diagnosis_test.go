@@ -155,6 +155,12 @@ func TestJudgeCollector(t *testing.T) {
 		"stored long ago": {func(e *house) { e.newest = new(now.Add(-time.Hour)) }, Finding{Code: NothingStored, Within: quiet}},
 		"a stopped store": {func(e *house) { e.newest, e.stopped = nil, []Finding{{Code: StoreStopped, Label: "a", Waiting: 3}} },
 			Finding{Code: StoreStopped, Label: "a", Waiting: 3}},
+		"a collector that listens": {func(e *house) {
+			e.listening = []Listening{{Collector: "a", Protocol: "udp", Now: true}, {Collector: "a", Protocol: "tcp", Now: true}, {Collector: "b", At: now}}
+		}, Finding{Code: CollectorListens, Label: "a", Listening: []Listening{{Collector: "a", Protocol: "udp", Now: true}, {Collector: "a", Protocol: "tcp", Now: true}}}},
+		"a collector that has ended": {func(e *house) {
+			e.listening = []Listening{{Collector: "a", At: now.Add(-time.Hour)}, {Collector: "b", At: now.Add(-time.Minute)}}
+		}, Finding{Code: CollectorAway, At: now.Add(-time.Minute)}},
 		"no limit of size": {func(e *house) { e.limitedBy = new("why") }, Finding{Code: RetentionByAge, SetBy: "why"}},
 		"a limit of size":  {func(e *house) { e.size, e.limit, e.limitedBy = 1, new(int64(2)), new("who") }, Finding{Code: RetentionBySize, Size: 1, Limit: 2, SetBy: "who"}},
 		"a full buffer":    {func(e *house) { e.loss = []LossTotal{{"receive", "kernel_buffer", "datagram", 5}} }, Finding{Code: BufferOverflowed, Loss: LossTotal{"receive", "kernel_buffer", "datagram", 5}}},

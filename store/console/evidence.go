@@ -90,6 +90,7 @@ type house struct {
 	loss      []LossTotal // of the last hour, of nobody
 	// unreadable are those who sent what cannot be read in the last hour, the last first.
 	unreadable []Stranger
+	listening  []Listening
 }
 
 // evidence is what is known of one exporter.
@@ -140,7 +141,10 @@ func readHouse(ctx context.Context, tx pgx.Tx) (h house, err error) {
 		return h, err
 	}
 	h.loss = lost[0]
-	h.unreadable, err = readUnreadable(ctx, tx)
+	if h.unreadable, err = readUnreadable(ctx, tx); err != nil {
+		return h, err
+	}
+	h.listening, err = readListening(ctx, tx)
 	return h, err
 }
 

@@ -175,6 +175,40 @@ type CollectorState struct {
 	// what cannot be read in that time, the last first.
 	Losses    []LossTotal
 	Strangers []Stranger
+	// Listening are where collectors listen, those that do now first.
+	Listening []Listening
+}
+
+// Listening is an address on which a collector listens.
+type Listening struct {
+	// Collector is the name of its machine, Protocol udp, tcp or tls, Address what is bound.
+	Collector, Protocol, Address string
+	// Reachable are the addresses of the machine at which that is reached; Container says that
+	// they are a container's, which others may not reach. Announced is what exporters should
+	// send to by the word of who started it, "" when nothing was said.
+	Reachable []netip.Addr
+	Container bool
+	Announced string
+	// At is when it last said so, Now whether that is lately enough for it to hold.
+	At  time.Time
+	Now bool
+}
+
+// listeningHolds is how old the word of a collector may be: it says so every minute.
+const listeningHolds = 3 * time.Minute
+
+// readListening reads where collectors listen, or did within a day.
+func readListening(ctx context.Context, tx pgx.Tx) ([]Listening, error) {
+	rows, err := tx.Query(ctx, `select collector, protocol, address, reachable, container, coalesce(announced, ''), reported_at, reported_at > now() - $1::interval
+		from parts.listener order by 8 desc, protocol <> 'udp', collector, address`, listeningHolds)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (l Listening, err error) {
+		err = row.Scan(&l.Collector, &l.Protocol, &l.Address, &l.Reachable, &l.Container, &l.Announced, &l.At, &l.Now)
+		l.At = l.At.UTC()
+		return l, err
+	})
 }
 
 // CollectorState returns what there is to say of the collector.
@@ -190,6 +224,9 @@ func (c *Console) CollectorState(ctx context.Context) (s CollectorState, err err
 			}
 		}
 		if s.Strangers, err = readUnreadable(ctx, tx); err != nil {
+			return fmt.Errorf("collector: %w", err)
+		}
+		if s.Listening, err = readListening(ctx, tx); err != nil {
 			return fmt.Errorf("collector: %w", err)
 		}
 		return nil

@@ -26,6 +26,7 @@ const (
 	CheckRetention Check = "retention"
 	CheckStrangers Check = "strangers"
 	CheckNumbering Check = "numbering"
+	CheckListening Check = "listening"
 )
 
 // Code says what a check found.
@@ -44,6 +45,8 @@ const (
 	RetentionBySize  Code = "retention_by_size" // the database has Size of Limit, which SetBy set
 	BufferOverflowed Code = "buffer_overflowed" // Loss: datagrams that the kernel dropped
 	UnattributedLoss Code = "unattributed_loss" // Loss, which cannot be attributed to an exporter
+	CollectorListens Code = "collector_listens" // the collector Label listens, as Listening says
+	CollectorAway    Code = "collector_away"    // no collector has reported since At
 	UnreadableSender Code = "unreadable_sender" // Addr sent Datagrams that cannot be read, at At the last, which begins with First: Guess, LastError
 
 	ExporterUnheard   Code = "exporter_unheard"    // this collector received nothing from Label
@@ -103,6 +106,8 @@ var codes = []struct {
 	{RetentionBySize, CheckRetention, true, ""},
 	{BufferOverflowed, CheckBuffer, false, ""},
 	{UnattributedLoss, CheckStrangers, false, ""},
+	{CollectorListens, CheckListening, true, ""},
+	{CollectorAway, CheckListening, false, ""},
 	{UnreadableSender, CheckStrangers, false, ""},
 
 	{ExporterUnheard, CheckTraffic, false, HealthSilent},
@@ -232,6 +237,8 @@ type Finding struct {
 	Numbering   string
 	Shared      bool
 	Unexplained int64
+	// Listening are where a collector listens.
+	Listening []Listening
 	// First are the first bytes of a datagram, in hexadecimal, Guess is what it may be.
 	First, Guess string
 }

@@ -54,7 +54,7 @@ func (w *Writer) Report(ctx context.Context, r flow.Report) error {
 	} else if !w.noAhead.Swap(true) {
 		w.log.Warn("cannot make the partitions of this hour and the next; retrying", "error", err)
 	}
-	if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 && len(r.Unreadable) == 0 {
+	if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 && len(r.Unreadable) == 0 && len(r.Listeners) == 0 {
 		return nil
 	}
 	xid, err := w.report(ctx, conn.Conn(), r)
@@ -116,6 +116,9 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 	}
 	if err := putUnreadable(ctx, tx, r.Unreadable); err != nil {
 		return "", fmt.Errorf("unreadable: %w", err)
+	}
+	if err := putListeners(ctx, tx, r.Listeners); err != nil {
+		return "", fmt.Errorf("listener: %w", err)
 	}
 	if err := tx.QueryRow(ctx, "select coalesce(pg_current_xact_id_if_assigned()::text, '')").Scan(&xid); err != nil {
 		return "", err
