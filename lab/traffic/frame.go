@@ -102,8 +102,8 @@ func (t *talk) segment(a *act) (back bool, size span, flags byte) {
 }
 
 // write puts the next packet of t into the frame and returns its length on the wire,
-// Ethernet header included.
-func (s *Source) write(t *talk) int {
+// Ethernet header included, and whether it is the server's.
+func (s *Source) write(t *talk) (length int, fromServer bool) {
 	var (
 		protocol uint8
 		port     uint16
@@ -239,7 +239,7 @@ func (s *Source) write(t *talk) int {
 		binary.BigEndian.PutUint16(h[2:], fold(add(sum, h)))
 	}
 	// What an Ethernet frame holds at least, without its check sequence.
-	return max(at+segment, 60)
+	return max(at+segment, 60), back
 }
 
 // add adds the octets of b, an even number, to a one's complement sum.

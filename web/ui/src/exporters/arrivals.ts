@@ -30,7 +30,7 @@ const quiet = 5 * 60_000;
 /** before remembers what there is now. Those that are silent count as not there: when they send, they have come. */
 export function before(answer: Exporters, now: number): Before {
   const sending = answer.exporters.filter((e) => now - Date.parse(e.last_seen) < quiet);
-  return { datagrams: new Map(sending.map((e) => [e.id, e.datagrams])), strangers: new Map(answer.collector.strangers.map((s) => [s.addr, s.datagrams])) };
+  return { datagrams: new Map(sending.map((e) => [e.id, e.datagrams])), strangers: new Map((answer.collector.strangers ?? []).map((s) => [s.addr, s.datagrams])) };
 }
 
 /** arrivals are the exporters that came since, the last first. What was seen once stays: seen is kept by who waits. */
@@ -56,7 +56,7 @@ export function arrivals(answer: Exporters, was: Before, since: number, seen: Ma
 
 /** strange are those who sent since what cannot be read. */
 export const strange = (answer: Exporters, was: Before, since: number): Stranger[] =>
-  answer.collector.strangers.filter((s) => s.datagrams !== was.strangers.get(s.addr) && Date.parse(s.last_seen) >= since);
+  (answer.collector.strangers ?? []).filter((s) => s.datagrams !== was.strangers.get(s.addr) && Date.parse(s.last_seen) >= since);
 
 /** strangeText says what arrives from a stranger. */
 export const strangeText = (s: Stranger): string =>
