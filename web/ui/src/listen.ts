@@ -44,7 +44,8 @@ export function target(collector: Partial<Collector> | undefined, pageHost: stri
   const all = [...new Set(running.filter((x) => String(x.port) === port).flatMap((x) => x.reachable))];
   // Whoever reached the page by one of the collector's addresses reaches that one.
   const reached = all.filter((a) => !loopback.test(a));
-  if (l.container) return { host: own || unknown, port, others: [], why: own ? 'container' : 'unknown', away };
+  // What is bound to one address is reached there and nowhere else, wherever it runs.
+  if (l.container && any.test(split(l.address).host)) return { host: own || unknown, port, others: [], why: own ? 'container' : 'unknown', away };
   const host = reached.includes(own) ? own : (reached[0] ?? '');
   if (host) return { host, port, others: reached.filter((a) => a !== host), why: '', away };
   return all.length ? { host: all[0]!, port, others: [], why: 'local', away } : { host: own || unknown, port, others: [], why: own ? '' : 'unknown', away };
