@@ -25,14 +25,14 @@ const (
 )
 
 type interfacesInput struct {
-	Exporter string `query:"exporter" doc:"Only of this exporter: its name, address or number. Empty: of all."`
+	Exporter string `query:"exporter"`
 	Find     string `query:"find" maxLength:"200" doc:"Only those in which every word of this is found: in the name, what is announced, the description, the exporter's label; a number is an ifIndex, too."`
-	Sort     string `query:"sort" enum:"index,name,in,out,bytes" default:"index" doc:"index: by exporter and ifIndex; name: by name, those without one last; in, out, bytes: those with most bytes first."`
-	Limit    int    `query:"limit" default:"10000" minimum:"1" maximum:"10000"`
+	Sort     string `query:"sort" enum:"index,name,in,out,bytes" default:"index" doc:"What the list is sorted by."`
+	Limit    int    `query:"limit" default:"10000" minimum:"1" maximum:"10000" doc:"How many interfaces are listed."`
 	After    string `query:"after" doc:"The next of the page before; empty for the first page."`
 	Traffic  bool   `query:"traffic" default:"true" doc:"Whether to count what went by them; false answers at once, with those that were announced or named."`
-	From     string `query:"from" default:"-1h" doc:"Start of the range in which bytes are counted."`
-	To       string `query:"to" default:"now" doc:"End of it."`
+	From     string `query:"from" default:"-1h"`
+	To       string `query:"to" default:"now"`
 	Zoned
 }
 
@@ -60,7 +60,10 @@ type interfacesAnswer struct {
 	Complete   bool           `json:"complete" doc:"Whether all traffic could be counted; else the flows and bytes are the least there can be."`
 }
 
-type interfacesOutput struct{ Body interfacesAnswer }
+type interfacesOutput struct {
+	Link string `header:"Link" doc:"The next page, with rel=\"next\" (RFC 8288), also of CSV; absent when this is the last. Its range stands still."`
+	Body interfacesAnswer
+}
 
 // interfaces lists those that were announced or named, and those that flows went
 // by.
@@ -100,7 +103,11 @@ func (s *server) interfaces(ctx context.Context, in *interfacesInput) (*interfac
 		a.Next = new(list[in.Limit-1].place())
 	}
 	a.Interfaces = append(a.Interfaces, list...)
-	return &interfacesOutput{a}, nil
+	out := &interfacesOutput{Body: a}
+	if a.Next != nil {
+		out.Link = nextPage(ctx, a.From, a.To, *a.Next)
+	}
+	return out, nil
 }
 
 // knownInterfaces are those that were announced or named.
@@ -290,7 +297,7 @@ func (s *server) routeInterfaces(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "interfaces", Method: http.MethodGet, Path: pathInterfaces,
 		Summary:     "Interfaces",
-		Description: "The interfaces that were announced, were named, or that flows went by in a range, and what went by them, a page at a time. What went by them may be counted up to 30 s ago.",
+		Description: "The interfaces that were announced, were named, or that flows went by in a range, and what went by them, a page at a time. What went by them may be counted up to 30 s ago. Sorted by index they stand by exporter and ifIndex, by name those without one are last, and by in, out and bytes those with most bytes are first.",
 		Errors:      failures,
 	}, s.interfaces)
 	huma.Register(api, huma.Operation{
