@@ -180,7 +180,7 @@ func (s *Source) next() (p capture.Packet, err error) {
 		t := &s.talks[id]
 		mine := s.config.Part.has(t)
 		in, out := s.config.Part.interfaces(t)
-		length, back := s.write(t)
+		length, back := s.write(t, mine)
 		if back {
 			in, out = out, in
 		}
