@@ -5,17 +5,22 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { alone, api, becomes, fits, json, mock, shot, sizes, test, violations } from '../harness.mjs';
 
-/** from sends datagrams from an address of loopback to the collector. */
-async function from(addr, ...datagrams) {
+/** sender gives what sends datagrams from a port of an address of loopback to the collector. */
+async function sender(addr) {
   const l = (await api('exporters')).collector.listening.find((x) => x.running && x.protocol === 'udp');
   const socket = createSocket('udp4');
+  socket.unref();
   await new Promise((done) => socket.bind(0, addr, done));
-  for (const [i, d] of datagrams.entries()) {
-    await new Promise((done, fail) => socket.send(d, l.port, '127.0.0.1', (err) => (err ? fail(err) : done())));
-    if (i % 40 === 39) await new Promise((done) => setTimeout(done, 20)); // no faster than is read
-  }
-  socket.close();
+  return async (...datagrams) => {
+    for (const [i, d] of datagrams.entries()) {
+      await new Promise((done, fail) => socket.send(d, l.port, '127.0.0.1', (err) => (err ? fail(err) : done())));
+      if (i % 40 === 39) await new Promise((done) => setTimeout(done, 20)); // no faster than is read
+    }
+  };
 }
+
+/** from sends datagrams from an address. */
+const from = async (addr, ...datagrams) => (await sender(addr))(...datagrams);
 
 /** v5 is a datagram of flows whose exporter's clock is hours off. */
 function v5(hours, n = 20) {
@@ -135,13 +140,14 @@ if (!mock) {
     await from('127.0.0.125', words([5, 4], [1, 4], [0x0a010101, 4], [0, 4], [1, 4], [1000, 4], [0, 4]));
     await wait.getByText('Something arrives from 127.0.0.125 that is sFlow v5, not NetFlow or IPFIX.').waitFor();
     const step = (name) => wait.getByRole('listitem').filter({ hasText: name });
-    await from(addr, v9(0, 3, data));
+    const send = await sender(addr);
+    await send(v9(0, 3, data));
     await step(`first datagram from ${addr}`).and(wait.locator('.done')).waitFor();
     await step('first template').getByText('not yet').waitFor();
     await shot(page, 'add-half');
-    await from(addr, v9(1, 3, template));
+    await send(v9(1, 3, template));
     await step('first template').and(wait.locator('.done')).waitFor();
-    await from(addr, v9(2, 3, data));
+    await send(v9(2, 3, data));
     await step('first flow').and(wait.locator('.done')).waitFor();
     await wait.getByText('It works').waitFor();
     for (const size of ['wide', 'phone']) {
