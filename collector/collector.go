@@ -124,6 +124,9 @@ type Config struct {
 	// LookUp returns what reverse DNS calls an address; nil asks nobody. Exporters without
 	// another name are called so.
 	LookUp func(ctx context.Context, addr string) ([]string, error)
+	// Announce is what exporters should send to, address:port, when that is not one of this
+	// machine's own: behind address translation. The page says it.
+	Announce string
 	// StateDir is a directory in which the templates are kept for the next run,
 	// none when "".
 	StateDir string
@@ -197,7 +200,7 @@ func Run(ctx context.Context, c Config) error {
 			l.Close()
 		}
 	}()
-	var bound []netip.AddrPort
+	var bounds []bound
 	for _, at := range c.Listen {
 		name, addr, err := SplitListen(at)
 		if err != nil {
@@ -208,7 +211,7 @@ func Run(ctx context.Context, c Config) error {
 		if err != nil {
 			return err
 		}
-		bound = append(bound, ls[0].addr)
+		bounds = append(bounds, bound{"udp", ls[0].addr})
 		// The sockets of one address share the templates; two addresses do not.
 		dec := netflow.NewDecoder(c.Limits)
 		p.configure(dec)
@@ -224,9 +227,9 @@ func Run(ctx context.Context, c Config) error {
 		if err != nil {
 			return err
 		}
-		var conf *tls.Config
+		protocol, conf := "tcp", (*tls.Config)(nil)
 		if i >= len(c.ListenTCP) {
-			conf = c.TLS
+			protocol, conf = "tls", c.TLS
 		}
 		l, err := listenStream(addr, conf, c, shared)
 		if err != nil {
@@ -234,12 +237,17 @@ func Run(ctx context.Context, c Config) error {
 		}
 		l.called = name
 		streams = append(streams, l)
-		bound = append(bound, addrPort(l.Addr()))
+		bounds = append(bounds, bound{protocol, addrPort(l.Addr())})
 	}
 	p.loadTemplates()
 	p.metrics.watch(c.Registerer, p)
+	p.bound = bounds
 	if c.Ready != nil {
-		c.Ready(bound)
+		addrs := make([]netip.AddrPort, len(bounds))
+		for i, b := range bounds {
+			addrs[i] = b.addr
+		}
+		c.Ready(addrs)
 	}
 
 	// The writers and the reporter outlive ctx: they stop when there is nothing
@@ -305,6 +313,7 @@ type process struct {
 	metrics    *metrics
 	decoders   []decoder
 	identities *identities
+	bound      []bound
 	granted    int // bytes of receive buffer, of all sockets
 	saveFailed bool
 }
@@ -426,6 +435,7 @@ func (p *process) report(ctx context.Context, stop <-chan struct{}) {
 	defer tick.Stop()
 	failing := false
 	saved := time.Now()
+	var listened time.Time // when it was last told where
 	var givenUp []netflow.GivenUp
 	for last := false; !last; {
 		select {
@@ -453,7 +463,10 @@ func (p *process) report(ctx context.Context, stop <-chan struct{}) {
 		r := p.ledger.take(flow.TimeOf(now), last)
 		r.Unreadable = p.unreadable.take()
 		p.unreadable.say(p.Logger, now)
-		if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 && len(r.Unreadable) == 0 {
+		if now.Sub(listened) >= listeningEvery && !last {
+			r.Listeners = listening(p.bound, p.Announce)
+		}
+		if len(r.Listeners) == 0 && len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 && len(r.Unreadable) == 0 {
 			continue
 		}
 		rctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -471,6 +484,9 @@ func (p *process) report(ctx context.Context, stop <-chan struct{}) {
 		}
 		if err == nil || last {
 			p.metrics.booked(r.Loss)
+		}
+		if err == nil && len(r.Listeners) > 0 {
+			listened = now
 		}
 		failing = err != nil
 	}

@@ -419,7 +419,11 @@ func (l *ledger) stats(s *session, x *netflow.ProcessStats, now flow.Time) {
 		*sum += n
 		l.add(now, e.id, stageExporter, cause, unit, n)
 	}
+	if x.Said&(netflow.TotalIgnoredPackets|netflow.TotalDroppedPackets) != 0 {
+		e.MeteringToldAt, e.changed = now, true
+	}
 	if x.Said&netflow.TotalNotSentFlows != 0 {
+		e.SendingToldAt, e.changed = now, true
 		book(causeNotSent, unitRecord, &e.NotSent, grown(x.NotSentFlows, t.NotSentFlows))
 	}
 	book(causeIgnored, unitPacket, &e.Ignored, grown(x.IgnoredPackets, t.IgnoredPackets))

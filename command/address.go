@@ -234,6 +234,26 @@ var hostNames = kind[string]{
 	},
 }
 
+// announced is where exporters send to, as they are told: HOST:PORT, or HOST for the usual
+// port.
+var announced = kind[string]{
+	name: "host", wants: "HOST:PORT that exporters can send to, such as flows.example.net:9995", once: true,
+	read: func(text string) (string, error) {
+		h, p, err := splitAddress(text)
+		if err != nil {
+			return "", err
+		}
+		if p == "" {
+			p = "9995"
+		}
+		p, ok := portNumber("udp", p)
+		if h == "" || h == "*" || !ok || p == "0" {
+			return "", errWanted
+		}
+		return net.JoinHostPort(h, p), nil
+	},
+}
+
 // nameServers are where names are looked up.
 var nameServers = kind[string]{
 	name: "host", wants: "the address of a name server, such as 192.0.2.53 or 192.0.2.53:53", once: true,

@@ -69,6 +69,7 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 	many(f, &c.ListenTCP, "listen-tcp", "", nil, listeners("tcp", "4739"), "TCP address to receive IPFIX on, or NAME=ADDRESS; repeat it for several")
 	many(f, &c.ListenTLS, "listen-tls", "", nil, listeners("tcp", "4740"), "TCP address to receive IPFIX over TLS on, or NAME=ADDRESS; repeat it for several")
 	toggle(f, &noDNS, "no-dns", "", false, "do not ask reverse DNS what exporters are called that have no name")
+	one(f, &c.Announce, "announce", "", "", announced, "HOST:PORT that exporters should send to, for the page to say, when it is none of this machine's: behind address translation, or in a container")
 	one(f, &cert, "tls-cert", "", "", path("a PEM file with a certificate"), "PEM file with the collector's certificate")
 	one(f, &key, "tls-key", "", "", path("a PEM file with the key of the certificate"), "PEM file with its key")
 	one(f, &ca, "tls-ca", "", "", path("a PEM file with certificates of authorities"), "PEM file with authorities; whoever connects needs a certificate of one of them")

@@ -16,13 +16,14 @@ import (
 	"flowtally/query"
 	"flowtally/store"
 	"flowtally/store/console"
+	"flowtally/web"
 )
 
 func exportersCommand(stdout io.Writer) *cobra.Command {
 	var dsn string
 	cmd := &cobra.Command{
 		Use:   "exporters",
-		Short: "List the exporters, name them, or forget those that a stranger made up",
+		Short: "List the exporters and how each fares, rename one, or forget those that a stranger made up",
 		Example: `  flowtally exporters
   flowtally exporters rename '192.0.2.1 domain 42' edge-1
   flowtally exporters forget 192.0.2.77`,
@@ -32,10 +33,14 @@ func exportersCommand(stdout io.Writer) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				states, err := c.ExporterStates(ctx)
+				if err != nil {
+					return err
+				}
 				tw := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(tw, "id\texporter\taddress\tdomain\trecords\tlast seen\tnamed by")
+				fmt.Fprintln(tw, "id\texporter\taddress\tdomain\trecords\tlast seen\tnamed by\tstate")
 				for _, e := range list {
-					fmt.Fprintf(tw, "%d\t%s\t%s\t%d\t%d\t%s\t%s\n", e.ID, e.Label, e.Addr, e.ObservationDomain, e.Records, e.LastSeen.Format(time.RFC3339), namedBy(e.NamedBy))
+					fmt.Fprintf(tw, "%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", e.ID, e.Label, e.Addr, e.ObservationDomain, e.Records, e.LastSeen.Format(time.RFC3339), namedBy(e.NamedBy), web.HealthText(states[e.ID].Findings))
 				}
 				return tw.Flush()
 			})

@@ -75,7 +75,7 @@ logs them in (--trust-proxy).`,
 	one(f, &c.TLSKey, "tls-key", "", "", path("a PEM file with the key of the certificate"), "file of its key")
 	toggle(f, &c.NoDNS, "no-dns", "", false, "do not look up the names of addresses")
 	one(f, &c.DNS, "dns", "", "", nameServers, "name server to look them up with, host or host:port, in place of the system's")
-	one(f, &c.CollectorListen, "collector", "", ":9995", listening("udp", "", "9995"), "address of the collector, shown to who has no exporter yet")
+	one(f, &c.CollectorListen, "collector", "", "", announced, "HOST:PORT that exporters send to, shown to who adds one; empty: what the collector says itself")
 	databaseFlag(cmd, &dsn)
 	metricsFlag(cmd, &metrics)
 	cmd.AddCommand(webUserCommand(), webTokenCommand())

@@ -1,5 +1,7 @@
 package flow
 
+import "net/netip"
+
 // Batch is what a collector hands to its store at once: it is stored whole or
 // not at all.
 type Batch struct {
@@ -98,8 +100,25 @@ type Unreadable struct {
 	Error string
 }
 
+// Listener is an address that a collector listens on.
+type Listener struct {
+	// Collector is the name of its machine, Protocol udp, tcp or tls.
+	Collector, Protocol string
+	// Addr is what it is bound to, Reachable the addresses of the machine at which that is
+	// reached.
+	Addr      netip.AddrPort
+	Reachable []netip.Addr
+	// Announced is what exporters should send to by the word of who started it, "" when
+	// nothing was said.
+	Announced string
+	// Container says that it runs in a container: others may not reach what is Reachable.
+	Container bool
+}
+
 // Report is what a collector stores besides records, once a second.
 type Report struct {
+	// Listeners are where it listens, once a minute.
+	Listeners []Listener
 	// Status is the state of every exporter that changed since the last report.
 	Status []ExporterStatus
 	// Loss is what was lost since then.

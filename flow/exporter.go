@@ -126,6 +126,9 @@ type ExporterStatus struct {
 	// NotSent is how many flow records the exporter reports not to have sent;
 	// Ignored and Dropped are the packets that it reports not to have metered.
 	NotSent, Ignored, Dropped uint64
+	// MeteringToldAt is when it last said how many packets it did not meter, and
+	// SendingToldAt how many records it did not send; 0 when it did not in this run.
+	MeteringToldAt, SendingToldAt Time
 	// TimeRepaired is how many records had impossible times.
 	TimeRepaired uint64
 	// LastStart and LastEnd are the times that the flows of the last message

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"flowtally/collector"
+	"flowtally/exporter"
 	"flowtally/lab/postgres"
 	"flowtally/store"
 	"flowtally/web"
@@ -32,6 +33,8 @@ import (
 const (
 	// DemoDomain is the one of generated packets.
 	DemoDomain = 1
+	// EdgeDomain is the one of the demo's second exporter.
+	EdgeDomain = 4
 	// ReadDomain is the one of a capture file.
 	ReadDomain = 2
 	// InterfaceDomain is the one of a live interface.
@@ -148,7 +151,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	h.onStop(webDB.Close)
-	serves, ok := heard(h, startPage(h, c, webDB, here.Collector.Port()))
+	serves, ok := heard(h, startPage(h, c, webDB))
 	if !ok {
 		return nil
 	}
@@ -161,18 +164,19 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 
 	if c.Demo {
-		demo, err := openDemo(ctx, h, c, here.DSN)
-		if err != nil {
+		if err := startDemo(ctx, h, c, here, webDB); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return fmt.Errorf("lab: find where the demo stopped: %w", err)
+			return fmt.Errorf("lab: start the demo: %w", err)
 		}
-		defer func() { _ = demo.Close() }()
-		source = demo
 	}
 	if source != nil {
-		startExporter(h, c, source, domain, here.Collector)
+		startExporter(h, c, source, domain, loopback(here.Collector), func(sum exporter.Summary) {
+			if c.Read != "" {
+				fmt.Fprintf(c.Stdout, "%s: %d packets, %d bytes, sent as %d flow records\n", c.Read, sum.Packets, sum.Bytes, sum.Records)
+			}
+		})
 	}
 
 	select {

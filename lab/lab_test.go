@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -118,6 +119,15 @@ func TestDemoFillsStopsAndGoesOn(t *testing.T) {
 	c := Config{Dir: pgtest.Dir(t), Demo: true, past: 20 * time.Minute}
 
 	first := start(t, c)
+	// What its exporters tell is there: names, interfaces, that they do not sample, their losses.
+	until(t, "two exporters by name that tell of themselves", func() bool {
+		return ask[string](t, first.DSN, `select coalesce(string_agg(e.label, ' ' order by e.label), '') from exporters e join exporter_status s on s.exporter_id = e.id
+			where s.sampling_rate = 1 and s.metering_told_at is not null and s.sending_told_at is not null`) == "core-1 edge-1"
+	})
+	until(t, "names of their interfaces", func() bool {
+		return ask[string](t, first.DSN, `select coalesce(string_agg(i.name, ' ' order by e.label, i.if_index), '') from interfaces i join exporters e on e.id = i.exporter_id`) ==
+			"ge-0/0/1 ge-0/0/2 ge-0/0/3 ge-0/0/4 xe-0/1/0 ethernet1/1 ethernet1/2 ethernet1/3"
+	})
 	until(t, "the demo to catch up", func() bool { return strings.Contains(first.out.String(), "goes on live") })
 	until(t, "the past in the database", func() bool {
 		return ask[int64](t, first.DSN, "select count(*) from flows where flow_start < now() - interval '2 minutes'") > 1000
@@ -144,8 +154,23 @@ func TestDemoFillsStopsAndGoesOn(t *testing.T) {
 	sums := "select count(*) || ' flows ' || sum(packets) || ' packets' from flows where flow_end <= $1"
 	newest := ask[time.Time](t, quiet.DSN, "select max(flow_end) from flows")
 	before := ask[string](t, quiet.DSN, sums, newest)
-	if lost := ask[int64](t, quiet.DSN, "select count(*) from loss"); lost != 0 {
-		t.Errorf("the ledger has %d losses", lost)
+	// What the exporters sent is stored, but for what was lost on the way of the second one,
+	// to the record.
+	for name, lossy := range map[string]bool{"core-1": false, "edge-1": true} {
+		var sent int64
+		if _, after, ok := strings.Cut(first.out.String(), "demo: "+name+" has sent "); !ok {
+			t.Fatalf("%s has not said what it sent:\n%s", name, first.out)
+		} else if _, err := fmt.Sscan(after, &sent); err != nil {
+			t.Fatal(err)
+		}
+		stored := ask[int64](t, quiet.DSN, "select count(*) from flows where exporter = $1", name)
+		missing := ask[int64](t, quiet.DSN, "select coalesce(sum(count), 0)::bigint from loss l join exporters e on e.id = l.exporter_id where label = $1 and stage = 'way' and unit = 'record'", name)
+		if stored+missing != sent || (missing > 0) != lossy {
+			t.Errorf("%s has sent %d records; %d are stored and %d missing", name, sent, stored, missing)
+		}
+	}
+	if lost := ask[int64](t, quiet.DSN, "select count(*) from loss where stage <> 'way'"); lost != 0 {
+		t.Errorf("the ledger has %d other losses", lost)
 	}
 	if err := quiet.stop(); err != nil {
 		t.Fatalf("stop: %v", err)

@@ -20,6 +20,8 @@ import (
 	"flowtally/store"
 	"flowtally/store/keeper"
 	"flowtally/web"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // startPostgres starts the private server.
@@ -82,15 +84,13 @@ func startCollector(h *house, c Config, dsn string) <-chan []netip.AddrPort {
 	return listening
 }
 
-// startPage starts the page, which tells people the collector's port, and returns
-// where it will say its address.
-func startPage(h *house, c Config, db *store.DB, collector uint16) <-chan netip.AddrPort {
+// startPage starts the page, and returns where it will say its address.
+func startPage(h *house, c Config, db *store.DB) <-chan netip.AddrPort {
 	serving := make(chan netip.AddrPort, 1)
 	h.start(func(ctx context.Context) error {
 		return web.Run(ctx, web.Config{
 			Listen: c.WebListen, DB: web.NewDatabase(db), Logger: c.Logger, Registerer: c.Registerer,
-			CollectorListen: fmt.Sprintf(":%d", collector),
-			Ready:           func(a netip.AddrPort) { serving <- a },
+			Ready: func(a netip.AddrPort) { serving <- a },
 		})
 	})
 	return serving
@@ -120,22 +120,28 @@ func openSource(c Config) (capture.Source, uint32, error) {
 	return nil, DemoDomain, nil
 }
 
-// startExporter starts an exporter that meters the source and sends to the
-// collector over loopback.
-func startExporter(h *house, c Config, source capture.Source, domain uint32, to netip.AddrPort) {
+// startExporter starts an exporter that meters the source and sends to an address on
+// loopback; ended is told what it did, and may be nil.
+func startExporter(h *house, c Config, source capture.Source, domain uint32, to string, ended func(exporter.Summary)) {
+	// Of several, each has its metrics under its domain.
+	metrics := c.Registerer
+	if c.Demo && metrics != nil {
+		metrics = prometheus.WrapRegistererWith(prometheus.Labels{"domain": strconv.Itoa(int(domain))}, metrics)
+	}
 	h.start(func(ctx context.Context) error {
 		defer time.Sleep(settle)
 		// Generated traffic is metered like a file: it never falls silent, and a
-		// day at full speed has to wait for who sends it.
+		// day at full speed has to wait for who sends it. It tells what it did not meter and
+		// did not send, its interfaces, and that it does not sample.
 		sum, err := exporter.Run(ctx, exporter.Config{
-			Source: source, To: []string{loopback(to)}, Version: netflow.IPFIX, Domain: domain,
-			Pace: defaultPace, Live: c.Interface != "", Logger: c.Logger, Registerer: c.Registerer,
+			Source: source, To: []string{to}, Version: netflow.IPFIX, Domain: domain, Options: true, Sample: 1,
+			Pace: defaultPace, Live: c.Interface != "", Logger: c.Logger, Registerer: metrics,
 		})
 		if err != nil {
 			return err
 		}
-		if c.Read != "" {
-			fmt.Fprintf(c.Stdout, "%s: %d packets, %d bytes, sent as %d flow records\n", c.Read, sum.Packets, sum.Bytes, sum.Records)
+		if ended != nil {
+			ended(sum)
 		}
 		return nil
 	})

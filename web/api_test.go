@@ -98,7 +98,14 @@ func TestShapes(t *testing.T) {
 			"from":"2026-11-21T10:00:00Z","to":"2026-11-21T10:02:00Z","step":"1m","step_seconds":60,"key":"","by":"bytes",
 			"starts":[],"lines":[],"other":null,"total":{"label":"total","flows":[],"packets":[],"bytes":[]},
 			"previous":[],"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"source":"traffic_1m","resolution":"60 s","exact":true,"took_ms":12,"sql":"select 2","command":"flowtally series"}`},
-		{"exporters", &fake{exporters: func(context.Context) ([]console.ExporterRow, error) {
+		{"exporters", &fake{states: map[flow.ExporterID]console.ExporterState{7: {
+			Findings: []console.Finding{{Code: console.ExporterSilent, Ago: 2 * time.Hour}, {Code: console.ClockOff, Offset: 3 * time.Hour}},
+			Losses:   []console.LossTotal{{Stage: "decode", Cause: "no_template", Unit: "set", Count: 5}}, LostLastHour: 5,
+		}}, collector: console.CollectorState{
+			Losses:    []console.LossTotal{{Stage: "receive", Cause: "kernel_buffer", Unit: "datagram", Count: 1}},
+			Listening: []console.Listening{{Collector: "host", Protocol: "udp", Address: "[::]:2055", Reachable: []netip.Addr{netip.MustParseAddr("192.0.2.5")}, Container: true, Now: true, At: hour}},
+			Strangers: []console.Stranger{{Addr: netip.MustParseAddr("192.0.2.7"), FirstSeen: hour, LastSeen: hour, Datagrams: 3, First: []byte{0, 0, 0, 5}, Guess: "sFlow v5"}},
+		}, exporters: func(context.Context) ([]console.ExporterRow, error) {
 			rate := int64(100)
 			return []console.ExporterRow{
 				{ID: 7, Name: "edge-1", Label: "edge-1", NamedBy: console.NamedByPeople, Names: flow.Names{Announced: "R1"}, Addr: netip.MustParseAddr("192.0.2.1"), ObservationDomain: 42, Version: 10, FirstSeen: hour.In(abroad),
@@ -108,12 +115,18 @@ func TestShapes(t *testing.T) {
 		}}, "/api/v1/exporters", `{"exporters":[
 			{"id":7,"name":"edge-1","label":"edge-1","named_by":"people","unnamed":"R1","addr":"192.0.2.1","observation_domain":42,"version":10,"first_seen":"2026-11-21T10:00:00Z",
 			 "last_seen":"2026-11-21T10:00:00Z","datagrams":1,"records":2,"packets":3,"bytes":4,"sampling_rate":100,"clock_offset_ms":-300,"sampling_at":null,"sampling_provisional":false,"numbering":"",
-			 "color":"","note":"","silent":true,"health":"silent","left_out_of_loss":false,"lost_last_hour":0,"templates":0,"sampling_rate_set":null,"sampling_state":"announced","sampling_from":null,"sampling_mode":"instead"},
+			 "color":"","note":"","silent":true,"health":"clock","health_text":"clock 3 h ahead, silent for 2 h","left_out_of_loss":false,"lost_last_hour":5,
+			 "losses_last_hour":[{"stage":"decode","cause":"no_template","unit":"set","count":5,"brief":"5 sets without template","lost":true,
+			  "text":"data whose template did not come in time","advice":"let the exporter repeat its templates every minute"}],
+			 "templates":0,"sampling_rate_set":null,"sampling_state":"announced","sampling_from":null,"sampling_mode":"instead"},
 			{"id":8,"name":"","label":"2001:db8::1","named_by":"address","unnamed":"2001:db8::1","addr":"2001:db8::1","observation_domain":0,"version":5,"first_seen":"2026-11-21T10:00:00Z",
 			 "last_seen":"2026-11-21T10:00:00Z","datagrams":0,"records":0,"packets":0,"bytes":0,"sampling_rate":null,"clock_offset_ms":0,"sampling_at":null,"sampling_provisional":false,"numbering":"",
-			 "color":"","note":"","silent":true,"health":"silent","left_out_of_loss":false,"lost_last_hour":0,"templates":0,"sampling_rate_set":null,"sampling_state":"unknown","sampling_from":null,"sampling_mode":"instead"}],
-			"collector":{"listen":":9995"}}`},
-		{"no_exporters", &fake{}, "/api/v1/exporters", `{"exporters":[],"collector":{"listen":":9995"}}`},
+			 "color":"","note":"","silent":true,"health":"healthy","health_text":"healthy","left_out_of_loss":false,"lost_last_hour":0,"losses_last_hour":[],"templates":0,"sampling_rate_set":null,"sampling_state":"unknown","sampling_from":null,"sampling_mode":"instead"}],
+			"collector":{"listen":":9995","told":true,"listening":[{"collector":"host","protocol":"udp","address":"[::]:2055","port":2055,"reachable":["192.0.2.5"],"container":true,
+			  "announced":"","running":true,"reported_at":"2026-11-21T10:00:00Z"}],"losses_last_hour":[{"stage":"receive","cause":"kernel_buffer","unit":"datagram","count":1,"brief":"1 datagram dropped by the kernel","lost":true,
+			  "text":"datagrams that the kernel dropped because the receive buffer was full","advice":"raise the receive buffer: sysctl -w net.core.rmem_max=67108864, and collector --receive-buffer 67108864"}],
+			 "strangers":[{"addr":"192.0.2.7","first_seen":"2026-11-21T10:00:00Z","last_seen":"2026-11-21T10:00:00Z","datagrams":3,"guess":"sFlow v5","reason":"","first_bytes":"00000005"}]}}`},
+		{"no_exporters", &fake{}, "/api/v1/exporters", `{"exporters":[],"collector":{"listen":":9995","told":true,"listening":[],"losses_last_hour":[],"strangers":[]}}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := get(newTestHandler(t, row.db), row.target)

@@ -47,8 +47,8 @@ type AnswerStore interface {
 	HeatMap(ctx context.Context, q query.Question) (*query.HeatMap, error)
 	// Address returns what there is to know of an address.
 	Address(ctx context.Context, addr netip.Addr, q query.Question) (*query.AddressCard, error)
-	// InterfaceTraffic returns what went by each interface.
-	InterfaceTraffic(ctx context.Context, q query.Question) ([]query.InterfaceSums, error)
+	// InterfaceTraffic returns what went by each interface, and whether that is all of it.
+	InterfaceTraffic(ctx context.Context, q query.Question) (list []query.InterfaceSums, whole bool, err error)
 }
 
 // ExporterStore knows the exporters, their interfaces and what was lost;
@@ -59,6 +59,8 @@ type ExporterStore interface {
 	Exporters(ctx context.Context) ([]console.ExporterRow, error)
 	ExporterStates(ctx context.Context) (map[flow.ExporterID]console.ExporterState, error)
 	Diagnosis(ctx context.Context, id flow.ExporterID) (*console.Diagnosis, error)
+	// CollectorState returns what there is to say of the collector as a whole.
+	CollectorState(ctx context.Context) (console.CollectorState, error)
 	Interfaces(ctx context.Context, exporter string) ([]console.Interface, error)
 	// Loss returns the ledger.
 	Loss(ctx context.Context, from, to time.Time, exporter string) (*console.Losses, error)

@@ -20,7 +20,7 @@ type exporterID struct {
 }
 
 type check struct {
-	Name   string `json:"name" doc:"A fixed word: traffic, templates, records, decoding, loss, buffer, clock, times, sampling, identity, limits, restarts, storage, retention, strangers."`
+	Name   string `json:"name" doc:"A fixed word: traffic, templates, records, decoding, loss, buffer, clock, times, sampling, identity, limits, restarts, storage, retention, strangers, numbering."`
 	OK     bool   `json:"ok"`
 	Text   string `json:"text" doc:"What was found."`
 	Advice string `json:"advice" doc:"What to change; empty when nothing."`
@@ -31,7 +31,9 @@ type Diagnosis struct {
 	ExporterID int64                    `json:"exporter_id"`
 	Exporter   string                   `json:"exporter" doc:"Its label; empty for the collector as a whole."`
 	OK         bool                     `json:"ok" doc:"Whether every check is."`
-	Headline   string                   `json:"headline" doc:"What to read first: the gravest finding."`
+	Health     console.Health           `json:"health" doc:"The word for how it fares, as in the list of exporters; empty for the collector as a whole."`
+	HealthText string                   `json:"health_text" doc:"The same in a few words, as in the list of exporters."`
+	Headline   string                   `json:"headline" doc:"What to read first: the gravest finding, which health is the word of."`
 	Checks     []check                  `json:"checks" nullable:"false"`
 	Counters   *console.ExporterDetails `json:"counters" doc:"What the collector knows of it; null before its first report and for the collector as a whole."`
 }
@@ -52,18 +54,21 @@ func (s *server) diagnosis(ctx context.Context, in *exporterID) (*diagnosisOutpu
 	return &diagnosisOutput{newDiagnosis(d)}, nil
 }
 
-// newDiagnosis puts the findings of a diagnosis into words, the gravest first.
+// newDiagnosis puts the findings of a diagnosis into words.
 func newDiagnosis(d *console.Diagnosis) Diagnosis {
 	a := Diagnosis{ExporterID: int64(d.ID), Exporter: d.Label, OK: true, Headline: "all is well", Checks: make([]check, len(d.Findings)), Counters: d.Status}
 	for i, f := range d.Findings {
-		c := checkOf(f)
-		if !c.OK && a.OK {
-			a.OK, a.Headline = false, c.Text
-			if c.Advice != "" {
-				a.Headline += ": " + c.Advice
-			}
+		a.Checks[i] = checkOf(f)
+	}
+	if worst := console.Gravest(d.Findings); worst != nil {
+		c := checkOf(*worst)
+		a.OK, a.Headline = false, c.Text
+		if c.Advice != "" {
+			a.Headline += ": " + c.Advice
 		}
-		a.Checks[i] = c
+	}
+	if d.ID != 0 {
+		a.Health, a.HealthText = console.HealthOf(d.Findings), HealthText(d.Findings)
 	}
 	return a
 }

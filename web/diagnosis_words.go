@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -23,14 +24,14 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 			"let an exporter send NetFlow or IPFIX to the collector's port (UDP 9995 unless it was told otherwise) and see that no firewall is between them"
 	},
 	console.ExportersSilent: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("none of the %s has sent anything for %v", many(f.Exporters, "known exporter", "known exporters"), f.Within),
+		return fmt.Sprintf("none of the %s has sent anything for %s", many(f.Exporters, "known exporter", "known exporters"), spanText(f.Within)),
 			"see that the collector runs, and that exporters send to it"
 	},
 	console.ExportersSend: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("%d of %s sent something in the last %v", f.Active, many(f.Exporters, "known exporter", "known exporters"), f.Within), ""
+		return fmt.Sprintf("%d of %s sent something in the last %s", f.Active, many(f.Exporters, "known exporter", "known exporters"), spanText(f.Within)), ""
 	},
 	console.NothingStored: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("exporters send, but nothing was stored for %v", f.Within), "look at the collector's log"
+		return fmt.Sprintf("exporters send, but nothing was stored for %s", spanText(f.Within)), "look at the collector's log"
 	},
 	console.BatchStored: func(f console.Finding) (string, string) {
 		return "the last batch was stored at " + f.At.UTC().Format(time.RFC3339), ""
@@ -48,9 +49,23 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 	},
 	console.BufferOverflowed: lossOfLastHour,
 	console.UnattributedLoss: lossOfLastHour,
+	console.CollectorListens: func(f console.Finding) (string, string) {
+		texts := make([]string, len(f.Listening))
+		for i, l := range f.Listening {
+			texts[i] = listeningText(l)
+		}
+		return "the collector on " + f.Label + " listens on " + strings.Join(texts, "; "), ""
+	},
+	console.CollectorAway: func(f console.Finding) (string, string) {
+		return "no collector has reported since " + f.At.UTC().Format(time.RFC3339), "start flowtally collector, or look why it ended: its log says so"
+	},
 	console.UnreadableSender: func(f console.Finding) (string, string) {
-		text := fmt.Sprintf("%s sent %s that cannot be read, the last at %s: perhaps %s (it begins with %s)",
-			f.Addr, many(f.Datagrams, "datagram", "datagrams"), momentText(&f.At), f.Guess, f.First)
+		guess := "perhaps " + f.Guess
+		if strings.HasPrefix(f.Guess, "no protocol") {
+			guess = f.Guess
+		}
+		text := fmt.Sprintf("%s sent %s that cannot be read, the last at %s: %s (it begins with %s)",
+			f.Addr, many(f.Datagrams, "datagram", "datagrams"), momentText(&f.At), guess, f.First)
 		if f.LastError != "" {
 			text += "; " + f.LastError
 		}
@@ -62,18 +77,18 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 			"see that the collector runs, and that this exporter sends to it"
 	},
 	console.ExporterSilent: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("the last of %s came %v ago", many(f.Datagrams, "datagram", "datagrams"), f.Ago.Round(time.Second)),
+		return fmt.Sprintf("the last of %s came %s ago", many(f.Datagrams, "datagram", "datagrams"), spanText(f.Ago)),
 			fmt.Sprintf("see that it still exports to this machine, that its address is still %s, and that no firewall is between", f.Addr)
 	},
 	console.ExporterSends: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("%s, the last %v ago", many(f.Datagrams, "datagram", "datagrams"), f.Ago.Round(time.Second)), ""
+		return fmt.Sprintf("%s, the last %s ago", many(f.Datagrams, "datagram", "datagrams"), spanText(f.Ago)), ""
 	},
 	console.NoTemplates: func(f console.Finding) (string, string) {
 		return many(f.Sets, "data set came", "data sets came") + " and no template, so that nothing of it can be read",
 			"let it send its templates every minute (Cisco: template data timeout 60; softflowd and flowtally do so by themselves)"
 	},
 	console.TemplatesLate: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("%s, but %s another, which did not come in time",
+		return fmt.Sprintf("%s, but in the last hour %s another, which did not come in time",
 			many(f.Templates, "template is known", "templates are known"), many(f.Sets, "data set had", "data sets had")), "let it send its templates every minute"
 	},
 	console.TemplatesAwaited: func(console.Finding) (string, string) {
@@ -89,13 +104,16 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 		return many(f.Records, "flow record was", "flow records were") + " decoded", ""
 	},
 	console.SetsUnreadable: func(f console.Finding) (string, string) {
-		text := fmt.Sprintf("%s not be read and %s beyond a limit", many(f.Malformed, "set could", "sets could"), many(f.OverLimit, "was", "were"))
+		text := "in the last hour " + lossBriefs(f.Losses)
 		if f.LastError != "" {
 			text += "; the last: " + f.LastError
 		}
 		return text, "flowtally inspect shows what it sends; an exporter that breaks the specification needs an update"
 	},
-	console.SetsReadable: func(console.Finding) (string, string) {
+	console.SetsReadable: func(f console.Finding) (string, string) {
+		if f.Before > 0 {
+			return "everything that has a template could be read in the last hour; earlier " + many(f.Before, "set", "sets") + " could not", ""
+		}
 		return "everything that has a template could be read", ""
 	},
 	console.TimesImpossible: func(f console.Finding) (string, string) {
@@ -115,7 +133,7 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 		if f.Offset > 0 {
 			side = "ahead of"
 		}
-		return fmt.Sprintf("its clock is %v %s ours", f.Offset.Abs().Round(time.Second), side), "set it by NTP"
+		return fmt.Sprintf("its clock is %s %s ours", spanText(f.Offset.Abs()), side), "set it by NTP"
 	},
 	console.ClockRight: func(f console.Finding) (string, string) {
 		return fmt.Sprintf("its clock is within %v of ours", (f.Offset.Abs() + time.Second).Truncate(time.Second)), ""
@@ -152,13 +170,16 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 		return "not announced: packets and bytes count as sent; when it samples, say its rate on its page or with collector --sampling", ""
 	},
 	console.MissingAndDropped: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("%s did not arrive, and the kernel dropped %s in the last hour", missingOf(f), many(f.KernelDropped, "datagram", "datagrams")),
+		return fmt.Sprintf("in the last hour %s did not arrive, and the kernel dropped %s", missingOf(f), many(f.KernelDropped, "datagram", "datagrams")),
 			lossWords[kernelBuffer].advice
 	},
 	console.SequenceGaps: func(f console.Finding) (string, string) {
-		return missingOf(f) + " did not arrive", "look for loss on the way: a full link, a firewall, an exporter that sends in bursts"
+		return "in the last hour " + missingOf(f) + " did not arrive", "look for loss on the way: a full link, a firewall, an exporter that sends in bursts"
 	},
-	console.NothingMissing: func(console.Finding) (string, string) {
+	console.NothingMissing: func(f console.Finding) (string, string) {
+		if f.Before > 0 {
+			return "nothing was missing in its sequence numbers in the last hour; earlier in this run " + many(f.Before, "was", "were"), ""
+		}
 		return "nothing is missing in its sequence numbers", ""
 	},
 	console.NumberingLearned: func(f console.Finding) (string, string) {
@@ -173,18 +194,14 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 			"see whether several exporters share its address and domain, or somebody sends in its name"
 	},
 	console.ExporterLost: func(f console.Finding) (string, string) {
-		return fmt.Sprintf("by its own word it did not send %s and lost %s", many(f.NotSent, "record", "records"), many(f.Dropped, "packet", "packets")),
+		return fmt.Sprintf("by its own word it did not send %s and lost %s in the last hour", many(f.NotSent, "record", "records"), many(f.Dropped, "packet", "packets")),
 			"give the exporter more buffer or processors, or let it sample"
 	},
 	console.RateLimited: func(f console.Finding) (string, string) {
-		return many(f.Records, "record was", "records were") + " dropped at its rate limit", "raise collector --rate-limit, or let it sample"
+		return "in the last hour " + many(f.Records, "record was", "records were") + " dropped at its rate limit", "raise collector --rate-limit, or let it sample"
 	},
 	console.RecordsNotStored: func(f console.Finding) (string, string) {
-		lines := make([]string, len(f.Losses))
-		for i, t := range f.Losses {
-			lines[i] = lossText(t)
-		}
-		return "in the last hour: " + strings.Join(lines, "; "), "look at the collector's log and the database's disk"
+		return "in the last hour " + lossBriefs(f.Losses), "look at the collector's log and the database's disk"
 	},
 	console.SendersMerged: func(f console.Finding) (string, string) {
 		return fmt.Sprintf("%d senders come from %s, the gateway in front of this machine, and cannot be told apart", f.Senders, f.Addr),
@@ -206,6 +223,137 @@ var diagnosisWords = map[console.Code]func(console.Finding) (text, advice string
 				many(f.Restarts, "time", "times"), many(f.Duplicates, "datagram came", "datagrams came")),
 			"see whether it restarts, or whether its datagrams reach the collector on two ways"
 	},
+}
+
+// healthWords has, of every code that needs a change, the few words that a list has of an
+// exporter whose gravest finding it is.
+var healthWords = map[console.Code]func(console.Finding) string{
+	console.ExporterUnheard:   func(console.Finding) string { return "nothing received" },
+	console.ExporterSilent:    func(f console.Finding) string { return "silent for " + spanText(f.Ago) },
+	console.NoTemplates:       func(f console.Finding) string { return "no template for " + many(f.Sets, "set", "sets") },
+	console.TemplatesLate:     func(f console.Finding) string { return many(f.Sets, "set", "sets") + " without template" },
+	console.TemplatesAwaited:  func(console.Finding) string { return "no template yet" },
+	console.NothingDecoded:    func(console.Finding) string { return "no flow yet" },
+	console.SetsUnreadable:    func(f console.Finding) string { return lossBriefs(f.Losses) },
+	console.TimesImpossible:   timesWords,
+	console.TimesFarOff:       func(f console.Finding) string { return "flows of " + dayText(f.To) },
+	console.TimesMoved:        func(f console.Finding) string { return many(f.Records, "flow", "flows") + " of the past moved" },
+	console.ClockOff:          clockWords,
+	console.MissingAndDropped: func(f console.Finding) string { return lossBrief(f.Loss) },
+	console.SequenceGaps:      func(f console.Finding) string { return lossBrief(f.Loss) },
+	console.NumberingIdle:     func(console.Finding) string { return "its numbers stand still" },
+	console.NumbersJump:       func(console.Finding) string { return "its numbers jump" },
+	console.ExporterLost: func(f console.Finding) string {
+		var list []console.LossTotal
+		if f.NotSent > 0 {
+			list = append(list, console.LossTotal{Stage: "exporter", Cause: "not_sent", Unit: "record", Count: f.NotSent})
+		}
+		if f.Dropped > 0 {
+			list = append(list, console.LossTotal{Stage: "exporter", Cause: "dropped", Unit: "packet", Count: f.Dropped})
+		}
+		return lossBriefs(list)
+	},
+	console.RateLimited:      func(f console.Finding) string { return many(f.Records, "record", "records") + " beyond the rate limit" },
+	console.RecordsNotStored: func(f console.Finding) string { return lossBriefs(f.Losses) },
+	console.SendersMerged:    func(f console.Finding) string { return fmt.Sprintf("%d senders behind a gateway", f.Senders) },
+	console.SendersAlike:     func(f console.Finding) string { return fmt.Sprintf("%d senders look the same", f.Senders) },
+	console.BehindGateway:    func(console.Finding) string { return "behind a gateway" },
+	console.CountsAgain: func(f console.Finding) string {
+		if f.Restarts > 3 {
+			return "started again " + many(f.Restarts, "time", "times")
+		}
+		return many(f.Duplicates, "datagram", "datagrams") + " twice"
+	},
+}
+
+func timesWords(f console.Finding) string {
+	if f.Repaired >= f.Records {
+		return "all times impossible"
+	}
+	return fmt.Sprintf("%d %% of times impossible", f.Repaired*100/max(f.Records, 1))
+}
+
+func clockWords(f console.Finding) string {
+	if f.Offset > 0 {
+		return "clock " + spanText(f.Offset) + " ahead"
+	}
+	return "clock " + spanText(-f.Offset) + " behind"
+}
+
+// HealthText says in a few words how an exporter with these findings fares: the gravest, and
+// that it is silent when it is.
+func HealthText(found []console.Finding) string {
+	worst := console.Gravest(found)
+	if worst == nil {
+		return "healthy"
+	}
+	text := healthWords[worst.Code](*worst)
+	for _, f := range found {
+		if f.Code == console.ExporterSilent && worst.Code != f.Code {
+			text += ", " + healthWords[f.Code](f)
+		}
+	}
+	return text
+}
+
+// spanText is a time in its one or two largest units: 3 h, 2 d 4 h, 41 s.
+func spanText(d time.Duration) string {
+	if d >= 10*time.Minute {
+		d = d.Round(time.Minute)
+	}
+	switch h := int(d.Hours()); {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 10*time.Minute && int(d.Seconds())%60 != 0:
+		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case h < 24 && int(d.Minutes())%60 != 0:
+		return fmt.Sprintf("%d h %d min", h, int(d.Minutes())%60)
+	case h < 24:
+		return fmt.Sprintf("%d h", h)
+	case h < 24*10 && h%24 != 0:
+		return fmt.Sprintf("%d d %d h", h/24, h%24)
+	default:
+		return fmt.Sprintf("%d d", h/24)
+	}
+}
+
+func dayText(t *time.Time) string {
+	if t == nil {
+		return "an unknown time"
+	}
+	return t.UTC().Format("2006-01-02 15:04")
+}
+
+// listeningText says at which addresses a collector is reached.
+func listeningText(l console.Listening) string {
+	text := strings.ToUpper(l.Protocol) + " "
+	switch at, err := netip.ParseAddrPort(l.Address); {
+	case l.Announced != "":
+		return text + l.Announced + ", as it announces (bound to " + l.Address + ")"
+	case err != nil:
+		return text + l.Address
+	case !at.Addr().IsUnspecified():
+		text += l.Address
+		if at.Addr().Unmap().IsLoopback() {
+			text += ", where this machine alone reaches it"
+		}
+		return text
+	default:
+		list := make([]string, len(l.Reachable))
+		for i, a := range l.Reachable {
+			list[i] = netip.AddrPortFrom(a, at.Port()).String()
+		}
+		if len(list) == 0 {
+			return text + l.Address
+		}
+		text += strings.Join(list, ", ")
+		if l.Container {
+			text += ", inside of its container: send to the machine that runs it, at the port that it publishes"
+		}
+		return text
+	}
 }
 
 // lossOfLastHour has the words of the one loss of a finding.

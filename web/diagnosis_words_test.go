@@ -13,13 +13,13 @@ import (
 // findingOf has every field of a finding, each number being n.
 func findingOf(code console.Code, n int64) console.Finding {
 	at := time.Date(2014, 1, 1, 0, 5, 0, 0, time.UTC)
-	version := console.LossTotal{Stage: "decode", Cause: "version", Count: n}
+	version := console.LossTotal{Stage: "decode", Cause: "version", Unit: "datagram", Count: n}
 	if code == console.SequenceGaps || code == console.MissingAndDropped {
 		version = console.LossTotal{Stage: "way", Cause: "missing", Unit: "record", Count: n}
 	}
 	return console.Finding{
 		Code: code, Exporters: n, Active: n, Within: 5 * time.Minute, Ago: time.Minute, At: at, Size: n, Limit: n, SetBy: "--retain-size", Label: "edge",
-		Addr: netip.MustParseAddr("10.0.0.1"), Domain: 7, Datagrams: n, Records: n, Templates: n, Sets: n, Malformed: n, OverLimit: n, LastError: "byte 20",
+		Addr: netip.MustParseAddr("10.0.0.1"), Domain: 7, Datagrams: n, Records: n, Templates: n, Sets: n, Before: n, LastError: "byte 20",
 		Repaired: n, To: &at, Offset: -time.Hour, Rate: n, Loss: version, KernelDropped: n, NotSent: n, Dropped: n, Losses: []console.LossTotal{version},
 		Senders: max(n, 2), Ports: n, Waiting: n, Restarts: n, Duplicates: n,
 		Numbering: "flows_after", Shared: true, Unexplained: n, First: "00000005", Guess: "sFlow v5",
@@ -44,6 +44,16 @@ func TestFindingsHaveWords(t *testing.T) {
 			if c.Name == "" || c.Text == "" || c.OK != (c.Advice == "") {
 				t.Errorf("%s: %+v", code, c)
 			}
+			// What needs a change has a few words for the list, too, if it is an exporter's.
+			words := healthWords[code]
+			if (words != nil) != (code.Health() != "" && !code.OK()) {
+				t.Errorf("%s, of which the word is %q, has words for the list: %v", code, code.Health(), words != nil)
+			}
+			if words != nil {
+				if text := words(findingOf(code, n)); text == "" || len(text) > 80 || wrong.MatchString(text) || strings.Contains(text, "%!") {
+					t.Errorf("%s: %q in the list", code, text)
+				}
+			}
 			if strings.Contains(c.Text+c.Advice, "%!") || wrong.MatchString(c.Text) {
 				t.Errorf("%s: %s: %s", code, c.Text, c.Advice)
 			}
@@ -60,17 +70,17 @@ func TestWordsOfFindings(t *testing.T) {
 		console.NoExporters:       "9995",
 		console.RetentionByAge:    "--retain-path",
 		console.BufferOverflowed:  "in the last hour",
-		console.ExporterSilent:    "3 datagrams came 1m0s ago",
+		console.ExporterSilent:    "3 datagrams came 1 min ago",
 		console.NoTemplates:       "3 data sets came and no template",
 		console.SetsUnreadable:    "the last: byte 20",
-		console.ClockOff:          "1h0m0s behind ours",
+		console.ClockOff:          "1 h behind ours",
 		console.TimesFarOff:       "an unknown time to 2014-01-01 00:05:00",
 		console.TimesImpossible:   "3 of 3 flows had impossible times",
-		console.SequenceGaps:      "3 records did not arrive",
+		console.SequenceGaps:      "in the last hour 3 records did not arrive",
 		console.MissingAndDropped: "rmem_max",
 		console.ExporterLost:      "by its own word",
 		console.RateLimited:       "--rate-limit",
-		console.RecordsNotStored:  "datagrams that are not NetFlow",
+		console.RecordsNotStored:  "3 datagrams of other protocols",
 		console.SendersMerged:     "network_mode: host",
 		console.UnreadableSender:  "perhaps sFlow v5 (it begins with 00000005)",
 		console.NumberingLearned:  "count flow records, and not those of options, those of the message itself too, of all its observation domains together",
@@ -106,7 +116,29 @@ func TestWordsOfSampling(t *testing.T) {
 	}
 }
 
-// The headline is the first finding that needs a change, with its advice.
+// The list says of an exporter what the gravest finding says, and that it is silent.
+func TestWordsOfTheList(t *testing.T) {
+	ago := time.Now().Add(-time.Hour)
+	for want, found := range map[string][]console.Finding{
+		"healthy":                          {{Code: console.NothingMissing}},
+		"5 sets without template":          {{Code: console.ExporterSends}, {Code: console.TemplatesLate, Sets: 5}},
+		"no template for 5 sets":           {{Code: console.NoTemplates, Sets: 5}, {Code: console.NothingDecoded}},
+		"clock 3 h ahead, silent for 1 h":  {{Code: console.ExporterSilent, Ago: time.Hour}, {Code: console.TimesImpossible, Repaired: 20, Records: 20}, {Code: console.ClockOff, Offset: 3*time.Hour + time.Second}},
+		"all times impossible":             {{Code: console.TimesImpossible, Repaired: 20, Records: 20}, {Code: console.ClockOff, Offset: 40 * time.Second}},
+		"clock 40 s behind":                {{Code: console.ClockOff, Offset: -40 * time.Second}},
+		"flows of " + dayText(&ago):        {{Code: console.TimesFarOff, To: &ago}},
+		"3 datagrams missing":              {{Code: console.SequenceGaps, Loss: console.LossTotal{Stage: "way", Cause: "missing", Unit: "datagram", Count: 3}}},
+		"1 packet dropped by the exporter": {{Code: console.ExporterLost, Dropped: 1}},
+		"2 sets malformed, 1 set beyond a limit": {{Code: console.SetsUnreadable, Losses: []console.LossTotal{
+			{Stage: "decode", Cause: "malformed", Unit: "set", Count: 2}, {Stage: "decode", Cause: "over_limit", Unit: "set", Count: 1}}}},
+	} {
+		if got := HealthText(found); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// The headline is the gravest finding, with its advice.
 func TestHeadline(t *testing.T) {
 	d := &console.Diagnosis{Findings: []console.Finding{{Code: console.NothingMissing}}}
 	if a := newDiagnosis(d); !a.OK || a.Headline != "all is well" {

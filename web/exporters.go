@@ -2,7 +2,9 @@ package web
 
 import (
 	"context"
+	"encoding/hex"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -27,9 +29,11 @@ type exporterRow struct {
 	FirstSeen         time.Time `json:"first_seen"`
 	LastSeen          time.Time `json:"last_seen"`
 	Silent            bool      `json:"silent" doc:"Whether nothing came from it for five minutes."`
-	Health            string    `json:"health" enum:"healthy,silent,losing,waiting" doc:"silent: nothing came for five minutes; waiting: data came whose template did not; losing: something was lost in the last hour."`
+	Health            string    `json:"health" enum:"healthy,silent,losing,waiting,clock,times,unreadable,numbers,shared,restarts" doc:"The word for how it fares, that of the gravest finding of its diagnosis. waiting: nothing of it can be read, because its templates or its flows did not come; clock: its clock is off; times: its flows have impossible or faraway times; silent: nothing came for five minutes; unreadable: some of what it sends cannot be read; losing: something was lost in the last hour; numbers: its sequence numbers do not tell what is lost; shared: several exporters are behind its address; restarts: it starts again and again."`
+	HealthText        string    `json:"health_text" doc:"The same in a few words: 5 sets without template."`
 	LeftOut           bool      `json:"left_out_of_loss" doc:"Whether its losses are left out of the totals of all exporters."`
-	LostLastHour      int64     `json:"lost_last_hour" doc:"What the ledger has for it in the last hour: records, datagrams and packets together."`
+	LostLastHour      int64     `json:"lost_last_hour" doc:"What the ledger has for it in the last hour: records, datagrams, sets and packets together."`
+	LossesLastHour    []loss    `json:"losses_last_hour" nullable:"false" doc:"The same by cause, each in its unit."`
 	Datagrams         int64     `json:"datagrams"`
 	Records           int64     `json:"records"`
 	Packets           int64     `json:"packets"`
@@ -48,7 +52,51 @@ type exporterRow struct {
 }
 
 type collectorInfo struct {
-	Listen string `json:"listen" doc:"Where the collector takes datagrams; empty when this server was not told."`
+	Listen         string     `json:"listen" doc:"Where the collector takes datagrams, address:port: what this server was told (--collector), else what a collector that runs says; empty when nothing is known."`
+	Told           bool       `json:"told" doc:"Whether listen is what this server was told."`
+	Listening      []listener `json:"listening" nullable:"false" doc:"Where collectors listen by their own word, those that run first; of one that has ended, for a day."`
+	LossesLastHour []loss     `json:"losses_last_hour" nullable:"false" doc:"What the ledger has in the last hour that is no exporter's but the collector's own."`
+	Strangers      []stranger `json:"strangers" nullable:"false" doc:"Who sent what cannot be read in the last hour, the last first."`
+}
+
+// listener is an address on which a collector listens.
+type listener struct {
+	Collector  string    `json:"collector" doc:"The name of its machine."`
+	Protocol   string    `json:"protocol" enum:"udp,tcp,tls"`
+	Address    string    `json:"address" doc:"What it is bound to, address:port; :: and 0.0.0.0 are every address."`
+	Port       int       `json:"port"`
+	Reachable  []string  `json:"reachable" nullable:"false" doc:"The addresses of its machine at which that is reached, the likeliest first."`
+	Container  bool      `json:"container" doc:"Whether it runs in a container, so that others may not reach these: what counts is the machine that runs it and the port that it publishes."`
+	Announced  string    `json:"announced" doc:"What exporters should send to by the word of who started it (collector --announce); empty when nothing was said."`
+	Running    bool      `json:"running" doc:"Whether it said so within three minutes; else it has ended, or cannot write to the database."`
+	ReportedAt time.Time `json:"reported_at"`
+}
+
+// listenersOf puts what is known of listeners into the API's words.
+func listenersOf(list []console.Listening) []listener {
+	out := make([]listener, len(list))
+	for i, l := range list {
+		out[i] = listener{Collector: l.Collector, Protocol: l.Protocol, Address: l.Address, Reachable: make([]string, len(l.Reachable)),
+			Container: l.Container, Announced: l.Announced, Running: l.Now, ReportedAt: l.At.UTC()}
+		if at, err := netip.ParseAddrPort(l.Address); err == nil {
+			out[i].Port = int(at.Port())
+		}
+		for j, a := range l.Reachable {
+			out[i].Reachable[j] = a.String()
+		}
+	}
+	return out
+}
+
+// stranger is who sends what cannot be read.
+type stranger struct {
+	Addr       string    `json:"addr"`
+	FirstSeen  time.Time `json:"first_seen"`
+	LastSeen   time.Time `json:"last_seen"`
+	Datagrams  int64     `json:"datagrams"`
+	Guess      string    `json:"guess" doc:"What it probably is: sFlow v5."`
+	Reason     string    `json:"reason" doc:"Why it could not be read; empty when it is no flow export at all."`
+	FirstBytes string    `json:"first_bytes" doc:"How the last one began, in hexadecimal."`
 }
 
 type exportersAnswer struct {
@@ -58,7 +106,7 @@ type exportersAnswer struct {
 
 type exportersOutput struct{ Body exportersAnswer }
 
-// silence is how long an exporter may send nothing and be called healthy.
+// silence is how long an exporter may send nothing and not be silent.
 const silence = 5 * time.Minute
 
 // samplingStates are the API's words for who said a rate, unknown being nobody's.
@@ -72,7 +120,8 @@ func exporterRowOf(r *console.ExporterRow, state console.ExporterState, now time
 		ID: int64(r.ID), Name: r.Name, Label: r.Label, NamedBy: string(r.NamedBy), Unnamed: r.Unnamed(), Color: state.Color, Note: state.Note,
 		Addr: r.Addr.String(), ObservationDomain: int64(r.ObservationDomain),
 		Version: int64(r.Version), FirstSeen: r.FirstSeen.UTC(), LastSeen: r.LastSeen.UTC(),
-		Silent: now.Sub(r.LastSeen) > silence, Health: "healthy", LostLastHour: state.LostLastHour,
+		Silent: now.Sub(r.LastSeen) > silence, Health: string(console.HealthOf(state.Findings)), HealthText: HealthText(state.Findings),
+		LostLastHour: state.LostLastHour, LossesLastHour: lossesOf(state.Losses),
 		Datagrams: r.Datagrams, Records: r.Records, Packets: r.Packets, Bytes: r.Bytes, Templates: r.Templates,
 		SamplingRate: r.SamplingRate, SamplingRateSet: state.ExporterWords.SamplingRate, SamplingState: "unknown", SamplingMode: "instead",
 		ClockOffsetMS: r.ClockOffset.Milliseconds(), SamplingAt: state.AnnouncedAt, SamplingProvisional: state.Provisional, Numbering: state.Numbering,
@@ -87,14 +136,6 @@ func exporterRowOf(r *console.ExporterRow, state console.ExporterState, now time
 	}
 	if t := state.SamplingFrom; t != nil {
 		e.SamplingFrom = new(t.UTC().Format(time.RFC3339))
-	}
-	switch {
-	case e.Silent:
-		e.Health = "silent"
-	case state.Waiting:
-		e.Health = "waiting"
-	case e.LostLastHour > 0:
-		e.Health = "losing"
 	}
 	return e
 }
@@ -126,7 +167,21 @@ func (s *server) exporters(ctx context.Context, _ *struct{}) (*exportersOutput, 
 	if err != nil {
 		return nil, err
 	}
-	return &exportersOutput{exportersAnswer{list, collectorInfo{s.config.CollectorListen}}}, nil
+	state, err := ask(ctx, s, "exporters", s.config.DB.CollectorState)
+	if err != nil {
+		return nil, err
+	}
+	info := collectorInfo{Listen: s.config.CollectorListen, Told: s.config.CollectorListen != "", Listening: listenersOf(state.Listening),
+		LossesLastHour: lossesOf(state.Losses), Strangers: make([]stranger, len(state.Strangers))}
+	for _, l := range state.Listening {
+		if info.Listen == "" && l.Now {
+			info.Listen = l.Address
+		}
+	}
+	for i, u := range state.Strangers {
+		info.Strangers[i] = stranger{u.Addr.String(), u.FirstSeen.UTC(), u.LastSeen.UTC(), u.Datagrams, u.Guess, u.Reason, hex.EncodeToString(u.First)}
+	}
+	return &exportersOutput{exportersAnswer{list, info}}, nil
 }
 
 type exporterInput struct {

@@ -43,7 +43,7 @@ const (
 type flowsInput struct {
 	Filtered
 	Formatted
-	Sort    string `query:"sort" default:"flow_start" enum:"flow_start,flow_end,packets,bytes,duration" doc:"What the flows are sorted by."`
+	Sort    string `query:"sort" default:"flow_start" enum:"flow_start,flow_end,packets,bytes,duration" doc:"What the list is sorted by."`
 	Order   string `query:"order" default:"desc" enum:"desc,asc" doc:"desc: the latest and largest first."`
 	Limit   int    `query:"limit" default:"50" minimum:"1" maximum:"10000" doc:"How many flows are listed."`
 	After   string `query:"after" doc:"The next of the page before; empty for the first page."`

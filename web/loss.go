@@ -19,8 +19,10 @@ type lossInput struct {
 type loss struct {
 	Stage  string `json:"stage" doc:"Where it was lost: exporter (by its own word), way, receive, decode, store."`
 	Cause  string `json:"cause"`
-	Unit   string `json:"unit" enum:"packet,record,datagram,set"`
+	Unit   string `json:"unit" enum:"packet,record,event,datagram,set,file"`
 	Count  int64  `json:"count"`
+	Brief  string `json:"brief" doc:"How much of what, in a few words: 5 sets without template."`
+	Lost   bool   `json:"lost" doc:"Whether that is a loss: what an exporter does not meter by design is none."`
 	Text   string `json:"text" doc:"What that means."`
 	Advice string `json:"advice" doc:"What would change it; empty when nothing."`
 }
@@ -28,8 +30,10 @@ type loss struct {
 type stage struct {
 	Name    string `json:"name" enum:"seen,metered,sent,received,decoded,stored"`
 	Unit    string `json:"unit" doc:"What count counts."`
-	Count   *int64 `json:"count" doc:"How many came to this stage; null where the collector cannot know."`
+	Count   *int64 `json:"count" doc:"How many came to this stage; null where the collector cannot know: of packets seen, where not all exporters tell."`
 	Exact   bool   `json:"exact" doc:"Whether all that was lost before and behind is known in this unit; else count is the least it can be."`
+	ToldBy  int    `json:"told_by" doc:"How many of the exporters tell what is lost here; 0: nobody knows whether anything was. What the collector sees by itself is told of all."`
+	ToldOf  int    `json:"told_of" doc:"How many exporters sent in the range."`
 	Losses  []loss `json:"losses" nullable:"false" doc:"What the stage before had and this one has not."`
 	OfWhich []loss `json:"of_which" nullable:"false" doc:"A part of the losses that is known better."`
 }
@@ -42,6 +46,9 @@ type lossMinute struct {
 	Cause      string    `json:"cause"`
 	Unit       string    `json:"unit"`
 	Count      int64     `json:"count"`
+	Owner      string    `json:"owner" enum:"exporter,collector,stranger" doc:"Whose loss it is: the exporter's, the collector's own (flows of any exporter may be among it), or of who is no exporter, so that no flow is missing."`
+	Drawn      bool      `json:"drawn" doc:"Whether answers are too low because of it, as a graph marks: not for what strangers sent, nor for what is not metered by design, nor, when all exporters are asked for, for one that is left out or of which no flow was ever read."`
+	Brief      string    `json:"brief" doc:"How much of what, in a few words."`
 }
 
 // Ledger is what became of everything from the packets that an exporter saw to
@@ -74,13 +81,14 @@ func (s *server) loss(ctx context.Context, in *lossInput) (*lossOutput, error) {
 		Minutes: make([]lossMinute, len(l.Rows)), Truncated: l.Truncated,
 	}
 	for i, step := range l.Steps {
-		a.Stages[i] = stage{step.Name, "record", step.Records, step.Exact, lossesOf(step.Lost), lossesOf(step.OfWhich)}
+		a.Stages[i] = stage{step.Name, "record", step.Records, step.Exact, step.ToldBy, step.Of, lossesOf(step.Lost), lossesOf(step.OfWhich)}
 		if step.Name == "seen" {
 			a.Stages[i].Unit = "packet"
 		}
 	}
 	for i, r := range l.Rows {
-		a.Minutes[i] = lossMinute{r.Minute.UTC(), int64(r.ExporterID), r.Exporter, r.Stage, r.Cause, r.Unit, r.Count}
+		a.Minutes[i] = lossMinute{r.Minute.UTC(), int64(r.ExporterID), r.Exporter, r.Stage, r.Cause, r.Unit, r.Count, string(r.Owner), r.Drawn,
+			lossBrief(console.LossTotal{Stage: r.Stage, Cause: r.Cause, Unit: r.Unit, Count: r.Count})}
 	}
 	return &lossOutput{a}, nil
 }
@@ -90,7 +98,7 @@ func lossesOf(list []console.LossTotal) []loss {
 	out := make([]loss, len(list))
 	for i, t := range list {
 		w := lossWords[causeOf(t)]
-		out[i] = loss{t.Stage, t.Cause, t.Unit, t.Count, w.text, w.advice}
+		out[i] = loss{t.Stage, t.Cause, t.Unit, t.Count, lossBrief(t), t.Lost(), w.text, w.advice}
 	}
 	return out
 }

@@ -21,7 +21,7 @@ func TestLossWordsAreDocumented(t *testing.T) {
 		if !documented[k] {
 			t.Errorf("%s/%s is not in docs/ledger.md", k.stage, k.cause)
 		}
-		if w.text == "" {
+		if w.text == "" || w.brief == "" {
 			t.Errorf("%s/%s has no words", k.stage, k.cause)
 		}
 	}

@@ -84,8 +84,8 @@ type Config struct {
 	// TLSCert and TLSKey are files of a certificate and its key in PEM; empty is
 	// plain HTTP. They are read anew when they change.
 	TLSCert, TLSKey string
-	// CollectorListen is where the collector takes datagrams; the empty page
-	// shows it to those who are about to point an exporter here.
+	// CollectorListen is where exporters send to, for who is about to point one here; empty
+	// is what the collector says itself.
 	CollectorListen string
 	// NoDNS keeps the names of addresses from being looked up. DNS is the name
 	// server to ask, host or host:port; empty is the system's.
@@ -115,6 +115,7 @@ type server struct {
 	logins     *logins
 	names      *names
 	lately     lately
+	traffic    traffics
 	statements chan struct{} // people's statements under way
 }
 
@@ -152,6 +153,9 @@ func newServer(c Config, files fs.FS) (*server, error) {
 		return nil, err
 	}
 	if s.metrics, err = newMetrics(c.Registerer); err != nil {
+		return nil, fmt.Errorf("web: metrics: %w", err)
+	}
+	if err := c.Registerer.Register(newHealthMetric(c.DB.ExporterStore, c.Logger)); err != nil {
 		return nil, fmt.Errorf("web: metrics: %w", err)
 	}
 	return s, nil

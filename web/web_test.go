@@ -35,14 +35,16 @@ type fake struct {
 	sql       func(context.Context, console.SQLQuestion) (*console.SQLAnswer, error)
 	err       error // of everything else
 
-	mu     sync.Mutex
-	asked  []query.Question
-	states map[flow.ExporterID]console.ExporterState
-	saved  []console.View
-	named  []console.Interface
-	prefer map[string]console.Preferences
-	tokens []console.Token
-	looks  int // how often a token was looked up
+	mu        sync.Mutex
+	asked     []query.Question
+	states    map[flow.ExporterID]console.ExporterState
+	collector console.CollectorState
+	traffic   []query.InterfaceSums
+	saved     []console.View
+	named     []console.Interface
+	prefer    map[string]console.Preferences
+	tokens    []console.Token
+	looks     int // how often a token was looked up
 }
 
 func (f *fake) keep(q query.Question) {
@@ -122,6 +124,10 @@ func (f *fake) ExporterStates(context.Context) (map[flow.ExporterID]console.Expo
 	return f.states, nil
 }
 
+func (f *fake) CollectorState(context.Context) (console.CollectorState, error) {
+	return f.collector, nil
+}
+
 func (f *fake) Diagnosis(_ context.Context, id flow.ExporterID) (*console.Diagnosis, error) {
 	return &console.Diagnosis{ID: id}, f.err
 }
@@ -144,9 +150,9 @@ func (f *fake) SetExporter(_ context.Context, id flow.ExporterID, w console.Expo
 	return f.err
 }
 
-func (f *fake) InterfaceTraffic(_ context.Context, q query.Question) ([]query.InterfaceSums, error) {
+func (f *fake) InterfaceTraffic(_ context.Context, q query.Question) ([]query.InterfaceSums, bool, error) {
 	f.keep(q)
-	return nil, f.err
+	return f.traffic, true, f.err
 }
 
 func (f *fake) Preferences(_ context.Context, user string) (console.Preferences, error) {

@@ -102,8 +102,9 @@ func (t *talk) segment(a *act) (back bool, size span, flags byte) {
 }
 
 // write puts the next packet of t into the frame and returns its length on the wire,
-// Ethernet header included.
-func (s *Source) write(t *talk) int {
+// Ethernet header included, and whether it is the server's. One that is not mine is passed
+// over: what follows from it for later ones is as if it had been written.
+func (s *Source) write(t *talk, mine bool) (length int, fromServer bool) {
 	var (
 		protocol uint8
 		port     uint16
@@ -130,6 +131,16 @@ func (s *Source) write(t *talk) int {
 		}
 	}
 	payload := int(size.lo) + int(s.within(int64(size.hi-size.lo)+1))
+
+	if !mine {
+		if !t.v6 {
+			s.ident++
+		}
+		if protocol == tcp {
+			t.say(back, payload, flags)
+		}
+		return 0, back
+	}
 
 	src, dst := &hosts[t.client], &hosts[t.server]
 	sport, dport := t.port, port
@@ -188,15 +199,15 @@ func (s *Source) write(t *talk) int {
 	h := f[at : at+header]
 	switch protocol {
 	case tcp:
-		mine, theirs := 0, 1
+		own, other := 0, 1
 		if back {
-			mine, theirs = 1, 0
+			own, other = 1, 0
 		}
 		binary.BigEndian.PutUint16(h[0:], sport)
 		binary.BigEndian.PutUint16(h[2:], dport)
-		binary.BigEndian.PutUint32(h[4:], t.seq[mine])
+		binary.BigEndian.PutUint32(h[4:], t.seq[own])
 		if flags&ack != 0 {
-			binary.BigEndian.PutUint32(h[8:], t.seq[theirs])
+			binary.BigEndian.PutUint32(h[8:], t.seq[other])
 		}
 		h[12], h[13] = byte(header/4)<<4, flags
 		if flags&syn != 0 {
@@ -209,10 +220,7 @@ func (s *Source) write(t *talk) int {
 		}
 		binary.BigEndian.PutUint16(h[14:], 0xfaf0)
 		binary.BigEndian.PutUint16(h[16:], fold(add(sum, h)))
-		t.seq[mine] += uint32(payload)
-		if flags&(syn|fin) != 0 {
-			t.seq[mine]++
-		}
+		t.say(back, payload, flags)
 	case udp:
 		binary.BigEndian.PutUint16(h[0:], sport)
 		binary.BigEndian.PutUint16(h[2:], dport)
@@ -239,7 +247,19 @@ func (s *Source) write(t *talk) int {
 		binary.BigEndian.PutUint16(h[2:], fold(add(sum, h)))
 	}
 	// What an Ethernet frame holds at least, without its check sequence.
-	return max(at+segment, 60)
+	return max(at+segment, 60), back
+}
+
+// say moves the sequence number of who has said so much.
+func (t *talk) say(back bool, payload int, flags byte) {
+	own := 0
+	if back {
+		own = 1
+	}
+	t.seq[own] += uint32(payload)
+	if flags&(syn|fin) != 0 {
+		t.seq[own]++
+	}
 }
 
 // add adds the octets of b, an even number, to a one's complement sum.

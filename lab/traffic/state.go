@@ -127,19 +127,32 @@ func Tell(source *Source, state State, start time.Time) *Told {
 // ZeroCopyReadPacketData returns the next frame, as a Source does.
 func (t *Told) ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error) {
 	data, info, err := t.Source.ZeroCopyReadPacketData()
-	if err != nil {
-		return data, info, err
+	if err == nil {
+		t.note(info.Timestamp)
 	}
+	return data, info, err
+}
+
+// ReadBatch gives one packet, as a Source does.
+func (t *Told) ReadBatch(dst []capture.Packet) (int, error) {
+	n, err := t.Source.ReadBatch(dst)
+	if n > 0 {
+		t.note(time.Unix(0, dst[n-1].Time))
+	}
+	return n, err
+}
+
+// note notes that the packets up to a time are told.
+func (t *Told) note(at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !info.Timestamp.Before(t.mark) {
-		t.mark = info.Timestamp.Add(ahead)
+	if !at.Before(t.mark) {
+		t.mark = at.Add(ahead)
 		if err := t.state.Save(t.mark); err != nil && t.err == nil {
 			t.err = err
 		}
 	}
-	t.last = info.Timestamp
-	return data, info, nil
+	t.last = at
 }
 
 // Unwrap returns the Source.

@@ -62,6 +62,8 @@ type Config struct {
 	End time.Time
 	// Seed chooses the floor's luck. Zero is a seed like any other.
 	Seed uint64
+	// Part is what of the floor's packets are given: the parts together are All.
+	Part Part
 }
 
 // Source makes packets; it is a capture.Source.
@@ -92,7 +94,10 @@ type Source struct {
 	waited  bool
 }
 
-var _ capture.Source = (*Source)(nil)
+var (
+	_ capture.Batcher   = (*Source)(nil)
+	_ capture.Describer = (*Source)(nil)
+)
 
 // due is one talk's next packet.
 type due struct {
@@ -132,41 +137,70 @@ func New(c Config) *Source {
 // returns io.EOF behind Config.End, os.ErrClosed after Close and, when live,
 // capture.ErrTimeout when the next packet is not due yet.
 func (s *Source) ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error) {
-	for len(s.queue) == 0 || s.queue[0].at >= s.now {
-		s.plan()
+	p, err := s.next()
+	if err != nil {
+		return nil, gopacket.CaptureInfo{}, err
 	}
-	at := s.queue[0].at
-	if at >= s.end {
-		return nil, gopacket.CaptureInfo{}, io.EOF
+	return p.Data, gopacket.CaptureInfo{Timestamp: time.Unix(0, p.Time), CaptureLength: len(p.Data), Length: int(p.Length)}, nil
+}
+
+// ReadBatch gives one packet, with the interfaces that it came in and went out by.
+func (s *Source) ReadBatch(dst []capture.Packet) (int, error) {
+	if len(dst) == 0 {
+		return 0, nil
 	}
-	if s.closed.Load() {
-		return nil, gopacket.CaptureInfo{}, os.ErrClosed
+	p, err := s.next()
+	if err != nil {
+		return 0, err
 	}
-	if s.end == math.MaxInt64 && at > s.wall {
-		if !s.await(at) {
-			return nil, gopacket.CaptureInfo{}, capture.ErrTimeout
+	dst[0] = p
+	return 1, nil
+}
+
+// next makes the next packet of the part that is asked for. Those of other parts are made,
+// too: so that the parts of the same Config are of the same packets.
+func (s *Source) next() (p capture.Packet, err error) {
+	for {
+		for len(s.queue) == 0 || s.queue[0].at >= s.now {
+			s.plan()
 		}
+		at := s.queue[0].at
+		if at >= s.end {
+			return p, io.EOF
+		}
+		if s.closed.Load() {
+			return p, os.ErrClosed
+		}
+		if s.end == math.MaxInt64 && at > s.wall {
+			if !s.await(at) {
+				return p, capture.ErrTimeout
+			}
+		}
+		id := s.queue[0].talk
+		t := &s.talks[id]
+		mine := s.config.Part.has(t)
+		in, out := s.config.Part.interfaces(t)
+		length, back := s.write(t, mine)
+		if back {
+			in, out = out, in
+		}
+		if gap := s.advance(t); gap >= 0 {
+			s.queue[0].at = at + gap
+			s.sink()
+		} else {
+			s.free = append(s.free, id)
+			last := len(s.queue) - 1
+			s.queue[0] = s.queue[last]
+			s.queue = s.queue[:last]
+			s.sink()
+		}
+		if !mine {
+			continue
+		}
+		s.packets.Add(1)
+		held := min(length, SnapLen)
+		return capture.Packet{Data: s.frame[:held], Time: at, Length: uint32(length), Link: linkEthernet, InIf: in, OutIf: out}, nil
 	}
-	id := s.queue[0].talk
-	t := &s.talks[id]
-	length := s.write(t)
-	if gap := s.advance(t); gap >= 0 {
-		s.queue[0].at = at + gap
-		s.sink()
-	} else {
-		s.free = append(s.free, id)
-		last := len(s.queue) - 1
-		s.queue[0] = s.queue[last]
-		s.queue = s.queue[:last]
-		s.sink()
-	}
-	s.packets.Add(1)
-	held := min(length, SnapLen)
-	return s.frame[:held], gopacket.CaptureInfo{
-		Timestamp:     time.Unix(0, at),
-		CaptureLength: held,
-		Length:        length,
-	}, nil
 }
 
 // await waits for the wall clock to reach at, no longer than waitMax, and reports

@@ -35,6 +35,9 @@ type request struct {
 	whole     bool
 	scaled    bool
 	raw       bool
+	// unbounded says that nobody asks by how much a sum of roll-ups may be wrong: to find
+	// that out for thousands of groups takes many times what their sums take.
+	unbounded bool
 	timeout   time.Duration
 	zone      *time.Location // whose days, weeks and months are meant
 	// slots are the buckets of a series; without a series its step is 0.

@@ -83,7 +83,7 @@ func top(ctx context.Context, tx pgx.Tx, r request, p Plan) (ranking, error) {
 		Provenance: r.provenance(p, text, r.command(commandParts{key: true, by: true, limit: true}, "top")),
 	}
 	execute := rankAll
-	if p.remainders() && p.value.Any() && r.having == nil && r.by.Additive() {
+	if p.remainders() && p.value.Any() && r.having == nil && r.by.Additive() && !r.unbounded {
 		execute = rankByOne
 	}
 	groups, b, err := execute(ctx, tx, reader{r, p}, t)
@@ -95,7 +95,7 @@ func top(ctx context.Context, tx pgx.Tx, r request, p Plan) (ranking, error) {
 	}
 	saturate(t)
 	r.tellApart(t.Rows)
-	if p.remainders() {
+	if b != nil {
 		b.apply(t, r, p)
 	}
 	return ranking{t, groups, p}, nil
@@ -232,7 +232,10 @@ func rankAll(ctx context.Context, tx pgx.Tx, r reader, t *query.Top) ([]*group, 
 	if err := rows.Err(); err != nil {
 		return nil, nil, fmt.Errorf("top: %w", err)
 	}
-	if !r.remainders() {
+	if r.unbounded && rest != (query.Sums{}) {
+		t.Remainder, t.Exact = &query.Remainder{}, false
+	}
+	if !r.remainders() || r.unbounded {
 		return groups, nil, nil
 	}
 	b, err := readListed(ctx, tx, r, groups)

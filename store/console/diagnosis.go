@@ -3,11 +3,13 @@ package console
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"flowtally/flow"
+	"flowtally/query"
 	"flowtally/store"
 )
 
@@ -31,25 +33,32 @@ const quiet = 5 * time.Minute
 // Diagnosis looks at all that the database knows of an exporter; 0 is the collector as a
 // whole. The error is a *query.Error when there is no such exporter.
 func (c *Console) Diagnosis(ctx context.Context, id flow.ExporterID) (*Diagnosis, error) {
-	var e evidence
-	err := c.db.Ask(ctx, store.DefaultTimeout, func(tx pgx.Tx) (err error) {
-		e, err = readEvidence(ctx, tx, id)
-		return err
+	d := &Diagnosis{ID: id}
+	err := c.db.Ask(ctx, store.DefaultTimeout, func(tx pgx.Tx) error {
+		if id == 0 {
+			h, err := readHouse(ctx, tx)
+			d.Findings = judgeCollector(&h)
+			return err
+		}
+		list, err := readEvidence(ctx, tx, new(int32(id)))
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			return &query.Error{Parameter: "exporter", Reason: fmt.Sprintf("there is no exporter %d", id)}
+		}
+		e := &list[0]
+		d.Label, d.Status, d.Findings = e.label, e.status, judgeExporter(e)
+		return nil
 	})
 	if err != nil {
 		return nil, err
-	}
-	d := &Diagnosis{ID: id, Label: e.label, Status: e.status}
-	if id == 0 {
-		d.Findings = judgeCollector(&e)
-	} else {
-		d.Findings = judgeExporter(&e)
 	}
 	return d, nil
 }
 
 // judgeCollector makes the findings about the collector as a whole, the gravest first.
-func judgeCollector(e *evidence) (found []Finding) {
+func judgeCollector(e *house) (found []Finding) {
 	add := func(f Finding) { found = append(found, f) }
 	switch {
 	case e.known == 0:
@@ -59,6 +68,7 @@ func judgeCollector(e *evidence) (found []Finding) {
 	default:
 		add(Finding{Code: ExportersSend, Exporters: e.known, Active: e.active, Within: quiet})
 	}
+	found = append(found, judgeListening(e.listening)...)
 	found = append(found, e.stopped...)
 	if len(e.stopped) > 0 {
 		// It is known why.
@@ -74,8 +84,10 @@ func judgeCollector(e *evidence) (found []Finding) {
 	default:
 		add(Finding{Code: RetentionBySize, Size: e.size, Limit: *e.limit, SetBy: *e.limitedBy})
 	}
-	if e.kernelDropped > 0 {
-		add(Finding{Code: BufferOverflowed, Loss: LossTotal{Stage: "receive", Cause: "kernel_buffer", Count: e.kernelDropped}})
+	for _, t := range e.loss {
+		if t.Stage == "receive" && t.Cause == "kernel_buffer" {
+			add(Finding{Code: BufferOverflowed, Loss: t})
+		}
 	}
 	for _, t := range e.loss {
 		if t.Stage != "receive" || t.Cause != "kernel_buffer" {
@@ -83,12 +95,38 @@ func judgeCollector(e *evidence) (found []Finding) {
 		}
 	}
 	for _, u := range e.unreadable {
-		add(Finding{Code: UnreadableSender, Addr: u.addr, Datagrams: u.datagrams, At: u.lastSeen.UTC(), First: hex.EncodeToString(u.first), Guess: u.guess, LastError: u.reason})
+		add(Finding{Code: UnreadableSender, Addr: u.Addr, Datagrams: u.Datagrams, At: u.LastSeen, First: hex.EncodeToString(u.First), Guess: u.Guess, LastError: u.Reason})
 	}
 	return found
 }
 
-// judgeExporter makes the findings about one exporter, the gravest first.
+// judgeListening says where each collector listens, or that none does. Of one of before that
+// said so, nothing is known.
+func judgeListening(list []Listening) (found []Finding) {
+	for _, l := range list {
+		if !l.Now {
+			continue
+		}
+		if n := len(found); n > 0 && found[n-1].Label == l.Collector {
+			found[n-1].Listening = append(found[n-1].Listening, l)
+			continue
+		}
+		found = append(found, Finding{Code: CollectorListens, Label: l.Collector, Listening: []Listening{l}})
+	}
+	if len(found) == 0 && len(list) > 0 {
+		at := list[0].At
+		for _, l := range list {
+			if l.At.After(at) {
+				at = l.At
+			}
+		}
+		found = []Finding{{Code: CollectorAway, At: at}}
+	}
+	return found
+}
+
+// judgeExporter makes the findings about one exporter, in the order of the checks. What
+// was lost is judged by the last hour, as everywhere: what was before is told beside it.
 func judgeExporter(e *evidence) (found []Finding) {
 	if e.status == nil {
 		return []Finding{{Code: ExporterUnheard, Label: e.label}}
@@ -97,17 +135,17 @@ func judgeExporter(e *evidence) (found []Finding) {
 	add := func(f Finding) { found = append(found, f) }
 	add(judgeTraffic(e))
 	if d.Version >= 9 {
-		add(judgeTemplates(d))
+		add(judgeTemplates(e))
 	}
 	if d.Records == 0 {
 		add(Finding{Code: NothingDecoded})
 	} else {
 		add(Finding{Code: RecordsDecoded, Records: d.Records})
 	}
-	if d.Malformed+d.OverLimit > 0 {
-		add(Finding{Code: SetsUnreadable, Malformed: d.Malformed, OverLimit: d.OverLimit, LastError: d.LastError})
+	if list, n := e.lost("decode", "malformed", "over_limit", "version", "too_many_exporters"); n > 0 {
+		add(Finding{Code: SetsUnreadable, Losses: list, LastError: d.LastError})
 	} else {
-		add(Finding{Code: SetsReadable})
+		add(Finding{Code: SetsReadable, Before: d.Malformed + d.OverLimit})
 	}
 	if d.LastEnd != nil {
 		add(judgeTimes(d))
@@ -122,24 +160,22 @@ func judgeExporter(e *evidence) (found []Finding) {
 		add(Finding{Code: ClockRight, Offset: offset})
 	}
 	add(judgeSampling(e))
-	add(judgeSequence(e))
+	if d.Numbering != flow.NumberingNothing.String() { // else nothing can be told
+		add(judgeSequence(e))
+	}
 	if d.Numbering != "" {
 		add(judgeNumbering(d))
 	}
-	if d.NotSent+d.Dropped > 0 {
-		add(Finding{Code: ExporterLost, NotSent: d.NotSent, Dropped: d.Dropped})
+	_, notSent := e.lost("exporter", "not_sent")
+	_, dropped := e.lost("exporter", "dropped")
+	if notSent+dropped > 0 {
+		add(Finding{Code: ExporterLost, NotSent: notSent, Dropped: dropped})
 	}
-	if d.RateLimited > 0 {
-		add(Finding{Code: RateLimited, Records: d.RateLimited})
+	if _, n := e.lost("decode", "rate_limit"); n > 0 {
+		add(Finding{Code: RateLimited, Records: n})
 	}
-	var notStored []LossTotal
-	for _, t := range e.loss {
-		if t.Stage == "store" {
-			notStored = append(notStored, t)
-		}
-	}
-	if len(notStored) > 0 {
-		add(Finding{Code: RecordsNotStored, Losses: notStored})
+	if list, n := e.lost("store"); n > 0 {
+		add(Finding{Code: RecordsNotStored, Losses: list})
 	}
 	add(judgeIdentity(e))
 	if d.Restarts > 3 || d.Duplicates*100 > d.Datagrams && d.Duplicates > 10 {
@@ -156,12 +192,14 @@ func judgeTraffic(e *evidence) Finding {
 	return f
 }
 
-func judgeTemplates(d *ExporterDetails) Finding {
+func judgeTemplates(e *evidence) Finding {
+	d := e.status
+	_, late := e.lost("decode", "no_template")
 	switch waiting := d.Held - d.Recovered; {
-	case d.Templates == 0 && (d.NoTemplate > 0 || waiting > 0):
-		return Finding{Code: NoTemplates, Sets: d.NoTemplate + max(waiting, 0)}
-	case d.NoTemplate > 0:
-		return Finding{Code: TemplatesLate, Templates: d.Templates, Sets: d.NoTemplate}
+	case d.Templates == 0 && (d.NoTemplate > 0 || late > 0 || waiting > 0):
+		return Finding{Code: NoTemplates, Sets: max(d.NoTemplate, late) + max(waiting-d.NoTemplate, 0)}
+	case late > 0:
+		return Finding{Code: TemplatesLate, Templates: d.Templates, Sets: late}
 	case d.Templates == 0:
 		return Finding{Code: TemplatesAwaited}
 	}
@@ -214,9 +252,12 @@ func judgeSampling(e *evidence) Finding {
 // judgeSequence judges the gaps in sequence numbers, in records where these are counted:
 // v9 counts datagrams alone.
 func judgeSequence(e *evidence) Finding {
-	missing := LossTotal{Stage: "way", Cause: "missing", Unit: "datagram", Count: e.status.MissingDatagrams}
-	if n := e.status.MissingRecords; n > 0 {
-		missing.Unit, missing.Count = "record", n
+	var missing LossTotal
+	list, _ := e.lost("way")
+	for _, t := range list {
+		if missing.Count == 0 || t.Unit == "record" {
+			missing = t
+		}
 	}
 	switch {
 	case missing.Count > 0 && e.kernelDropped > 0:
@@ -224,7 +265,7 @@ func judgeSequence(e *evidence) Finding {
 	case missing.Count > 0:
 		return Finding{Code: SequenceGaps, Loss: missing}
 	}
-	return Finding{Code: NothingMissing}
+	return Finding{Code: NothingMissing, Before: max(e.status.MissingRecords, e.status.MissingDatagrams)}
 }
 
 // jumps is how many jumps of its numbers an exporter may have: one is no more than a

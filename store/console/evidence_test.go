@@ -26,7 +26,7 @@ func TestStatusIsStoredWhole(t *testing.T) {
 		Datagrams: 1, Records: 2, Packets: 3, Bytes: 4, Templates: 5, NoTemplate: 6, Malformed: 7, OverLimit: 8, Held: 9, Recovered: 10,
 		RateLimited: 11, MissingRecords: 12, MissingDatagrams: 13, Duplicates: 14, Restarts: 15, NotSent: 16, Ignored: 17, Dropped: 18, TimeRepaired: 19,
 		LastStart: now - 100, LastEnd: now - 50, LastError: "what", LastErrorAt: now - 1, SourcePorts: 20, Senders: 21, Gateway: true,
-		Unexplained: 22, Numbering: flow.NumberingFlowsAfter, NumberingShared: true, SamplingAt: now - 2, SamplingProvisional: true,
+		Unexplained: 22, Numbering: flow.NumberingFlowsAfter, NumberingShared: true, SamplingAt: now - 2, SamplingProvisional: true, MeteringToldAt: now - 3, SendingToldAt: now - 4,
 	}
 	face := []flow.Interface{{Exporter: e.ID(), Index: 4294967295, Speed: 1e9, Name: "eth0\x00\xff", Description: "up"}}
 	for range 2 {
@@ -42,7 +42,8 @@ func TestStatusIsStoredWhole(t *testing.T) {
 	x := d.Status
 	if x == nil || x.Records != 2 || x.Senders != 21 || x.LastError != "what" || !x.Gateway || *x.SamplingRate != 100 || *x.ConfiguredRate != 200 ||
 		x.LastErrorAt.UnixMilli() != int64(now-1) || x.TimeRepaired != 19 || x.Dropped != 18 || x.Unexplained != 22 || x.Numbering != "flows_after" || !x.NumberingShared ||
-		x.SamplingAt.UnixMilli() != int64(now-2) || !x.SamplingProvisional {
+		x.SamplingAt.UnixMilli() != int64(now-2) || !x.SamplingProvisional ||
+		x.MeteringToldAt.UnixMilli() != int64(now-3) || x.SendingToldAt.UnixMilli() != int64(now-4) {
 		t.Errorf("status %+v", x)
 	}
 	s.LastError, s.LastErrorAt = "", 0 // a new run of the collector
@@ -120,6 +121,7 @@ func TestDiagnosisReadsTheDatabase(t *testing.T) {
 			MissingDatagrams: 9, LastStart: now - flow.Day - flow.Minute, LastEnd: now - flow.Day}},
 		Loss: []flow.Loss{
 			{Minute: now, Exporter: e.ID(), Stage: "store", Cause: "refused", Unit: "record", Count: 3},
+			{Minute: now, Exporter: e.ID(), Stage: "way", Cause: "missing", Unit: "datagram", Count: 9},
 			{Minute: now, Stage: "receive", Cause: "kernel_buffer", Unit: "datagram", Count: 4},
 			{Minute: now, Stage: "decode", Cause: "version", Unit: "datagram", Count: 5},
 		},
@@ -134,13 +136,13 @@ func TestDiagnosisReadsTheDatabase(t *testing.T) {
 	if f := find(0, console.BufferOverflowed); f.Loss.Count != 4 {
 		t.Errorf("%+v", f)
 	}
-	if f := find(0, console.UnattributedLoss); f.Loss != (console.LossTotal{Stage: "decode", Cause: "version", Count: 5}) {
+	if f := find(0, console.UnattributedLoss); f.Loss != (console.LossTotal{Stage: "decode", Cause: "version", Unit: "datagram", Count: 5}) {
 		t.Errorf("%+v", f)
 	}
 	if f := find(e.ID(), console.MissingAndDropped); f.Loss.Count != 9 || f.KernelDropped != 4 {
 		t.Errorf("%+v", f)
 	}
-	if f := find(e.ID(), console.RecordsNotStored); !slices.Equal(f.Losses, []console.LossTotal{{Stage: "store", Cause: "refused", Count: 3}}) {
+	if f := find(e.ID(), console.RecordsNotStored); !slices.Equal(f.Losses, []console.LossTotal{{Stage: "store", Cause: "refused", Unit: "record", Count: 3}}) {
 		t.Errorf("%+v", f)
 	}
 	if f := find(e.ID(), console.SendersAlike); f.Domain != 7 || f.Addr.String() != "10.0.0.1" {

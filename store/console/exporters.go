@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -119,15 +120,16 @@ type ExporterState struct {
 	Overridden bool
 	// RateBy says whose rate counts now.
 	RateBy RateBy
-	// Waiting says that it has sent Data Sets and no template.
-	Waiting bool
 	// AnnouncedAt is when Announced was, nil when that is not known; Provisional that
 	// the exporter started again since. Numbering is what its sequence numbers count.
 	AnnouncedAt *time.Time
 	Provisional bool
 	Numbering   string
-	// LostLastHour is the sum of its losses of the last hour, of all units, without the
-	// packets that it does not meter.
+	// Findings are those of its Diagnosis: by HealthOf they say how it fares.
+	Findings []Finding
+	// Losses are those of the last hour, without the packets that it does not meter, and
+	// LostLastHour is their sum, of all units.
+	Losses       []LossTotal
 	LostLastHour int64
 }
 
@@ -157,35 +159,103 @@ func storedRate(announced, configured *int64, override bool) (*int64, RateBy) {
 func (c *Console) ExporterStates(ctx context.Context) (map[flow.ExporterID]ExporterState, error) {
 	states := make(map[flow.ExporterID]ExporterState)
 	err := c.db.Ask(ctx, store.DefaultTimeout, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `
-select e.id, e.name, coalesce(e.color, ''), coalesce(e.note, ''), e.sampling_rate, e.sampling_from, not coalesce(e.sampling_instead, true),
-  s.sampling_rate, s.configured_rate, coalesce(s.sampling_override, false),
-  coalesce(s.version >= 9 and s.templates = 0 and (s.no_template > 0 or s.held > s.recovered), false),
-  coalesce(l.lost, 0), s.sampling_at, coalesce(s.sampling_provisional, false), coalesce(s.numbering, '')
-from exporters e
-left join exporter_status s on s.exporter_id = e.id
-left join (select exporter_id, least(sum(count), 9223372036854775807)::bigint as lost from loss
-  where minute > now() - interval '1 hour' and cause <> 'ignored' group by exporter_id) l on l.exporter_id = e.id`)
+		list, err := readEvidence(ctx, tx, nil)
 		if err != nil {
 			return fmt.Errorf("exporters: %w", err)
 		}
-		var (
-			id int32
-			s  ExporterState
-		)
-		_, err = pgx.ForEachRow(rows, []any{&id, &s.Name, &s.Color, &s.Note, &s.SamplingRate, &s.SamplingFrom, &s.SamplingWhereUnknown,
-			&s.Announced, &s.Configured, &s.Overridden, &s.Waiting, &s.LostLastHour,
-			&s.AnnouncedAt, &s.Provisional, &s.Numbering}, func() error {
-			var stored *int64
-			if stored, s.RateBy = storedRate(s.Announced, s.Configured, s.Overridden); s.rateHolds(stored, time.Now()) {
-				s.RateBy = RateByPeople
-			}
-			states[flow.ExporterID(id)] = s
-			return nil
-		})
-		return err
+		for i := range list {
+			states[list[i].id] = stateOf(&list[i])
+		}
+		return nil
 	})
 	return states, err
+}
+
+// stateOf is the state of an exporter of which this is known.
+func stateOf(e *evidence) ExporterState {
+	s := ExporterState{ExporterWords: e.words, Findings: judgeExporter(e)}
+	var stored *int64
+	if d := e.status; d != nil {
+		s.Announced, s.Configured, s.Overridden = d.SamplingRate, d.ConfiguredRate, d.SamplingOverride
+		s.AnnouncedAt, s.Provisional, s.Numbering = d.SamplingAt, d.SamplingProvisional, d.Numbering
+	}
+	if stored, s.RateBy = storedRate(s.Announced, s.Configured, s.Overridden); s.rateHolds(stored, e.now) {
+		s.RateBy = RateByPeople
+	}
+	for _, t := range e.loss {
+		if t.Lost() {
+			s.Losses = append(s.Losses, t)
+			if s.LostLastHour += t.Count; s.LostLastHour < 0 {
+				s.LostLastHour = math.MaxInt64
+			}
+		}
+	}
+	return s
+}
+
+// CollectorState is what the database knows of the collector, or of several, as a whole.
+type CollectorState struct {
+	// Losses are those of the last hour that are the collector's own, and Strangers who sent
+	// what cannot be read in that time, the last first.
+	Losses    []LossTotal
+	Strangers []Stranger
+	// Listening are where collectors listen, those that do now first.
+	Listening []Listening
+}
+
+// Listening is an address on which a collector listens.
+type Listening struct {
+	// Collector is the name of its machine, Protocol udp, tcp or tls, Address what is bound.
+	Collector, Protocol, Address string
+	// Reachable are the addresses of the machine at which that is reached; Container says that
+	// they are a container's, which others may not reach. Announced is what exporters should
+	// send to by the word of who started it, "" when nothing was said.
+	Reachable []netip.Addr
+	Container bool
+	Announced string
+	// At is when it last said so, Now whether that is lately enough for it to hold.
+	At  time.Time
+	Now bool
+}
+
+// listeningHolds is how old the word of a collector may be: it says so every minute.
+const listeningHolds = 3 * time.Minute
+
+// readListening reads where collectors listen, or did within a day.
+func readListening(ctx context.Context, tx pgx.Tx) ([]Listening, error) {
+	rows, err := tx.Query(ctx, `select collector, protocol, address, reachable, container, coalesce(announced, ''), reported_at, reported_at > now() - $1::interval
+		from parts.listener order by 8 desc, protocol <> 'udp', collector, address`, listeningHolds)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (l Listening, err error) {
+		err = row.Scan(&l.Collector, &l.Protocol, &l.Address, &l.Reachable, &l.Container, &l.Announced, &l.At, &l.Now)
+		l.At = l.At.UTC()
+		return l, err
+	})
+}
+
+// CollectorState returns what there is to say of the collector.
+func (c *Console) CollectorState(ctx context.Context) (s CollectorState, err error) {
+	err = c.db.Ask(ctx, store.DefaultTimeout, func(tx pgx.Tx) error {
+		lost, err := readLastHour(ctx, tx, new(int32(0)))
+		if err != nil {
+			return fmt.Errorf("collector: %w", err)
+		}
+		for _, t := range lost[0] {
+			if t.ownerOf(0) == OwnerCollector {
+				s.Losses = append(s.Losses, t)
+			}
+		}
+		if s.Strangers, err = readUnreadable(ctx, tx); err != nil {
+			return fmt.Errorf("collector: %w", err)
+		}
+		if s.Listening, err = readListening(ctx, tx); err != nil {
+			return fmt.Errorf("collector: %w", err)
+		}
+		return nil
+	})
+	return s, err
 }
 
 // exportersOf returns the identifiers of the exporters that a name, an address or a

@@ -26,6 +26,7 @@ const (
 	CheckRetention Check = "retention"
 	CheckStrangers Check = "strangers"
 	CheckNumbering Check = "numbering"
+	CheckListening Check = "listening"
 )
 
 // Code says what a check found.
@@ -44,18 +45,20 @@ const (
 	RetentionBySize  Code = "retention_by_size" // the database has Size of Limit, which SetBy set
 	BufferOverflowed Code = "buffer_overflowed" // Loss: datagrams that the kernel dropped
 	UnattributedLoss Code = "unattributed_loss" // Loss, which cannot be attributed to an exporter
+	CollectorListens Code = "collector_listens" // the collector Label listens, as Listening says
+	CollectorAway    Code = "collector_away"    // no collector has reported since At
 	UnreadableSender Code = "unreadable_sender" // Addr sent Datagrams that cannot be read, at At the last, which begins with First: Guess, LastError
 
 	ExporterUnheard   Code = "exporter_unheard"    // this collector received nothing from Label
 	ExporterSilent    Code = "exporter_silent"     // the last of Datagrams came from Addr Ago
 	ExporterSends     Code = "exporter_sends"      // the last of Datagrams came Ago
 	NoTemplates       Code = "no_templates"        // Sets came and no template
-	TemplatesLate     Code = "templates_late"      // Templates are known, and Sets needed others in vain
+	TemplatesLate     Code = "templates_late"      // Templates are known, and Sets needed others in vain in the last hour
 	TemplatesAwaited  Code = "templates_awaited"   // neither templates nor Data Sets came
 	TemplatesKnown    Code = "templates_known"     // Templates are known
 	NothingDecoded    Code = "nothing_decoded"     // not one flow record was decoded
 	RecordsDecoded    Code = "records_decoded"     // Records were decoded
-	SetsUnreadable    Code = "sets_unreadable"     // Malformed sets, OverLimit sets, LastError
+	SetsUnreadable    Code = "sets_unreadable"     // Losses, of the causes malformed and over_limit, LastError
 	SetsReadable      Code = "sets_readable"       // all sets with a template were decoded
 	TimesImpossible   Code = "times_impossible"    // Repaired of Records had impossible times
 	TimesFarOff       Code = "times_far_off"       // the last flows, From to To, ended far from their receipt
@@ -71,12 +74,12 @@ const (
 	SamplingUnknown   Code = "sampling_unknown"    // nobody says a rate
 	MissingAndDropped Code = "missing_and_dropped" // Loss, as sequence numbers show; the kernel dropped KernelDropped datagrams
 	SequenceGaps      Code = "sequence_gaps"       // Loss, as sequence numbers show
-	NothingMissing    Code = "nothing_missing"     // sequence numbers have no gaps
+	NothingMissing    Code = "nothing_missing"     // sequence numbers had no gaps in the last hour; Before that they had
 	NumberingLearned  Code = "numbering_learned"   // sequence numbers count what Numbering says, Shared by several domains
 	NumberingIdle     Code = "numbering_idle"      // sequence numbers are always the same
 	NumbersJump       Code = "numbers_jump"        // Unexplained jumps of more than can have been sent
-	ExporterLost      Code = "exporter_lost"       // the exporter says NotSent records and Dropped packets
-	RateLimited       Code = "rate_limited"        // Records exceeded the collector's rate limit
+	ExporterLost      Code = "exporter_lost"       // the exporter says NotSent records and Dropped packets in the last hour
+	RateLimited       Code = "rate_limited"        // Records of the last hour exceeded the collector's rate limit
 	RecordsNotStored  Code = "records_not_stored"  // Losses of the stage store
 	SendersMerged     Code = "senders_merged"      // Senders come from the gateway Addr
 	SendersAlike      Code = "senders_alike"       // Senders share Addr and Domain
@@ -85,61 +88,65 @@ const (
 	CountsAgain       Code = "counts_again"        // Restarts of its sequence numbers, Duplicates of datagrams
 )
 
-// codes has the check that each code belongs to, and whether nothing needs to be changed.
+// codes has the check that each code belongs to, whether nothing needs to be changed, and
+// the word for an exporter of which it is the gravest finding; the collector has none.
 var codes = []struct {
-	code  Code
-	check Check
-	ok    bool
+	code   Code
+	check  Check
+	ok     bool
+	health Health
 }{
-	{NoExporters, CheckTraffic, false},
-	{ExportersSilent, CheckTraffic, false},
-	{ExportersSend, CheckTraffic, true},
-	{NothingStored, CheckStorage, false},
-	{BatchStored, CheckStorage, true},
-	{StoreStopped, CheckStorage, false},
-	{RetentionByAge, CheckRetention, false},
-	{RetentionBySize, CheckRetention, true},
-	{BufferOverflowed, CheckBuffer, false},
-	{UnattributedLoss, CheckStrangers, false},
-	{UnreadableSender, CheckStrangers, false},
+	{NoExporters, CheckTraffic, false, ""},
+	{ExportersSilent, CheckTraffic, false, ""},
+	{ExportersSend, CheckTraffic, true, ""},
+	{NothingStored, CheckStorage, false, ""},
+	{BatchStored, CheckStorage, true, ""},
+	{StoreStopped, CheckStorage, false, ""},
+	{RetentionByAge, CheckRetention, false, ""},
+	{RetentionBySize, CheckRetention, true, ""},
+	{BufferOverflowed, CheckBuffer, false, ""},
+	{UnattributedLoss, CheckStrangers, false, ""},
+	{CollectorListens, CheckListening, true, ""},
+	{CollectorAway, CheckListening, false, ""},
+	{UnreadableSender, CheckStrangers, false, ""},
 
-	{ExporterUnheard, CheckTraffic, false},
-	{ExporterSilent, CheckTraffic, false},
-	{ExporterSends, CheckTraffic, true},
-	{NoTemplates, CheckTemplates, false},
-	{TemplatesLate, CheckTemplates, false},
-	{TemplatesAwaited, CheckTemplates, false},
-	{TemplatesKnown, CheckTemplates, true},
-	{NothingDecoded, CheckRecords, false},
-	{RecordsDecoded, CheckRecords, true},
-	{SetsUnreadable, CheckDecoding, false},
-	{SetsReadable, CheckDecoding, true},
-	{TimesImpossible, CheckTimes, false},
-	{TimesFarOff, CheckTimes, false},
-	{TimesMoved, CheckTimes, false},
-	{TimesPlausible, CheckTimes, true},
-	{ClockOff, CheckClock, false},
-	{ClockRight, CheckClock, true},
-	{SamplingSet, CheckSampling, true},
-	{SamplingForced, CheckSampling, true},
-	{SamplingAnnounced, CheckSampling, true},
-	{SamplingOutlived, CheckSampling, true},
-	{SamplingPresumed, CheckSampling, true},
-	{SamplingUnknown, CheckSampling, true},
-	{MissingAndDropped, CheckLoss, false},
-	{SequenceGaps, CheckLoss, false},
-	{NothingMissing, CheckLoss, true},
-	{NumberingLearned, CheckNumbering, true},
-	{NumberingIdle, CheckNumbering, false},
-	{NumbersJump, CheckNumbering, false},
-	{ExporterLost, CheckLoss, false},
-	{RateLimited, CheckLimits, false},
-	{RecordsNotStored, CheckStorage, false},
-	{SendersMerged, CheckIdentity, false},
-	{SendersAlike, CheckIdentity, false},
-	{BehindGateway, CheckIdentity, false},
-	{SenderKnown, CheckIdentity, true},
-	{CountsAgain, CheckRestarts, false},
+	{ExporterUnheard, CheckTraffic, false, HealthSilent},
+	{ExporterSilent, CheckTraffic, false, HealthSilent},
+	{ExporterSends, CheckTraffic, true, HealthHealthy},
+	{NoTemplates, CheckTemplates, false, HealthWaiting},
+	{TemplatesLate, CheckTemplates, false, HealthLosing},
+	{TemplatesAwaited, CheckTemplates, false, HealthWaiting},
+	{TemplatesKnown, CheckTemplates, true, HealthHealthy},
+	{NothingDecoded, CheckRecords, false, HealthWaiting},
+	{RecordsDecoded, CheckRecords, true, HealthHealthy},
+	{SetsUnreadable, CheckDecoding, false, HealthUnreadable},
+	{SetsReadable, CheckDecoding, true, HealthHealthy},
+	{TimesImpossible, CheckTimes, false, HealthTimes},
+	{TimesFarOff, CheckTimes, false, HealthTimes},
+	{TimesMoved, CheckTimes, false, HealthTimes},
+	{TimesPlausible, CheckTimes, true, HealthHealthy},
+	{ClockOff, CheckClock, false, HealthClock},
+	{ClockRight, CheckClock, true, HealthHealthy},
+	{SamplingSet, CheckSampling, true, HealthHealthy},
+	{SamplingForced, CheckSampling, true, HealthHealthy},
+	{SamplingAnnounced, CheckSampling, true, HealthHealthy},
+	{SamplingOutlived, CheckSampling, true, HealthHealthy},
+	{SamplingPresumed, CheckSampling, true, HealthHealthy},
+	{SamplingUnknown, CheckSampling, true, HealthHealthy},
+	{MissingAndDropped, CheckLoss, false, HealthLosing},
+	{SequenceGaps, CheckLoss, false, HealthLosing},
+	{NothingMissing, CheckLoss, true, HealthHealthy},
+	{NumberingLearned, CheckNumbering, true, HealthHealthy},
+	{NumberingIdle, CheckNumbering, false, HealthNumbers},
+	{NumbersJump, CheckNumbering, false, HealthNumbers},
+	{ExporterLost, CheckLoss, false, HealthLosing},
+	{RateLimited, CheckLimits, false, HealthLosing},
+	{RecordsNotStored, CheckStorage, false, HealthLosing},
+	{SendersMerged, CheckIdentity, false, HealthShared},
+	{SendersAlike, CheckIdentity, false, HealthShared},
+	{BehindGateway, CheckIdentity, false, HealthShared},
+	{SenderKnown, CheckIdentity, true, HealthHealthy},
+	{CountsAgain, CheckRestarts, false, HealthRestarts},
 }
 
 // Codes lists every code that a Finding can have.
@@ -171,6 +178,17 @@ func (c Code) OK() bool {
 	return false
 }
 
+// Health returns the word for an exporter of which a code is the gravest finding, "" for
+// what is found of the collector.
+func (c Code) Health() Health {
+	for _, x := range codes {
+		if x.code == c {
+			return x.health
+		}
+	}
+	return ""
+}
+
 // Finding is what a check found: a code, and the numbers that the code's comment names.
 // The others are zero.
 type Finding struct {
@@ -194,10 +212,9 @@ type Finding struct {
 	Records   int64
 	Templates int64
 	// Sets are Data Sets that came without their template.
-	Sets                 int64
-	Malformed, OverLimit int64
-	LastError            string
-	Repaired             int64
+	Sets      int64
+	LastError string
+	Repaired  int64
 	// From and To are when the last flows started and ended, nil when unknown.
 	From, To *time.Time
 	Offset   time.Duration
@@ -209,16 +226,19 @@ type Finding struct {
 	Since            *time.Time
 	KernelDropped    int64
 	NotSent, Dropped int64
-	// Loss is one loss, Losses are all those of a stage, each in the last hour and of all
-	// units; the Loss that sequence numbers show is of the whole time and of one unit.
+	// Loss is one loss, Losses are several, each in the last hour and of one unit. Before is
+	// how much of the same was lost earlier, in this run of the collector.
 	Loss                 LossTotal
 	Losses               []LossTotal
+	Before               int64
 	Senders, Ports       int64
 	Restarts, Duplicates int64
 	// Numbering is what sequence numbers count, as the column of that name has it.
 	Numbering   string
 	Shared      bool
 	Unexplained int64
+	// Listening are where a collector listens.
+	Listening []Listening
 	// First are the first bytes of a datagram, in hexadecimal, Guess is what it may be.
 	First, Guess string
 }

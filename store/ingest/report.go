@@ -54,7 +54,7 @@ func (w *Writer) Report(ctx context.Context, r flow.Report) error {
 	} else if !w.noAhead.Swap(true) {
 		w.log.Warn("cannot make the partitions of this hour and the next; retrying", "error", err)
 	}
-	if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 && len(r.Unreadable) == 0 {
+	if len(r.Status) == 0 && len(r.Loss) == 0 && len(r.Interfaces) == 0 && len(r.Sequences) == 0 && len(r.Unreadable) == 0 && len(r.Listeners) == 0 {
 		return nil
 	}
 	xid, err := w.report(ctx, conn.Conn(), r)
@@ -116,6 +116,9 @@ func (w *Writer) report(ctx context.Context, conn *pgx.Conn, r flow.Report) (xid
 	}
 	if err := putUnreadable(ctx, tx, r.Unreadable); err != nil {
 		return "", fmt.Errorf("unreadable: %w", err)
+	}
+	if err := putListeners(ctx, tx, r.Listeners); err != nil {
+		return "", fmt.Errorf("listener: %w", err)
 	}
 	if err := tx.QueryRow(ctx, "select coalesce(pg_current_xact_id_if_assigned()::text, '')").Scan(&xid); err != nil {
 		return "", err
@@ -273,7 +276,7 @@ const statusColumns = `exporter_id, version, first_seen, last_seen, updated_at, 
 	no_template, malformed, over_limit, held, recovered, rate_limited,
 	missing_records, missing_datagrams, duplicates, restarts, not_sent, ignored, dropped, time_repaired,
 	configured_rate, sampling_override, last_start, last_end, last_error, last_error_at, source_ports, senders, gateway,
-	unexplained, numbering, numbering_shared, sampling_at, sampling_provisional`
+	unexplained, numbering, numbering_shared, sampling_at, sampling_provisional, metering_told_at, sending_told_at`
 
 // putStatusSQL is the statement that replaces one row of exporter_status.
 var putStatusSQL = func() string {
@@ -289,7 +292,8 @@ var putStatusSQL = func() string {
 		}
 		if i > 0 {
 			set := "excluded." + c
-			if c == "last_error" || c == "last_error_at" { // an earlier run's stays
+			switch c {
+			case "last_error", "last_error_at", "metering_told_at", "sending_told_at": // an earlier run's stays
 				set = "coalesce(" + set + ", exporter_status." + c + ")"
 			}
 			sets = append(sets, c+" = "+set)
@@ -330,6 +334,7 @@ func statusValues(s *flow.ExporterStatus) []any {
 		rate(s.ConfiguredRate), s.SamplingOverride, unlessZero(s.LastStart), unlessZero(s.LastEnd), text(s.LastError), unlessZero(s.LastErrorAt),
 		int32(s.SourcePorts), int32(s.Senders), s.Gateway,
 		bigint(s.Unexplained), text(s.Numbering.String()), s.NumberingShared, unlessZero(s.SamplingAt), s.SamplingProvisional,
+		unlessZero(s.MeteringToldAt), unlessZero(s.SendingToldAt),
 	}
 }
 

@@ -29,6 +29,7 @@ const subjects = [
   'settings',
   'people',
   'manyexporters',
+  'senders',
   'login',
   'provenance',
   'story',

@@ -15,6 +15,8 @@ export type Line = Schemas['SumLine'] & Partial<Pick<Schemas['Line'], 'values'>>
 export type Previous = Schemas['Previous'];
 export type Values = TopRow['values'];
 export type Exporters = Schemas['ExportersAnswer'];
+/** Collector is what is known of the collectors as a whole: where they listen, and what is nobody's. */
+export type Collector = Schemas['CollectorInfo'];
 export type Exporter = Schemas['ExporterRow'];
 export type Interface = Schemas['InterfaceRow'];
 export type Diagnosis = Schemas['Diagnosis'];

@@ -73,7 +73,7 @@ class Ports {
   want(exporter: string): void {
     if (!exporter || this.#asked.has(exporter) || !world.knows('interfaces')) return;
     this.#asked.add(exporter);
-    get<{ interfaces: { if_index: number; name: string }[] | null }>(url('interfaces', { exporter, from: '-1m' }), new AbortController().signal).then(
+    get<{ interfaces: { if_index: number; name: string }[] | null }>(url('interfaces', { exporter, traffic: 'false' }), new AbortController().signal).then(
       (a) => this.#known.set(exporter, new Map((a.interfaces ?? []).map((i) => [i.if_index, i.name]))),
       () => {},
     );

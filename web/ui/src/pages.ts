@@ -21,6 +21,8 @@ interface Row {
   from?: string;
   /** parameters are those of the address that are of this page alone. */
   parameters: readonly ('of' | 'sql' | 'events')[];
+  /** aside says that it does not stand in the navigation: something else leads there. */
+  aside?: boolean;
   /** keys are those of the keyboard that do something on this page alone. */
   keys: readonly (readonly [key: string, what: string])[];
 }
@@ -42,6 +44,7 @@ export const pages = [
   { name: 'exporters', title: 'Exporters', component: 'Exporters', answers: 'range', parameters: ['of'], keys: [] },
   { name: 'events', title: 'Events', component: 'Events', answers: 'range', from: '-1h', parameters: ['events'], keys: [] },
   { name: 'sql', title: 'SQL', component: 'Sql', answers: 'nothing', parameters: ['sql'], keys: [] },
+  { name: 'add', title: 'Add an exporter', component: 'Add', answers: 'nothing', aside: true, parameters: [], keys: [] },
   { name: 'saved', title: 'Saved', component: 'Saved', answers: 'nothing', parameters: [], keys: [] },
 ] as const satisfies readonly Row[];
 
@@ -50,6 +53,9 @@ export type Name = (typeof pages)[number]['name'];
 /** home is the page at the bare address, asking the one at a bare address with a question, as in the first release. */
 export const home: Name = 'overview';
 export const asking: Name = 'explore';
+
+/** navigation are the pages that stand in it, in their order. */
+export const navigation: readonly (Row & { name: Name })[] = (pages as readonly (Row & { name: Name })[]).filter((p) => !p.aside);
 
 const rows = new Map<string, Row & { name: Name }>(pages.map((p) => [p.name, p]));
 

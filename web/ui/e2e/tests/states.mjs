@@ -8,11 +8,15 @@ for (const [size, theme] of [
   ['phone', 'dark'],
 ]) {
   test(`${size} ${theme}: nothing yet says how to begin`, async (open) => {
-    const { page } = await open({ size, theme, route: (p) => json(p, 'exporters', { exporters: [], collector: { listen: '192.0.2.200:9995' } }) });
+    const listening = [{ collector: 'here', protocol: 'udp', address: '[::]:9995', port: 9995, reachable: ['192.0.2.200', '2001:db8::200'], container: false, announced: '', running: true, reported_at: iso(Date.now()) }];
+    const { page } = await open({ size, theme, route: (p) => json(p, 'exporters', { exporters: [], collector: { listen: '[::]:9995', told: false, listening, losses_last_hour: [], strangers: [] } }) });
     await page.getByText('Waiting for the first datagram').waitFor();
-    for (const name of ['flowtally exporter', 'OpenBSD pf', 'softflowd', 'Cisco IOS', 'MikroTik']) {
-      await page.getByRole('button', { name }).click();
-      assert.match(await page.locator('pre').innerText(), /192\.0\.2\.200/);
+    await page.getByText('The collector listens on UDP 192.0.2.200:9995, and as well on [2001:db8::200]:9995.').waitFor();
+    const kinds = page.getByRole('group', { name: 'Kind of exporter' }).getByRole('button');
+    assert.ok((await kinds.count()) >= 18, 'every kind of device has its lines');
+    for (const kind of await kinds.all()) {
+      await kind.click();
+      assert.match(await page.locator('pre').innerText(), /192\.0\.2\.200/, await kind.innerText());
     }
     await page.getByRole('button', { name: 'OpenBSD pf' }).click();
     assert.deepEqual(await violations(page), []);

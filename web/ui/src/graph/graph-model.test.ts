@@ -158,9 +158,9 @@ test('times and pixels lead to each other, and no further than the range', () =>
 test('losses of one pixel are one mark, and those outside of the range none', () => {
   const from = Date.parse(minute(0));
   const frame = frameOf(92, { from, to: from + 3_600_000 });
-  const lost = (m: string, count: number): Parameters<typeof ticksOf>[0][number] => ({ minute: m, exporter_id: 1, stage: 'received', cause: 'lost_on_the_way', unit: 'records', exporter: 'edge-1', count });
-  const ticks = plain(ticksOf([lost(minute(1), 1), lost(minute(2), 2000), lost(minute(3), 0), lost('2026-11-21T11:00:00Z', 5)], frame, 'utc'));
-  expect(ticks.map((t) => t.what)).toEqual([['12:01 1 record lost: lost on the way', '12:02 2 000 records lost: lost on the way']]);
+  const lost = (m: string, count: number): Parameters<typeof ticksOf>[0][number] => ({ minute: m, exporter_id: 1, stage: 'way', cause: 'missing', unit: 'record', exporter: 'edge-1', count, owner: 'exporter', drawn: true, brief: `${count} records missing` });
+  const ticks = plain(ticksOf([lost(minute(1), 1), lost(minute(2), 2000), lost(minute(3), 0), lost('2026-11-21T11:00:00Z', 5), { ...lost(minute(1), 9), drawn: false }, { ...lost(minute(2), 7), owner: 'collector', exporter: '' }], frame, 'utc'));
+  expect(ticks.map((t) => t.what)).toEqual([['12:01 edge-1: 1 records missing', '12:02 edge-1: 2000 records missing', '12:02 the collector: 7 records missing']]);
 });
 
 test('a brush takes whole slots, from whichever side it was drawn', () => {

@@ -335,12 +335,11 @@ export interface Tick {
 export function ticksOf(minutes: NonNullable<Loss['minutes']>, frame: Frame, zone: Zone): Tick[] {
   const places = new Map<number, string[]>();
   for (const m of minutes) {
-    if (m.count <= 0) continue;
+    if (m.count <= 0 || m.drawn === false) continue; // a stranger's junk lowers nobody's graph
     const minute = Date.parse(m.minute);
     const px = Math.round(frame.x(minute + 30_000));
     if (px < frame.margin.left || px > frame.width - frame.margin.right) continue;
-    const unit = m.unit.replace(/s$/, '') + (m.count === 1 ? '' : 's');
-    places.set(px, [...(places.get(px) ?? []), `${timeText(minute, zone)} ${exact(m.count)} ${unit} lost: ${m.cause.replaceAll('_', ' ')}`]);
+    places.set(px, [...(places.get(px) ?? []), `${timeText(minute, zone)} ${m.exporter || 'the collector'}: ${m.brief}`]);
   }
   return [...places].slice(0, mostTicks).map(([px, what]) => ({ px, what }));
 }
