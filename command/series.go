@@ -16,7 +16,7 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 		q            question
 		step, period string
 		layOver      int
-		share        bool
+		share, all   bool
 	)
 	cmd := &cobra.Command{
 		Use:   "series [FILTER]",
@@ -50,6 +50,13 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 			if share && (q.key != "" || layOver > 0) {
 				return usageError{errors.New("--share takes no --key and no --lay-over")}
 			}
+			if all && !share {
+				return usageError{errors.New("--all is for --share: a series prints each bucket anyway")}
+			}
+			if t, ok := p.(tables); ok {
+				t.all = all
+				p = t
+			}
 			if share {
 				return ask(cmd.Context(), q.dsn, (*answer.Answerer).Share, question, stdout, p.share)
 			}
@@ -61,6 +68,7 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 	f.StringVar(&step, "step", "auto", "length of a bucket, such as 60s, 1h, 1d, 1w or 1mo")
 	f.IntVar(&layOver, "lay-over", 0, "show so many earlier periods beside it, 8 at most")
 	f.StringVar(&period, "period", "auto", "length of such a period, such as 1d, 7d or 1mo, on the clock of the zone; auto: the range's, in whole days")
-	f.BoolVar(&share, "share", false, "of each bucket, which host had the largest part of all flows")
+	f.BoolVar(&share, "share", false, "when one host had at least half of all flows, and which; as csv and json, the busiest host of each bucket")
+	f.BoolVar(&all, "all", false, "with --share, print the busiest host of each bucket also in the table")
 	return cmd
 }
