@@ -19,12 +19,17 @@ export class Query<T> {
   /** at is when the last answer came, in ms since the epoch. */
   at = $state(0);
 
-  #address = '';
+  /** asking is the address that was asked last. */
+  asking = $state('');
+
   #abort: AbortController | null = null;
+
+  /** stale is whether the answer is of before: of another question, or what is asked now failed. */
+  readonly stale: boolean = $derived(this.answer !== null && (this.error !== null || this.cancelled || this.answered !== this.asking));
 
   /** ask asks a new question; what was being asked is cancelled. */
   ask(address: string): void {
-    this.#address = address;
+    this.asking = address;
     this.#abort?.abort();
     void this.#run(false);
   }
@@ -33,7 +38,7 @@ export class Query<T> {
   again(quiet = true): void {
     // What somebody cancelled is not asked again behind the back.
     if (quiet && this.cancelled) return;
-    if (this.#address && !this.#abort) void this.#run(quiet);
+    if (this.asking && !this.#abort) void this.#run(quiet);
   }
 
   /** cancel stops asking; the last answer stays. */
@@ -48,7 +53,7 @@ export class Query<T> {
 
   async #run(quiet: boolean): Promise<void> {
     const abort = new AbortController();
-    const address = this.#address;
+    const address = this.asking;
     const asked = Date.now();
     this.#abort = abort;
     this.cancelled = false;
