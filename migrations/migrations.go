@@ -16,8 +16,15 @@ import (
 
 // FS holds the migrations, in goose's form: NUMBER_NAME.sql.
 //
-//go:embed *.sql
+//go:embed 0*.sql
 var FS embed.FS
+
+// Privileges is what each migrate executes after the migrations, in one simple query: it
+// takes away what a restored backup or a newer server left open, and is quiet where nothing
+// is.
+//
+//go:embed privileges.sql
+var Privileges string
 
 const (
 	// First is the number of the first migration.

@@ -101,6 +101,9 @@ func migrate(ctx context.Context, db *sql.DB, database string, logger *slog.Logg
 	for _, r := range results {
 		logger.Info("migrated", "version", r.Source.Version, "file", r.Source.Path, "took", r.Duration.Round(time.Millisecond))
 	}
+	if _, err := conn.ExecContext(ctx, migrations.Privileges); err != nil {
+		return fmt.Errorf("store: migrate: privileges: %w", err)
+	}
 	return nil
 }
 

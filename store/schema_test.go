@@ -395,6 +395,42 @@ func TestMigrateAtOnce(t *testing.T) {
 	db.Close()
 }
 
+// What a restored backup or a newer server leaves open to everybody, the next migrate closes.
+func TestMigrateClosesAgain(t *testing.T) {
+	_, dsn, conn := storetest.Open(t)
+	ctx := context.Background()
+	open := func() (n int) {
+		t.Helper()
+		if err := conn.QueryRow(ctx, `select count(*) from pg_proc where pronamespace = 'pg_catalog'::regnamespace
+			and proname in ('lo_create', 'pg_logical_emit_message', 'pg_advisory_lock') and has_function_privilege('flow_reader', oid, 'execute')`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := open(); n != 0 {
+		t.Fatalf("flow_reader may call %d", n)
+	}
+	// What a server is after its databases were restored to a newer one.
+	for _, f := range []string{"lo_create(oid)", "pg_advisory_lock(bigint)"} {
+		if _, err := conn.Exec(ctx, "grant execute on function "+f+" to public"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := open(); n != 2 {
+		t.Fatalf("flow_reader may call %d of the 2 that everybody may", n)
+	}
+	if err := store.Migrate(ctx, dsn, store.MigrateConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := open(); n != 0 {
+		t.Errorf("flow_reader may call %d after the next migrate", n)
+	}
+	var needed bool
+	if err := conn.QueryRow(ctx, "select has_function_privilege('flow_writer', 'pg_advisory_lock(bigint)', 'execute')").Scan(&needed); err != nil || !needed {
+		t.Errorf("flow_writer may not lock: %v", err)
+	}
+}
+
 // The owner of a database who may make roles can migrate it; he need not be a
 // superuser.
 func TestMigrateAsOwner(t *testing.T) {
@@ -531,7 +567,8 @@ func with(t *testing.T, dsn, path string) string {
 	return u.String()
 }
 
-// docs/schema.md says of every column what the database says of it.
+// docs/schema.md says of every column that people ask for what the database says of it. Of
+// the tables behind the views it says what they are, and the database says it of each column.
 func TestSchemaIsDocumented(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join("..", "docs", "schema.md"))
 	if err != nil {
@@ -540,9 +577,9 @@ func TestSchemaIsDocumented(t *testing.T) {
 	_, _, conn := storetest.Open(t)
 	// Of tables that have the columns of another, that one's are enough.
 	rows, err := conn.Query(context.Background(), `
-		select c.oid::regclass::text, format('| %s%s%s | %s | %s |', chr(96), a.attname, chr(96),
+		select n.nspname, c.oid::regclass::text, a.attname,
 			replace(replace(format_type(a.atttypid, null), 'timestamp with time zone', 'timestamptz'), 'integer', 'int'),
-			col_description(a.attrelid, a.attnum))
+			coalesce(col_description(a.attrelid, a.attnum), ''), coalesce(obj_description(c.oid, 'pg_class'), '')
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
 		where n.nspname in ('public', 'parts', 'console') and c.relkind in ('r', 'v', 'p') and not c.relispartition
 			and a.attnum > 0 and not a.attisdropped
@@ -550,8 +587,20 @@ func TestSchemaIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var table, line string
-	if _, err := pgx.ForEachRow(rows, []any{&table, &line}, func() error {
+	missing := make(map[string]bool)
+	var schema, table, column, kind, says, tableSays string
+	if _, err := pgx.ForEachRow(rows, []any{&schema, &table, &column, &kind, &says, &tableSays}, func() error {
+		if says == "" || tableSays == "" {
+			t.Errorf("the database does not say what %s and its column %s are", table, column)
+		}
+		if schema != "public" {
+			if line := fmt.Sprintf("| `%s` | %s |", table, tableSays); !strings.Contains(string(b), "\n"+line+"\n") && !missing[line] {
+				t.Errorf("docs/schema.md has no line\n%s", line)
+				missing[line] = true
+			}
+			return nil
+		}
+		line := fmt.Sprintf("| `%s` | %s | %s |", column, kind, says)
 		_, section, _ := strings.Cut(string(b), "# `"+table+"`")
 		section, _, _ = strings.Cut(section, "\n#")
 		if !strings.Contains(section, "\n"+line+"\n") {
