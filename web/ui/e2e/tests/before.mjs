@@ -11,7 +11,7 @@ const fails = (page, on) =>
 
 const panels = [
   ['overview', '/overview?from=-6h&to=now', [['.small.stale', 3], ['.strip.stale', 1], ['table.stale', 2], ['.exporters.stale', 1]]],
-  ['explore', '/explore?from=-6h&to=now', [['.drawings .stale .plot', 1], ['.legend.stale', 1], ['.strip.stale', 1], ['section.stale table', 1]]],
+  ['explore', '/explore?from=-6h&to=now', [['.drawings .stale .plot', 1], ['.legend.stale', 1], ['.strip.stale', 1], ['table.stale tfoot', 1]]],
   ['flows', '/explore?tab=flows&from=-6h&to=now', [['.scroll.stale', 1]]],
   ['sankey', '/explore?tab=sankey&from=-6h&to=now', [['.scroll.stale', 1]]],
   ['heatmap', '/explore?tab=heatmap&from=-3d&to=now', [['.scroll.stale', 1]]],
@@ -102,7 +102,7 @@ test('a filter with an error leaves what stands, dimmed, and says what is wrong'
     await page.evaluate((to) => (history.pushState(null, '', to), dispatchEvent(new PopStateEvent('popstate'))), `${base}/explore?filter=prto+tcp&${past}`);
     await page.getByText('did you mean proto?').first().waitFor();
     await page.locator('.drawings .stale .plot').waitFor();
-    await page.locator('section.stale table').waitFor();
+    await page.locator('table.stale tfoot').waitFor();
     assert.deepEqual(await exactly(page.locator('section table tfoot')), before, 'the numbers are those of before');
     await page.getByText(/What is shown is of \d\d:\d\d:\d\d\./).first().waitFor();
     assert.equal(await page.getByText(/No flows/).count(), 0);
