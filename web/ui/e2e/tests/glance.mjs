@@ -6,10 +6,14 @@ import { api, base, becomes, drawn, end, exactly, hour, iso, mock, past, search,
 /** altered answers a path with what a server says, after a change. */
 const altered = (page, path, change) =>
   page.route(`**/api/v1/${path}?*`, async (r) => {
-    const res = await r.fetch();
-    if (!res.ok()) return r.fulfill({ response: res });
-    const body = await res.json();
-    await r.fulfill({ response: res, json: change(body, new URL(r.request().url())) ?? body });
+    try {
+      const res = await r.fetch();
+      if (!res.ok()) return await r.fulfill({ response: res });
+      const body = await res.json();
+      await r.fulfill({ response: res, json: change(body, new URL(r.request().url())) ?? body });
+    } catch {
+      await r.abort().catch(() => {}); // the page may be gone: nobody waits for it any more
+    }
   });
 
 // The colours of a legend, by what they stand for.
