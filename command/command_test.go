@@ -86,7 +86,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown_key", []string{"top", "--database", down, "--key", "src-adr"}, 2, "src-addr"},
 		{"unknown_measure", []string{"top", "--database", down, "--by", "size"}, 2, "flows, packets, bytes"},
 		{"unknown_time", []string{"top", "--database", down, "--from", "teatime"}, 2, "teatime"},
-		{"unknown_output", []string{"top", "--database", down, "--output", "xml"}, 2, "table, json or csv"},
+		{"unknown_output", []string{"top", "--database", down, "--output", "xml"}, 2, "table, json, csv or spreadsheet"},
 		{"from_after_to", []string{"top", "--database", down, "--from", "-1h", "--to", "-2h"}, 2, ""},
 		{"setting_misspelt", []string{"exporter", "--config", typo}, 2, `"pase"`},
 		{"setting_of_wrong_type", []string{"exporter", "--config", wrong}, 2, "pace"},

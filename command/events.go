@@ -1,7 +1,6 @@
 package command
 
 import (
-	"encoding/csv"
 	"fmt"
 	"io"
 	"strings"
@@ -61,24 +60,6 @@ blocks of ports given to subscribers (CGN). An event is no flow: no sum has it.`
 }
 
 func (jsonLines) events(w io.Writer, e *query.Events) error { return printJSON(w, web.NewEvents(e)) }
-
-func (csvFiles) events(w io.Writer, e *query.Events) error {
-	c := csv.NewWriter(w)
-	c.UseCRLF = true
-	_ = c.Write(e.Columns)
-	for _, row := range e.Rows {
-		record := make([]string, len(row))
-		for i, v := range row {
-			// A name and a user are what others chose: no formulas.
-			if record[i] = text(v); (e.Columns[i] == "exporter" || e.Columns[i] == "user_name") && strings.HasPrefix(record[i], "=") {
-				record[i] = "'" + record[i]
-			}
-		}
-		_ = c.Write(record)
-	}
-	c.Flush()
-	return c.Error()
-}
 
 func (explanations) events(w io.Writer, e *query.Events) error {
 	return printExplanation(w, &e.Provenance)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"flowtally/query"
+	"flowtally/web"
 )
 
 // printer prints an answer in one form. It knows the answer alone: no flags, no
@@ -23,7 +24,7 @@ type printer interface {
 
 // printers are the words of --output. For people, times are those of a zone.
 func printers(zone *time.Location) map[string]printer {
-	return map[string]printer{"table": tables{zone: zone}, "json": jsonLines{}, "csv": csvFiles{}}
+	return map[string]printer{"table": tables{zone: zone}, "json": jsonLines{}, "csv": csvFiles{web.WriteCSV}, "spreadsheet": csvFiles{web.WriteSpreadsheet}}
 }
 
 // explanations prints, instead of any answer, how it came about.
@@ -56,9 +57,6 @@ func printExplanation(w io.Writer, p *query.Provenance) error {
 	_, err := fmt.Fprintf(w, "-- %s\n-- %s, %s, %s, %v\n%s;\n", p.Plan, p.Source, p.Resolution, exact, p.Took.Round(time.Millisecond), sql)
 	return err
 }
-
-// stamp writes a time to the second.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
 // host writes the address of a bucket's host, empty where there is none.
 func host(a netip.Addr) string {

@@ -64,7 +64,7 @@ no host stood out: none had half of many flows; the largest share is 50.0 %, of 
 `},
 		{"share_csv", func(w io.Writer) error { return printers(time.UTC)["csv"].share(w, share) }, `
 bucket,addr,share,host_flows,flows
-2026-03-02T09:41:00Z,10.1.4.7,0.500000,50,100
+2026-03-02T09:41:00Z,10.1.4.7,0.5,50,100
 `},
 		{"flows_table", func(w io.Writer) error { return printers(time.UTC)["table"].flows(w, flows) }, `
                flow start  duration  proto               source       destination     flags  packets  bytes  exporter
@@ -74,8 +74,12 @@ there are more: --after more
 `},
 		{"flows_csv", func(w io.Writer) error { return printers(time.UTC)["csv"].flows(w, flows) }, `
 flow_start,flow_end,protocol,src_addr,src_port,dst_addr,dst_port,tcp_flags,packets,bytes,exporter
-2026-03-02T09:41:00.000Z,2026-03-02T09:41:01.000Z,6,2001:db8::1,40000,2001:db8::2,22,2,1,60,'=evil
-2026-03-02T09:41:00.000Z,2026-03-02T09:41:00.000Z,1,10.0.0.1,,10.0.0.2,,,1,84,edge
+2026-03-02T09:41:00Z,2026-03-02T09:41:01Z,6,2001:db8::1,40000,2001:db8::2,22,2,1,60,'=evil
+2026-03-02T09:41:00Z,2026-03-02T09:41:00Z,1,10.0.0.1,,10.0.0.2,,,1,84,edge
+`},
+		{"flows_spreadsheet", func(w io.Writer) error { return printers(time.UTC)["spreadsheet"].flows(w, flows) }, "\n\ufeff" + `flow_start,flow_end,protocol,src_addr,src_port,dst_addr,dst_port,tcp_flags,packets,bytes,exporter
+2026-03-02T09:41:00,2026-03-02T09:41:01,6,2001:db8::1,40000,2001:db8::2,22,2,1,60,'=evil
+2026-03-02T09:41:00,2026-03-02T09:41:00,1,10.0.0.1,,10.0.0.2,,,1,84,edge
 `},
 		{"explanation", func(w io.Writer) error { return explanations{}.flows(w, flows) }, `
 -- reads flows

@@ -52,7 +52,7 @@ func (q *question) askFlags(cmd *cobra.Command, limit int, what string) {
 	f.IntVar(&q.limit, "limit", limit, what)
 	f.StringVar(&q.exporter, "exporter", "", "only what this exporter sent: its name, address or id")
 	f.BoolVar(&q.explain, "explain", false, "print the SQL that was run and what it read instead of the answer")
-	f.StringVar(&q.output, "output", "table", "table, json or csv")
+	f.StringVar(&q.output, "output", "table", "table, json, csv, or spreadsheet: CSV as LibreOffice opens it right")
 	f.DurationVar(&q.timeout, "timeout", 30*time.Second, "give up after so long")
 	databaseFlag(cmd, &q.dsn)
 }
@@ -61,7 +61,7 @@ func (q *question) askFlags(cmd *cobra.Command, limit int, what string) {
 func (q *question) printer() (printer, error) {
 	p, ok := printers(q.zone.Location)[q.output]
 	if !ok {
-		return nil, usageError{fmt.Errorf("--output %q: want table, json or csv", q.output)}
+		return nil, usageError{fmt.Errorf("--output %q: want table, json, csv or spreadsheet", q.output)}
 	}
 	if q.explain {
 		return explanations{}, nil

@@ -32,6 +32,7 @@ it people do: with a password (--auth), or by the word of a proxy in front that
 logs them in (--trust-proxy).`,
 		Example: `  flowtally web user alice --role editor >> users
   flowtally web --listen :8443 --auth users --tls-cert web.pem --tls-key web.key
+  flowtally web token --auth users --user alice --name nightly > nightly.token
   flowtally web --listen 10.0.0.5:8080 --trust-proxy 10.0.0.2 --secure-cookies --allow-host flows.example.org`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -72,7 +73,7 @@ logs them in (--trust-proxy).`,
 	f.StringVar(&c.CollectorListen, "collector", ":9995", "address of the collector, shown to who has no exporter yet")
 	databaseFlag(cmd, &dsn)
 	metricsFlag(cmd, &metrics)
-	cmd.AddCommand(webUserCommand())
+	cmd.AddCommand(webUserCommand(), webTokenCommand())
 	return cmd
 }
 

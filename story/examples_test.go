@@ -36,6 +36,7 @@ var (
 var notAsked = map[string]string{
 	"/api/v1/login":            "nobody logs in here",
 	"/api/v1/logout":           "nobody logs in here",
+	"/api/v1/tokens":           "nobody logs in here",
 	"/api/v1/schema?table=…":   "an ellipsis",
 	"/api/v1/names?addr=…":     "an ellipsis",
 	"/api/v1/filter/complete?": "its text is left out",

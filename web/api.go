@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -19,7 +20,10 @@ import (
 func (s *server) routeAPI(r chi.Router) error {
 	c := huma.DefaultConfig("flowtally", "1")
 	c.Info.Description = "Who is talking, how much, and how often: flows in PostgreSQL, asked by time range. " +
-		"Every answer carries the SQL and the command line that give the same."
+		"Every answer carries the SQL and the command line that give the same.\n\n" +
+		"Whole numbers are of 64 bits where their format is int64: read them as such, for JavaScript rounds those above 2^53. " +
+		"Cells of a statement's answer (" + pathSQL + ") have no type in this document; integers above 2^53 are text there, and so is whatever is no number, boolean or JSON.\n\n" +
+		"A list that goes on has limit and after, and next and the header Link where there is more; what is too much for limit is refused with status 422."
 	c.DocsPath = ""     // the library's page loads scripts from another host
 	c.SchemasPath = ""  // one document says it all
 	c.OpenAPIPath = ""  // served below, made once
@@ -30,7 +34,9 @@ func (s *server) routeAPI(r chi.Router) error {
 		"application/json": huma.DefaultJSONFormat,
 		"json":             huma.DefaultJSONFormat, // problem+json
 		mediaCSV:           {Marshal: marshalCSV},
+		typeSpreadsheet:    {Marshal: marshalSpreadsheet},
 	}
+	identified(c.OpenAPI)
 	api := humachi.New(r.With(negotiate, checkQuery), c)
 
 	s.routeTop(api)
@@ -49,6 +55,7 @@ func (s *server) routeAPI(r chi.Router) error {
 	s.routeSQL(api)
 	s.routeNames(api)
 	s.routeLogin(api)
+	s.routeTokens(api)
 	describe(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {
@@ -68,12 +75,43 @@ func (s *server) routeAPI(r chi.Router) error {
 }
 
 // failures are the statuses that any operation may answer with.
-var failures = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusUnprocessableEntity,
+var failures = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestEntityTooLarge,
+	http.StatusUnsupportedMediaType, http.StatusMisdirectedRequest, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
 	http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+
+// The names under which the document says how who asks is known.
+const (
+	schemeToken   = "token"
+	schemeSession = "session"
+)
+
+// identified says in the document how who asks is known.
+func identified(doc *huma.OpenAPI) {
+	doc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		schemeToken: {Type: "http", Scheme: "bearer", BearerFormat: TokenPrefix + "…",
+			Description: "A token for scripts: POST " + pathTokens + ", the page's preferences or flowtally web token makes one. It is taken from this header alone, never from an address, " +
+				"and may do what its role and its user's role both allow."},
+		schemeSession: {Type: "apiKey", In: "cookie", Name: cookieName(false),
+			Description: "The session that POST " + pathLogin + " begins; by TLS the cookie is " + cookieName(true) + "."},
+	}
+	// The empty one: where nobody has to log in, nobody has to say who he is.
+	doc.Security = []map[string][]string{{schemeToken: {}}, {schemeSession: {}}, {}}
+}
 
 // describe says in the document what the library cannot: that a reference may be
 // null, and what a problem carries besides.
 func describe(doc *huma.OpenAPI) {
+	for _, path := range doc.Paths {
+		for _, op := range []*huma.Operation{path.Get, path.Post, path.Put, path.Delete} {
+			if op != nil && op.RequestBody != nil {
+				// The library gives up on a body that does not come.
+				slow := *op.Responses[strconv.Itoa(http.StatusServiceUnavailable)]
+				slow.Description = http.StatusText(http.StatusRequestTimeout)
+				op.Responses[strconv.Itoa(http.StatusRequestTimeout)] = &slow
+			}
+		}
+	}
+	sharedParameters(doc)
 	schemas := doc.Components.Schemas
 	for _, schema := range schemas.Map() {
 		for _, p := range schema.Properties {
@@ -94,6 +132,26 @@ func describe(doc *huma.OpenAPI) {
 	problem.Properties["filter"] = schemas.Schema(reflect.TypeFor[FilterFault](), true, "FilterFault")
 	problem.Properties["having"] = schemas.Schema(reflect.TypeFor[FilterFault](), true, "FilterFault")
 	problem.Properties["sql"] = schemas.Schema(reflect.TypeFor[SQLFault](), true, "SQLFault")
+}
+
+// sharedParameters gives those parameters that are asked in several places the one
+// description that Filtered and seriesInput have.
+func sharedParameters(doc *huma.OpenAPI) {
+	said := make(map[string]*huma.Param)
+	for _, p := range doc.Paths[pathSeries].Get.Parameters {
+		said[p.Name] = p
+	}
+	for _, path := range doc.Paths {
+		if path.Get == nil {
+			continue
+		}
+		for _, p := range path.Get.Parameters {
+			if as := said[p.Name]; as != nil && p.Description == "" {
+				p.Description, p.Schema.Description, p.Example = as.Description, as.Schema.Description, as.Example
+				p.Schema.Examples = as.Schema.Examples
+			}
+		}
+	}
 }
 
 // ask runs one question under the time limit and explains its failure.

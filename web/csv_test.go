@@ -93,7 +93,7 @@ func TestWhoGetsCSV(t *testing.T) {
 func TestCSVReadsBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.StringN(0, 12, -1).Draw(t, "name")
-		cell := harmless(name)
+		cell := table{}.text(name)
 		if cell != "" && strings.ContainsRune("=+-@\t\r\n", rune(cell[0])) {
 			t.Fatalf("%q begins as a formula does", cell)
 		}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/sha256"
 	"net/netip"
 	"time"
 
@@ -19,12 +20,13 @@ type Database struct {
 	ExporterStore
 	ViewStore
 	SQLStore
+	TokenStore
 }
 
 // NewDatabase returns the Database that a store is.
 func NewDatabase(db *store.DB) Database {
 	c := console.New(db)
-	return Database{AnswerStore: answer.New(db), ExporterStore: c, ViewStore: c, SQLStore: c}
+	return Database{AnswerStore: answer.New(db), ExporterStore: c, ViewStore: c, SQLStore: c, TokenStore: c}
 }
 
 // AnswerStore answers questions about flows; *answer.Answerer is one.
@@ -84,4 +86,16 @@ type SQLStore interface {
 	// RunSQL runs a statement, and Schema says what it may ask.
 	RunSQL(ctx context.Context, q console.SQLQuestion) (*console.SQLAnswer, error)
 	Schema(ctx context.Context) ([]console.SchemaTable, error)
+}
+
+// TokenStore keeps the tokens of scripts; *console.Console is one.
+type TokenStore interface {
+	// Tokens lists those of a user, TokenOf finds one by the hash of its secret, and
+	// TokenSecrets returns the hashes of all.
+	Tokens(ctx context.Context, user string) ([]console.Token, error)
+	TokenOf(ctx context.Context, secret [sha256.Size]byte) (*console.Token, error)
+	TokenSecrets(ctx context.Context) (map[[sha256.Size]byte]bool, error)
+	NewToken(ctx context.Context, t console.Token) (*console.Token, error)
+	UseToken(ctx context.Context, id int64, at time.Time) error
+	DeleteToken(ctx context.Context, user string, id int64) error
 }

@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -67,6 +66,7 @@ type Events struct {
 type eventsOutput struct {
 	ContentType string `header:"Content-Type" hidden:"true"`
 	Disposition string `header:"Content-Disposition" hidden:"true"`
+	Link        string `header:"Link" doc:"The next page, with rel=\"next\" (RFC 8288), also of CSV; absent when this is the last. Its range stands still."`
 	Body        Events
 }
 
@@ -91,9 +91,9 @@ func (s *server) events(ctx context.Context, in *eventsInput) (*eventsOutput, er
 	if err != nil {
 		return nil, err
 	}
-	out := &eventsOutput{Body: NewEvents(e)}
+	out := &eventsOutput{Body: NewEvents(e), Link: nextPage(ctx, e.From, e.To, e.Next)}
 	if in.csv(ctx) {
-		out.ContentType, out.Disposition = csvHeaders("events", nil, e.From, e.To)
+		out.ContentType, out.Disposition = in.csvHeaders("events", nil, e.From, e.To)
 	}
 	return out, nil
 }
@@ -121,13 +121,6 @@ func NewEvents(e *query.Events) Events {
 		a.Rows[i] = row
 	}
 	return a
-}
-
-func (a *Events) writeCSV(c *csv.Writer) {
-	_ = c.Write(a.columns)
-	for _, row := range a.Rows {
-		_ = c.Write(cells(nil, a.columns, values(row)))
-	}
 }
 
 func (s *server) routeEvents(api huma.API) {

@@ -15,6 +15,23 @@ import (
 	"flowtally/query"
 )
 
+// nextPage is the header Link with the address of the next page, "" after the last. The
+// range is that of this page: one that is relative to now would have moved on.
+func nextPage(ctx context.Context, from, to time.Time, next string) string {
+	r, ok := ctx.Value(requestKey{}).(*http.Request)
+	if next == "" || !ok {
+		return ""
+	}
+	q := r.URL.Query()
+	q.Set("from", from.UTC().Format(time.RFC3339Nano))
+	q.Set("to", to.UTC().Format(time.RFC3339Nano))
+	q.Set("after", next)
+	if as := (Formatted{q.Get("format")}); as.Format == "" && as.csv(ctx) {
+		q.Set("format", "csv") // who follows it may not say so again
+	}
+	return "<" + r.URL.Path + "?" + q.Encode() + `>; rel="next"`
+}
+
 const (
 	pathFlows   = "/api/v1/flows"
 	pathShare   = "/api/v1/share"
@@ -86,6 +103,7 @@ type Flows struct {
 type flowsOutput struct {
 	ContentType string `header:"Content-Type" hidden:"true"`
 	Disposition string `header:"Content-Disposition" hidden:"true"`
+	Link        string `header:"Link" doc:"The next page, with rel=\"next\" (RFC 8288), also of CSV; absent when this is the last. Its range stands still."`
 	Body        Flows
 }
 
@@ -100,9 +118,9 @@ func (s *server) flows(ctx context.Context, in *flowsInput) (*flowsOutput, error
 	if err != nil {
 		return nil, err
 	}
-	out := &flowsOutput{Body: NewFlows(f)}
+	out := &flowsOutput{Body: NewFlows(f), Link: nextPage(ctx, f.From, f.To, f.Next)}
 	if in.csv(ctx) {
-		out.ContentType, out.Disposition = csvHeaders("flows", nil, f.From, f.To)
+		out.ContentType, out.Disposition = in.csvHeaders("flows", nil, f.From, f.To)
 	}
 	return out, nil
 }
@@ -138,7 +156,7 @@ func NewFlows(f *query.Flows) Flows {
 type shareInput struct {
 	Filtered
 	Formatted
-	Step string `query:"step" default:"auto" example:"5m" doc:"Width of a bucket: auto, or a duration of whole seconds such as 60s, 5m, 1h, 1d, or 1mo. Days, weeks and months are those of the zone."`
+	Step string `query:"step" default:"auto" example:"60s"`
 }
 
 type highlight struct {
@@ -185,7 +203,7 @@ func (s *server) share(ctx context.Context, in *shareInput) (*shareOutput, error
 	}
 	out := &shareOutput{Body: NewShare(r)}
 	if in.csv(ctx) {
-		out.ContentType, out.Disposition = csvHeaders("share", nil, r.From, r.To)
+		out.ContentType, out.Disposition = in.csvHeaders("share", nil, r.From, r.To)
 	}
 	return out, nil
 }
@@ -255,7 +273,7 @@ func (s *server) summary(ctx context.Context, in *summaryInput) (*summaryOutput,
 	}
 	out := &summaryOutput{Body: NewSummary(r)}
 	if in.csv(ctx) {
-		out.ContentType, out.Disposition = csvHeaders("summary", nil, r.From, r.To)
+		out.ContentType, out.Disposition = in.csvHeaders("summary", nil, r.From, r.To)
 	}
 	return out, nil
 }
@@ -269,13 +287,15 @@ func NewSummary(r *query.Summary) Summary {
 	return a
 }
 
+// heatMapInput is Filtered, with a begin of its own.
 type heatMapInput struct {
-	From     string `query:"from" default:"-14d" doc:"Start of the range. RFC 3339, a date, or relative to now."`
-	To       string `query:"to" default:"now" doc:"End of the range."`
-	Exporter string `query:"exporter" doc:"Only flows of this exporter."`
-	Filter   string `query:"filter" doc:"Only flows that match this filter."`
-	Whole    bool   `query:"whole" doc:"Book each flow whole at its end."`
-	Scaled   bool   `query:"scaled" doc:"Multiply packets and bytes by the sampling rate."`
+	From     string `query:"from" default:"-14d"`
+	To       string `query:"to" default:"now"`
+	Exporter string `query:"exporter"`
+	Filter   string `query:"filter"`
+	Whole    bool   `query:"whole"`
+	Scaled   bool   `query:"scaled"`
+	Raw      bool   `query:"raw"`
 	By       bySum  `query:"by" default:"flows" doc:"What is summed."`
 	Zoned
 }
@@ -294,7 +314,7 @@ type HeatMap struct {
 type heatMapOutput struct{ Body HeatMap }
 
 func (s *server) heatMap(ctx context.Context, in *heatMapInput) (*heatMapOutput, error) {
-	q, err := s.question(Filtered{Ranged: Ranged{in.From, in.To, in.Exporter, in.Zoned}, Filter: in.Filter, Whole: in.Whole, Scaled: in.Scaled}, query.Measure(in.By), "", 0)
+	q, err := s.question(Filtered{Ranged: Ranged{in.From, in.To, in.Exporter, in.Zoned}, Filter: in.Filter, Whole: in.Whole, Scaled: in.Scaled, Raw: in.Raw}, query.Measure(in.By), "", 0)
 	if err != nil {
 		return nil, err
 	}

@@ -10,8 +10,11 @@ import (
 
 // Formatted chooses the form of an answer.
 type Formatted struct {
-	Format string `query:"format" enum:"json,csv" doc:"Form of the answer. Without it the Accept header decides, and JSON is the default."`
+	Format string `query:"format" enum:"json,csv,spreadsheet" doc:"Form of the answer: spreadsheet is CSV as LibreOffice and Excel open it right. Without it the Accept header decides, and JSON is the default."`
 }
+
+// formatSpreadsheet is the Format that people open in a spreadsheet.
+const formatSpreadsheet = "spreadsheet"
 
 // wantsCSV is the context's key for what the Accept header asked for.
 type wantsCSV struct{}
@@ -39,7 +42,7 @@ func negotiate(next http.Handler) http.Handler {
 // csv reports whether the answer is to be CSV: the parameter says so, else the
 // Accept header.
 func (in Formatted) csv(ctx context.Context) bool {
-	return in.Format == "csv" || in.Format == "" && ctx.Value(wantsCSV{}) == true
+	return in.Format == "csv" || in.Format == formatSpreadsheet || in.Format == "" && ctx.Value(wantsCSV{}) == true
 }
 
 func alsoCSV() map[string]*huma.Response {

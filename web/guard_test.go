@@ -141,6 +141,9 @@ flowtally_web_refused_total{reason="login"} 0
 flowtally_web_refused_total{reason="origin"} 0
 flowtally_web_refused_total{reason="role"} 0
 flowtally_web_refused_total{reason="site"} 1
+flowtally_web_refused_total{reason="token"} 0
+flowtally_web_refused_total{reason="token_in_address"} 0
+flowtally_web_refused_total{reason="token_tries"} 0
 # HELP flowtally_web_requests_total HTTP requests answered, by route and class of status.
 # TYPE flowtally_web_requests_total counter
 flowtally_web_requests_total{class="4xx",route="page"} 1

@@ -21,9 +21,9 @@ const (
 )
 
 type interfacesInput struct {
-	Exporter string `query:"exporter" doc:"Only of this exporter: its name, address or number. Empty: of all."`
-	From     string `query:"from" default:"-1h" doc:"Start of the range in which bytes are counted."`
-	To       string `query:"to" default:"now" doc:"End of it."`
+	Exporter string `query:"exporter"`
+	From     string `query:"from" default:"-1h"`
+	To       string `query:"to" default:"now"`
 	Zoned
 }
 

@@ -5,12 +5,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -54,6 +52,9 @@ type identity struct {
 	user string // "" when nobody logs in here
 	role string
 	via  string // none, password or proxy
+	// token is the name of the token with which a script asks for the user; "" for a
+	// person.
+	token string
 }
 
 type identityKey struct{}
@@ -86,6 +87,9 @@ type logins struct {
 	byAddr    throttle
 	byUser    throttle
 	byDevice  throttle
+
+	badTokens throttle // by address
+	secrets   tokenSecrets
 }
 
 func newLogins(c *Config) *logins {
@@ -99,6 +103,9 @@ func newLogins(c *Config) *logins {
 		byUser: throttle{burst: 20, interval: 30 * time.Second},
 		// Who has logged in with this browser before is kept out by no stranger.
 		byDevice: throttle{burst: 10, interval: 30 * time.Second},
+		// A script with a token that has ended keeps its neighbours from logging in no more
+		// than these keep the script from asking.
+		badTokens: throttle{burst: 10, interval: 6 * time.Second},
 	}
 	if l.userHeader == "" {
 		l.userHeader = DefaultProxyUserHeader
@@ -275,7 +282,23 @@ func (s *server) requireLogin(next http.Handler) http.Handler {
 				s.log.Warn("the file of users cannot be read; those read last still hold", "err", err)
 			}
 		}
-		i, ok := s.logins.identify(r, s.secure(r), s.now())
+		var (
+			i  identity
+			ok bool
+		)
+		if s.bears(r) {
+			var err error
+			if i, err = s.byToken(r); err != nil {
+				refuseWith(w, r, err)
+				return
+			}
+			// What a browser keeps is not looked at beside a token.
+			r = r.Clone(r.Context())
+			r.Header.Del("Cookie")
+			ok = true
+		} else {
+			i, ok = s.logins.identify(r, s.secure(r), s.now())
+		}
 		ctx := context.WithValue(r.Context(), identityKey{}, i)
 		ctx = context.WithValue(ctx, requestKey{}, r)
 		switch {
@@ -284,6 +307,9 @@ func (s *server) requireLogin(next http.Handler) http.Handler {
 		default:
 			w.Header().Set("WWW-Authenticate", "Session realm=\"flowtally\"")
 			sentence := "Log in first."
+			if s.logins.users != nil {
+				w.Header().Add("WWW-Authenticate", "Bearer realm=\"flowtally\"")
+			}
 			if s.logins.users == nil {
 				sentence = "Come through the proxy that logs you in: this request did not."
 			}
@@ -302,14 +328,18 @@ func (s *server) mayEdit(ctx context.Context) error {
 		return nil
 	}
 	s.metrics.refused.WithLabelValues("role").Inc()
-	return &huma.ErrorModel{Title: statusTitle(http.StatusForbidden), Status: http.StatusForbidden,
-		Detail: "You may look at everything here and change nothing: that takes the role of an editor."}
+	sentence := "You may look at everything here and change nothing: that takes the role of an editor."
+	if who(ctx).token != "" {
+		sentence = "This token may look at everything here and change nothing: that takes a token with the role editor, of a user who is an editor."
+	}
+	return &huma.ErrorModel{Title: statusTitle(http.StatusForbidden), Status: http.StatusForbidden, Detail: sentence}
 }
 
 type me struct {
 	User  *string `json:"user" doc:"Who is asking; null when nobody is logged in."`
 	Role  string  `json:"role" enum:"viewer,editor" doc:"What he may do."`
 	Login string  `json:"login" enum:"none,password,proxy" doc:"How people log in here."`
+	Token *string `json:"token" doc:"The name of the token that is asking for the user; null for a person."`
 }
 
 type meOutput struct{ Body me }
@@ -318,6 +348,9 @@ func meOf(i identity) me {
 	m := me{Role: i.role, Login: i.via}
 	if i.user != "" {
 		m.User = &i.user
+	}
+	if i.token != "" {
+		m.Token = &i.token
 	}
 	if m.Role == "" {
 		m.Role = RoleViewer
@@ -358,51 +391,64 @@ func cookie(name, value string, life time.Duration, secure bool) http.Cookie {
 	}
 }
 
-func (s *server) login(ctx context.Context, in *loginInput) (*loginOutput, error) {
+// prove returns the user whose password it is, nil when it is not, and the number of the
+// browser when he has logged in with it before. Tries are limited: the error says so.
+func (s *server) prove(ctx context.Context, r *http.Request, name, password string) (_ *user, browser string, _ error) {
 	l, now := s.logins, s.now()
-	r, _ := ctx.Value(requestKey{}).(*http.Request)
-	if l.users == nil || r == nil {
-		return nil, &huma.ErrorModel{Title: statusTitle(http.StatusNotFound), Status: http.StatusNotFound, Detail: "Nobody logs in with a password here."}
-	}
-	u, known := l.users.get(in.Body.User)
+	u, known := l.users.get(name)
 	type count struct {
 		by  *throttle
 		key string
 	}
-	counts := []count{{&l.byAddr, place(l.client(r))}, {&l.byUser, in.Body.User}}
-	number := ""
+	counts := []count{{&l.byAddr, place(l.client(r))}, {&l.byUser, name}}
 	if known {
-		number = device(r, u, s.secure(r))
+		browser = device(r, u, s.secure(r))
 	}
-	if number != "" {
-		counts = []count{{&l.byDevice, number}}
+	if browser != "" {
+		counts = []count{{&l.byDevice, browser}}
 	}
 	for _, t := range counts {
 		if wait := t.by.take(t.key, now); wait > 0 {
 			s.metrics.logins.WithLabelValues("throttled").Inc()
-			seconds := int64(wait/time.Second) + 1
-			return nil, huma.ErrorWithHeaders(&huma.ErrorModel{Title: statusTitle(http.StatusTooManyRequests), Status: http.StatusTooManyRequests,
-				Detail: fmt.Sprintf("Too many tries to log in. Try again in %d seconds.", seconds)},
-				http.Header{"Retry-After": {strconv.FormatInt(seconds, 10)}})
+			return nil, "", tooMany("Too many tries to log in.", wait)
 		}
 	}
 	select {
 	case l.verifying <- struct{}{}:
 	case <-ctx.Done():
-		return nil, s.storeProblem(ctx, "login", ctx.Err())
+		return nil, "", s.storeProblem(ctx, "login", ctx.Err())
 	}
-	right := u.verify(in.Body.Password) && known
+	right := u.verify(password) && known
 	<-l.verifying
 	if !right {
 		s.metrics.logins.WithLabelValues("wrong").Inc()
-		s.log.Warn("login refused", "user", in.Body.User, "remote", r.RemoteAddr)
-		return nil, &huma.ErrorModel{Title: statusTitle(http.StatusUnauthorized), Status: http.StatusUnauthorized,
-			Detail: "This user and this password do not go together."}
+		s.log.Warn("login refused", "user", withoutTokens(name), "remote", r.RemoteAddr)
+		return nil, "", nil
 	}
 	for _, t := range counts {
 		t.by.give(t.key)
 	}
 	s.metrics.logins.WithLabelValues("right").Inc()
+	return u, browser, nil
+}
+
+func (s *server) login(ctx context.Context, in *loginInput) (*loginOutput, error) {
+	l := s.logins
+	if err := byPerson(ctx); err != nil {
+		return nil, err
+	}
+	r, _ := ctx.Value(requestKey{}).(*http.Request)
+	if l.users == nil || r == nil {
+		return nil, &huma.ErrorModel{Title: statusTitle(http.StatusNotFound), Status: http.StatusNotFound, Detail: "Nobody logs in with a password here."}
+	}
+	u, number, err := s.prove(ctx, r, in.Body.User, in.Body.Password)
+	if err != nil {
+		return nil, err
+	}
+	if u == nil {
+		return nil, &huma.ErrorModel{Title: statusTitle(http.StatusUnauthorized), Status: http.StatusUnauthorized,
+			Detail: "This user and this password do not go together."}
+	}
 	s.log.Info("login", "user", u.name, "role", u.role, "remote", r.RemoteAddr)
 	// What the browser had is nobody's any more: a session is never taken over.
 	if old, err := r.Cookie(cookieName(s.secure(r))); err == nil {
@@ -413,8 +459,8 @@ func (s *server) login(ctx context.Context, in *loginInput) (*loginOutput, error
 		remembered = number + "." + deviceCode(u, number)
 	}
 	return &loginOutput{
-		[]http.Cookie{s.cookie(r, l.begin(u, now)), cookie(deviceName(s.secure(r)), remembered, deviceLife, s.secure(r))},
-		meOf(identity{u.name, u.role, "password"}),
+		[]http.Cookie{s.cookie(r, l.begin(u, s.now())), cookie(deviceName(s.secure(r)), remembered, deviceLife, s.secure(r))},
+		meOf(identity{user: u.name, role: u.role, via: "password"}),
 	}, nil
 }
 
@@ -427,6 +473,9 @@ type logoutInput struct {
 }
 
 func (s *server) logout(ctx context.Context, in *logoutInput) (*logoutOutput, error) {
+	if err := byPerson(ctx); err != nil {
+		return nil, err
+	}
 	r, _ := ctx.Value(requestKey{}).(*http.Request)
 	if r == nil {
 		r = &http.Request{}
@@ -449,18 +498,19 @@ func (s *server) warnOfPlainPasswords(a netip.AddrPort) {
 }
 
 func (s *server) routeLogin(api huma.API) {
+	byAnybody := []map[string][]string{{}}
 	huma.Register(api, huma.Operation{
-		OperationID: "me", Method: http.MethodGet, Path: pathMe,
+		OperationID: "me", Security: byAnybody, Method: http.MethodGet, Path: pathMe,
 		Summary: "Who am I?", Description: "Who is asking, what he may do, and how people log in here. Answers also who is not logged in.", Errors: failures,
 	}, s.me)
 	huma.Register(api, huma.Operation{
-		OperationID: "login", Method: http.MethodPost, Path: pathLogin,
+		OperationID: "login", Security: byAnybody, Method: http.MethodPost, Path: pathLogin,
 		Summary:     "Log in",
 		Description: "Begins a session, kept in a cookie that scripts cannot read. Tries are limited, by address and by user; those from a browser in which the user has logged in before are counted apart.",
-		Errors:      append([]int{http.StatusNotFound, http.StatusTooManyRequests}, failures...),
+		Errors:      append([]int{http.StatusNotFound}, failures...),
 	}, s.login)
 	huma.Register(api, huma.Operation{
-		OperationID: "logout", Method: http.MethodPost, Path: pathLogout, DefaultStatus: http.StatusNoContent,
+		OperationID: "logout", Security: byAnybody, Method: http.MethodPost, Path: pathLogout, DefaultStatus: http.StatusNoContent,
 		Summary: "Log out", Description: "Ends the session, or all of the user.", Errors: failures,
 	}, s.logout)
 }

@@ -103,7 +103,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%s without a session: %d", path, w.Code)
 		}
 	}
-	if got := get(h, pathMe).Body.String(); strings.TrimSpace(got) != `{"user":null,"role":"viewer","login":"password"}` {
+	if got := get(h, pathMe).Body.String(); strings.TrimSpace(got) != `{"user":null,"role":"viewer","login":"password","token":null}` {
 		t.Errorf("nobody is %s", got)
 	}
 	for _, pair := range [][2]string{{"edgar", "wrong horse"}, {"nobody", "right horse"}, {"", ""}, {"edgar", ""}} {
@@ -118,7 +118,7 @@ func TestLogin(t *testing.T) {
 	if w := get(h, pathTop, "Cookie", edgar); w.Code != http.StatusOK {
 		t.Errorf("with a session: %d %s", w.Code, w.Body)
 	}
-	if got := get(h, pathMe, "Cookie", edgar).Body.String(); strings.TrimSpace(got) != `{"user":"edgar","role":"editor","login":"password"}` {
+	if got := get(h, pathMe, "Cookie", edgar).Body.String(); strings.TrimSpace(got) != `{"user":"edgar","role":"editor","login":"password","token":null}` {
 		t.Errorf("edgar is %s", got)
 	}
 
@@ -449,7 +449,7 @@ func TestProxyThatLogsIn(t *testing.T) {
 
 func TestWithoutLoginEverybodyEdits(t *testing.T) {
 	h := newTestHandler(t, &fake{})
-	if got := get(h, pathMe).Body.String(); strings.TrimSpace(got) != `{"user":null,"role":"editor","login":"none"}` {
+	if got := get(h, pathMe).Body.String(); strings.TrimSpace(got) != `{"user":null,"role":"editor","login":"none","token":null}` {
 		t.Errorf("I am %s", got)
 	}
 }

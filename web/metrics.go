@@ -44,7 +44,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help: "HTTP requests being answered now.",
 		}),
 	}
-	for _, reason := range []string{"host", "site", "origin", "content_type", "login", "role"} {
+	for _, reason := range []string{"host", "site", "origin", "content_type", "login", "role", "token", "token_tries", "token_in_address"} {
 		m.refused.WithLabelValues(reason)
 	}
 	for _, result := range []string{"right", "wrong", "throttled"} {
@@ -63,7 +63,7 @@ var routes = map[string]string{
 	pathTop: "top", pathSeries: "series", pathFlows: "flows", pathShare: "share", pathSummary: "summary", pathHeatMap: "heatmap",
 	pathExporters: "exporters", pathInterfaces: "interfaces", pathLoss: "loss", pathViews: "views",
 	pathFilterCheck: "filter_check", pathFilterComplete: "filter_complete", pathSQL: "sql", pathHunts: "hunts", pathSchema: "schema",
-	pathNames: "names", pathMe: "me", pathLogin: "login", pathLogout: "logout", pathOpenAPI: "openapi", pathHealth: "healthz",
+	pathNames: "names", pathTokens: "tokens", pathPreferences: "preferences", pathKeys: "keys", pathEvents: "events", pathMe: "me", pathLogin: "login", pathLogout: "logout", pathOpenAPI: "openapi", pathHealth: "healthz",
 }
 
 // route returns the fixed word under which a path is counted.
@@ -72,7 +72,7 @@ func route(path string) string {
 		return word
 	}
 	for prefix, word := range map[string]string{
-		pathExporters + "/": "exporter", pathInterfaces + "/": "interface", pathViews + "/": "view", "/api/v1/address/": "address",
+		pathExporters + "/": "exporter", pathInterfaces + "/": "interface", pathViews + "/": "view", pathTokens + "/": "token", "/api/v1/address/": "address",
 	} {
 		if strings.HasPrefix(path, prefix) {
 			return word
@@ -104,7 +104,11 @@ func (s *server) observe(next http.Handler) http.Handler {
 		default:
 			s.metrics.seconds.WithLabelValues(name).Observe(took.Seconds())
 		}
-		s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "query", r.URL.RawQuery,
+		path, query := r.URL.Path, r.URL.RawQuery
+		if inAddress(r.URL) {
+			path, query = withoutTokens(path), "not shown: it had a token"
+		}
+		s.log.Debug("request", "method", r.Method, "path", path, "query", query,
 			"status", status, "bytes", ww.BytesWritten(), "took", took, "remote", r.RemoteAddr)
 	})
 }

@@ -46,7 +46,7 @@ func TestOpenAPIDocument(t *testing.T) {
 		t.Errorf("OpenAPI %q", doc.OpenAPI)
 	}
 	for _, path := range []string{pathTop, pathSeries, pathKeys, pathFlows, pathShare, pathSummary, pathHeatMap, pathAddress, pathExporters, pathExporter, pathDiagnosis,
-		pathInterfaces, pathInterface, pathLoss, pathViews, pathView, pathPreferences, pathFilterCheck, pathFilterComplete, pathSQL, pathHunts, pathSchema, pathNames, pathMe} {
+		pathInterfaces, pathInterface, pathLoss, pathViews, pathView, pathPreferences, pathFilterCheck, pathFilterComplete, pathSQL, pathHunts, pathSchema, pathNames, pathMe, pathTokens, pathToken} {
 		if doc.Paths[path] == nil {
 			t.Errorf("%s is not described", path)
 		}
@@ -84,7 +84,7 @@ func TestDocumentNamesTheFieldsOfAnswers(t *testing.T) {
 		"Line": line{}, "SumLine": sumLine{}, "ExportersAnswer": exportersAnswer{}, "ExporterRow": exporterRow{},
 		"Flows": Flows{}, "FlowsSummary": FlowsSummary{}, "Share": Share{}, "Summary": Summary{}, "SummaryRow": summaryRow{}, "HeatMap": HeatMap{},
 		"Address": Address{}, "Diagnosis": Diagnosis{}, "Ledger": Ledger{}, "InterfaceRow": interfaceRow{}, "View": view{}, "SQLAnswer": SQLAnswer{},
-		"FilterCheckAnswer": filterCheckAnswer{}, "FilterCompleteAnswer": filterCompleteAnswer{}, "Previous": previous{}, "Me": me{},
+		"FilterCheckAnswer": filterCheckAnswer{}, "FilterCompleteAnswer": filterCompleteAnswer{}, "Previous": previous{}, "Me": me{}, "TokenRow": TokenRow{}, "MadeToken": MadeToken{},
 		"KeysAnswer": keysAnswer{}, "KeyRow": keyRow{}, "MeasureRow": measureRow{}, "WordRow": wordRow{},
 	} {
 		text, err := json.Marshal(v)

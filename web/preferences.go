@@ -46,6 +46,9 @@ func (s *server) preferences(ctx context.Context, _ *struct{}) (*preferencesOutp
 
 // putPreferences is open to viewers: what they prefer changes nothing for others.
 func (s *server) putPreferences(ctx context.Context, in *preferencesInput) (*struct{}, error) {
+	if err := byPerson(ctx); err != nil {
+		return nil, err
+	}
 	user := who(ctx).user
 	if user == "" {
 		return nil, &huma.ErrorModel{Title: statusTitle(http.StatusConflict), Status: http.StatusConflict,
@@ -64,6 +67,6 @@ func (s *server) routePreferences(api huma.API) {
 	}, s.preferences)
 	huma.Register(api, huma.Operation{
 		OperationID: "preferences-change", Method: http.MethodPut, Path: pathPreferences, DefaultStatus: http.StatusNoContent,
-		Summary: "Keep preferences", Description: "Keeps one's own preferences in place of what was kept; what is left out is left to the page. For everybody who is logged in.", Errors: changes,
+		Summary: "Keep preferences", Description: "Keeps one's own preferences in place of what was kept; what is left out is left to the page. For everybody who is logged in, not for tokens.", Errors: changes,
 	}, s.putPreferences)
 }

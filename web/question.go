@@ -15,7 +15,7 @@ import (
 type Ranged struct {
 	From     string `query:"from" default:"-6h" example:"-6h" doc:"Start of the range, inside it. RFC 3339, a date, or relative to now: -30m, -6h, -7d, -2w, today, yesterday; more than ten minutes ago is the begin of that minute. Also yesterday 14:00, this-week, last-month, -1mo, or seconds since 1970."`
 	To       string `query:"to" default:"now" example:"now" doc:"End of the range, outside it. Written like from."`
-	Exporter string `query:"exporter" doc:"Only flows of this exporter: its name or address. Empty: of all."`
+	Exporter string `query:"exporter" doc:"Only of this exporter: its name, address or number. Empty: of all."`
 	Zoned
 }
 

@@ -90,7 +90,7 @@ func (s *server) series(ctx context.Context, in *seriesInput) (*seriesOutput, er
 	}
 	out := &seriesOutput{Body: NewSeries(t)}
 	if in.csv(ctx) {
-		out.ContentType, out.Disposition = csvHeaders("series", t.Keys, t.From, t.To)
+		out.ContentType, out.Disposition = in.csvHeaders("series", t.Keys, t.From, t.To)
 	}
 	return out, nil
 }

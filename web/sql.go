@@ -46,7 +46,7 @@ type sqlInput struct {
 	Body struct {
 		SQL    string `json:"sql" doc:"One statement that returns columns." minLength:"1" maxLength:"100000"`
 		Limit  int    `json:"limit,omitempty" default:"1000" minimum:"1" maximum:"10000" doc:"How many rows are returned."`
-		Format string `json:"format,omitempty" enum:"json,csv" doc:"Form of the answer. Without it the Accept header decides, and JSON is the default."`
+		Format string `json:"format,omitempty" enum:"json,csv,spreadsheet" doc:"Form of the answer: spreadsheet is CSV as LibreOffice and Excel open it right. Without it the Accept header decides, and JSON is the default."`
 	}
 }
 
@@ -66,6 +66,7 @@ type SQLAnswer struct {
 type sqlOutput struct {
 	ContentType string `header:"Content-Type" hidden:"true"`
 	Disposition string `header:"Content-Disposition" hidden:"true"`
+	Truncated   string `header:"Flowtally-Truncated" doc:"true when there was more than is returned, also of CSV, which has no other place for it; else absent."`
 	Body        SQLAnswer
 }
 
@@ -93,9 +94,12 @@ func (s *server) sql(ctx context.Context, in *sqlInput) (*sqlOutput, error) {
 	for i, c := range a.Columns {
 		out.Body.Columns[i] = sqlColumn(c)
 	}
-	if (Formatted{in.Body.Format}).csv(ctx) {
+	if a.Truncated {
+		out.Truncated = "true"
+	}
+	if as := (Formatted{in.Body.Format}); as.csv(ctx) {
 		now := s.now()
-		out.ContentType, out.Disposition = csvHeaders("sql", nil, now, now)
+		out.ContentType, out.Disposition = as.csvHeaders("sql", nil, now, now)
 	}
 	return out, nil
 }

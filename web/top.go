@@ -72,7 +72,7 @@ func (s *server) top(ctx context.Context, in *topInput) (*topOutput, error) {
 	}
 	out := &topOutput{Body: NewTop(t)}
 	if in.csv(ctx) {
-		out.ContentType, out.Disposition = csvHeaders("top", t.Keys, t.From, t.To)
+		out.ContentType, out.Disposition = in.csvHeaders("top", t.Keys, t.From, t.To)
 	}
 	return out, nil
 }

@@ -180,6 +180,32 @@ const maxThrottled = 10_000
 func (t *throttle) take(key string, now time.Time) (wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	b := t.fill(key, now)
+	if wait = t.until(b); wait == 0 {
+		b.tokens--
+	}
+	return wait
+}
+
+// wait says after what time there is a token, and takes none.
+func (t *throttle) wait(key string, now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.keys[key] == nil {
+		return 0
+	}
+	return t.until(t.fill(key, now))
+}
+
+func (t *throttle) until(b *bucket) time.Duration {
+	if b.tokens < 1 {
+		return time.Duration((1 - b.tokens) * float64(t.interval))
+	}
+	return 0
+}
+
+// fill returns a key's bucket as it is now.
+func (t *throttle) fill(key string, now time.Time) *bucket {
 	if t.keys == nil {
 		t.keys = make(map[string]*bucket)
 	}
@@ -193,11 +219,7 @@ func (t *throttle) take(key string, now time.Time) (wait time.Duration) {
 	}
 	b.tokens = math.Min(t.burst, b.tokens+now.Sub(b.at).Seconds()/t.interval.Seconds())
 	b.at = now
-	if b.tokens < 1 {
-		return time.Duration((1 - b.tokens) * float64(t.interval))
-	}
-	b.tokens--
-	return 0
+	return b
 }
 
 // give gives a token back: the try was a good one.

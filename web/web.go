@@ -3,7 +3,7 @@
 // command line.
 //
 // On loopback nobody has to log in. Beyond it people do, with a password
-// (Users) or by the word of a proxy in front. What keeps other sites out is the
+// (Users) or by the word of a proxy in front, and scripts with a person's token. What keeps other sites out is the
 // Host header (DNS rebinding), Sec-Fetch-Site and Origin (cross-site requests),
 // the content type of bodies (forms), cookies that other sites' requests do not
 // carry, and a Content-Security-Policy that lets the page talk to this server
@@ -121,7 +121,7 @@ type server struct {
 // newServer checks the configuration and prepares what does not change between
 // requests. The page's files come from the root of files.
 func newServer(c Config, files fs.FS) (*server, error) {
-	if c.DB.AnswerStore == nil || c.DB.ExporterStore == nil || c.DB.ViewStore == nil || c.DB.SQLStore == nil {
+	if c.DB.AnswerStore == nil || c.DB.ExporterStore == nil || c.DB.ViewStore == nil || c.DB.SQLStore == nil || c.DB.TokenStore == nil {
 		return nil, errors.New("web: no database to ask: Config.DB is not set")
 	}
 	if c.Listen == "" {
@@ -161,7 +161,7 @@ func newServer(c Config, files fs.FS) (*server, error) {
 // refused for its host is refused before anything looks at its path.
 func (s *server) handler() (http.Handler, error) {
 	r := chi.NewRouter()
-	r.Use(s.observe, s.recoverPanics, secureHeaders, s.requireHost,
+	r.Use(s.observe, s.recoverPanics, secureHeaders, s.requireHost, s.refuseTokensInAddress,
 		forAPI(s.requireSameOrigin), forAPI(s.requireJSON), forAPI(s.requireLogin), forAPI(noStore), forAPI(weighEncodings),
 		forAPI(middleware.Compress(5, "application/json", "application/problem+json", "application/openapi+json", mediaCSV)),
 		middleware.GetHead)

@@ -2,7 +2,9 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +41,8 @@ type fake struct {
 	saved  []console.View
 	named  []console.Interface
 	prefer map[string]console.Preferences
+	tokens []console.Token
+	looks  int // how often a token was looked up
 }
 
 func (f *fake) keep(q query.Question) {
@@ -158,6 +163,78 @@ func (f *fake) SetPreferences(_ context.Context, user string, p console.Preferen
 	}
 	f.prefer[user] = p
 	return f.err
+}
+
+func (f *fake) Tokens(_ context.Context, user string) (list []console.Token, _ error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, t := range f.tokens {
+		if user == "" || t.User == user {
+			list = append(list, t)
+		}
+	}
+	return list, f.err
+}
+
+func (f *fake) TokenOf(_ context.Context, secret [sha256.Size]byte) (*console.Token, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.looks++
+	for _, t := range f.tokens {
+		if t.Secret == secret {
+			return &t, nil
+		}
+	}
+	return nil, console.ErrNotFound
+}
+
+func (f *fake) TokenSecrets(context.Context) (map[[sha256.Size]byte]bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make(map[[sha256.Size]byte]bool)
+	for _, t := range f.tokens {
+		all[t.Secret] = true
+	}
+	return all, nil
+}
+
+func (f *fake) NewToken(_ context.Context, t console.Token) (*console.Token, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t.ID = 1
+	for _, old := range f.tokens {
+		if old.User == t.User && old.Name == t.Name {
+			return nil, console.ErrTaken
+		}
+		t.ID = max(t.ID, old.ID+1)
+	}
+	if f.err == nil {
+		f.tokens = append(f.tokens, t)
+	}
+	return &t, f.err
+}
+
+func (f *fake) UseToken(_ context.Context, id int64, at time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.tokens {
+		if f.tokens[i].ID == id {
+			f.tokens[i].Used = at
+		}
+	}
+	return nil
+}
+
+func (f *fake) DeleteToken(_ context.Context, user string, id int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, t := range f.tokens {
+		if t.ID == id && (user == "" || t.User == user) {
+			f.tokens = slices.Delete(f.tokens, i, i+1)
+			return f.err
+		}
+	}
+	return cmp.Or(f.err, console.ErrNotFound)
 }
 
 func (f *fake) NameInterface(_ context.Context, id flow.ExporterID, index int64, name string) error {
@@ -396,5 +473,5 @@ func TestConfigWithoutDatabase(t *testing.T) {
 
 // faked is a Database that f answers for.
 func faked(f *fake) Database {
-	return Database{AnswerStore: f, ExporterStore: f, ViewStore: f, SQLStore: f}
+	return Database{AnswerStore: f, ExporterStore: f, ViewStore: f, SQLStore: f, TokenStore: f}
 }

@@ -210,7 +210,7 @@ const rows = (now) => ({
 // What the server says of keys, measures and words: src/vocabulary.svelte.ts describes it.
 const keys = JSON.parse(readFileSync(join(import.meta.dirname, 'keys.json'), 'utf8'));
 
-const paths = ['keys', 'top', 'series', 'flows', 'events', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout'];
+const paths = ['keys', 'top', 'series', 'flows', 'events', 'share', 'summary', 'exporters', 'exporters/{id}', 'exporters/{id}/diagnosis', 'interfaces', 'interfaces/{exporter_id}/{if_index}', 'loss', 'views', 'views/{id}', 'filter/check', 'filter/complete', 'sql', 'hunts', 'schema', 'address/{addr}', 'names', 'heatmap', 'me', 'login', 'logout', 'tokens', 'tokens/{id}'];
 
 /** events are one of each of a few kinds, a second apart; a filter leaves those of the kind that it names. */
 const events = (q, now) => {
@@ -385,7 +385,7 @@ export function serve(port = 0) {
     if (path === 'filter/check') return [200, check(body.filter ?? '', body.having)];
     if (path === 'filter/complete') return [200, complete(q.get('text') ?? '', Number(q.get('offset') ?? 0))];
     if (path === 'names') return [200, { names: {} }];
-    if (path === 'me') return [200, { user: null, role: 'editor', login: 'none' }];
+    if (path === 'me') return [200, { user: null, role: 'editor', login: 'none', token: null }];
     if (path === 'hunts') return [200, { hunts: [{ name: 'Who owned most flows', question: 'Which host took part in most flows of the last hour?', sql: "select date_trunc('minute', flow_start) as minute, count(*) as flows from flows group by 1 order by 1;" }] }];
     if (path === 'schema') return [200, { tables: [{ table: 'flows', columns: [{ name: 'src_addr', type: 'inet', comment: 'source address' }, { name: 'bytes', type: 'bigint', comment: 'IP bytes' }] }] }];
     if (path === 'sql') {

@@ -37,6 +37,9 @@ export type SQLResult = Schemas['SQLAnswer'];
 export type Hunt = Schemas['Hunt'];
 export type SchemaTable = Schemas['SchemaTable'];
 export type Me = Schemas['Me'];
+/** Token is one of one's own tokens for scripts; MadeToken is a new one, with its secret. */
+export type Token = Schemas['TokenRow'];
+export type MadeToken = Schemas['MadeToken'];
 
 /** Answer is what every answer about flows says about itself. */
 export type Answer = Pick<Top, keyof Top & keyof Series & keyof Flows & keyof Share & keyof Summary & keyof HeatMap & keyof Address>;

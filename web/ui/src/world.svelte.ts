@@ -10,7 +10,7 @@ interface OpenAPI {
   paths: Record<string, unknown>;
 }
 
-const everybody: Me = { user: null, role: 'editor', login: 'none' };
+const everybody: Me = { user: null, role: 'editor', login: 'none', token: null };
 
 class World {
   readonly exporters = new Query<Exporters>();
