@@ -192,7 +192,7 @@ test('units stand on the axes, and an empty answer says from when there are flow
   }
   if (mock) return;
   await page.goto(`${base}/explore?${nothing}`);
-  await page.getByRole('button', { name: 'the last of them' }).click();
+  await page.getByRole('button', { name: 'the last of them', exact: true }).click();
   await becomes(true, async () => Date.parse((await search(page)).get('to')) >= Date.parse(said.to), 'it leads to where there are some');
 });
 
