@@ -3,6 +3,9 @@ import { get, Problem } from './api';
 /** slowAfter is when a question is slow enough to show progress and a way out. */
 const slowAfter = 1000;
 
+/** lateAfter is when an answer that was asked for quietly is late: a database may hang, and refuse nothing. */
+const lateAfter = 10_000;
+
 /**
  * Query asks one question at a time and keeps the last answer. A newer question
  * cancels the older; asking the same again quietly (live) never blinks.
@@ -24,8 +27,8 @@ export class Query<T> {
 
   #abort: AbortController | null = null;
 
-  /** stale is whether the answer is of before: of another question, or what is asked now failed. */
-  readonly stale: boolean = $derived(this.answer !== null && (this.error !== null || this.cancelled || this.answered !== this.asking));
+  /** stale is whether the answer is of before: of another question, or what is asked now failed or is late. */
+  readonly stale: boolean = $derived(this.answer !== null && (this.error !== null || this.cancelled || this.slow > 0 || this.answered !== this.asking));
 
   /** ask asks a new question; what was being asked is cancelled. */
   ask(address: string): void {
@@ -59,8 +62,8 @@ export class Query<T> {
     this.cancelled = false;
     if (!quiet) this.loading = true;
     const timer = setTimeout(() => {
-      if (this.#abort === abort && !quiet) this.slow = asked;
-    }, slowAfter);
+      if (this.#abort === abort) this.slow = asked;
+    }, quiet ? lateAfter : slowAfter);
     try {
       const answer = await get<T>(address, abort.signal);
       if (this.#abort !== abort) return;

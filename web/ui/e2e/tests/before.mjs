@@ -69,6 +69,18 @@ for (const [size, theme] of [['wide', 'light'], ['phone', 'dark']]) {
   });
 }
 
+test('a database that hangs and refuses nothing: what stands is dimmed once an answer is late', async (open) => {
+  let hangs = false;
+  const { page } = await open({ clock: true, path: '/explore?from=-1h&to=now', route: (p) => p.route('**/api/v1/**', (r) => (hangs ? undefined : r.fallback())) });
+  await drawn(page);
+  await page.locator('.drawings .stale').waitFor({ state: 'detached' });
+  hangs = true;
+  for (let i = 0; i < 20 && !(await page.locator('.drawings .stale .plot').count()); i++) await page.clock.fastForward(10_000);
+  await page.locator('.drawings .stale .plot').waitFor();
+  await page.getByText(/a shorter range answers sooner\. What is shown is of \d\d:\d\d:\d\d\./).first().waitFor();
+  await becomes('answers late', () => page.locator('header .state').innerText(), 'the light');
+});
+
 test('SQL: what failed leaves the result of before dimmed, and a list that could not be loaded says so', async (open) => {
   let gone = false;
   const { page } = await open({ path: '/sql', refused: /status of 503/, route: (p) => fails(p, () => gone) });
