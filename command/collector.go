@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +28,7 @@ func collectorCommand() *cobra.Command {
 		spoolSize, retainSize size
 		raw, min, hour, day   age
 		events                age
-		keeps                 bool
+		keeps, noDNS          bool
 	)
 	cmd := &cobra.Command{
 		Use:   "collector --listen :9995 --database URL",
@@ -56,6 +58,14 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 			default:
 				return usageError{fmt.Errorf("--identity %q: want auto, source or announced", c.Identity)}
 			}
+			for _, at := range slices.Concat(c.Listen, c.ListenTCP, c.ListenTLS) {
+				if _, _, err := collector.SplitListen(at); err != nil {
+					return usageError{err}
+				}
+			}
+			if !noDNS {
+				c.LookUp = net.DefaultResolver.LookupAddr
+			}
 			if dsn, err = databaseURL(dsn); err != nil {
 				return err
 			}
@@ -73,9 +83,10 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&c.Listen, "listen", []string{collector.DefaultListen}, "UDP address to receive on; repeat it for several")
-	f.StringArrayVar(&c.ListenTCP, "listen-tcp", nil, "TCP address to receive IPFIX on; repeat it for several")
-	f.StringArrayVar(&c.ListenTLS, "listen-tls", nil, "TCP address to receive IPFIX over TLS on; repeat it for several")
+	f.StringArrayVar(&c.Listen, "listen", []string{collector.DefaultListen}, "UDP address to receive on, or NAME=ADDRESS to call exporters that come in there so, as edge-1=:9996; repeat it for several")
+	f.StringArrayVar(&c.ListenTCP, "listen-tcp", nil, "TCP address to receive IPFIX on, or NAME=ADDRESS; repeat it for several")
+	f.StringArrayVar(&c.ListenTLS, "listen-tls", nil, "TCP address to receive IPFIX over TLS on, or NAME=ADDRESS; repeat it for several")
+	f.BoolVar(&noDNS, "no-dns", false, "do not ask reverse DNS what exporters are called that have no name")
 	f.StringVar(&cert, "tls-cert", "", "PEM file with the collector's certificate")
 	f.StringVar(&key, "tls-key", "", "PEM file with its key")
 	f.StringVar(&ca, "tls-ca", "", "PEM file with authorities; whoever connects needs a certificate of one of them")

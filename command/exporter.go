@@ -57,6 +57,7 @@ type exporterFlags struct {
 	fields    []string
 	options   bool
 	domain    uint32
+	name      string
 	domainSet bool
 	pace, mtu int
 
@@ -139,6 +140,7 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 	set.StringArrayVar(&f.fields, "fields", nil, "what else to say of flows in v9 and IPFIX: mac, vlan, mpls, ttl, length, tunnel, duplicates or all, and flags for tcpControlBits of two bytes; repeat it")
 	set.BoolVar(&f.options, "options", true, "tell collectors the names of interfaces, and what was seen, ignored, lost and not sent, in options records of v9 and IPFIX")
 	set.Uint32Var(&f.domain, "domain", 0, "observation domain (v5: engine type and id); 42 with --template pflow")
+	set.StringVar(&f.name, "name", "auto", "what to tell collectors that this exporter is called, in options; auto for the name of the host, none for nothing")
 	set.IntVar(&f.pace, "pace", 100_000, "records sent a second at most, 0 for no limit")
 	set.IntVar(&f.mtu, "mtu", 1400, "largest IP packet to send")
 	set.BoolVar(&f.asJSON, "json", false, "print one JSON summary on the last line of standard output")

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 
 	"flowtally/exporter"
 	"flowtally/filter"
+	"flowtally/flow"
 	"flowtally/netflow"
 )
 
@@ -83,6 +85,16 @@ func (f *exporterFlags) exporting(c *exporter.Config) (err error) {
 		return err
 	}
 	c.Version, c.Domain, c.Balance, c.Options = netflow.Version(f.version), f.domain, f.balance, f.options
+	switch c.Name = f.name; f.name {
+	case "auto":
+		c.Name = hostName()
+	case "none":
+		c.Name = ""
+	default:
+		if flow.Name(f.name) != f.name || f.name == "" {
+			return fmt.Errorf("--name %q: want a name of one line that is no address and no number", f.name)
+		}
+	}
 	if c.Fields, err = netflow.ParseFields(f.fields...); err != nil {
 		return fmt.Errorf("--fields: %w", err)
 	}
@@ -109,4 +121,16 @@ func (f *exporterFlags) exporting(c *exporter.Config) (err error) {
 		return fmt.Errorf("--template %q: want flowtally or pflow", f.template)
 	}
 	return nil
+}
+
+// container is the name that a container has of its number.
+var container = regexp.MustCompile(`^[0-9a-f]{12}$`)
+
+// hostName returns the name of the host, "" where it has none that tells it from others.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil || container.MatchString(name) || strings.HasPrefix(name, "localhost") {
+		return ""
+	}
+	return flow.Name(name)
 }
