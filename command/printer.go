@@ -24,7 +24,7 @@ type printer interface {
 
 // printers are the words of --output. For people, times are those of a zone.
 func printers(zone *time.Location) map[string]printer {
-	return map[string]printer{"table": tables{zone}, "json": jsonLines{}, "csv": csvFiles{web.WriteCSV}, "spreadsheet": csvFiles{web.WriteSpreadsheet}}
+	return map[string]printer{"table": tables{zone: zone}, "json": jsonLines{}, "csv": csvFiles{web.WriteCSV}, "spreadsheet": csvFiles{web.WriteSpreadsheet}}
 }
 
 // explanations prints, instead of any answer, how it came about.

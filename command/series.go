@@ -16,7 +16,7 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 		q            question
 		step, period string
 		layOver      int
-		share        bool
+		share, all   bool
 	)
 	cmd := &cobra.Command{
 		Use:  "series [FILTER]",
@@ -53,6 +53,10 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 					return usageError{fmt.Errorf("--period: %w", err)}
 				}
 			}
+			if t, ok := p.(tables); ok {
+				t.all = all
+				p = t
+			}
 			if share {
 				return ask(cmd.Context(), q.dsn, (*answer.Answerer).Share, question, stdout, p.share)
 			}
@@ -64,7 +68,8 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 	one(f, &step, "step", "", "auto", steps, "length of a bucket, such as 60s, 1h, 1d, 1w or 1mo")
 	one(f, &layOver, "lay-over", "", 0, counts[int]("a number of periods", 0, 8), "show so many earlier periods beside it, 8 at most")
 	one(f, &period, "period", "", "auto", steps, "length of such a period, such as 1d, 7d or 1mo, on the clock of the zone; auto: the range's, in whole days")
-	toggle(f, &share, "share", "", false, "of each bucket, which host had the largest part of all flows")
+	toggle(f, &share, "share", "", false, "when one host had at least half of all flows, and which; as csv and json, the busiest host of each bucket")
+	toggle(f, &all, "all", "", false, "with --share, print the busiest host of each bucket also in the table")
 	return cmd
 }
 
@@ -73,6 +78,7 @@ func seriesIdle(q *question, share bool, layOver int) []idle {
 	const one = "without --share, which is of the hosts with most flows"
 	return []idle{
 		{"key", !share, one}, {"lay-over", !share, one}, {"by", !share, one}, {"scaled", !share, one},
+		{"all", share, "with --share; a series prints each bucket anyway"},
 		{"limit", q.key != "", "with --key"},
 		{"having", q.key != "", "with --key"},
 		{"period", layOver > 0, "with --lay-over"},

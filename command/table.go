@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -13,7 +14,11 @@ import (
 )
 
 // tables prints an answer as a table for people, and what it is not below.
-type tables struct{ zone *time.Location }
+type tables struct {
+	zone *time.Location
+	// all prints each bucket of a share, not only the times in which somebody stood out.
+	all bool
+}
 
 // top prints the groups, the rest, and the total.
 func (p tables) top(w io.Writer, t *query.Top) error {
@@ -79,7 +84,7 @@ func (p tables) top(w io.Writer, t *query.Top) error {
 		s.BPP = float64(s.Bytes) / float64(s.Packets)
 	}
 	p.printSummary(w, &s)
-	printCaveats(w, &t.Provenance)
+	p.caveats(w, &t.Provenance, t.Total.Flows+t.Total.Packets == 0)
 	_, err = fmt.Fprintf(w, "a flow is one direction of a conversation; source %s, %s, %v\n", t.Source, t.Resolution, t.Took.Round(time.Millisecond))
 	return err
 }
@@ -122,7 +127,7 @@ func (p tables) series(w io.Writer, s *query.Series) error {
 			fmt.Fprintln(tw)
 		}
 		err := tw.Flush()
-		printCaveats(w, &s.Provenance)
+		p.caveats(w, &s.Provenance, s.Total.Empty())
 		return err
 	}
 	lines := s.Lines
@@ -141,7 +146,9 @@ func (p tables) series(w io.Writer, s *query.Series) error {
 		}
 		fmt.Fprintln(tw)
 	}
-	return tw.Flush()
+	err := tw.Flush()
+	p.caveats(w, &s.Provenance, s.Total.Empty())
+	return err
 }
 
 // measured returns one measure of a line.
@@ -155,22 +162,47 @@ func measured(l query.Line, by query.Measure) []int64 {
 	return l.Flows
 }
 
-// share prints the host with most flows, one row a bucket.
+// share prints the times in which one host had at least half of all flows, in their order;
+// or the host with most flows, one row a bucket.
 func (p tables) share(w io.Writer, r *query.Share) error {
 	fmt.Fprintf(w, "the host with most flows, %s to %s in buckets of %v\n", p.stamp(r.From), p.stamp(r.To), stepText(r.Step, r.StepMonths))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "begin\thost\tshare\tits flows\tall flows\t")
-	for i, t := range r.Start {
-		fmt.Fprintf(tw, "%s\t%s\t%.1f %%\t%d\t%d\t\n", p.stamp(t), host(r.Host[i]), 100*r.Share[i], r.HostFlows[i], r.Flows[i])
+	if p.all {
+		fmt.Fprintln(tw, "begin\thost\tshare\tits flows\tall flows\t")
+		for i, t := range r.Start {
+			fmt.Fprintf(tw, "%s\t%s\t%.1f %%\t%d\t%d\t\n", p.stamp(t), host(r.Host[i]), 100*r.Share[i], r.HostFlows[i], r.Flows[i])
+		}
+	} else if len(r.Spikes) > 0 {
+		fmt.Fprintln(tw, "from\tto\thost\tshare\tits flows\t")
+		for _, h := range r.Spikes {
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%.1f %%\t%d\t\n", p.stamp(h.From), p.stamp(h.To), h.Addr, 100*h.Share, h.Flows)
+		}
 	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	for _, h := range r.Highlights {
-		fmt.Fprintf(w, "%s had %.1f %% of all flows, %s to %s\n", h.Addr, 100*h.Share, p.stamp(h.From), p.stamp(h.To))
+	if len(r.Spikes) == 0 && slices.Max(append(r.Flows, 0)) > 0 {
+		i := 0
+		for j := range r.Share {
+			if r.Host[j].IsValid() && r.Share[j] > r.Share[i] {
+				i = j
+			}
+		}
+		fmt.Fprintf(w, "no host stood out: none had half of many flows%s\n", busiest(p, r, i))
 	}
-	printCaveats(w, &r.Provenance)
+	if !p.all && len(r.Start) > 0 {
+		fmt.Fprintf(w, "--all prints each of the %d buckets\n", len(r.Start))
+	}
+	p.caveats(w, &r.Provenance, slices.Max(append(r.Flows, 0)) == 0)
 	return nil
+}
+
+// busiest says who had the largest share of a bucket, where anybody is known to have had one.
+func busiest(p tables, r *query.Share, i int) string {
+	if !r.Host[i].IsValid() {
+		return ""
+	}
+	return fmt.Sprintf("; the largest share is %.1f %%, of %s at %s", 100*r.Share[i], r.Host[i], p.stamp(r.Start[i]))
 }
 
 // flows prints one row a flow, as nfdump does.
@@ -198,7 +230,7 @@ func (p tables) flows(w io.Writer, r *query.Flows) error {
 	if r.Summary != nil {
 		p.printSummary(w, r.Summary)
 	}
-	printCaveats(w, &r.Provenance)
+	p.caveats(w, &r.Provenance, len(r.Rows) == 0)
 	return nil
 }
 
@@ -230,6 +262,19 @@ func (p tables) printSummary(w io.Writer, s *query.FlowsSummary) {
 	if !s.First.IsZero() {
 		fmt.Fprintf(w, "Time window: %s - %s\n", p.milli(s.First), p.milli(s.Last))
 	}
+}
+
+// caveats says what an answer is not: complete, or there at all.
+func (p tables) caveats(w io.Writer, s *query.Provenance, empty bool) {
+	switch {
+	case empty && s.Stored == nil:
+		fmt.Fprintln(w, "no flows: none are stored yet")
+	case empty:
+		fmt.Fprintf(w, "no flows; there are some, whatever the filter, from %s to %s\n", p.stamp(s.Stored.From), p.stamp(s.Stored.To))
+	case !s.Growing.IsZero():
+		fmt.Fprintf(w, "not complete from %s on: flows that began there may still come in\n", p.stamp(s.Growing))
+	}
+	printCaveats(w, s)
 }
 
 // printCaveats says what an answer is not.

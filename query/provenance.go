@@ -23,6 +23,12 @@ type Provenance struct {
 	Saturated bool
 	// Cut is not nil when retention has removed a part of the range.
 	Cut *Cut
+	// Growing is from when on flows may still be added to the answer: exporters report a
+	// flow when it ends, or from time to time while it lasts. It is zero when the range
+	// was over before.
+	Growing time.Time
+	// Stored is from when to when there are flows at all, of any kind; nil without any.
+	Stored *Stored
 	// Remainder is not nil when roll-ups gave the answer which do not tell
 	// their smallest values apart.
 	Remainder *Remainder
@@ -39,6 +45,13 @@ type Cut struct {
 	// From is where what is kept begins.
 	From   time.Time
 	Reason string
+}
+
+// Stored is the time that flows are kept of, in themselves or in roll-ups.
+type Stored struct {
+	// From is the begin of the hour, or of the day of roll-ups, that the first are of;
+	// To is when the last one ended.
+	From, To time.Time
 }
 
 // Remainder is what roll-ups know of their smallest values only as a sum.

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"slices"
 	"time"
 )
 
@@ -54,6 +55,12 @@ type Line struct {
 
 func NewLine(label string, buckets int) Line {
 	return Line{Label: label, Flows: make([]int64, buckets), Packets: make([]int64, buckets), Bytes: make([]int64, buckets)}
+}
+
+// Empty reports whether it has neither flows nor packets.
+func (l *Line) Empty() bool {
+	some := func(n int64) bool { return n != 0 }
+	return !slices.ContainsFunc(l.Flows, some) && !slices.ContainsFunc(l.Packets, some)
 }
 
 func (l *Line) Set(bucket int, s Sums) {

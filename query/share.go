@@ -45,6 +45,10 @@ type Share struct {
 	// and these were at least one in a hundred of the range's; the largest share
 	// first.
 	Highlights []Highlight
+	// Spikes are all of these times in their order, and those in which one host had at
+	// least half of all flows and as many as the range has on average in such a time,
+	// which in a long range is less than one in a hundred.
+	Spikes []Highlight
 	Provenance
 }
 
@@ -69,7 +73,8 @@ const (
 	ShareBuckets = 300
 )
 
-// FindHighlights finds the runs in which one host had most.
+// FindHighlights finds the runs in which one host had most: the spikes in order of time,
+// the highlights, ten at most, the largest share first.
 func (r *Share) FindHighlights() {
 	var everything int64
 	for _, n := range r.Flows {
@@ -80,7 +85,7 @@ func (r *Share) FindHighlights() {
 			i++
 			continue
 		}
-		h := Highlight{Addr: r.Host[i], From: r.Start[i]}
+		h, first := Highlight{Addr: r.Host[i], From: r.Start[i]}, i
 		var all int64
 		for ; i < len(r.Start) && r.Host[i] == h.Addr && r.Share[i] >= highlighted; i++ {
 			h.Flows, all = h.Flows+r.HostFlows[i], all+r.Flows[i]
@@ -91,8 +96,12 @@ func (r *Share) FindHighlights() {
 		}
 		h.Share = float64(h.Flows) / float64(all)
 		h.From, h.To = Later(h.From, r.From), Earlier(h.To, r.To)
-		if float64(h.Flows) >= noticed*float64(everything) {
+		many := float64(h.Flows) >= noticed*float64(everything)
+		if many {
 			r.Highlights = append(r.Highlights, h)
+		}
+		if many || float64(h.Flows)*float64(len(r.Start)) >= float64(everything)*float64(i-first) {
+			r.Spikes = append(r.Spikes, h)
 		}
 	}
 	slices.SortStableFunc(r.Highlights, func(a, b Highlight) int { return cmp.Compare(b.Share, a.Share) })

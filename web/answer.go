@@ -41,9 +41,17 @@ type Provenance struct {
 	Saturated  bool       `json:"saturated" doc:"Whether a sum is the largest there is, 2^63-1, and may be more in truth."`
 	Cut        *Cut       `json:"cut" doc:"What retention removed of the range; null when nothing."`
 	Remainder  *Remainder `json:"remainder" doc:"What roll-ups know of their smallest values only as a sum; null when nothing is missing."`
+	Growing    *time.Time `json:"growing_from" doc:"From when on flows may still be added to this answer: exporters report a flow when it ends, or from time to time while it lasts, and what they report may wait to be stored. Null when the whole range was over before."`
+	Stored     *Stored    `json:"stored" doc:"From when to when there are flows at all, whatever the filter; null without any."`
 	TookMS     int64      `json:"took_ms" doc:"How long the database took, in milliseconds."`
 	SQL        string     `json:"sql" doc:"SQL that gives the same answer."`
 	Command    string     `json:"command" doc:"Command line that gives the same answer."`
+}
+
+// Stored is the time that flows are kept of.
+type Stored struct {
+	From time.Time `json:"from" doc:"The begin of the hour, or of the day of roll-ups, that the first are of."`
+	To   time.Time `json:"to" doc:"When the last one ended."`
 }
 
 // Cut says that a range begins before what is kept.
@@ -62,7 +70,10 @@ type Remainder struct {
 func provenanceOf(p query.Provenance) Provenance {
 	a := Provenance{
 		Filter: p.Filter, Scaled: p.Scaled, Sampling: p.Sampling, Source: p.Source, Resolution: p.Resolution, Exact: p.Exact, Saturated: p.Saturated,
-		Cut: cutOf(p.Cut), TookMS: p.Took.Milliseconds(), SQL: p.SQL, Command: p.Command,
+		Cut: cutOf(p.Cut), Growing: moment(p.Growing), TookMS: p.Took.Milliseconds(), SQL: p.SQL, Command: p.Command,
+	}
+	if p.Stored != nil {
+		a.Stored = &Stored{p.Stored.From.UTC(), p.Stored.To.UTC()}
 	}
 	if p.Remainder != nil {
 		r := Remainder(*p.Remainder)

@@ -119,7 +119,7 @@ func describe(doc *huma.OpenAPI) {
 				p.Items.Nullable = false // a list of lists has no null in it
 			}
 		}
-		for _, name := range []string{"other", "cut", "remainder", "error", "summary", "counters"} {
+		for _, name := range []string{"other", "cut", "remainder", "stored", "error", "summary", "counters"} {
 			if p := schema.Properties[name]; p != nil && p.Ref != "" {
 				schema.Properties[name] = &huma.Schema{
 					AnyOf:       []*huma.Schema{{Ref: p.Ref}, {Type: "null"}},

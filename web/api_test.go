@@ -82,22 +82,22 @@ func TestShapes(t *testing.T) {
 					"pps":null,"bps":null,"bpp":null,"duration_ms":null,"first_seen":null,"last_seen":null}],
 			"other":{"groups":1234,"flows":50,"packets":2,"bytes":3},
 			"total":{"flows":100,"packets":467,"bytes":9007199254741785},
-			"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"source":"flows","resolution":"1 ms","exact":true,"took_ms":38,"sql":"select 1 < 2","command":"flowtally top --key src-addr,dst-port"}`},
+			"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"growing_from":null,"stored":null,"source":"flows","resolution":"1 ms","exact":true,"took_ms":38,"sql":"select 1 < 2","command":"flowtally top --key src-addr,dst-port"}`},
 		{"top_without_rest_and_rows", topOf(complete), "/api/v1/top", `{
 			"from":"2026-11-21T10:00:00Z","to":"2026-11-21T11:00:00Z","key":"src-addr,dst-port","by":"flows","limit":2,
 			"rows":[],"other":null,"total":{"flows":100,"packets":467,"bytes":9007199254741785},
-			"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"source":"flows","resolution":"1 ms","exact":true,"took_ms":38,"sql":"select 1 < 2","command":"flowtally top --key src-addr,dst-port"}`},
+			"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"growing_from":null,"stored":null,"source":"flows","resolution":"1 ms","exact":true,"took_ms":38,"sql":"select 1 < 2","command":"flowtally top --key src-addr,dst-port"}`},
 		{"series", seriesOf(sampleSeries()), "/api/v1/series?key=protocol", `{
 			"from":"2026-11-21T10:00:00Z","to":"2026-11-21T10:02:00Z","step":"1m","step_seconds":60,"key":"protocol","by":"bytes",
 			"starts":["2026-11-21T10:00:00Z","2026-11-21T10:01:00Z"],
 			"lines":[{"values":{"protocol":6},"label":"tcp","flows":[1,2],"packets":[3,4],"bytes":[5,6]}],
 			"other":{"label":"other","flows":[0,1],"packets":[0,1],"bytes":[0,1]},
 			"total":{"label":"total","flows":[1,3],"packets":[3,5],"bytes":[5,7]},
-			"previous":[],"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"source":"traffic_1m","resolution":"60 s","exact":true,"took_ms":12,"sql":"select 2","command":"flowtally series"}`},
+			"previous":[],"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"growing_from":null,"stored":null,"source":"traffic_1m","resolution":"60 s","exact":true,"took_ms":12,"sql":"select 2","command":"flowtally series"}`},
 		{"series_without_anything", seriesOf(bare), "/api/v1/series", `{
 			"from":"2026-11-21T10:00:00Z","to":"2026-11-21T10:02:00Z","step":"1m","step_seconds":60,"key":"","by":"bytes",
 			"starts":[],"lines":[],"other":null,"total":{"label":"total","flows":[],"packets":[],"bytes":[]},
-			"previous":[],"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"source":"traffic_1m","resolution":"60 s","exact":true,"took_ms":12,"sql":"select 2","command":"flowtally series"}`},
+			"previous":[],"filter":"","saturated": false, "saturated":false,"scaled":false,"sampling":"","cut":null,"remainder":null,"growing_from":null,"stored":null,"source":"traffic_1m","resolution":"60 s","exact":true,"took_ms":12,"sql":"select 2","command":"flowtally series"}`},
 		{"exporters", &fake{states: map[flow.ExporterID]console.ExporterState{7: {
 			Findings: []console.Finding{{Code: console.ExporterSilent, Ago: 2 * time.Hour}, {Code: console.ClockOff, Offset: 3 * time.Hour}},
 			Losses:   []console.LossTotal{{Stage: "decode", Cause: "no_template", Unit: "set", Count: 5}}, LostLastHour: 5,

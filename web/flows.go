@@ -178,7 +178,8 @@ type Share struct {
 	Host        []string    `json:"host" nullable:"false" doc:"Who that was; empty where nobody had any."`
 	HostFlows   []int64     `json:"host_flows" nullable:"false" doc:"How many flows it had."`
 	Flows       []int64     `json:"flows" nullable:"false" doc:"How many there were."`
-	Highlights  []highlight `json:"highlights" nullable:"false" doc:"The times in which one host had at least half of all flows, the largest share first."`
+	Highlights  []highlight `json:"highlights" nullable:"false" doc:"The times in which one host had at least half of all flows, the largest share first, ten at most."`
+	Spikes      []highlight `json:"spikes" nullable:"false" doc:"All times in which one host had at least half of all flows, in order of time: those with at least one in a hundred of the range's flows, and those with as many as the range has on average in such a time."`
 	Provenance
 }
 
@@ -212,7 +213,7 @@ func NewShare(r *query.Share) Share {
 	a := Share{
 		From: r.From.UTC(), To: r.To.UTC(), StepSeconds: int64(r.Step / time.Second), Step: stepOf(r.Step, r.StepMonths),
 		Starts: make([]time.Time, len(r.Start)), Share: append([]float64{}, r.Share...), Host: make([]string, len(r.Host)),
-		HostFlows: some(r.HostFlows), Flows: some(r.Flows), Highlights: make([]highlight, len(r.Highlights)),
+		HostFlows: some(r.HostFlows), Flows: some(r.Flows), Highlights: highlightsOf(r.Highlights), Spikes: highlightsOf(r.Spikes),
 		Provenance: provenanceOf(r.Provenance),
 	}
 	for i, start := range r.Start {
@@ -223,8 +224,13 @@ func NewShare(r *query.Share) Share {
 			a.Host[i] = host.String()
 		}
 	}
-	for i, h := range r.Highlights {
-		a.Highlights[i] = highlight{h.Addr.String(), h.From.UTC(), h.To.UTC(), h.Share, h.Flows}
+	return a
+}
+
+func highlightsOf(list []query.Highlight) []highlight {
+	a := make([]highlight, len(list))
+	for i, h := range list {
+		a[i] = highlight{h.Addr.String(), h.From.UTC(), h.To.UTC(), h.Share, h.Flows}
 	}
 	return a
 }

@@ -48,6 +48,10 @@ type Plan struct {
 	Why string
 	// Sampling is that of the State.
 	Sampling string
+	// Growing is from when on slots may still grow, 0 when the range was over before; Stored
+	// is what there is at all.
+	Growing flow.Time
+	Stored  *query.Stored
 	// later says that the plan is for a statement that somebody runs later.
 	later bool
 }
@@ -56,7 +60,10 @@ type Plan struct {
 // function of the request and the state.
 func makePlan(r request, s State) Plan {
 	s = s.of(r)
-	p := Plan{From: r.from, To: r.to, Sampling: s.Sampling}
+	p := Plan{From: r.from, To: r.to, Sampling: s.Sampling, Stored: s.stored()}
+	if s.Growing > 0 && s.Growing < r.to {
+		p.Growing = max(s.Growing, r.from)
+	}
 	p.dimensions, p.Why = r.dimensions()
 	since := flow.Time(0)
 	if p.same != 0 {

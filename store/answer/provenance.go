@@ -3,6 +3,7 @@ package answer
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,9 +19,13 @@ func (r request) provenance(p Plan, sql, command string) query.Provenance {
 	if p.Widened > 0 {
 		resolution = query.FormatResolution(p.Widened)
 	}
+	var growing time.Time
+	if p.Growing > 0 {
+		growing = p.Growing.Time()
+	}
 	return query.Provenance{
 		Filter: r.filter.String(), Scaled: r.scaled, Sampling: p.Sampling, Source: p.sources(), Resolution: resolution,
-		Exact: p.Widened == 0 && p.Cut == nil, Cut: p.Cut, Plan: p.String(), SQL: sql, Command: command,
+		Exact: p.Widened == 0 && p.Cut == nil, Cut: p.Cut, Growing: growing, Stored: p.Stored, Plan: p.String(), SQL: sql, Command: command,
 	}
 }
 

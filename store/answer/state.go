@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"flowtally/flow"
+	"flowtally/query"
 	"flowtally/store"
 	"flowtally/store/rollup"
 )
@@ -25,6 +26,8 @@ type State struct {
 	Unsummed []Batch
 	// LastEnd is the latest end of any flow, 0 without one.
 	LastEnd flow.Time
+	// Growing is from when on slots may still grow, see growingSQL.
+	Growing flow.Time
 	// EqualSidesSince is from when on the roll-ups have the flows whose two sides are equal.
 	EqualSidesSince flow.Time
 	// Sampling says what is known of the exporters' rates in the range: none, known, unknown,
@@ -105,6 +108,12 @@ func look(ctx context.Context, tx pgx.Tx, r request) (State, error) {
 		}
 		return nil
 	})
+	b.Queue(growingSQL, leastGrowing, mostGrowing).QueryRow(func(row pgx.Row) error {
+		var from time.Time
+		err := row.Scan(&from)
+		s.Growing = flow.TimeOf(from)
+		return err
+	})
 	b.Queue("select t, flows_until(t) from unnest($1::timestamptz[]) t order by t", edges(r)).Query(func(rows pgx.Rows) error {
 		var before, until time.Time
 		_, err := pgx.ForEachRow(rows, []any{&before, &until}, func() error {
@@ -118,6 +127,21 @@ func look(ctx context.Context, tx pgx.Tx, r request) (State, error) {
 	}
 	return s, nil
 }
+
+// leastGrowing and mostGrowing bound how long a slot may grow after its end: exporters report
+// lasting flows each five minutes where nobody says otherwise, and of those that let them
+// last for hours a graph would never be complete.
+const leastGrowing, mostGrowing = 5 * time.Minute, 30 * time.Minute
+
+// growingSQL finds from when on slots may still grow: a flow that is reported now may have
+// begun as long ago as flows last here. How far the longest flow of an hour began before
+// that hour tells it, of the hours of half a day the middle one, so that a single flow that
+// never ended, or a clock that is wrong, does not; plus a minute to arrive in. What a
+// collector that still reports cannot store is missing since it cannot.
+const growingSQL = `select coalesce(least(now(), min(stopped_since)), now()) - (
+	select least($2::interval, greatest($1::interval, percentile_disc(0.5) within group (order by hour - min_start) + interval '1 minute'))
+	from parts.partition where hour <= now() and hour > now() - interval '12 hours' and min_start < hour)
+from parts.writer where reported_at > now() - interval '15 minutes'`
 
 // samplingSQL sums up what is known of the sampling of exporters, of all when $1 is null, at
 // the begin and at the end of a range; and finds the times at which rates begin that people
@@ -183,6 +207,20 @@ func (s State) mixesRates(g rollup.Grain, bucket flow.Time) bool {
 func (s State) has(source Source, from flow.Time) bool {
 	cut := s.Reach[source+1].CutBefore
 	return cut.IsZero() || !from.Time().Before(cut)
+}
+
+// stored returns from when to when there are flows, nil without any.
+func (s State) stored() *query.Stored {
+	if s.LastEnd == 0 {
+		return nil
+	}
+	a := &query.Stored{From: s.LastEnd.Time(), To: s.LastEnd.Time()}
+	for _, r := range s.Reach {
+		if !r.First.IsZero() {
+			a.From = query.Earlier(a.From, r.First)
+		}
+	}
+	return a
 }
 
 // complete reports whether a bucket of a grain has all that is summed. since is from when

@@ -75,15 +75,14 @@ export async function becomes(want, ask, what) {
   }
 }
 
-export async function violations(page) {
+/** violations gives all that axe finds. With before, the page shows what is of before, which is pale and not looked at. */
+export async function violations(page, { before = false } = {}) {
   // What an answer under way is about to replace is pale on purpose.
-  await page.waitForFunction(() => !document.querySelector('.stale'));
+  if (!before) await page.waitForFunction(() => !document.querySelector('.stale'));
   // evaluate runs through the debugger, which the Content-Security-Policy lets be.
   await page.evaluate(axe);
-  const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
-  return found.violations
-    .filter((v) => v.impact === 'serious' || v.impact === 'critical')
-    .map((v) => `${v.impact} ${v.id}: ${v.nodes.map((n) => n.target.join(' ') + ' ' + (n.any[0]?.message ?? '')).join('; ')}`);
+  const found = await page.evaluate(() => globalThis.axe.run({ exclude: ['.stale'] }, { resultTypes: ['violations'] }));
+  return found.violations.map((v) => `${v.impact} ${v.id}: ${v.nodes.map((n) => n.target.join(' ') + ' ' + (n.any[0]?.message ?? '')).join('; ')}`);
 }
 
 export const shot = (page, name, full = true) => (shots ? page.screenshot({ path: join(shots, name + '.png'), fullPage: full }) : null);

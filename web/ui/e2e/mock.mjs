@@ -122,6 +122,8 @@ const names = ['flows', 'packets', 'bytes'];
 const iso = (ms) => new Date(ms).toISOString().replace('.000Z', 'Z');
 const add = (a, b) => a.map((n, i) => n + b[i]);
 const named = (s) => ({ flows: s[0], packets: s[1], bytes: s[2] });
+// growing is from when on flows may still be added, as exporters report them after five minutes.
+const growing = (from, to, now) => (to > now - 300_000 ? iso(Math.max(from, now - 300_000)) : null);
 const steps = [1, 5, 10, 30, 60, 300, 900, 3600, 10800, 86400].map((s) => s * 1000);
 
 function answer(path, q, now) {
@@ -134,7 +136,7 @@ function answer(path, q, now) {
   if (key === 'src-adr') {
     return [422, { title: 'Unprocessable Entity', status: 422, detail: 'unknown key "src-adr": did you mean src-addr?' }];
   }
-  const step = steps.find((s) => (to - from) / s <= 400) ?? 86_400_000;
+  const step = Number((q.get('step') ?? '').replace('s', '')) * 1000 || (steps.find((s) => (to - from) / s <= 400) ?? 86_400_000);
   const { starts, cells } = table(key, from, to, step);
   for (const c of cells) c.total = c.sums.reduce(add, [0, 0, 0]);
   cells.sort((a, b) => b.total[measure] - a.total[measure]);
@@ -148,6 +150,8 @@ function answer(path, q, now) {
     by,
     source: to - from > 2 * 86_400_000 ? 'traffic_1h' : 'flows',
     exact: true,
+    growing_from: growing(from, to, now),
+    stored: { from: iso(now - 30 * 864e5), to: iso(now - 1000) },
     took_ms: 38,
     sql: `select src_addr, count(*) filter (where flow_start >= '${iso(from)}') as flows,\n       sum(flow_share(packets, flow_start, flow_end, '${iso(from)}', '${iso(to)}')) as packets\n  from flows\n where flow_end >= '${iso(from)}' and flow_end < flows_until('${iso(to)}')\n group by src_addr\n order by flows desc\n limit ${limit};`,
     command: `flowtally ${path} --key ${key} --by ${by} --from ${iso(from)} --to ${iso(to)} --limit ${limit}${q.get('scaled') ? ' --scaled' : ''}${q.get('having') ? ` --having '${q.get('having')}'` : ''} '${q.get('filter') ?? ''}'`,
@@ -223,7 +227,7 @@ const events = (q, now) => {
 
 const about = (q, now, more = {}) => {
   const [from, to] = [time(q.get('from') ?? '-6h', now), time(q.get('to') ?? 'now', now)];
-  return { from: iso(from), to: iso(to), filter: q.get('filter') ?? '', source: 'flows', resolution: '1 ms', exact: true, sampling: 'none', cut: null, remainder: null, took_ms: 12, sql: 'select count(*) from flows;', command: `flowtally flows --from ${iso(from)} --to ${iso(to)}`, ...more };
+  return { from: iso(from), to: iso(to), filter: q.get('filter') ?? '', source: 'flows', resolution: '1 ms', exact: true, sampling: 'none', cut: null, remainder: null, growing_from: growing(from, to, now), stored: { from: iso(now - 30 * 864e5), to: iso(now - 1000) }, took_ms: 12, sql: 'select count(*) from flows;', command: `flowtally flows --from ${iso(from)} --to ${iso(to)}`, ...more };
 };
 
 // share gives who took part in most flows, minute by minute: the bursts of 10.1.4.7.
@@ -240,8 +244,12 @@ function share(q, now) {
     out.host.push(all ? best.g[0] : null);
     out.host_flows.push(best.sums[i][0]);
     out.share.push(all ? best.sums[i][0] / all : 0);
-    if (all && best.sums[i][0] / all > 0.6) out.highlights.push({ addr: best.g[0], from: iso(Math.max(t, from)), to: iso(Math.min(t + step, to)), share: best.sums[i][0] / all, flows: best.sums[i][0] });
+    const last = out.highlights.at(-1);
+    if (!all || best.sums[i][0] / all <= 0.5) return;
+    if (last && last.addr === best.g[0] && last.to === iso(t)) Object.assign(last, { to: iso(Math.min(t + step, to)), flows: last.flows + best.sums[i][0] });
+    else out.highlights.push({ addr: best.g[0], from: iso(Math.max(t, from)), to: iso(Math.min(t + step, to)), share: best.sums[i][0] / all, flows: best.sums[i][0] });
   });
+  out.spikes = [...out.highlights];
   out.highlights.sort((x, y) => y.share - x.share).splice(5);
   return out;
 }

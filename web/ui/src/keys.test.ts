@@ -22,7 +22,7 @@ test('a menu has what the server has, in the order of the labels, and then what 
   expect(names.at(-1)).toBe('end-reason');
   expect(info('end-reason')).toEqual({ key: 'end-reason', label: 'End reason', heads: ['end reason'], mono: false, eitherSide: false });
   expect(offered('src-addr/24,dst-port')).toBe(true);
-  expect(others().map((k) => k.key)).toEqual(['protocol', 'exporter', 'next-hop', 'tos', 'tcp-flags', 'vlan', 'end-reason']);
+  expect(others().map((k) => k.key)).toEqual(['exporter', 'next-hop', 'tos', 'tcp-flags', 'vlan', 'end-reason']);
 });
 
 test('what a key means the server says', () => {

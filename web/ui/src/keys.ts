@@ -42,7 +42,7 @@ const labels: Record<string, { label: string; head?: string }> = {
   vlan: { label: 'VLAN', head: 'VLAN' },
 };
 
-/** Tab is one of the answers under the graph. The first five are one table, by different keys. */
+/** Tab is one of the answers under the graph. The first six are one table, by different keys. */
 export interface Tab {
   id: string;
   label: string;
@@ -54,12 +54,13 @@ export const tabs: Tab[] = [
   { id: 'talkers', label: 'Top talkers', keys: ['src-addr', 'dst-addr', 'addr'] },
   { id: 'conversations', label: 'Conversations', keys: ['src-addr,dst-addr', 'src-addr,dst-port', 'dst-addr,dst-port'] },
   { id: 'ports', label: 'Ports', keys: ['dst-port', 'src-port', 'port'] },
+  { id: 'protocols', label: 'Protocols', keys: ['protocol'] },
   { id: 'interfaces', label: 'Interfaces', keys: ['in-if', 'out-if', 'interface'] },
   { id: 'as', label: 'AS', keys: ['src-as', 'dst-as', 'src-as,dst-as'] },
   { id: 'flows', label: 'Flows', keys: [] },
   { id: 'sankey', label: 'Sankey', keys: [] },
   { id: 'heatmap', label: 'Heat map', keys: [] },
-  { id: 'summary', label: 'Protocols', keys: [] },
+  { id: 'summary', label: 'Summary', keys: [] },
 ];
 
 /** bare is a key without the lengths of networks: src-addr of src-addr/24. */

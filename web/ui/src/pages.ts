@@ -19,6 +19,8 @@ interface Row {
   answers: 'range and filter' | 'range' | 'nothing';
   /** from is where its range begins when the address does not say, if not where that of others does. */
   from?: string;
+  /** filter is the part of the address that the filter bar edits here: that of events has words of its own. */
+  filter?: 'events';
   /** parameters are those of the address that are of this page alone. */
   parameters: readonly ('of' | 'sql' | 'events')[];
   /** aside says that it does not stand in the navigation: something else leads there. */
@@ -37,12 +39,12 @@ export const pages = [
     parameters: [],
     keys: [
       ['p', 'pin the highest slot of the graph'],
-      ['1 … 9', 'choose what stands under the graph'],
+      ['1 … 9, 0', 'choose what stands under the graph'],
       ['Esc', 'let go of the pinned slot'],
     ],
   },
   { name: 'exporters', title: 'Exporters', component: 'Exporters', answers: 'range', parameters: ['of'], keys: [] },
-  { name: 'events', title: 'Events', component: 'Events', answers: 'range', from: '-1h', parameters: ['events'], keys: [] },
+  { name: 'events', title: 'Events', component: 'Events', answers: 'range', from: '-1h', filter: 'events', parameters: ['events'], keys: [] },
   { name: 'sql', title: 'SQL', component: 'Sql', answers: 'nothing', parameters: ['sql'], keys: [] },
   { name: 'add', title: 'Add an exporter', component: 'Add', answers: 'nothing', aside: true, parameters: [], keys: [] },
   { name: 'saved', title: 'Saved', component: 'Saved', answers: 'nothing', parameters: [], keys: [] },

@@ -3,6 +3,9 @@ import { get, Problem } from './api';
 /** slowAfter is when a question is slow enough to show progress and a way out. */
 const slowAfter = 1000;
 
+/** lateAfter is when an answer that was asked for quietly is late: a database may hang, and refuse nothing. */
+const lateAfter = 10_000;
+
 /**
  * Query asks one question at a time and keeps the last answer. A newer question
  * cancels the older; asking the same again quietly (live) never blinks.
@@ -19,12 +22,17 @@ export class Query<T> {
   /** at is when the last answer came, in ms since the epoch. */
   at = $state(0);
 
-  #address = '';
+  /** asking is the address that was asked last. */
+  asking = $state('');
+
   #abort: AbortController | null = null;
+
+  /** stale is whether the answer is of before: of another question, or what is asked now failed or is late. */
+  readonly stale: boolean = $derived(this.answer !== null && (this.error !== null || this.cancelled || this.slow > 0 || this.answered !== this.asking));
 
   /** ask asks a new question; what was being asked is cancelled. */
   ask(address: string): void {
-    this.#address = address;
+    this.asking = address;
     this.#abort?.abort();
     void this.#run(false);
   }
@@ -33,7 +41,7 @@ export class Query<T> {
   again(quiet = true): void {
     // What somebody cancelled is not asked again behind the back.
     if (quiet && this.cancelled) return;
-    if (this.#address && !this.#abort) void this.#run(quiet);
+    if (this.asking && !this.#abort) void this.#run(quiet);
   }
 
   /** cancel stops asking; the last answer stays. */
@@ -48,14 +56,14 @@ export class Query<T> {
 
   async #run(quiet: boolean): Promise<void> {
     const abort = new AbortController();
-    const address = this.#address;
+    const address = this.asking;
     const asked = Date.now();
     this.#abort = abort;
     this.cancelled = false;
     if (!quiet) this.loading = true;
     const timer = setTimeout(() => {
-      if (this.#abort === abort && !quiet) this.slow = asked;
-    }, slowAfter);
+      if (this.#abort === abort) this.slow = asked;
+    }, quiet ? lateAfter : slowAfter);
     try {
       const answer = await get<T>(address, abort.signal);
       if (this.#abort !== abort) return;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { brushed, iso, lastOf, rangeText, resolve, resolveRange, step, typed, valid, zoom } from './range';
+import { brushed, instantOf, iso, lastOf, rangeText, resolve, resolveRange, slotOf, step, typed, valid, zoom } from './range';
 
 const now = Date.parse('2026-11-21T12:04:31Z');
 const z = (s: string): number => Date.parse(s);
@@ -53,6 +53,19 @@ describe('stepping', () => {
     expect(step(step(past, -0.5, now), 0.5, now)).toEqual(past);
     expect(step(past, -1, now)).toEqual({ from: '2026-11-20T18:00:00Z', to: '2026-11-21T00:00:00Z' });
   });
+  test('by whole minutes, where the range has some', () => {
+    for (const from of ['-15m', '-90m', '-6h', '-7d', '-130s', '-61m']) {
+      let r = step({ from, to: 'now' }, -0.5, now);
+      for (const by of [-0.5, -1, -0.5, 0.5]) {
+        expect([r.from, r.to].map((t) => Date.parse(t) % 60_000), `${from}: ${r.from} to ${r.to}`).toEqual([0, 0]);
+        const next = step(r, by, now);
+        expect(Date.parse(next.to) - Date.parse(next.from)).toBe(Date.parse(r.to) - Date.parse(r.from));
+        r = next;
+      }
+    }
+    // What is shorter moves by seconds.
+    expect(step({ from: '2026-11-21T00:00:00Z', to: '2026-11-21T00:00:20Z' }, 0.5, now)).toEqual({ from: '2026-11-21T00:00:10Z', to: '2026-11-21T00:00:30Z' });
+  });
   test('never past now: there it is live, and as long as before', () => {
     expect(step(past, 2, now)).toEqual({ from: '-6h', to: 'now' });
     expect(step({ from: '-90m', to: 'now' }, 1, now)).toEqual({ from: '-90m', to: 'now' });
@@ -77,6 +90,18 @@ describe('zooming', () => {
 
 test('a brush is ordered and on whole seconds', () => {
   expect(brushed(z('2026-11-21T02:00:00Z') + 12, z('2026-11-21T01:00:00Z') + 700)).toEqual({ from: '2026-11-21T01:00:00Z', to: '2026-11-21T02:00:01Z' });
+});
+
+test('a graph has slots that it can show, of whole minutes where there are some', () => {
+  const of = (seconds: number): number => slotOf({ from: 0, to: seconds * 1000 });
+  expect([60, 900, 1800, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 3660 * 86_400].map(of)).toEqual([1, 5, 60, 60, 300, 3600, 10_800, 1_209_600]);
+  for (let s = 10; s < 4000 * 86_400; s = Math.ceil(s * 1.3)) expect(s / of(s), `${s} s`).toBeLessThanOrEqual(400);
+});
+
+test('an hour of a day is that of the zone', () => {
+  expect(instantOf('2026-11-21', 10, 'utc')).toBe(z('2026-11-21T10:00:00Z'));
+  expect(instantOf('2026-11-21', 24, 'utc')).toBe(z('2026-11-22T00:00:00Z'));
+  expect(instantOf('2026-11-21', 10, 'local')).toBe(new Date(2026, 10, 21, 10).getTime());
 });
 
 test('a relative range is written in its largest whole unit', () => {

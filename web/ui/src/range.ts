@@ -160,13 +160,42 @@ export function lastOf(f: Fixed): Range {
   return { from: back(s), to: 'now' };
 }
 
-/** step moves a range by a part of its length; it never goes past now, where it becomes live. */
+/**
+ * step moves a range by a part of its length; it never goes past now, where it becomes
+ * live. What is two minutes long or longer begins and ends on whole minutes, and moves by
+ * whole minutes: there and back is where it was.
+ */
 export function step(r: Range, by: number, now: number): Range {
   const f = resolveRange(r, now);
-  const length = f.to - f.from;
-  const moved = { from: f.from + by * length, to: f.to + by * length };
-  if (moved.to >= now - second / 2) return lastOf(f);
-  return fixed(roundOut(moved));
+  const unit = f.to - f.from >= 120 * second ? 60 * second : second;
+  const length = Math.max(unit, Math.round((f.to - f.from) / unit) * unit);
+  const far = Math.sign(by) * Math.max(unit, Math.round(Math.abs(by * length) / unit) * unit);
+  const to = Math.floor(f.to / unit) * unit + far;
+  if (to > now - unit) return lastOf({ from: now - length, to: now });
+  return fixed({ from: to - length, to });
+}
+
+/** slotOf gives how many seconds the slots of a graph have: as few as it can show, and whole minutes where roll-ups can answer. */
+export function slotOf(f: Fixed): number {
+  const seconds = (f.to - f.from) / 1000;
+  const ladder = [1, 5, 10, 60, 300, 900, 3600, 10_800, 21_600, 86_400, 604_800].filter((s) => s >= 60 || seconds < 1800);
+  return ladder.find((s) => seconds / s <= 400) ?? Math.ceil(seconds / 400 / 604_800) * 604_800;
+}
+
+/** zoneOfBrowser names the zone of the clock on the wall as the API takes it, "" when that is UTC or has no name. */
+export function zoneOfBrowser(): string {
+  const name = Intl.DateTimeFormat().resolvedOptions().timeZone ?? '';
+  return /^[A-Za-z][\w+-]*(\/[\w+-]+)*$/.test(name) && !/^(Etc\/)?(UTC|UCT|GMT|Zulu|Universal|Greenwich|Unknown)$/.test(name) ? name : '';
+}
+
+/** momentText writes an instant: the time, and the day when that is not today. */
+export const momentText = (ms: number, zone: Zone, now: number, seconds: 'auto' | 'always' | 'never' = 'auto'): string =>
+  (dayText(ms, zone) === dayText(now, zone) ? '' : shortDay(ms, zone, now) + ' ') + timeText(ms, zone, seconds);
+
+/** instantOf gives the instant at which a clock of the zone shows an hour of a day; where summer time skips it, the next there is. */
+export function instantOf(day: string, hour: number, zone: Zone): number {
+  const [y, mo, d] = day.split('-').map(Number) as [number, number, number];
+  return zone === 'utc' ? Date.UTC(y, mo - 1, d, hour) : new Date(y, mo - 1, d, hour).getTime();
 }
 
 export const shortest = 10 * second;

@@ -1,6 +1,6 @@
 // The page's state: the view that the URL holds, the clock, and the zone.
 
-import { fixed, presets, resolveRange, type Fixed, type Range, type Zone, endsNow } from './range';
+import { fixed, presets, resolveRange, slotOf, zoneOfBrowser, type Fixed, type Range, type Zone, endsNow } from './range';
 import { address, limits, preferred, read, type View } from './view';
 import { remember, remembered } from './remembered';
 
@@ -23,9 +23,15 @@ class Page {
     this.following || !endsNow(this.view) ? { from: this.view.from, to: this.view.to } : fixed(this.#paused),
   );
 
+  /** zoned is whose days are meant, in the API's words: "" for UTC, and where the browser does not know. */
+  readonly zoned: string = $derived(this.zone === 'utc' ? '' : zoneOfBrowser());
+  /** step is how long the slots of the graph and of the share below it are, in the API's words. */
+  readonly step: string = $derived(slotOf(this.fixed()) + 's');
+
   /** common is what every question is asked with. */
   readonly common = $derived({
     ...this.asked,
+    zone: this.zoned,
     filter: this.view.filter,
     exporter: this.view.exporter,
     scaled: this.view.scaled && this.view.name === 'explore',

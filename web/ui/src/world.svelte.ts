@@ -21,6 +21,8 @@ class World {
   lit = $state('');
   /** ready is set once it is known what the server can be asked. */
   ready = $state(false);
+  /** unreached is why it is not known yet. */
+  unreached: Problem | null = $state.raw(null);
   #paths: Set<string> | null = $state.raw(null);
 
   readonly list = $derived(this.exporters.answer?.exporters ?? []);
@@ -36,9 +38,12 @@ class World {
       const doc = await get<OpenAPI>('/openapi.json', signal);
       this.#paths = new Set(Object.keys(doc.paths).map((p) => p.replace(/^\/api\/v1\//, '')));
     } catch (err) {
-      // Without a description everything is tried; without a server nothing is.
-      this.#paths = err instanceof Problem && err.status === 0 ? new Set() : null;
+      // That it could not be asked does not mean that it knows nothing: it is asked again.
+      this.unreached = err instanceof Problem ? err : new Problem('The server could not be asked what it knows.', String(err), 0);
+      setTimeout(() => void this.start(), 5000);
+      return;
     }
+    this.unreached = null;
     this.ready = true;
     if (this.knows('keys')) {
       get<Keys>('/api/v1/keys', signal).then(
@@ -64,6 +69,12 @@ class World {
 }
 
 export const world = new World();
+
+/** numberOf gives an exporter's number, counted from 0. */
+export const numberOf = (label: string): number | undefined => {
+  const id = world.list.find((e) => e.label === label)?.id;
+  return id === undefined ? undefined : id - 1;
+};
 
 /** colourOf gives the colour that people gave an exporter, or "". */
 export const colourOf = (label: string): string => {

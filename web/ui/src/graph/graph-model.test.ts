@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Line, Previous, Series } from '../api';
-import { Colours, light } from '../palette';
+import { colour, light, Places } from '../palette';
 import { before, columnsOf, explanationsOf, frameOf, headsOf, merge, periodsOf, rowsOf, seriesOf, slotRead, summaryOf, ticksOf, titleOf, unitText, valuesOf, wholeSlots, type Answered, type Held, type Look, type Paint } from './graph-model';
 import type { Kind, Part } from './parts';
 import { slots } from './slots';
@@ -16,8 +16,8 @@ const series = (x: Partial<Series>, first = 0): Series =>
 const part = (x: Partial<Part>): Answered['part'] => ({ id: '', name: '', filter: '', exporter: '', below: false, colour: '', address: '/api/v1/series?from=-3m&by=flows', ...x });
 const held = (kind: Kind, ...parts: [Partial<Part>, Series][]): Held => ({ kind, parts: parts.map(([p, answer]) => ({ part: part(p), answer })) });
 const paint = (): Paint => {
-  const colours = new Colours();
-  return { palette: light, assign: (l) => colours.assign(l), exporter: (label) => (label === 'edge-1' ? '#abcdef' : '') };
+  const places = new Places();
+  return { palette: light, of: (key, labels) => new Map([...places.of(key, labels, (l) => (l === 'core' ? 0 : undefined))].map(([l, place]) => [l, l === 'edge-1' ? '#abcdef' : colour(light, place)])) };
 };
 const perSlot: Look = { metric: 'flows', unit: 'sum', percents: false };
 const merged = (h: Held, measure: 'flows' | 'bytes' = 'flows') => merge(h, measure, paint());
@@ -27,7 +27,7 @@ const protocols = series({ key: 'protocol', lines: [line('tcp', [40, 80, 40]), l
 test('a graph that is split by nothing is one line, and has no total below it', () => {
   const m = merged(held('one', [{}, series({})]));
   expect(m.entries.map((e) => [e.id, e.label, e.colour])).toEqual([['total', 'all flows', light.series[0]]]);
-  expect(rowsOf(m, valuesOf(m, slots(m.answer, false), perSlot), [], slots(m.answer, false), perSlot, -1).map((r) => r.kind)).toEqual(['entry']);
+  expect(rowsOf(m, valuesOf(m, slots(m.answer), perSlot), [], slots(m.answer), perSlot, -1).map((r) => r.kind)).toEqual(['entry']);
 });
 
 test('groups are lines in the order of their rank, then the rest in grey', () => {
@@ -55,7 +55,7 @@ test('in and out are ranked together, each in the slots of the first', () => {
   expect(m.entries.find((e) => e.label === 'tcp')?.down).toBeNull();
   expect(m.entries.find((e) => e.label === 'icmp')?.up).toBeNull();
   expect(m.wholeDown.flows).toEqual([0, 101, 201]);
-  expect(columnsOf(m, slots(m.answer, false), perSlot).map((c) => c.label)).toEqual(['udp in', 'udp out', 'tcp in', 'icmp out', 'other in', 'total in', 'total out']);
+  expect(columnsOf(m, slots(m.answer), perSlot).map((c) => c.label)).toEqual(['udp in', 'udp out', 'tcp in', 'icmp out', 'other in', 'total in', 'total out']);
 });
 
 test('saved views are lines beside the whole, each on its side; one that failed is not there', () => {
@@ -64,7 +64,7 @@ test('saved views are lines beside the whole, each on its side; one that failed 
     ['DNS', true, false, '#009a70'],
     ['mail', false, true, light.series[1]],
   ]);
-  const rows = rowsOf(m, valuesOf(m, slots(m.answer, false), perSlot), [], slots(m.answer, false), perSlot, -1);
+  const rows = rowsOf(m, valuesOf(m, slots(m.answer), perSlot), [], slots(m.answer), perSlot, -1);
   expect(plain(rows.map((r) => [r.label, r.mark ?? '', r.share]))).toEqual([
     ['DNS', '', '10.0 %'],
     ['mail', 'below', '3.8 %'],
@@ -75,7 +75,7 @@ test('saved views are lines beside the whole, each on its side; one that failed 
 test('what is drawn is a rate, a sum or a share of the slot; a share of nothing is nothing', () => {
   const answer = series({ key: 'protocol', lines: [line('tcp', [40, 0, 40])] as Series['lines'], total: line('total', [80, 0, 40]) });
   const m = merged(held('one', [{}, answer]));
-  const times = slots(answer, false);
+  const times = slots(answer);
   const drawn = (look: Partial<Look>): number[] | null => valuesOf(m, times, { ...perSlot, ...look }).get('s:tcp')!.up;
   expect(drawn({})).toEqual([40, 0, 40]);
   expect(drawn({ unit: 'rate' })).toEqual([40 / 60, 0, 40 / 60]);
@@ -95,7 +95,7 @@ test('earlier periods lie over the graph in its slots, but not over shares', () 
     [0, true, [0, 7, 8]],
   ]);
   expect(periodsOf(m, true)).toEqual([]);
-  const rows = rowsOf(m, new Map(), periods, slots(up, false), perSlot, -1).filter((r) => r.kind === 'earlier');
+  const rows = rowsOf(m, new Map(), periods, slots(up), perSlot, -1).filter((r) => r.kind === 'earlier');
   expect(rows.map((r) => [r.label, r.cells.map((c) => c.text)])).toEqual([
     ['1 w before', ['6', '15']],
     ['2 w before', ['15', '–']],
@@ -105,7 +105,7 @@ test('earlier periods lie over the graph in its slots, but not over shares', () 
 
 test('the legend sums the range, and reads the slot that is pointed at', () => {
   const m = merged(held('one', [{}, protocols]));
-  const times = slots(m.answer, false);
+  const times = slots(m.answer);
   const read = (look: Look, at: number) => plain(rowsOf(m, valuesOf(m, times, look), [], times, look, at).map((r) => [r.label, r.cells[0]!.text, r.cells[0]!.title, r.share]));
   expect(read(perSlot, -1)).toEqual([
     ['tcp', '160', '160 flows', '66.7 %'],
@@ -123,7 +123,7 @@ test('the legend sums the range, and reads the slot that is pointed at', () => {
 test('who is not among the largest of a side has a dash there, not a nought', () => {
   const out = series({ key: 'protocol', lines: [line('udp', [1, 1, 1])] as Series['lines'] });
   const m = merged(held('mirror', [{}, protocols], [{ below: true }, out]));
-  const row = plain(rowsOf(m, new Map(), [], slots(protocols, false), perSlot, -1).find((r) => r.label === 'tcp')!);
+  const row = plain(rowsOf(m, new Map(), [], slots(protocols), perSlot, -1).find((r) => r.label === 'tcp')!);
   expect(row.cells.map((c) => c.text)).toEqual(['160', '–']);
   expect(row.cells[0]!.title).toBe('160 flows, 66.7 %');
   expect(row.cells[1]!.title).toMatch(/^Not among the largest/);
@@ -138,7 +138,7 @@ test('the title says what is asked', () => {
 
 test('who cannot see the graph hears its range and its sums', () => {
   const m = merged(held('one', [{}, protocols]));
-  const text = plain(summaryOf('Flows', { from: Date.parse(minute(0)), to: Date.parse(minute(3)) }, columnsOf(m, slots(protocols, false), perSlot), 'flows', 'utc'));
+  const text = plain(summaryOf('Flows', { from: Date.parse(minute(0)), to: Date.parse(minute(3)) }, columnsOf(m, slots(protocols), perSlot), 'flows', 'utc'));
   expect(text).toMatch(/^Flows, .*12:00 to .*12:03: tcp 160 ?, udp 60 ?, other 20 ?, total 240 ?\. The numbers are in the table/);
 });
 
@@ -164,7 +164,7 @@ test('losses of one pixel are one mark, and those outside of the range none', ()
 });
 
 test('a brush takes whole slots, from whichever side it was drawn', () => {
-  const times = slots(protocols, false);
+  const times = slots(protocols);
   const at = (s: number): number => Date.parse(minute(0)) + s * 1000;
   const to = Date.parse(protocols.to);
   expect(wholeSlots(times, at(30), at(70), to)).toEqual({ from: at(0), to: at(120) });
@@ -172,7 +172,7 @@ test('a brush takes whole slots, from whichever side it was drawn', () => {
 });
 
 test('the legend reads the slot pointed at, else the pinned one, unless the pin is longer', () => {
-  const times = slots(protocols, false);
+  const times = slots(protocols);
   const pin = (a: number, b: number) => ({ from: Date.parse(minute(a)), to: Date.parse(minute(b)) });
   expect([slotRead(times, 2, pin(0, 1)), slotRead(times, -1, pin(1, 2)), slotRead(times, -1, pin(0, 2)), slotRead(times, -1, null)]).toEqual([2, 1, -1, -1]);
 });

@@ -52,10 +52,8 @@ export interface Merged {
 /** Paint is where the colours of the entries come from. */
 export interface Paint {
   palette: Palette;
-  /** assign gives labels, in the order of their rank, a place in the palette. */
-  assign: (labels: string[]) => Map<string, number>;
-  /** exporter is the colour that somebody gave an exporter, or "". */
-  exporter: (label: string) => string;
+  /** of gives the colours of values of a key. */
+  of: (key: string, labels: string[]) => Map<string, string>;
 }
 
 /** Look is how the numbers are shown. */
@@ -85,9 +83,9 @@ export function merge(held: Held, measure: Measure, paint: Paint): Merged {
 function ofViews(parts: Answered[], answer: Series, paint: Paint): Entry[] {
   return parts
     .filter((p) => p.part.id !== '')
-    .map(({ part, answer: a }, i): Entry => {
+    .map(({ part, answer: a }): Entry => {
       const line = align(a.total, a, answer);
-      return { id: 'v:' + part.id, label: part.name, up: part.below ? null : line, down: part.below ? line : null, colour: part.colour || colour(paint.palette, i) };
+      return { id: 'v:' + part.id, label: part.name, up: part.below ? null : line, down: part.below ? line : null, colour: part.colour || colour(paint.palette, Math.max(0, Number(part.id) - 1) || 0) };
     });
 }
 
@@ -105,14 +103,14 @@ function ofGroups(key: string, answer: Series, up: Series | null, down: Series |
     const both = new Map(labels.map((label) => [label, listed.reduce((n, l) => n + (l.label === label ? sum(l[measure]) : 0), 0)]));
     labels = labels.sort((a, b) => both.get(b)! - both.get(a)!);
   }
-  const by = paint.assign(labels);
+  const by = paint.of(key, labels);
   const all = labels.map(
     (label): Entry => ({
       id: 's:' + label,
       label,
       up: up?.lines.find((l) => l.label === label) ?? null,
       down: put(down?.lines.find((l) => l.label === label)),
-      colour: (key === 'exporter' && paint.exporter(label)) || colour(paint.palette, by.get(label)!),
+      colour: by.get(label)!,
     }),
   );
   if (up?.other || down?.other) all.push({ id: other, label: other, up: up?.other ?? null, down: put(down?.other), colour: paint.palette.other });
@@ -317,13 +315,15 @@ export interface Frame extends Fixed {
 }
 
 /** frameOf gives the frame of a graph that is so many pixels wide and shows a range. */
-export function frameOf(width: number, { from, to }: Fixed): Frame {
-  const margin = { left: width < 500 ? 44 : 52, right: 18, top: 22, bottom: 24 };
+export function frameOf(width: number, { from, to }: Fixed, margin = { left: width < 500 ? 44 : 52, right: 18, top: 22, bottom: 24 }): Frame {
   const inner = Math.max(1, width - margin.left - margin.right);
   const x = (ms: number): number => margin.left + ((ms - from) / (to - from)) * inner;
   const ms = (px: number): number => from + (Math.min(inner, Math.max(0, px - margin.left)) / inner) * (to - from);
   return { from, to, width, margin, x, ms };
 }
+
+/** smallMargin is that of the small graphs. */
+export const smallMargin = { left: 48, right: 10, top: 20, bottom: 22 };
 
 /** Tick marks a pixel at which something was lost, and says what. */
 export interface Tick {

@@ -34,7 +34,7 @@ export class HeldAnswers {
   /** stale is whether they are of the question before. */
   readonly stale: boolean = $derived.by(() => {
     const { parts, kind, ready } = this.#question();
-    return this.held !== null && (!ready || this.held.kind !== kind || parts.some((p) => p.query.answered !== p.address && (p.query.loading || p.query.cancelled || p.query.error !== null)));
+    return this.held !== null && (!ready || this.held.kind !== kind || parts.some((p) => p.query.error !== null || p.query.slow > 0 || (p.query.answered !== p.address && (p.query.loading || p.query.cancelled))));
   });
 
   /** failing are the parts that are slow, were cancelled or failed. */

@@ -8,7 +8,7 @@ import { page } from '../state.svelte';
 import { world } from '../world.svelte';
 
 /** lostMinutes asks for the losses in the range, and goes on asking; it is called while a component is set up. */
-export function lostMinutes(): () => NonNullable<Loss['minutes']> {
+export function lostMinutes(): Query<Loss> {
   const loss = new Query<Loss>();
   const address = $derived(world.knows('loss') ? url('loss', { ...page.asked, exporter: page.view.exporter }) : '');
   $effect(() => {
@@ -19,5 +19,5 @@ export function lostMinutes(): () => NonNullable<Loss['minutes']> {
     () => loss.again(),
     () => 30_000,
   );
-  return () => loss.answer?.minutes ?? [];
+  return loss;
 }

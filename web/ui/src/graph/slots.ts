@@ -1,5 +1,5 @@
-// From an answer of sums per slot to what is drawn: rates over the part of a
-// slot that the range covers, and the slot that is still being written.
+// From an answer of sums per slot to what is drawn: rates over the part of a slot that the
+// range covers, and the slots that flows may still be added to.
 
 import type { Line, Series } from '../api';
 import { measureOf, type Metric } from '../keys';
@@ -9,21 +9,20 @@ export interface Slots {
   /** starts and ends are in milliseconds, cut at the range. */
   starts: number[];
   ends: number[];
-  /** open is the index of the slot being written, or -1. */
+  /** open is the index of the first slot that flows may still be added to, or -1: all after it are such, too. */
   open: number;
 }
 
-/** slots reads the times of a series; now tells whether the last slot is still being written. */
-export function slots(s: Series, live: boolean): Slots {
+/** slots reads the times of an answer. A slot ends where the next begins: days of a zone are not all as long. */
+export function slots(s: Pick<Series, 'from' | 'to' | 'starts' | 'step_seconds' | 'growing_from'>): Slots {
   const from = Date.parse(s.from);
   const to = Date.parse(s.to);
   const step = s.step_seconds * 1000;
   const whole = s.starts.map((t) => Date.parse(t));
   const starts = whole.map((t) => Math.max(t, from));
-  const ends = whole.map((t) => Math.min(t + step, to));
-  const last = whole.length - 1;
-  const open = live && last >= 0 && whole[last]! + step > to ? last : -1;
-  return { starts, ends, open };
+  const ends = whole.map((t, i) => Math.min(whole[i + 1] ?? t + step, to));
+  const growing = s.growing_from ? Date.parse(s.growing_from) : Infinity;
+  return { starts, ends, open: ends.findIndex((t) => t > growing) };
 }
 
 /** points gives what is drawn for one line: a rate, or the sum of the slot. Traffic is always a rate, in the unit people prefer. */
