@@ -33,7 +33,7 @@ any other. Ctrl-C stops everything; the data stays.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.Dir, "data", "", "data directory (default: flowtally in the user's data directory)")
+	f.StringVar(&c.Dir, "data", "", "data directory (default: flowtally-lab in the user's data directory, for root /var/lib/flowtally-lab)")
 	f.StringVar(&c.Listen, "listen", collector.DefaultListen, "UDP address of the collector")
 	f.StringVar(&c.WebListen, "web", "127.0.0.1:8080", "TCP address of the page")
 	f.StringVar(&c.Read, "read", "", "meter a capture file once")

@@ -14,9 +14,9 @@ import (
 )
 
 // openDemo returns generated traffic that goes on where an earlier demo stopped,
-// and says when it has caught up with the clock.
-func openDemo(ctx context.Context, h *house, c Config, dsn string) (capture.Source, error) {
-	start, err := demoStart(ctx, dsn, time.Now(), c.past)
+// and says when it has caught up with the clock, and where that is to be seen.
+func openDemo(ctx context.Context, h *house, c Config, here Addresses) (capture.Source, error) {
+	start, err := demoStart(ctx, here.DSN, time.Now(), c.past)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +26,7 @@ func openDemo(ctx context.Context, h *house, c Config, dsn string) (capture.Sour
 	go func() {
 		select {
 		case <-demo.Live():
-			fmt.Fprintf(c.Stdout, "demo: caught up after %.0f s, goes on live\n", time.Since(begun).Seconds())
+			fmt.Fprintf(c.Stdout, "demo: caught up after %.0f s, goes on live: %s\n", time.Since(begun).Seconds(), here.Page)
 		case <-h.ended():
 		}
 	}()

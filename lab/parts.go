@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -51,7 +52,7 @@ func startPostgres(ctx context.Context, c Config) (*postgres.Server, error) {
 	case errors.Is(err, postgres.ErrRunning):
 		return nil, fmt.Errorf("lab: another flowtally lab works in %s: stop it, or choose another directory with --data", c.Dir)
 	case errors.Is(err, postgres.ErrNoBinaries):
-		return nil, fmt.Errorf("lab: %w: install one (Debian, Ubuntu: apt-get install postgresql)", err)
+		return nil, fmt.Errorf("lab: %w", err)
 	}
 	return pg, err
 }
@@ -65,13 +66,37 @@ func passwords(pg *postgres.Server) map[string]string {
 	return p
 }
 
+// quiet is a part's log without what the part has begun and ended: the banner says that,
+// and what comes after it pushes the page's address away.
+type quiet struct{ slog.Handler }
+
+// partLogger returns the log that parts get: warnings and errors, or all where debug was
+// asked for.
+func partLogger(l *slog.Logger) *slog.Logger {
+	if l.Enabled(context.Background(), slog.LevelDebug) {
+		return l
+	}
+	return slog.New(quiet{l.Handler()})
+}
+
+// Enabled reports whether the level is one that somebody should act on.
+func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && q.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs returns a quiet log that says the attributes, too.
+func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
+
+// WithGroup returns a quiet log for a group.
+func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
+
 // startCollector starts what receives and stores, and returns where it will say
 // its addresses.
 func startCollector(h *house, c Config, dsn string) <-chan []netip.AddrPort {
 	listening := make(chan []netip.AddrPort, 1)
 	h.start(func(ctx context.Context) error {
 		return service.Run(ctx, service.Config{
-			DSN: dsn, Spool: filepath.Join(c.Dir, "spool"), Keeper: &keeper.Config{}, Logger: c.Logger, Registerer: c.Registerer, Health: c.Health,
+			DSN: dsn, Spool: filepath.Join(c.Dir, "spool"), Keeper: &keeper.Config{}, Logger: partLogger(c.Logger), Registerer: c.Registerer, Health: c.Health,
 			Collector: collector.Config{
 				Listen: []string{c.Listen},
 				Ready:  func(a []netip.AddrPort) { listening <- a },
@@ -87,7 +112,7 @@ func startPage(h *house, c Config, db *store.DB, collector uint16) <-chan netip.
 	serving := make(chan netip.AddrPort, 1)
 	h.start(func(ctx context.Context) error {
 		return web.Run(ctx, web.Config{
-			Listen: c.WebListen, DB: web.NewDatabase(db), Logger: c.Logger, Registerer: c.Registerer,
+			Listen: c.WebListen, DB: web.NewDatabase(db), Logger: partLogger(c.Logger), Registerer: c.Registerer,
 			CollectorListen: fmt.Sprintf(":%d", collector),
 			Ready:           func(a netip.AddrPort) { serving <- a },
 		})
@@ -120,15 +145,17 @@ func openSource(c Config) (capture.Source, uint32, error) {
 }
 
 // startExporter starts an exporter that meters the source and sends to the
-// collector over loopback.
-func startExporter(h *house, c Config, source capture.Source, domain uint32, to netip.AddrPort) {
+// collector over loopback, and returns where it will say that it has begun.
+func startExporter(h *house, c Config, source capture.Source, domain uint32, to netip.AddrPort) <-chan struct{} {
+	begun := make(chan struct{}, 1)
 	h.start(func(ctx context.Context) error {
 		defer time.Sleep(settle)
 		// Generated traffic is metered like a file: it never falls silent, and a
 		// day at full speed has to wait for who sends it.
 		sum, err := exporter.Run(ctx, exporter.Config{
 			Source: source, To: []string{loopback(to)}, Version: netflow.IPFIX, Domain: domain,
-			Pace: defaultPace, Live: c.Interface != "", Logger: c.Logger, Registerer: c.Registerer,
+			Pace: defaultPace, Live: c.Interface != "", Logger: partLogger(c.Logger), Registerer: c.Registerer,
+			Ready: func() { begun <- struct{}{} },
 		})
 		if err != nil {
 			return err
@@ -138,6 +165,7 @@ func startExporter(h *house, c Config, source capture.Source, domain uint32, to 
 		}
 		return nil
 	})
+	return begun
 }
 
 // loopback is where this process reaches what listens on a.
