@@ -109,6 +109,10 @@ torture: ## hours of it: 200 kills, every cut of every capture, all tests ten ti
 generate: ## make generated files anew
 	go generate ./...
 
+.PHONY: man
+man: ## the manual pages, in man/man1
+	@go run . man man/man1
+
 clean: ## remove what was built and fetched here; data directories stay
 	rm -rf flowtally flowtally_*.deb .tools web/ui/node_modules
 	find web/dist -mindepth 1 -not -name .gitkeep -delete

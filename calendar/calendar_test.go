@@ -42,6 +42,9 @@ func TestParse(t *testing.T) {
 		{"UTC", "2026-11-21T01:30:15Z", "yesterday 14:00", "2026-11-20T14:00:00Z"},
 		{"Europe/Berlin", "2026-11-21T01:30:15Z", "yesterday 14:00", "2026-11-20T13:00:00Z"},
 		{"Europe/Berlin", "2026-11-21T01:30:15Z", "YesterdayT14:00:30.5", "2026-11-20T13:00:30.5Z"},
+		{"UTC", "2026-11-21T01:30:15Z", "14:00", "2026-11-21T14:00:00Z"},
+		{"Europe/Berlin", "2026-11-20T23:30:15Z", "0:15", "2026-11-20T23:15:00Z"},
+		{"Europe/Berlin", "2026-11-20T23:30:15Z", "00:15:30.5", "2026-11-20T23:15:30.5Z"},
 		{"Europe/Berlin", "2026-11-20T23:30:15Z", "today", "2026-11-20T23:00:00Z"},
 		{"UTC", "2026-11-20T23:30:15Z", "today", "2026-11-20T00:00:00Z"},
 		// The day after the clock went back had begun an hour of 25 ago.
@@ -81,7 +84,7 @@ func TestParseWithoutNow(t *testing.T) {
 	if got, err := Parse("2026-11-20 10:00", time.Time{}); err != nil || !got.Equal(at(t, "2026-11-20T10:00:00Z")) {
 		t.Error(got, err)
 	}
-	for _, text := range []string{"now", "today", "-6h", "yesterday 14:00", "this-month"} {
+	for _, text := range []string{"now", "today", "-6h", "yesterday 14:00", "14:00", "this-month"} {
 		if got, err := Parse(text, time.Time{}); err == nil || !strings.Contains(err.Error(), "relative to now") {
 			t.Errorf("%s is %v, %v", text, got, err)
 		}

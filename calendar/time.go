@@ -9,7 +9,7 @@ import (
 )
 
 // Forms is what an error about a time tells people to write.
-const Forms = `write a time like 2026-11-21T10:00:00Z, 2026-11-21 10:00, 2026-11-21, 1795255200 (seconds since 1970), now, today, yesterday 14:00, this-week, last-month, or relative to now like -30m, -6h, -7d, -2w, -1mo`
+const Forms = `write a time like 2026-11-21T10:00:00Z, 2026-11-21 10:00, 2026-11-21, 1795255200 (seconds since 1970), 14:00 (of today), now, today, yesterday 14:00, this-week, last-month, or relative to now like -30m, -6h, -7d, -2w, -1mo`
 
 // layouts are the written forms of an instant. Parsing accepts a fraction of a second
 // after the seconds.
@@ -36,7 +36,7 @@ const toTheMinute = 10 * time.Minute
 //   - seconds since 1970, of nine digits and more, perhaps with a fraction: 1795255200;
 //   - now; today and yesterday, their first instant or with a time of day behind:
 //     "yesterday 14:00"; this-week (it begins on Monday), last-week, this-month and
-//     last-month, their first instants;
+//     last-month, their first instants; a time of day alone is today's: 14:00;
 //   - a Period before now or, with a plus sign, after it: -6h, -1d12h, now-30m, -1mo. More
 //     than ten whole minutes ago is the begin of that minute: nobody who says "-6h" means
 //     the millisecond, and of whole minutes the roll-ups can tell.
@@ -141,6 +141,9 @@ func parseRelative(text string, now time.Time) (t time.Time, ok bool, err error)
 		return At(month, now.Location()), true, nil
 	case "last-month":
 		return At(month.AddDate(0, -1, 0), now.Location()), true, nil
+	}
+	if clock, ok := parseClock(" " + text); ok {
+		return At(midnight.Add(clock), now.Location()), true, nil
 	}
 	for _, day := range days {
 		rest, found := strings.CutPrefix(text, day.name)

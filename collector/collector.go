@@ -74,7 +74,8 @@ const (
 type Config struct {
 	// Listen are UDP addresses; DefaultListen when all three are empty. ListenTCP and
 	// ListenTLS are TCP addresses for IPFIX; TLS is required for the latter (see
-	// TLSConfig).
+	// TLSConfig). Each may have a name in front, NAME=ADDRESS: what comes in there is
+	// called so.
 	Listen, ListenTCP, ListenTLS []string
 	TLS                          *tls.Config
 	// Sink receives the records. Required.
@@ -120,6 +121,9 @@ type Config struct {
 	// Identity says whose messages are those in which an address is announced as
 	// the exporter's: IdentityAuto when empty.
 	Identity Identity
+	// LookUp returns what reverse DNS calls an address; nil asks nobody. Exporters without
+	// another name are called so.
+	LookUp func(ctx context.Context, addr string) ([]string, error)
 	// StateDir is a directory in which the templates are kept for the next run,
 	// none when "".
 	StateDir string
@@ -194,7 +198,11 @@ func Run(ctx context.Context, c Config) error {
 		}
 	}()
 	var bound []netip.AddrPort
-	for _, addr := range c.Listen {
+	for _, at := range c.Listen {
+		name, addr, err := SplitListen(at)
+		if err != nil {
+			return err
+		}
 		ls, err := listen(addr, c)
 		listeners = append(listeners, ls...)
 		if err != nil {
@@ -207,11 +215,15 @@ func Run(ctx context.Context, c Config) error {
 		p.decoders = append(p.decoders, decoder{dec, addr})
 		for _, l := range ls {
 			p.granted += l.granted
-			l.dec = dec
+			l.dec, l.name = dec, name
 		}
 	}
 	shared := &streamFiller{}
-	for i, addr := range slices.Concat(c.ListenTCP, c.ListenTLS) {
+	for i, at := range slices.Concat(c.ListenTCP, c.ListenTLS) {
+		name, addr, err := SplitListen(at)
+		if err != nil {
+			return err
+		}
 		var conf *tls.Config
 		if i >= len(c.ListenTCP) {
 			conf = c.TLS
@@ -220,6 +232,7 @@ func Run(ctx context.Context, c Config) error {
 		if err != nil {
 			return err
 		}
+		l.called = name
 		streams = append(streams, l)
 		bound = append(bound, addrPort(l.Addr()))
 	}
@@ -250,6 +263,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	stopReporting := make(chan struct{})
 	reporting.Go(func() { p.report(context.WithoutCancel(ctx), stopReporting) })
+	if c.LookUp != nil {
+		reporting.Go(func() { p.lookUp(ctx) })
+	}
 
 	// A connection may be waiting for the writers, who wait for the sink.
 	<-ctx.Done()

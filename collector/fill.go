@@ -12,6 +12,7 @@ import (
 // filler is what a reader fills: a batch, and what it remembers for the ledger.
 type filler struct {
 	dec     *netflow.Decoder
+	name    string // of the listener, "" when it has none
 	batch   []flow.Record
 	events  []flow.Event
 	extras  int // bytes in the batch beside the records
@@ -67,7 +68,7 @@ func (p *process) decode(f *filler, from netip.AddrPort, now flow.Time, datagram
 	f.batch = batch
 	recs := batch[first:]
 	r := &f.receipt
-	*r = receipt{m: m, port: from.Port(), now: now, boot: bootTime(datagram, m), err: err, records: uint64(len(recs) + len(m.Events))}
+	*r = receipt{m: m, listener: f.name, port: from.Port(), now: now, boot: bootTime(datagram, m), err: err, records: uint64(len(recs) + len(m.Events))}
 	if m.Evicted > 0 {
 		p.metrics.evicted.Add(float64(m.Evicted))
 	}

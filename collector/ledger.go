@@ -109,8 +109,11 @@ type exporterState struct {
 	sessions []*session
 	// startedBy is the new session that made us believe that it started again.
 	startedBy *session
-	tokens    float64 // of the rate limit
-	filled    flow.Time
+	// listenerAt is when a message came in on Listener last, announcedAt when Announced became
+	// what it is.
+	listenerAt, announcedAt flow.Time
+	tokens                  float64 // of the rate limit
+	filled                  flow.Time
 }
 
 type interfaceKey struct {
@@ -201,6 +204,7 @@ func (s *session) add(now flow.Time, stage, cause, unit string, n uint64) {
 // receipt is one datagram as the ledger sees it.
 type receipt struct {
 	m         *netflow.Message
+	listener  string // its name, "" when it has none
 	port      uint16
 	now, boot flow.Time
 	templates int // known now, when the datagram had some
@@ -259,6 +263,7 @@ func (l *ledger) datagram(src *source, r *receipt) (drop string) {
 	if m.SamplingAt != 0 || m.SamplingForgotten {
 		e.SamplingAt, e.SamplingProvisional = m.SamplingAt, m.SamplingProvisional
 	}
+	e.call(r)
 	e.NoTemplate += uint64(m.NoTemplate)
 	e.Malformed += uint64(m.Malformed)
 	e.OverLimit += uint64(m.OverLimit)

@@ -40,7 +40,9 @@ const (
 type stream struct {
 	net.Listener
 	tls  *tls.Config
-	name string
+	name string // of the transport
+	// called is the listener's own name, "" when it has none.
+	called string
 
 	// The connections of all streams fill one batch between them.
 	fill *streamFiller
@@ -221,7 +223,7 @@ func (p *process) serve(ctx context.Context, l *stream, conn net.Conn, from neti
 			if length > len(m) {
 				break
 			}
-			if !p.take(l.fill, dec, from, received, m[:length]) {
+			if !p.take(l, dec, from, received, m[:length]) {
 				return errors.New("a message that cannot be understood to its end")
 			}
 			used += length
@@ -293,10 +295,11 @@ const endOfTime flow.Time = 1 << 60
 
 // take decodes a message into the batch that the connections share. When the
 // writers are behind it waits for them, and so, through TCP, does the exporter.
-func (p *process) take(f *streamFiller, dec *netflow.Decoder, from netip.AddrPort, now flow.Time, message []byte) bool {
+func (p *process) take(l *stream, dec *netflow.Decoder, from netip.AddrPort, now flow.Time, message []byte) bool {
+	f := l.fill
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.dec = dec
+	f.dec, f.filler.name = dec, l.called
 	p.metrics.datagrams.Inc()
 	ok := p.decode(&f.filler, from, now, message)
 	switch {

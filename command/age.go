@@ -1,48 +1,45 @@
 package command
 
 import (
-	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"flowtally/store/keeper"
 )
 
-// age is a flag for long times, such as 15d; negative is for ever.
-type age time.Duration
-
-func (a *age) Type() string { return "age" }
-
-func (a *age) String() string {
-	d := time.Duration(*a)
-	switch {
-	case d < 0:
-		return "forever"
-	case d > 0 && d%(24*time.Hour) == 0:
-		return strconv.FormatInt(int64(d/(24*time.Hour)), 10) + "d"
-	}
-	return d.String()
-}
-
-// Set reads days (15d), weeks (2w), years (1y), what time.ParseDuration does, or
-// forever.
-func (a *age) Set(text string) error {
-	if text == "forever" {
-		*a = age(keeper.ForEver)
-		return nil
-	}
-	if n := len(text); n > 1 {
-		if days, ok := map[byte]int64{'d': 1, 'w': 7, 'y': 366}[text[n-1]]; ok {
-			if v, err := strconv.ParseInt(text[:n-1], 10, 32); err == nil && v > 0 && v*days < 100_000 {
-				*a = age(time.Duration(v*days) * 24 * time.Hour)
-				return nil
-			}
+// ages are long times, such as 15d; negative is for ever.
+var ages = kind[time.Duration]{
+	name: "age", wants: "an age such as 12h, 15d, 2w, 1y or forever",
+	read: func(text string) (time.Duration, error) {
+		text = strings.ToLower(strings.TrimSpace(text))
+		if text == "forever" {
+			return keeper.ForEver, nil
 		}
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < time.Minute {
-		return fmt.Errorf("want an age such as 12h, 15d, 1y or forever")
-	}
-	*a = age(d)
-	return nil
+		// A number alone is refused: here it could be of days as well as of seconds.
+		if text == "" || text[len(text)-1] <= '9' {
+			return 0, errWanted
+		}
+		if years, ok := strings.CutSuffix(text, "y"); ok {
+			n, err := strconv.ParseUint(years, 10, 8)
+			if err != nil || n == 0 {
+				return 0, errWanted
+			}
+			return time.Duration(n) * 366 * 24 * time.Hour, nil
+		}
+		d, ok := readDuration(text)
+		if !ok || d < time.Minute || d >= 100_000*24*time.Hour {
+			return 0, errWanted
+		}
+		return d, nil
+	},
+	write: func(d time.Duration) string {
+		switch {
+		case d < 0:
+			return "forever"
+		case d > 0 && d%(24*time.Hour) == 0:
+			return strconv.FormatInt(int64(d/(24*time.Hour)), 10) + "d"
+		}
+		return d.String()
+	},
 }

@@ -3,7 +3,8 @@ package command
 import (
 	"net/netip"
 	"testing"
-	"time"
+
+	"github.com/spf13/pflag"
 
 	"flowtally/flow"
 	"flowtally/netflow"
@@ -37,44 +38,16 @@ func TestSamplingFlags(t *testing.T) {
 }
 
 func TestAllowFlag(t *testing.T) {
-	got, err := parseAllow([]string{"10.1.2.3", "10.0.0.1/8", "::ffff:192.0.2.1", "2001:db8::/32"})
-	if err != nil || len(got) != 4 || got[0].String() != "10.1.2.3/32" || got[1].String() != "10.0.0.0/8" || got[2].String() != "192.0.2.1/32" {
-		t.Errorf("%v %v", got, err)
+	var got []netip.Prefix
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	many(fs, &got, "allow", "", nil, networks, "")
+	if err := fs.Parse([]string{"--allow", "10.1.2.3", "--allow", "10.0.0.1/8,::ffff:192.0.2.1", "--allow=2001:db8::/32"}); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := parseAllow([]string{"example.org"}); err == nil {
+	if len(got) != 4 || got[0].String() != "10.1.2.3/32" || got[1].String() != "10.0.0.0/8" || got[2].String() != "192.0.2.1/32" {
+		t.Errorf("%v", got)
+	}
+	if err := fs.Parse([]string{"--allow", "example.org"}); err == nil {
 		t.Error("a name is taken for an address")
-	}
-}
-
-func TestSizeAndAgeFlags(t *testing.T) {
-	for text, want := range map[string]size{"0": 0, "1000": 1000, "4G": 4 << 30, "500M": 500 << 20, "2TiB": 2 << 40, "1kB": 1024} {
-		var o size
-		if err := o.Set(text); err != nil || o != want {
-			t.Errorf("%s: %d %v", text, o, err)
-		}
-		var again size
-		if err := again.Set(o.String()); err != nil || again != o {
-			t.Errorf("%s prints as %s, which is %d", text, o.String(), again)
-		}
-	}
-	for text, want := range map[string]time.Duration{"15d": 360 * time.Hour, "2w": 336 * time.Hour, "12h": 12 * time.Hour, "forever": -1} {
-		var a age
-		if err := a.Set(text); err != nil || time.Duration(a) != want {
-			t.Errorf("%s: %v %v", text, time.Duration(a), err)
-		}
-		var again age
-		if err := again.Set(a.String()); err != nil || again != a {
-			t.Errorf("%s prints as %s", text, a.String())
-		}
-	}
-	for _, text := range []string{"", "-1", "x", "G", "99999999999T", "1d"} {
-		if err := new(size).Set(text); err == nil {
-			t.Errorf("size %q is taken", text)
-		}
-	}
-	for _, text := range []string{"", "-1d", "5", "0d", "1s", "99999999d"} {
-		if err := new(age).Set(text); err == nil {
-			t.Errorf("age %q is taken", text)
-		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 
+	"flowtally/spelling"
+
 	"github.com/spf13/cobra"
 )
 
@@ -65,16 +67,38 @@ func Run(ctx context.Context, version string, args []string, stdout, stderr io.W
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	err := oneDash(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(stderr, "flowtally: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintln(stderr, "flowtally: "+sentence(err))
 	var usage usageError
 	if errors.As(err, &usage) {
 		return 2
 	}
 	return 1
+}
+
+// oneDash refuses a long flag with one dash, as other programs have them: here that would
+// be letters, and their value.
+func oneDash(root *cobra.Command, args []string) error {
+	cmd, rest, err := root.Find(args)
+	if err != nil || len(args) > 0 && strings.HasPrefix(args[0], "__") {
+		return nil
+	}
+	for _, arg := range rest {
+		if arg == "--" {
+			break
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "-"), "=")
+		if strings.HasPrefix(arg, "-") && len(name) > 1 && cmd.Flags().Lookup(name) != nil {
+			return usageError{fmt.Errorf("%s: -%s is written with two dashes, --%s", cmd.Name(), name, name)}
+		}
+	}
+	return nil
 }
 
 func rootCommand(version string, stdout, stderr io.Writer) *cobra.Command {
@@ -96,26 +120,36 @@ or, under the command's name, in the YAML file given by --config.`,
 			if err := applySettings(cmd, os.LookupEnv); err != nil {
 				return err
 			}
-			return setLogger(stderr, logLevel, logFormat)
+			if err := setLogger(stderr, logLevel, logFormat); err != nil {
+				return err
+			}
+			if strings.HasPrefix(cmd.Name(), cobra.ShellCompRequestCmd) {
+				return nil // nobody reads it
+			}
+			warnOfVariables(cmd.Root(), os.Environ(), slog.Default())
+			return nil
 		},
 	}
-	root.PersistentFlags().StringVar(&logLevel, "log-level", "info", "least level to log: debug, info, warn or error")
-	root.PersistentFlags().StringVar(&logFormat, "log-format", "text", "how to log: text or json")
-	root.PersistentFlags().StringVar(&config, "config", "", "YAML file with a section for each command")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w (flowtally %s --help lists the flags)", err, cmd.Name())}
-	})
-	root.CompletionOptions.HiddenDefaultCmd = true
+	set := root.PersistentFlags()
+	one(set, &logLevel, "log-level", "", "info", among("debug, info, warn or error", "debug", "info", "warn", "error"), "least level to log: debug, info, warn or error")
+	one(set, &logFormat, "log-format", "", "text", among("text or json", "text", "json"), "how to log: text or json")
+	one(set, &config, "config", "", "", path("a YAML file"), "YAML file with a section for each command")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{flagSentence(cmd, err)} })
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(exporterCommand(stdout), collectorCommand(), exportersCommand(stdout), webCommand(), labCommand(stdout), migrateCommand(),
-		topCommand(stdout), flowsCommand(stdout), eventsCommand(stdout), seriesCommand(stdout), inspectCommand(), rollupCommand(stdout), versionCommand(version, stdout))
-	for _, c := range root.Commands() {
-		if c.Args == nil {
-			c.Args = noArguments
-		}
-	}
+		topCommand(stdout), flowsCommand(stdout), eventsCommand(stdout), seriesCommand(stdout), inspectCommand(), rollupCommand(stdout),
+		completionCommand(stdout), manCommand(), versionCommand(version, stdout))
+	root.SetHelpCommand(helpCommand())
+	var showVersion bool
+	toggle(root.Flags(), &showVersion, "version", "v", false, "print the version")
+	takeNoArguments(root)
+	completeFlags(root)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usageError{fmt.Errorf("there is no command %q (flowtally --help lists them)", args[0])}
+			return noCommand(root, args[0])
+		}
+		if showVersion {
+			return printVersion(stdout, version)
 		}
 		return cmd.Help()
 	}
@@ -123,26 +157,70 @@ or, under the command's name, in the YAML file given by --config.`,
 	return root
 }
 
-func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usageError{fmt.Errorf("%s takes no argument %q (flowtally %s --help lists the flags)", cmd.Name(), args[0], cmd.Name())}
+// noCommand says that there is no such command.
+func noCommand(root *cobra.Command, said string) error {
+	return usageError{fmt.Errorf("there is no command %q%s (flowtally --help lists them)", said, spelling.Hint(said, commandNames(root)))}
+}
+
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Print the help of a command",
+		Args:  cobra.ArbitraryArgs,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			of, _, _ := cmd.Root().Find(args)
+			return commandNames(of), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			switch {
+			case err != nil || of == cmd.Root() && len(rest) > 0:
+				return noCommand(cmd.Root(), args[0])
+			case len(rest) > 0:
+				return noArguments(of, rest)
+			}
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		},
 	}
-	return nil
+}
+
+// takeNoArguments has all commands below one refuse arguments, but those that say which
+// they take.
+func takeNoArguments(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		if c.Args == nil {
+			c.Args = noArguments
+		}
+		takeNoArguments(c)
+	}
+}
+
+// noArguments refuses what stands behind the flags.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	path := sectionName(cmd)
+	if subs := commandNames(cmd); len(subs) > 0 && !strings.ContainsAny(args[0], "./:") {
+		return usageError{fmt.Errorf("%s has no command %q%s (flowtally %s --help lists them)", path, args[0], spelling.Hint(args[0], subs), path)}
+	}
+	if _, err := switches.read(args[0]); err == nil {
+		return usageError{fmt.Errorf("%s takes no argument %q: what is on or off takes its value behind an equals sign, as --NAME=%s", path, args[0], args[0])}
+	}
+	return usageError{fmt.Errorf("%s takes no argument %q (flowtally %s --help lists the flags)", path, args[0], path)}
 }
 
 func setLogger(w io.Writer, level, format string) error {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return usageError{fmt.Errorf("--log-level %q: want debug, info, warn or error", level)}
+		return err
 	}
 	opts := &slog.HandlerOptions{Level: l}
-	switch format {
-	case "text":
-		slog.SetDefault(slog.New(slog.NewTextHandler(w, opts)))
-	case "json":
+	if format == "json" {
 		slog.SetDefault(slog.New(slog.NewJSONHandler(w, opts)))
-	default:
-		return usageError{fmt.Errorf("--log-format %q: want text or json", format)}
+	} else {
+		slog.SetDefault(slog.New(slog.NewTextHandler(w, opts)))
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown_destination", []string{"exporter", "--read", text, "--to", "nowhere"}, 1, ""},
 		{"no_such_interface", []string{"exporter", "--interface", "nosuchif0"}, 1, "nosuchif0"},
 		{"no_database", []string{"collector"}, 2, "DATABASE_URL"},
-		{"wrong_dsn", []string{"collector", "--database", "postgres://[::1"}, 1, "database"},
+		{"wrong_dsn", []string{"collector", "--database", "postgres://[::1"}, 2, "postgres://USER"},
 		{"database_down", []string{"collector", "--spool", "none", "--database", down}, 1, closedTCP.Addr().String()},
 		{"database_down_for_top", []string{"top", "--database", down}, 1, closedTCP.Addr().String()},
 		{"metrics_port_in_use", []string{"exporter", "--read", text, "--metrics", takenTCP.Addr().String()}, 1, "in use"},
@@ -142,23 +142,28 @@ func TestSettings(t *testing.T) {
 
 // TestHelp: every command explains itself and every flag says what it does.
 func TestHelp(t *testing.T) {
-	root := rootCommand("", nil, nil)
-	for _, c := range append(root.Commands(), root) {
+	eachCommand(func(words []string, c *cobra.Command) {
 		if c.Short == "" {
-			t.Errorf("%s says nothing about itself", c.Name())
+			t.Errorf("%q says nothing about itself", words)
 		}
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			if f.Usage == "" {
-				t.Errorf("%s --%s says nothing about itself", c.Name(), f.Name)
+				t.Errorf("%q --%s says nothing about itself", words, f.Name)
 			}
 		})
-	}
+		status, help, _ := flowtally(t, append(append([]string{}, words...), "--help")...)
+		if again, same, _ := flowtally(t, append([]string{"help"}, words...)...); status != 0 || again != 0 || same != help {
+			t.Errorf("help of %q is another than --help: %q", words, same)
+		}
+	})
 	status, stdout, _ := flowtally(t, "exporter", "--help")
 	if status != 0 || !strings.Contains(stdout, "--read") {
 		t.Errorf("exporter --help: status %d, %q", status, stdout)
 	}
-	status, stdout, _ = flowtally(t, "version")
-	if status != 0 || !strings.HasPrefix(stdout, "flowtally ") {
-		t.Errorf("version: status %d, %q", status, stdout)
+	for _, word := range []string{"version", "--version", "-v"} {
+		status, stdout, _ = flowtally(t, word)
+		if status != 0 || !strings.HasPrefix(stdout, "flowtally ") || strings.Count(stdout, "\n") != 1 {
+			t.Errorf("%s: status %d, %q", word, status, stdout)
+		}
 	}
 }

@@ -23,8 +23,11 @@ func eventsCommand(stdout io.Writer) *cobra.Command {
 		ascending bool
 	)
 	cmd := &cobra.Command{
-		Use:   "events [FILTER]",
-		Args:  cobra.ArbitraryArgs,
+		Use:  "events [FILTER]",
+		Args: cobra.ArbitraryArgs,
+
+		ValidArgsFunction: completeFilter(filter.CompleteEvents),
+
 		Short: "List what firewalls and address translators did",
 		Long: `List what firewalls and address translators did, the latest first: connections
 created, torn down and denied (NSEL), translations added and deleted (NAT44, NAT64),
@@ -33,18 +36,18 @@ blocks of ports given to subscribers (CGN). An event is no flow: no sum has it.`
   flowtally events --from -1h src nat ip 203.0.113.7 and src nat port 41022
   flowtally events --from today --output csv 'kind "port block allocated"'`,
 		RunE: func(cmd *cobra.Command, words []string) error {
-			p, err := q.printer()
+			p, err := q.printer(cmd)
 			if err != nil {
 				return err
 			}
-			now := q.zone.now()
+			now := q.now()
 			from, to, err := q.times(now)
 			if err != nil {
 				return err
 			}
 			meant, err := filter.ParseEventsAt(strings.Join(words, " "), now)
 			if err != nil {
-				return usageError{fmt.Errorf("filter: %w", err)}
+				return usageError{err}
 			}
 			list := query.EventsQuestion{
 				From: from, To: to, Exporter: q.exporter, Filter: meant, Limit: q.limit, Ascending: ascending, After: after, Timeout: q.timeout,
@@ -54,8 +57,8 @@ blocks of ports given to subscribers (CGN). An event is no flow: no sum has it.`
 	}
 	q.askFlags(cmd, query.DefaultFlows, "how many events to list")
 	f := cmd.Flags()
-	f.StringVar(&after, "after", "", "go on where a page ended: its next")
-	f.BoolVar(&ascending, "ascending", false, "the earliest first")
+	one(f, &after, "after", "", "", cursors, "go on where a page ended: its next")
+	toggle(f, &ascending, "ascending", "", false, "the earliest first")
 	return cmd
 }
 

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +17,6 @@ import (
 	"flowtally/exporter/capture"
 	"flowtally/exporter/meter"
 	"flowtally/exporter/packet"
-	"flowtally/exporter/pcapfilter"
 	"flowtally/flow"
 	"flowtally/lab/traffic"
 
@@ -29,10 +30,10 @@ type exporterFlags struct {
 	state                                 string
 	told                                  *traffic.Told // the demo's, nil without
 
-	clients      []string
+	clients      []capture.TunnelClient
 	knownClients bool
 	promiscuous  bool
-	bufferMiB    int
+	buffer       int // bytes
 	noRing       bool
 	fanout       int
 	speed        string
@@ -57,6 +58,7 @@ type exporterFlags struct {
 	fields    []string
 	options   bool
 	domain    uint32
+	name      string
 	domainSet bool
 	pace, mtu int
 
@@ -87,6 +89,9 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 			return noArguments(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.idleFlags(cmd); err != nil {
+				return err
+			}
 			if f.status != "" {
 				command := "statistics"
 				if len(args) > 0 {
@@ -99,51 +104,52 @@ func exporterCommand(stdout io.Writer) *cobra.Command {
 		},
 	}
 	set := cmd.Flags()
-	set.StringVar(&f.read, "read", "", "read packets from a pcap or pcapng file, - for standard input")
-	set.StringVar(&f.iface, "interface", "", "meter the packets of a network interface (Linux; needs CAP_NET_RAW)")
-	set.StringVar(&f.vxlan, "listen-vxlan", "", "end VXLAN mirror tunnels at this address, such as :4789")
-	set.StringVar(&f.gre, "listen-gre", "", "end GRE and ERSPAN mirror tunnels at this address, 0.0.0.0 or :: for any (needs CAP_NET_RAW)")
-	set.StringVar(&f.geneve, "listen-geneve", "", "end GENEVE mirror tunnels at this address, such as :6081")
-	set.StringVar(&f.tzsp, "listen-tzsp", "", "end TZSP mirrors at this address, such as :37008")
-	set.BoolVar(&f.demo, "demo", false, "meter generated traffic: the last 24 hours, then live")
-	set.StringVar(&f.state, "state", "", "file that remembers until when --demo was told to these collectors, so that it is not told twice; none for no file (default: demo in flowtally's data directory)")
-	set.StringArrayVar(&f.clients, "client", nil, "ADDRESS[/ID]=NAME names who sends by a mirror tunnel; repeat it")
-	set.BoolVar(&f.knownClients, "known-clients", false, "leave out what mirror tunnels bring from others than each --client")
-	set.BoolVar(&f.promiscuous, "promiscuous", true, "see packets that are not for this machine")
-	set.IntVar(&f.bufferMiB, "capture-buffer", 0, "capture ring, or receive buffer of a tunnel, in MiB, 0 for the default")
-	set.BoolVar(&f.noRing, "capture-no-ring", false, "copy packets of --interface out of a socket, as is done where the kernel refuses a capture ring")
-	set.IntVar(&f.fanout, "fanout", 1, "workers that share the packets of --interface, each with a ring of its own")
-	set.StringVar(&f.speed, "speed", "max", "how fast --read goes: max, or times the capture's own speed, such as 1x or 10x")
-	set.BoolVar(&f.shift, "shift-to-now", false, "move the times of --read so that the first packet is of now")
-	set.StringVar(&f.filter, "filter", "", "meter only packets that match, in tcpdump's words: 'tcp port 80 and not net 10.0.0.0/8'")
-	set.StringVarP(&f.filterFile, "filter-program", "F", "", "file with a compiled filter, as 'tcpdump -ddd' prints it")
-	set.StringVar(&f.tunnels, "tunnels", "outer", "which packet counts of one inside another: outer, inner or both")
-	set.StringVar(&f.duplicates, "duplicates", "keep", "copies of the same packet: keep (and count) or drop")
-	set.Uint32Var(&f.sample, "sample", 1, "meter one in so many packets")
-	set.StringVar(&f.sampleMode, "sample-mode", "deterministic", "which one of so many: deterministic (the first) or random")
-	set.Uint32Var(&f.ifIndex, "in-if", 0, "ingress interface index to report where the source knows none")
-	set.IntVar(&f.workers, "workers", 0, "meters that share the flows of --read and of mirror tunnels, 0 for one or, with four processors, two")
-	set.IntVar(&f.maxFlows, "max-flows", 0, "flows kept at once, the oldest is evicted and counted beyond; 0 is the default of about a million")
-	set.DurationVar(&f.active, "active-timeout", time.Duration(meter.DefaultActiveTimeout)*time.Millisecond, "a flow that goes on is reported at least this often")
-	set.DurationVar(&f.idle, "idle-timeout", time.Duration(meter.DefaultIdleTimeout)*time.Millisecond, "a flow without packets for so long has ended")
-	set.DurationVar(&f.linger, "linger", time.Duration(meter.DefaultLinger)*time.Millisecond, "how long after FIN or RST a flow takes further packets")
-	set.StringArrayVar(&f.timeouts, "timeout", nil, "NAME=DURATION with softflowd's names tcp, tcp.rst, tcp.fin, udp, icmp, general, maxlife; 'softflowd' alone takes its values; repeat it")
-	set.StringArrayVar(&f.key, "key", nil, "what else tells flows apart: tos for the DSCP of their packets (ECN never does)")
-	set.StringArrayVar(&f.to, "to", []string{"127.0.0.1:9995"}, "HOST:PORT[,version=5|9|10][,filter=FILTER] of a collector, in front tcp:// or tls:// for IPFIX over these, and which flows it gets in flowtally's filter language; repeat it to send to several")
-	set.StringVar(&f.tlsCA, "tls-ca", "", "PEM file with the authorities to trust for tls:// collectors, instead of the system's")
-	set.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with a certificate to show to tls:// collectors")
-	set.StringVar(&f.tlsKey, "tls-key", "", "PEM file with its key")
-	set.BoolVar(&f.balance, "balance", false, "share the conversations out to the collectors instead of sending all to each")
-	set.IntVar(&f.version, "version", 10, "export format: 5 (IPv4 only), 9 or 10 (IPFIX)")
-	set.StringVar(&f.template, "template", "flowtally", "templates to send: flowtally, or pflow for exactly those of OpenBSD's pflow(4)")
-	set.StringArrayVar(&f.fields, "fields", nil, "what else to say of flows in v9 and IPFIX: mac, vlan, mpls, ttl, length, tunnel, duplicates or all, and flags for tcpControlBits of two bytes; repeat it")
-	set.BoolVar(&f.options, "options", true, "tell collectors the names of interfaces, and what was seen, ignored, lost and not sent, in options records of v9 and IPFIX")
-	set.Uint32Var(&f.domain, "domain", 0, "observation domain (v5: engine type and id); 42 with --template pflow")
-	set.IntVar(&f.pace, "pace", 100_000, "records sent a second at most, 0 for no limit")
-	set.IntVar(&f.mtu, "mtu", 1400, "largest IP packet to send")
-	set.BoolVar(&f.asJSON, "json", false, "print one JSON summary on the last line of standard output")
-	set.StringVar(&f.control, "control", "", "answer at this UNIX socket while running")
-	set.StringVar(&f.status, "status", "", "ask the exporter that answers at this UNIX socket: statistics (the default), dump-flows, expire-all, send-templates, timeouts, shutdown, help")
+	one(set, &f.read, "read", "r", "", path("a capture file, or - for standard input"), "read packets from a capture, pcap or pcapng, plain or packed by gzip, zstd, xz or bzip2; - for standard input")
+	one(set, &f.iface, "interface", "i", "", interfaceNames, "meter the packets of a network interface (Linux; needs CAP_NET_RAW); one that is down is waited for")
+	one(set, &f.vxlan, "listen-vxlan", "", "", listening("udp", "", "4789"), "end VXLAN mirror tunnels at this address, such as :4789")
+	one(set, &f.gre, "listen-gre", "", "", tunnelEnds, "end GRE and ERSPAN mirror tunnels at this address, 0.0.0.0 or :: for any (needs CAP_NET_RAW)")
+	one(set, &f.geneve, "listen-geneve", "", "", listening("udp", "", "6081"), "end GENEVE mirror tunnels at this address, such as :6081")
+	one(set, &f.tzsp, "listen-tzsp", "", "", listening("udp", "", "37008"), "end TZSP mirrors at this address, such as :37008")
+	toggle(set, &f.demo, "demo", "", false, "meter generated traffic: the last 24 hours, then live")
+	one(set, &f.state, "state", "", "", path("a file, or none"), "file that remembers until when --demo was told to these collectors, so that it is not told twice; none for no file (default: demo in flowtally's data directory)")
+	many(set, &f.clients, "client", "", nil, tunnelClients, "ADDRESS[/ID]=NAME names who sends by a mirror tunnel; repeat it")
+	toggle(set, &f.knownClients, "known-clients", "", false, "leave out what mirror tunnels bring from others than each --client")
+	toggle(set, &f.promiscuous, "promiscuous", "", true, "see packets that are not for this machine")
+	one(set, &f.buffer, "capture-buffer", "", 0, sizes[int]("MiB, or a size such as 64M, 2G at most, and 0 for the default", 1<<20, 0, 2<<30), "capture ring, or receive buffer of a tunnel, in MiB, or a size such as 64M; 0 for the default")
+	toggle(set, &f.noRing, "capture-no-ring", "", false, "copy packets of --interface out of a socket, as is done where the kernel refuses a capture ring")
+	one(set, &f.fanout, "fanout", "", 1, counts[int]("a number of workers", 1, 256), "workers that share the packets of --interface, each with a ring of its own")
+	one(set, &f.speed, "speed", "", "max", speeds, "how fast --read goes: max, or times the capture's own speed, such as 1x or 10x")
+	toggle(set, &f.shift, "shift-to-now", "", false, "move the times of --read so that the first packet is of now")
+	one(set, &f.filter, "filter", "", "", packetFilters, "meter only packets that match, in tcpdump's words: 'tcp port 80 and not net 10.0.0.0/8'")
+	one(set, &f.filterFile, "filter-program", "F", "", path("a file with what 'tcpdump -ddd' printed"), "file with a compiled filter, as 'tcpdump -ddd' prints it")
+	one(set, &f.tunnels, "tunnels", "", "outer", among("outer, inner or both", "outer", "inner", "both"), "which packet counts of one inside another: outer, inner or both")
+	one(set, &f.duplicates, "duplicates", "", "keep", among("keep or drop", "keep", "drop"), "copies of the same packet: keep (and count) or drop")
+	one(set, &f.sample, "sample", "", 1, oneIn, "meter one in so many packets: N or 1:N")
+	one(set, &f.sampleMode, "sample-mode", "", "deterministic", among("deterministic or random", "deterministic", "random"), "which one of so many: deterministic (the first) or random")
+	one(set, &f.ifIndex, "in-if", "", 0, counts[uint32]("the number of an interface (ifIndex)", 0, math.MaxUint32), "ingress interface index to report where the source knows none")
+	one(set, &f.workers, "workers", "", 0, counts[int]("a number of workers", 0, 256), "meters that share the flows of --read and of mirror tunnels, 0 for one or, with four processors, two")
+	one(set, &f.maxFlows, "max-flows", "", 0, counts[int]("a number of flows such as 500k, at most "+fmt.Sprint(meter.MaxFlows), 0, meter.MaxFlows), "flows kept at once, the oldest is evicted and counted beyond; 0 is the default of about a million")
+	one(set, &f.active, "active-timeout", "", time.Duration(meter.DefaultActiveTimeout)*time.Millisecond, meterTimes, "a flow that goes on is reported at least this often")
+	one(set, &f.idle, "idle-timeout", "", time.Duration(meter.DefaultIdleTimeout)*time.Millisecond, meterTimes, "a flow without packets for so long has ended")
+	one(set, &f.linger, "linger", "", time.Duration(meter.DefaultLinger)*time.Millisecond, meterTimes, "how long after FIN or RST a flow takes further packets")
+	many(set, &f.timeouts, "timeout", "", nil, namedTimeouts, "NAME=DURATION with softflowd's names tcp, tcp.rst, tcp.fin, udp, icmp, general, maxlife; 'softflowd' alone takes its values; repeat it")
+	many(set, &f.key, "key", "", nil, among("tos", "tos"), "what else tells flows apart: tos for the DSCP of their packets (ECN never does)")
+	many(set, &f.to, "to", "n", []string{"127.0.0.1:9995"}, destinations, "HOST:PORT[,version=5|9|10][,filter=FILTER] of a collector, in front tcp:// or tls:// for IPFIX over these, and which flows it gets in flowtally's filter language; without a port 9995, for TCP 4739, for TLS 4740; repeat it to send to several")
+	one(set, &f.tlsCA, "tls-ca", "", "", path("a PEM file with certificates of authorities"), "PEM file with the authorities to trust for tls:// collectors, instead of the system's")
+	one(set, &f.tlsCert, "tls-cert", "", "", path("a PEM file with a certificate"), "PEM file with a certificate to show to tls:// collectors")
+	one(set, &f.tlsKey, "tls-key", "", "", path("a PEM file with the key of the certificate"), "PEM file with its key")
+	toggle(set, &f.balance, "balance", "", false, "share the conversations out to the collectors instead of sending all to each")
+	one(set, &f.version, "version", "v", 10, versions, "export format: 5 (IPv4 only), 9 or 10, which is ipfix")
+	one(set, &f.template, "template", "", "flowtally", among("flowtally or pflow", "flowtally", "pflow"), "templates to send: flowtally, or pflow for exactly those of OpenBSD's pflow(4)")
+	many(set, &f.fields, "fields", "", nil, fieldGroups, "what else to say of flows in v9 and IPFIX: mac, vlan, mpls, ttl, length, tunnel, duplicates or all, and flags for tcpControlBits of two bytes; several divided by commas, or repeat it")
+	toggle(set, &f.options, "options", "", true, "tell collectors the names of interfaces, and what was seen, ignored, lost and not sent, in options records of v9 and IPFIX")
+	one(set, &f.domain, "domain", "", 0, counts[uint32]("the number of an observation domain, 0 to 4294967295", 0, math.MaxUint32), "observation domain (v5: engine type and id); 42 with --template pflow")
+	one(set, &f.name, "name", "", "auto", ownNames, "what to tell collectors that this exporter is called, in options; auto for the name of the host, none for nothing")
+	one(set, &f.pace, "pace", "", 100_000, counts[int]("records a second, such as 100000 or 100k, and 0 for no limit", 0, unlimited), "records sent a second at most, such as 100k, 0 for no limit")
+	one(set, &f.mtu, "mtu", "", 1400, counts[int]("bytes", 576, 65535), "largest IP packet to send")
+	toggle(set, &f.asJSON, "json", "", false, "print one JSON summary on the last line of standard output")
+	one(set, &f.control, "control", "", "", path("the path of a UNIX socket to make"), "answer at this UNIX socket while running")
+	one(set, &f.status, "status", "", "", path("the path of the UNIX socket that an exporter was given by --control"), "ask the exporter that answers at this UNIX socket: statistics (the default), dump-flows, expire-all, send-templates, timeouts, shutdown, help")
 	metricsFlag(cmd, &f.metrics)
 	return cmd
 }
@@ -158,7 +164,10 @@ func (f *exporterFlags) run(cmd *cobra.Command, stdout io.Writer) error {
 	if c.Registerer, err = serveMetrics(ctx, &f.metrics); err != nil {
 		return err
 	}
-	sources, err := f.open()
+	sources, err := f.open(ctx)
+	if err != nil && errors.Is(err, ctx.Err()) {
+		return f.summary(stdout, exporter.Summary{}) // stopped before there was a packet
+	}
 	if err != nil {
 		return err
 	}
@@ -181,12 +190,8 @@ func (f *exporterFlags) run(cmd *cobra.Command, stdout io.Writer) error {
 	sum, err := exporter.Run(ctx, c)
 	done()
 	f.endDemo(&sum)
-	if f.asJSON {
-		b, jerr := json.Marshal(sum)
-		if jerr != nil {
-			return jerr
-		}
-		fmt.Fprintln(stdout, string(b))
+	if jerr := f.summary(stdout, sum); jerr != nil {
+		return jerr
 	}
 	// What the version cannot say is no failure; what nobody took is, when
 	// there will be no further attempt.
@@ -196,61 +201,88 @@ func (f *exporterFlags) run(cmd *cobra.Command, stdout io.Writer) error {
 	return err
 }
 
-// check returns what is wrong with the flags that can be told from them alone.
+// summary prints what was done, where --json asks for it.
+func (f *exporterFlags) summary(stdout io.Writer, sum exporter.Summary) error {
+	if !f.asJSON {
+		return nil
+	}
+	return json.NewEncoder(stdout).Encode(sum)
+}
+
+// check returns what is wrong with the flags that can be told from them together.
 func (f *exporterFlags) check() error {
 	sources := 0
-	for _, set := range []bool{f.read != "", f.iface != "", f.vxlan != "", f.gre != "", f.geneve != "", f.tzsp != "", f.demo} {
+	for _, set := range []bool{f.read != "", f.iface != "", f.tunnel(), f.demo} {
 		if set {
 			sources++
 		}
 	}
-	if sources != 1 {
+	tunnels := 0
+	for _, at := range []string{f.vxlan, f.gre, f.geneve, f.tzsp} {
+		if at != "" {
+			tunnels++
+		}
+	}
+	if sources != 1 || tunnels > 1 {
 		return errors.New("give one of --read FILE, --interface IF, --listen-vxlan, --listen-gre, --listen-geneve, --listen-tzsp and --demo")
-	}
-	if f.version != 5 && f.version != 9 && f.version != 10 {
-		return fmt.Errorf("--version %d: want 5, 9 or 10 (IPFIX)", f.version)
-	}
-	if f.duplicates != "keep" && f.duplicates != "drop" {
-		return fmt.Errorf("--duplicates %q: want keep or drop", f.duplicates)
-	}
-	if f.sampleMode != "deterministic" && f.sampleMode != "random" {
-		return fmt.Errorf("--sample-mode %q: want deterministic or random", f.sampleMode)
-	}
-	if f.mtu < 576 || f.mtu > 65535 {
-		return fmt.Errorf("--mtu %d: want 576 to 65535", f.mtu)
-	}
-	for name, n := range map[string]int{"pace": f.pace, "max-flows": f.maxFlows, "workers": f.workers, "capture-buffer": f.bufferMiB} {
-		if n < 0 {
-			return fmt.Errorf("--%s %d: cannot be negative", name, n)
-		}
-	}
-	if f.maxFlows > meter.MaxFlows {
-		return fmt.Errorf("--max-flows %d: want at most %d", f.maxFlows, meter.MaxFlows)
-	}
-	for name, d := range map[string]time.Duration{"active-timeout": f.active, "idle-timeout": f.idle, "linger": f.linger} {
-		if d < time.Millisecond {
-			return fmt.Errorf("--%s %v: want at least 1ms", name, d)
-		}
-	}
-	if f.fanout < 1 || f.fanout > 1 && f.iface == "" {
-		return fmt.Errorf("--fanout %d: want 1 or more, with --interface", f.fanout)
 	}
 	if f.filter != "" && f.filterFile != "" {
 		return errors.New("give one of --filter and -F")
 	}
-	if f.filter != "" {
-		// What is wrong with its words is said before anything is opened.
-		if _, err := pcapfilter.Compile(f.filter, 1, 0); err != nil {
-			return fmt.Errorf("--%w", err)
+	if (f.tlsCert == "") != (f.tlsKey == "") {
+		return errors.New("--tls-cert and --tls-key go together: a certificate and its key")
+	}
+	for i, c := range f.clients {
+		if slices.ContainsFunc(f.clients[:i], func(d capture.TunnelClient) bool { return c.Addr == d.Addr && c.ID == d.ID && c.HasID == d.HasID }) {
+			return fmt.Errorf("--client %s: that client has another name already", tunnelClients.text(c))
 		}
 	}
-	if f.state != "" && !f.demo {
-		return errors.New("--state is for --demo")
-	}
-	if f.read == "" && (f.shift || f.speed != "max") {
-		return errors.New("--speed and --shift-to-now are for --read")
+	if f.version == 5 && f.domain > 1<<16-1 {
+		return fmt.Errorf("--domain %d: NetFlow v5 has room for 0 to 65535, engine type and id", f.domain)
 	}
 	return nil
+}
+
+// tunnel reports whether the packets come by a mirror tunnel.
+func (f *exporterFlags) tunnel() bool {
+	return f.vxlan != "" || f.gre != "" || f.geneve != "" || f.tzsp != ""
+}
+
+// idleFlags refuses flags that would do nothing beside the others.
+func (f *exporterFlags) idleFlags(cmd *cobra.Command) error {
+	if f.status != "" {
+		return alone(cmd, "status")
+	}
+	const tunnels = "--listen-vxlan, --listen-gre, --listen-geneve or --listen-tzsp"
+	encrypted := slices.ContainsFunc(f.to, func(to string) bool { return strings.HasPrefix(to, "tls://") })
+	named := func(names ...string) bool {
+		return slices.ContainsFunc(f.timeouts, func(t string) bool {
+			name, _, _ := strings.Cut(t, "=")
+			return name == "softflowd" || slices.Contains(names, name)
+		})
+	}
+	return refuseIdle(cmd, append(metricsIdle(&f.metrics),
+		idle{"state", f.demo, "with --demo"},
+		idle{"client", f.tunnel(), "with " + tunnels},
+		idle{"known-clients", len(f.clients) > 0, "with --client, which says who is known"},
+		idle{"promiscuous", f.iface != "", "with --interface"},
+		idle{"capture-buffer", f.iface != "" || f.tunnel(), "with --interface, " + tunnels},
+		idle{"capture-no-ring", f.iface != "", "with --interface"},
+		idle{"fanout", f.iface != "", "with --interface"},
+		idle{"speed", f.read != "", "with --read"},
+		idle{"shift-to-now", f.read != "", "with --read"},
+		idle{"workers", f.iface == "" || f.fanout == 1, "without --fanout, which has a worker for each ring"},
+		idle{"in-if", f.read != "" || f.demo, "with --read: an interface, and who sends by a tunnel, has a number of its own"},
+		idle{"sample-mode", f.sample > 1, "with --sample"},
+		idle{"idle-timeout", !named("general"), "without --timeout general and --timeout softflowd, which say the same"},
+		idle{"active-timeout", !named("maxlife"), "without --timeout maxlife and --timeout softflowd, which say the same"},
+		idle{"linger", !named("tcp.fin") || !named("tcp.rst"), "without --timeout tcp.fin and tcp.rst and --timeout softflowd, which say the same"},
+		idle{"balance", len(f.to) > 1, "with several --to"},
+		idle{"name", f.options, "without --options=false: it is told in options records"},
+		idle{"tls-ca", encrypted, "with --to tls://HOST:PORT"},
+		idle{"tls-cert", encrypted, "with --to tls://HOST:PORT"},
+		idle{"tls-key", encrypted, "with --to tls://HOST:PORT"},
+	)...)
 }
 
 // config returns what the flags say, but for the sources, or what is wrong with
@@ -298,10 +330,7 @@ var softflowd = []string{
 func (f *exporterFlags) meter() (c meter.Config, err error) {
 	ms := func(d time.Duration) flow.Time { return flow.Time(d.Milliseconds()) }
 	c = meter.Config{ActiveTimeout: ms(f.active), IdleTimeout: ms(f.idle), Linger: ms(f.linger), MaxFlows: f.maxFlows}
-	for _, k := range f.key {
-		if k != "tos" {
-			return c, fmt.Errorf("--key %q: want tos", k)
-		}
+	if len(f.key) > 0 {
 		c.KeyTOS = meter.DSCP
 	}
 	var timeouts []string
@@ -312,19 +341,16 @@ func (f *exporterFlags) meter() (c meter.Config, err error) {
 			timeouts = append(timeouts, t)
 		}
 	}
-	names := map[string]*flow.Time{
+	names := map[string]*flow.Time{ // the names that namedTimeouts takes
 		"tcp": &c.Timeouts.TCP, "tcp.rst": &c.Timeouts.TCPRst, "tcp.fin": &c.Timeouts.TCPFin,
 		"udp": &c.Timeouts.UDP, "icmp": &c.Timeouts.ICMP, "general": &c.IdleTimeout, "maxlife": &c.ActiveTimeout,
 	}
 	for _, t := range timeouts {
 		name, value, _ := strings.Cut(t, "=")
+		d, ok := readDuration(value)
 		to := names[name]
-		if to == nil {
-			return c, fmt.Errorf("--timeout %q: want softflowd, or one of tcp, tcp.rst, tcp.fin, udp, icmp, general and maxlife with =DURATION", t)
-		}
-		d, err := time.ParseDuration(value)
-		if err != nil || d < time.Millisecond {
-			return c, fmt.Errorf("--timeout %q: want a duration such as 300s, at least 1ms", t)
+		if to == nil || !ok {
+			return c, fmt.Errorf("--timeout %q: want %s", t, namedTimeouts.wants)
 		}
 		*to = ms(d)
 	}

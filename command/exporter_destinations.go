@@ -6,39 +6,49 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
+	"regexp"
+	"slices"
 	"strings"
 
 	"flowtally/exporter"
 	"flowtally/filter"
+	"flowtally/flow"
 	"flowtally/netflow"
 )
 
-// collector returns what an element of --to means.
-func (f *exporterFlags) collector(text string) (c exporter.Collector, err error) {
+// collectorOf returns what an element of --to means, once its address is understood.
+func collectorOf(text string) (c exporter.Collector, err error) {
 	c.To, text, _ = strings.Cut(text, ",")
 	for text != "" {
-		name, value, _ := strings.Cut(text, "=")
-		switch name {
-		case "version":
+		name, value, has := strings.Cut(text, "=")
+		switch name = strings.TrimSpace(name); {
+		case !has:
+			return c, errWanted
+		case name == "version":
 			value, text, _ = strings.Cut(value, ",")
-			switch value {
-			case "5", "9", "10":
-				n, _ := strconv.Atoi(value)
-				c.Version = netflow.Version(n)
-			default:
-				return c, fmt.Errorf("version %q: want 5, 9 or 10 (IPFIX)", value)
+			n, err := versions.of(value)
+			if err != nil {
+				return c, fmt.Errorf("version %q: %w", value, err)
 			}
-		case "filter": // the rest, commas and all
+			c.Version = netflow.Version(n)
+		case name == "filter": // the rest, commas and all
 			if c.Filter, err = filter.Parse(value); err != nil {
-				return c, fmt.Errorf("filter: %w", err)
+				return c, fmt.Errorf("its filter is wrong at %s", strings.TrimPrefix(err.Error(), "filter: "))
 			}
 			text = ""
 		default:
-			return c, fmt.Errorf("%q: want HOST:PORT[,version=5|9|10][,filter=FILTER]", name)
+			return c, fmt.Errorf("there is no %q of a collector; want HOST:PORT[,version=5|9|10][,filter=FILTER]", name)
 		}
 	}
 	return c, nil
+}
+
+// filterText is the filter of a collector as it was understood.
+func filterText(c exporter.Collector) string {
+	if c.Filter == nil {
+		return ""
+	}
+	return c.Filter.String()
 }
 
 // tls returns whom to trust, and what to show, over TLS; nil is the default.
@@ -70,12 +80,15 @@ func (f *exporterFlags) tls() (*tls.Config, error) {
 // exporting sets in c what is of the wire.
 func (f *exporterFlags) exporting(c *exporter.Config) (err error) {
 	for _, to := range f.to {
-		x, err := f.collector(to)
+		x, err := collectorOf(to)
 		if err != nil {
 			return fmt.Errorf("--to %q: %w", to, err)
 		}
 		if f.balance && x.Filter != nil {
 			return fmt.Errorf("--to %q: a filter, and --balance: want one of them", to)
+		}
+		if slices.ContainsFunc(c.Collectors, func(y exporter.Collector) bool { return y.To == x.To && filterText(y) == filterText(x) }) {
+			return fmt.Errorf("--to %s is given twice: it would get every flow twice", x.To)
 		}
 		c.Collectors = append(c.Collectors, x)
 	}
@@ -83,15 +96,19 @@ func (f *exporterFlags) exporting(c *exporter.Config) (err error) {
 		return err
 	}
 	c.Version, c.Domain, c.Balance, c.Options = netflow.Version(f.version), f.domain, f.balance, f.options
+	switch c.Name = f.name; f.name {
+	case "auto":
+		c.Name = hostName()
+	case "none":
+		c.Name = ""
+	}
 	if c.Fields, err = netflow.ParseFields(f.fields...); err != nil {
 		return fmt.Errorf("--fields: %w", err)
 	}
 	if c.Fields != 0 && c.Version == netflow.V5 {
 		return errors.New("--fields: NetFlow v5 has no room for more; want --version 9 or 10")
 	}
-	switch f.template {
-	case "flowtally", "":
-	case "pflow":
+	if f.template == "pflow" {
 		if c.Version == netflow.V9 {
 			return errors.New("--template pflow: pflow(4) has no v9; want --version 5 or 10")
 		}
@@ -105,8 +122,18 @@ func (f *exporterFlags) exporting(c *exporter.Config) (err error) {
 				c.Domain = 42<<8 | 42
 			}
 		}
-	default:
-		return fmt.Errorf("--template %q: want flowtally or pflow", f.template)
 	}
 	return nil
+}
+
+// container is the name that a container has of its number.
+var container = regexp.MustCompile(`^[0-9a-f]{12}$`)
+
+// hostName returns the name of the host, "" where it has none that tells it from others.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil || container.MatchString(name) || strings.HasPrefix(name, "localhost") {
+		return ""
+	}
+	return flow.Name(name)
 }

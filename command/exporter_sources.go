@@ -1,6 +1,8 @@
 package command
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/net/bpf"
+	"golang.org/x/term"
 
 	"flowtally/exporter"
 	"flowtally/exporter/capture"
@@ -18,31 +21,29 @@ import (
 )
 
 // open opens where packets come from: one source, or several of one fan-out.
-func (f *exporterFlags) open() (sources []capture.Source, err error) {
+func (f *exporterFlags) open(ctx context.Context) (sources []capture.Source, err error) {
 	var program []bpf.RawInstruction
 	if f.filterFile != "" {
 		text, err := os.ReadFile(f.filterFile)
 		if err != nil {
-			return nil, fmt.Errorf("exporter: filter: %w", err)
+			return nil, fmt.Errorf("exporter: --filter-program: %w", err)
 		}
 		if program, err = pcapfilter.ParseProgram(string(text)); err != nil {
-			return nil, fmt.Errorf("exporter: filter: %s: %w", f.filterFile, err)
+			return nil, fmt.Errorf("exporter: --filter-program %s: %w", f.filterFile, err)
 		}
 	}
 	if f.iface != "" {
+		if err := capture.AwaitInterface(ctx, f.iface, slog.Default()); err != nil {
+			return nil, err
+		}
 		return f.openInterface(program)
 	}
 
-	clients := capture.TunnelConfig{KnownOnly: f.knownClients, BufferBytes: f.bufferMiB << 20}
-	for _, s := range f.clients {
-		client, err := capture.ParseTunnelClient(s)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("exporter: --client: %w", err)}
-		}
-		clients.Clients = append(clients.Clients, client)
-	}
+	clients := capture.TunnelConfig{KnownOnly: f.knownClients, BufferBytes: f.buffer, Clients: f.clients}
 	var source capture.Source
 	switch {
+	case f.read == "-" && term.IsTerminal(int(os.Stdin.Fd())):
+		return nil, usageError{errors.New("exporter: --read - reads a capture from standard input, which is a terminal: pipe one into it, as with tcpdump -U -w - | flowtally exporter --read -")}
 	case f.read != "":
 		source, err = capture.OpenFile(f.read)
 	case f.vxlan != "":
@@ -145,7 +146,7 @@ func (f *exporterFlags) endDemo(sum *exporter.Summary) {
 // can be there.
 func (f *exporterFlags) openInterface(program []bpf.RawInstruction) ([]capture.Source, error) {
 	c := capture.InterfaceConfig{
-		Promiscuous: f.promiscuous, BufferBytes: f.bufferMiB << 20, IgnoreOutgoing: f.iface == "lo",
+		Promiscuous: f.promiscuous, BufferBytes: f.buffer, IgnoreOutgoing: f.iface == "lo",
 		Filter: program, NoRing: f.noRing, Logger: slog.Default(),
 	}
 	// The kernel takes VLAN tags off before its filter sees the packet.

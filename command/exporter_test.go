@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"flowtally/exporter"
 	"flowtally/exporter/meter"
 	"flowtally/flow"
@@ -32,9 +34,8 @@ func TestExporterFlags(t *testing.T) {
 		{"unknown_timeout", "tcp.rst", []string{"--read", "x", "--timeout", "sctp=3s"}},
 		{"more_flows_than_there_can_be", "at most 268435456", []string{"--read", "x", "--max-flows", "268435457"}},
 		{"unknown_key", "want tos", []string{"--read", "x", "--key", "ecn"}},
-		{"timeout_without_unit", "such as 300s", []string{"--read", "x", "--timeout", "tcp=300"}},
 		{"timeout_of_nothing", "at least 1ms", []string{"--read", "x", "--timeout", "tcp=0s"}},
-		{"speed_without_x", "1x or 10x", []string{"--read", "x", "--speed", "10"}},
+		{"speed_of_a_word", "1x or 10x", []string{"--read", "x", "--speed", "fast"}},
 		{"speed_of_an_interface", "--read", []string{"--interface", "x", "--speed", "10x"}},
 		{"state_of_a_file", "--demo", []string{"--read", "x", "--state", "y"}},
 		{"fanout_of_a_file", "--interface", []string{"--read", "x", "--fanout", "2"}},
@@ -48,8 +49,8 @@ func TestExporterFlags(t *testing.T) {
 		{"unknown_version_of_to", "5, 9 or 10", []string{"--read", "x", "--to", "127.0.0.1:1,version=7"}},
 		{"filter_of_to_points_at_the_word", "prot", []string{"--read", "x", "--to", "127.0.0.1:1,filter=prot tcp"}},
 		{"filter_and_balance", "--balance", []string{"--read", "x", "--balance", "--to", "127.0.0.1:1,filter=proto tcp"}},
-		{"no_authorities", "--tls-ca", []string{"--read", "x", "--tls-ca", "/nowhere"}},
-		{"certificate_without_key", "--tls-key", []string{"--read", "x", "--tls-cert", "/nowhere"}},
+		{"no_authorities", "--tls-ca", []string{"--read", "x", "--to", "tls://127.0.0.1:1", "--tls-ca", "/nowhere"}},
+		{"certificate_without_key", "--tls-key", []string{"--read", "x", "--to", "tls://127.0.0.1:1", "--tls-cert", "/nowhere"}},
 		{"word_without_status", "dump-flows", []string{"--read", "x", "dump-flows"}},
 		{"client_without_name", "ADDRESS[/ID]=NAME", []string{"--listen-vxlan", "127.0.0.1:0", "--client", "10.0.0.1"}},
 	} {
@@ -91,11 +92,10 @@ func TestDestinationsOfTheFile(t *testing.T) {
 	if err := applySettings(cmd, func(string) (string, bool) { return "", false }); err != nil {
 		t.Fatal(err)
 	}
-	to, _ := cmd.Flags().GetStringArray("to")
-	var f exporterFlags
+	to := cmd.Flags().Lookup("to").Value.(pflag.SliceValue).GetSlice()
 	var got []exporter.Collector
 	for _, s := range to {
-		c, err := f.collector(s)
+		c, err := collectorOf(s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package command
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -31,13 +30,9 @@ func inspectCommand() *cobra.Command {
 		Long: `Print what exporters send: messages, templates and records, field by field by IANA
 name. FILE is a capture (pcap, pcapng) with export traffic in it, or messages back
 to back; --listen receives them over UDP until it is interrupted.`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (listen == "") == (read == "") {
 				return usageError{errors.New("inspect takes either --listen or --read")}
-			}
-			if output != "table" && output != "json" {
-				return usageError{fmt.Errorf("--output %q: table or json", output)}
 			}
 			out := bufio.NewWriter(cmd.OutOrStdout())
 			defer out.Flush()
@@ -52,9 +47,9 @@ to back; --listen receives them over UDP until it is interrupted.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&listen, "listen", "", "UDP address to receive on, as :9996")
-	f.StringVar(&read, "read", "", "file to read, a capture or messages back to back")
-	f.StringVar(&output, "output", "table", "table, or json: one object a message and line")
+	one(f, &listen, "listen", "", "", listening("udp", "", "9996"), "UDP address to receive on, as :9996")
+	one(f, &read, "read", "r", "", path("a capture file, or messages back to back"), "file to read, a capture or messages back to back")
+	one(f, &output, "output", "", "table", among("table or json", "table", "json"), "table, or json: one object a message and line")
 	return cmd
 }
 
@@ -79,8 +74,8 @@ func (v viewer) file(name string) error {
 	}
 	defer f.Close()
 	br := bufio.NewReader(f)
-	magic, _ := br.Peek(4)
-	if isCapture(magic) {
+	magic, _ := br.Peek(6)
+	if capture.Begins(magic) {
 		source, err := capture.NewReader(br)
 		if err != nil {
 			return fmt.Errorf("inspect: %s: %w", name, err)
@@ -105,16 +100,6 @@ func (v viewer) file(name string) error {
 		}
 	}
 	return nil
-}
-
-// isCapture reports whether a file begins like pcap, pcapng, or either in gzip.
-func isCapture(magic []byte) bool {
-	for _, m := range []string{"\xa1\xb2\xc3\xd4", "\xd4\xc3\xb2\xa1", "\xa1\xb2\x3c\x4d", "\x4d\x3c\xb2\xa1", "\x0a\x0d\x0d\x0a", "\x1f\x8b"} {
-		if bytes.HasPrefix(magic, []byte(m)) {
-			return true
-		}
-	}
-	return false
 }
 
 // isExport reports whether b, of two octets at least, begins like a message.

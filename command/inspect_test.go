@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // announcement is an IPFIX message with one template and one record.
@@ -125,5 +127,31 @@ func TestInspectListens(t *testing.T) {
 	stop()
 	if status := <-done; status != 0 {
 		t.Errorf("status %d: %s", status, stderr.String())
+	}
+}
+
+// A capture of messages is read as it is kept: packed.
+func TestInspectReadsPackedCaptures(t *testing.T) {
+	payload := announcement()
+	ip := append([]byte{0x45, 0, 0, byte(28 + len(payload)), 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x27, 0x0b, 0x27, 0x0b, 0, byte(8 + len(payload)), 0, 0}, payload...)
+	file := append(bytes.Clone(onePacket[:24]), 0, 0x80, 0x55, 0x65, 0, 0, 0, 0, byte(len(ip)), 0, 0, 0, byte(len(ip)), 0, 0, 0)
+	var packed bytes.Buffer
+	w, err := zstd.NewWriter(&packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(append(file, ip...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "export") // whose name says nothing
+	if err := os.WriteFile(name, packed.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, stdout, stderr := flowtally(t, "inspect", "-r", name)
+	if status != 0 || !strings.Contains(stdout, "octetDeltaCount                      42") {
+		t.Errorf("status %d, %s%s", status, stdout, stderr)
 	}
 }

@@ -31,8 +31,13 @@ type metricsConfig struct {
 
 // metricsFlag adds --metrics.
 func metricsFlag(cmd *cobra.Command, c *metricsConfig) {
-	cmd.Flags().StringVar(&c.addr, "metrics", "", "serve /metrics and /healthz on this address, for example 127.0.0.1:9100")
-	cmd.Flags().StringArrayVar(&c.hosts, "metrics-allow-host", nil, "further host name under which /metrics may be asked for; repeatable")
+	one(cmd.Flags(), &c.addr, "metrics", "", "", listening("tcp", "127.0.0.1", "9100"), "serve /metrics and /healthz on this address, for example 127.0.0.1:9100; a port alone is that of 127.0.0.1")
+	many(cmd.Flags(), &c.hosts, "metrics-allow-host", "", nil, hostNames, "further host name under which /metrics may be asked for; repeatable")
+}
+
+// metricsIdle are the flags of metricsFlag that need others.
+func metricsIdle(c *metricsConfig) []idle {
+	return []idle{{"metrics-allow-host", c.addr != "", "with --metrics"}}
 }
 
 // setHealth makes /healthz answer 503 with the error that check returns.

@@ -2,6 +2,7 @@ package command
 
 import (
 	"log/slog"
+	"strings"
 
 	"flowtally/store"
 
@@ -40,9 +41,21 @@ A role that is given a password may log in; give it by the environment
 		{"web-password", "flow_web", "the web console"},
 		{"reader-password", "flow_reader", "people and Grafana"},
 	} {
-		passwords[r.role] = cmd.Flags().String(r.flag, "", "let the role "+r.role+" ("+r.who+") log in with this password")
+		passwords[r.role] = new(string)
+		one(cmd.Flags(), passwords[r.role], r.flag, "", "", secrets, "let the role "+r.role+" ("+r.who+") log in with this password")
 	}
-	cmd.Flags().BoolVar(&citus, "citus", false, "spread flows and roll-ups over the Citus cluster that the database coordinates")
+	toggle(cmd.Flags(), &citus, "citus", "", false, "spread flows and roll-ups over the Citus cluster that the database coordinates")
 	databaseFlag(cmd, &dsn)
 	return cmd
+}
+
+// secrets are passwords.
+var secrets = kind[string]{
+	name: "password", wants: "a password of one line", secret: true, needed: true,
+	read: func(text string) (string, error) {
+		if text == "" || strings.ContainsAny(text, "\r\n\x00") {
+			return "", errWanted
+		}
+		return text, nil
+	},
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"flowtally/calendar"
 	"flowtally/filter"
 	"flowtally/query"
 	"flowtally/store"
@@ -22,52 +23,53 @@ type question struct {
 	limit                                            int
 	whole, scaled, raw, explain                      bool
 	timeout                                          time.Duration
-	zone                                             zoneFlag
+	zone                                             *time.Location
 }
 
 // flags are those of a ranking; rangeFlags those of any question.
 func (q *question) flags(cmd *cobra.Command, key string, limit int) {
 	f := cmd.Flags()
-	f.StringVar(&q.key, "key", key, "what to group by, several joined by commas, addresses also by network as src-addr/24 or src-addr/24/64: "+keyNames())
-	f.StringVar(&q.by, "by", "flows", "what to rank by: "+query.MeasureNames())
-	f.StringVar(&q.having, "having", "", `show only groups whose sums meet this, as "flows > 100 and bytes > 1m"`)
+	one(f, &q.key, "key", "", key, keys, "what to group by, several joined by commas, addresses also by network as src-addr/24 or src-addr/24/64: "+keyNames())
+	one(f, &q.by, "by", "", "flows", measures, "what to rank by: "+query.MeasureNames())
+	one(f, &q.having, "having", "", "", conditions, `show only groups whose sums meet this, as "flows > 100 and bytes > 1m"`)
 	q.rangeFlags(cmd, limit, "how many groups to show")
 }
 
 func (q *question) rangeFlags(cmd *cobra.Command, limit int, what string) {
 	q.askFlags(cmd, limit, what)
 	f := cmd.Flags()
-	f.BoolVar(&q.whole, "whole", false, "book each flow whole where it ends, as nfdump does, instead of spreading it over its life")
-	f.BoolVar(&q.scaled, "scaled", false, "multiply packets and bytes by the sampling rate")
-	f.BoolVar(&q.raw, "raw", false, "read the flows themselves, not roll-ups: slower, and never an estimate")
+	toggle(f, &q.whole, "whole", "", false, "book each flow whole where it ends, as nfdump does, instead of spreading it over its life")
+	toggle(f, &q.scaled, "scaled", "", false, "multiply packets and bytes by the sampling rate")
+	toggle(f, &q.raw, "raw", "", false, "read the flows themselves, not roll-ups: slower, and never an estimate")
 }
 
 // askFlags are those of a question about flows or events.
 func (q *question) askFlags(cmd *cobra.Command, limit int, what string) {
 	f := cmd.Flags()
-	f.StringVar(&q.from, "from", "-1h", "begin of the range: RFC 3339, a date, seconds since 1970, now, today, yesterday 14:00, this-week, last-month, or an age such as -6h or -1mo (beyond ten minutes, the begin of its minute)")
-	f.StringVar(&q.to, "to", "now", "end of the range, not included")
-	q.zone = newZone()
-	f.Var(&q.zone, "zone", zoneUsage)
-	f.IntVar(&q.limit, "limit", limit, what)
-	f.StringVar(&q.exporter, "exporter", "", "only what this exporter sent: its name, address or id")
-	f.BoolVar(&q.explain, "explain", false, "print the SQL that was run and what it read instead of the answer")
-	f.StringVar(&q.output, "output", "table", "table, json, csv, or spreadsheet: CSV as LibreOffice opens it right")
-	f.DurationVar(&q.timeout, "timeout", 30*time.Second, "give up after so long")
+	one(f, &q.from, "from", "", "-1h", moments, "begin of the range: RFC 3339, a date, seconds since 1970, 14:00 (of today), now, today, yesterday 14:00, this-week, last-month, or an age such as -6h or -1mo (beyond ten minutes, the begin of its minute)")
+	one(f, &q.to, "to", "", "now", moments, "end of the range, not included")
+	one(f, &q.zone, "zone", "", time.UTC, zones, zoneUsage)
+	one(f, &q.limit, "limit", "", limit, counts[int]("a number such as 20 or 1k", 1, query.MaxLimit), what)
+	one(f, &q.exporter, "exporter", "", "", exporterNames, "only what this exporter sent: its name, address or id")
+	toggle(f, &q.explain, "explain", "", false, "print the SQL that was run and what it read instead of the answer")
+	one(f, &q.output, "output", "", "table", among("table, json, csv or spreadsheet", "table", "json", "csv", "spreadsheet"), "table, json, csv, or spreadsheet: CSV as LibreOffice opens it right")
+	one(f, &q.timeout, "timeout", "", 30*time.Second, times, "give up after so long")
 	databaseFlag(cmd, &q.dsn)
 }
 
 // printer returns what prints the answer as the flags ask for it.
-func (q *question) printer() (printer, error) {
-	p, ok := printers(q.zone.Location)[q.output]
-	if !ok {
-		return nil, usageError{fmt.Errorf("--output %q: want table, json, csv or spreadsheet", q.output)}
+func (q *question) printer(cmd *cobra.Command) (printer, error) {
+	if err := refuseIdle(cmd, idle{"output", !q.explain, "without --explain, which prints SQL"}); err != nil {
+		return nil, err
 	}
 	if q.explain {
 		return explanations{}, nil
 	}
-	return p, nil
+	return printers(q.zone)[q.output], nil
 }
+
+// now is the time, in the zone of the question.
+func (q *question) now() time.Time { return time.Now().In(q.zone) }
 
 // times reads the range.
 func (q *question) times(now time.Time) (from, to time.Time, err error) {
@@ -107,7 +109,7 @@ func (q *question) parse(now time.Time, words []string) (query.Question, error) 
 	}
 	meant, err := filter.ParseAt(strings.Join(words, " "), now)
 	if err != nil {
-		return bad(fmt.Errorf("filter: %w", err))
+		return bad(err)
 	}
 	return query.Question{
 		From: from, To: to, Zone: now.Location(), Keys: keys, By: by, Limit: q.limit, Exporter: q.exporter, Filter: meant, Having: having,
@@ -144,4 +146,83 @@ func keyNames() string {
 		names = append(names, string(k))
 	}
 	return strings.Join(names, " ")
+}
+
+// keys are what is grouped by, joined by commas.
+var keys = kind[string]{
+	name: "key", wants: "a key", split: atCommas,
+	read: func(text string) (string, error) {
+		_, err := query.ParseKeys(text)
+		return text, bare(err)
+	},
+	words: func(string) []string { return strings.Fields(keyNames()) },
+}
+
+// measures are what is ranked by.
+var measures = kind[string]{
+	name: "measure", wants: query.MeasureNames(),
+	read: func(text string) (string, error) {
+		if _, err := query.ParseMeasure(text); err != nil {
+			return "", errWanted
+		}
+		return text, nil
+	},
+	words: func(string) (all []string) {
+		for _, m := range query.AllMeasures() {
+			all = append(all, string(m))
+		}
+		return all
+	},
+}
+
+// conditions are what sums of a group have to meet.
+var conditions = kind[string]{
+	name: "condition", wants: "a condition",
+	read: func(text string) (string, error) {
+		_, err := query.ParseHaving(text)
+		return text, bare(err)
+	},
+}
+
+// moments are points in time. They are read again where the zone is known.
+var moments = kind[string]{
+	name: "time", wants: "a time",
+	read: func(text string) (string, error) {
+		if text = strings.TrimSpace(text); text == "" {
+			return "", errors.New("want a time: " + calendar.Forms)
+		}
+		if _, err := query.ParseTime(text, time.Now().UTC()); err != nil {
+			_, reason, _ := strings.Cut(err.Error(), fmt.Sprintf("%q ", text))
+			return "", errors.New("it " + reason)
+		}
+		return text, nil
+	},
+	words: func(string) []string {
+		return []string{"now", "today", "yesterday", "this-week", "last-week", "this-month", "last-month", "-1h", "-6h", "-24h", "-7d"}
+	},
+}
+
+// steps are lengths of buckets and of periods.
+var steps = kind[string]{
+	name: "step", wants: "auto, or whole seconds as 60s, 5m, 1h, 1d or 1w, or whole months as 1mo",
+	read: func(text string) (string, error) {
+		text = strings.ToLower(strings.TrimSpace(text))
+		if strings.Trim(text, "0123456789") == "" && text != "" {
+			text += "s"
+		}
+		if _, _, err := query.ParseStep(text); err != nil {
+			return "", errWanted
+		}
+		return text, nil
+	},
+	words: func(string) []string { return []string{"auto", "60s", "5m", "1h", "1d", "1w", "1mo"} },
+}
+
+// bare is an error about a flag without the name of the parameter, which the flag's
+// stands for.
+func bare(err error) error {
+	if e, ok := errors.AsType[*query.Error](err); ok {
+		return errors.New(e.Reason)
+	}
+	return err
 }

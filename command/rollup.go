@@ -21,7 +21,7 @@ func rollupCommand(stdout io.Writer) *cobra.Command {
 	var (
 		dsn, from, to   string
 		rebuild, asJSON bool
-		zone            = newZone()
+		zone            *time.Location
 	)
 	cmd := &cobra.Command{
 		Use:   "rollup [--rebuild --from T --to T] --database URL",
@@ -36,7 +36,14 @@ With --rebuild the days (UTC) from --from to --to are summed anew from the flows
 which have to be there: after a restore, or a fault. A running collector goes on
 storing meanwhile.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			now := zone.now()
+			const with = "with --rebuild: it says what to sum anew"
+			if err := refuseIdle(cmd, idle{"from", rebuild, with}, idle{"to", rebuild, with}, idle{"zone", rebuild, with}); err != nil {
+				return err
+			}
+			if rebuild && from == "" {
+				return usageError{fmt.Errorf("rollup: --rebuild takes --from, the begin of what to sum anew")}
+			}
+			now := time.Now().In(zone)
 			var begin, end time.Time
 			if rebuild {
 				var err error
@@ -46,8 +53,9 @@ storing meanwhile.`,
 				if end, err = query.ParseTime(to, now); err != nil {
 					return usageError{fmt.Errorf("--to: %w", err)}
 				}
-			} else if from != "" {
-				return usageError{fmt.Errorf("--from says what to rebuild: give --rebuild, too")}
+				if !begin.Before(end) {
+					return usageError{fmt.Errorf("--from %s is not before --to %s", from, to)}
+				}
 			}
 			return withStore(cmd.Context(), dsn, new(metricsConfig), func(ctx context.Context, db *store.DB, reg *prometheus.Registry) error {
 				k := keeper.New(db, keeper.Config{Logger: slog.Default(), Registerer: reg})
@@ -77,11 +85,11 @@ storing meanwhile.`,
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&rebuild, "rebuild", false, "sum the days from --from to --to anew")
-	f.StringVar(&from, "from", "", "begin of what to rebuild, such as 2026-11-21 or -3d")
-	f.StringVar(&to, "to", "now", "end of what to rebuild")
-	f.Var(&zone, "zone", zoneUsage)
-	f.BoolVar(&asJSON, "json", false, "print a summary in JSON on the last line")
+	toggle(f, &rebuild, "rebuild", "", false, "sum the days from --from to --to anew")
+	one(f, &from, "from", "", "", moments, "begin of what to rebuild, such as 2026-11-21 or -3d")
+	one(f, &to, "to", "", "now", moments, "end of what to rebuild")
+	one(f, &zone, "zone", "", time.UTC, zones, zoneUsage)
+	toggle(f, &asJSON, "json", "", false, "print a summary in JSON on the last line")
 	databaseFlag(cmd, &dsn)
 	return cmd
 }

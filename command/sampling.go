@@ -3,12 +3,33 @@ package command
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"flowtally/flow"
 	"flowtally/netflow"
 )
+
+// samplings are sampling rates, of all exporters or of those of a network; overrides are
+// always of a network.
+var samplings = kind[string]{
+	name: "sampling", wants: "N, 1:N or PREFIX=N, such as 1000 or 10.0.0.0/8=1000", split: atCommas,
+	read: func(text string) (string, error) {
+		if _, err := samplingOf([]string{text}, nil); err != nil {
+			return "", errWanted
+		}
+		return text, nil
+	},
+}
+
+var overrides = kind[string]{
+	name: "sampling", wants: "PREFIX=N, such as 10.0.0.0/8=1000", split: atCommas,
+	read: func(text string) (string, error) {
+		if _, err := samplingOf(nil, []string{text}); err != nil {
+			return "", errWanted
+		}
+		return text, nil
+	},
+}
 
 // samplingOf makes the configured sampling of N, PREFIX=N and overrides: the
 // longest prefix holds, and an override before the others.
@@ -21,17 +42,22 @@ func samplingOf(defaults, overrides []string) (func(flow.Exporter) netflow.Sampl
 	add := func(flagName, text string, override bool) error {
 		who, n, ok := strings.Cut(text, "=")
 		r := rule{s: netflow.Sampling{Override: override}}
-		var err error
+		of := true
 		if !ok {
 			n = text
 		} else {
-			r.of, err = parseNetwork(who)
+			r.of, of = network(who)
 		}
-		rate, nerr := strconv.ParseUint(n, 10, 31)
-		if err != nil || nerr != nil || rate == 0 || override && !ok {
+		every, valid := rate(n)
+		if !of || !valid || override && !ok {
 			return usageError{fmt.Errorf("%s %q: want PREFIX=N such as 10.0.0.0/8=1000", flagName, text)}
 		}
-		r.s.Rate = uint32(rate)
+		r.s.Rate = every
+		for _, had := range rules {
+			if had.of == r.of && had.s.Override == override {
+				return usageError{fmt.Errorf("%s %q: 1:%d is given for the same exporters: want one of them", flagName, text, had.s.Rate)}
+			}
+		}
 		rules = append(rules, r)
 		return nil
 	}

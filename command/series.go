@@ -1,12 +1,12 @@
 package command
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
+	"flowtally/filter"
 	"flowtally/query"
 	"flowtally/store/answer"
 )
@@ -19,8 +19,11 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 		share        bool
 	)
 	cmd := &cobra.Command{
-		Use:   "series [FILTER]",
-		Args:  cobra.ArbitraryArgs,
+		Use:  "series [FILTER]",
+		Args: cobra.ArbitraryArgs,
+
+		ValidArgsFunction: completeFilter(filter.Complete),
+
 		Short: "Flows, packets and bytes over time, in all or by a key",
 		Example: `  flowtally series --from -24h --step 1h
   flowtally series --key protocol --by bytes --from -6h --output csv not port ssh
@@ -28,11 +31,14 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
   flowtally series --from -1mo --step 1d --zone Europe/Berlin
   flowtally series --share --from -24h`,
 		RunE: func(cmd *cobra.Command, words []string) error {
-			p, err := q.printer()
+			p, err := q.printer(cmd)
 			if err != nil {
 				return err
 			}
-			question, err := q.parse(q.zone.now(), words)
+			if err := refuseIdle(cmd, seriesIdle(&q, share, layOver)...); err != nil {
+				return err
+			}
+			question, err := q.parse(q.now(), words)
 			if err != nil {
 				return err
 			}
@@ -47,9 +53,6 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 					return usageError{fmt.Errorf("--period: %w", err)}
 				}
 			}
-			if share && (q.key != "" || layOver > 0) {
-				return usageError{errors.New("--share takes no --key and no --lay-over")}
-			}
 			if share {
 				return ask(cmd.Context(), q.dsn, (*answer.Answerer).Share, question, stdout, p.share)
 			}
@@ -58,9 +61,20 @@ func seriesCommand(stdout io.Writer) *cobra.Command {
 	}
 	q.flags(cmd, "", 8)
 	f := cmd.Flags()
-	f.StringVar(&step, "step", "auto", "length of a bucket, such as 60s, 1h, 1d, 1w or 1mo")
-	f.IntVar(&layOver, "lay-over", 0, "show so many earlier periods beside it, 8 at most")
-	f.StringVar(&period, "period", "auto", "length of such a period, such as 1d, 7d or 1mo, on the clock of the zone; auto: the range's, in whole days")
-	f.BoolVar(&share, "share", false, "of each bucket, which host had the largest part of all flows")
+	one(f, &step, "step", "", "auto", steps, "length of a bucket, such as 60s, 1h, 1d, 1w or 1mo")
+	one(f, &layOver, "lay-over", "", 0, counts[int]("a number of periods", 0, 8), "show so many earlier periods beside it, 8 at most")
+	one(f, &period, "period", "", "auto", steps, "length of such a period, such as 1d, 7d or 1mo, on the clock of the zone; auto: the range's, in whole days")
+	toggle(f, &share, "share", "", false, "of each bucket, which host had the largest part of all flows")
 	return cmd
+}
+
+// seriesIdle are the flags that do something only beside others.
+func seriesIdle(q *question, share bool, layOver int) []idle {
+	const one = "without --share, which is of the hosts with most flows"
+	return []idle{
+		{"key", !share, one}, {"lay-over", !share, one}, {"by", !share, one}, {"scaled", !share, one},
+		{"limit", q.key != "", "with --key"},
+		{"having", q.key != "", "with --key"},
+		{"period", layOver > 0, "with --lay-over"},
+	}
 }

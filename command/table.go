@@ -20,8 +20,12 @@ func (p tables) top(w io.Writer, t *query.Top) error {
 	fmt.Fprintf(w, "top %d by %s, %s to %s\n", t.Limit, t.By, p.stamp(t.From), p.stamp(t.To))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := "#\t"
-	for _, k := range t.Keys {
-		head += strings.ReplaceAll(string(k), "-", " ") + "\t"
+	grouped, err := query.Grouped(t.Keys)
+	if err != nil {
+		return err
+	}
+	for _, c := range grouped {
+		head += strings.ReplaceAll(string(c.Key()), "-", " ") + "\t"
 	}
 	seen, vague := false, false
 	for _, r := range t.Rows {
@@ -44,7 +48,7 @@ func (p tables) top(w io.Writer, t *query.Top) error {
 		}
 		return percent(*share)
 	}
-	blank := make([]string, len(t.Keys))
+	blank := make([]string, len(grouped))
 	name := func(s string) []string { blank[0] = s; return blank }
 	for i, r := range t.Rows {
 		names := make([]string, len(r.Values))
@@ -76,7 +80,7 @@ func (p tables) top(w io.Writer, t *query.Top) error {
 	}
 	p.printSummary(w, &s)
 	printCaveats(w, &t.Provenance)
-	_, err := fmt.Fprintf(w, "a flow is one direction of a conversation; source %s, %s, %v\n", t.Source, t.Resolution, t.Took.Round(time.Millisecond))
+	_, err = fmt.Fprintf(w, "a flow is one direction of a conversation; source %s, %s, %v\n", t.Source, t.Resolution, t.Took.Round(time.Millisecond))
 	return err
 }
 

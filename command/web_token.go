@@ -35,7 +35,6 @@ never do more than its user. It takes the role flow_web of the database.`,
   curl -H "Authorization: Bearer $(cat nightly.token)" https://flows.example.org/api/v1/top
   flowtally web token list --auth users
   flowtally web token revoke 7`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch "" {
 			case user:
@@ -66,11 +65,11 @@ never do more than its user. It takes the role flow_web of the database.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&auth, "auth", "", "the file of users, as flowtally web has it")
-	f.StringVar(&user, "user", "", "whose token it is")
-	f.StringVar(&name, "name", "", "what will use it, different from the user's other tokens")
-	f.StringVar(&role, "role", web.RoleViewer, "the most it may do: viewer or editor")
-	f.IntVar(&days, "days", web.DefaultTokenDays, fmt.Sprintf("after how many days it ends, at most %d", web.MaxTokenDays))
+	one(f, &auth, "auth", "", "", path("the file of users, as flowtally web has it"), "the file of users, as flowtally web has it")
+	one(f, &user, "user", "", "", anyText("user", "the name of a user"), "whose token it is")
+	one(f, &name, "name", "", "", anyText("name", "a name of one line, such as nightly"), "what will use it, different from the user's other tokens")
+	one(f, &role, "role", "", web.RoleViewer, among("viewer or editor", web.RoleViewer, web.RoleEditor), "the most it may do: viewer or editor")
+	one(f, &days, "days", "", web.DefaultTokenDays, counts[int]("a number of days", 1, web.MaxTokenDays), fmt.Sprintf("after how many days it ends, at most %d", web.MaxTokenDays))
 	databaseFlag(cmd, &dsn)
 	cmd.AddCommand(webTokenListCommand(), webTokenRevokeCommand())
 	return cmd
@@ -90,7 +89,6 @@ func webTokenListCommand() *cobra.Command {
 		Short: "List tokens, without their secrets",
 		Long: `Lists tokens, without their secrets. One that has ended did so with its user or
 the user's password; revoking it removes it from the list.`,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			users, err := tokenUsers(auth)
 			if err != nil {
@@ -106,8 +104,8 @@ the user's password; revoking it removes it from the list.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&auth, "auth", "", "the file of users, as flowtally web has it")
-	f.StringVar(&user, "user", "", "only this user's tokens")
+	one(f, &auth, "auth", "", "", path("the file of users, as flowtally web has it"), "the file of users, as flowtally web has it")
+	one(f, &user, "user", "", "", anyText("user", "the name of a user"), "only this user's tokens")
 	databaseFlag(cmd, &dsn)
 	return cmd
 }

@@ -9,31 +9,25 @@ import (
 	"flowtally/calendar"
 )
 
-// zoneFlag is --zone: whose clock is meant. Answers say it, so it has a name that means the
-// same elsewhere.
-type zoneFlag struct{ *time.Location }
+// zones are whose clock is meant: local, UTC, or a name of the IANA time zone database.
+// Answers say it, so it has a name that means the same elsewhere.
+var zones = kind[*time.Location]{
+	name: "zone", wants: "UTC, local, or a name of the IANA time zone database such as Europe/Berlin",
+	read: func(name string) (*time.Location, error) {
+		if strings.EqualFold(strings.TrimSpace(name), "local") {
+			return localZone(os.Getenv("TZ"), "/etc/localtime")
+		}
+		zone, err := calendar.Zone(name)
+		if err != nil || strings.TrimSpace(name) == "" {
+			return nil, errWanted
+		}
+		return zone, nil
+	},
+	words: func(string) []string { return []string{"UTC", "local"} },
+}
 
 // zoneUsage is the help of --zone.
 const zoneUsage = "whose times, days, weeks and months are meant where a time says no zone: UTC, local, or a name such as Europe/Berlin"
-
-// newZone is UTC, which is meant unless something else is said.
-func newZone() zoneFlag { return zoneFlag{time.UTC} }
-
-// Set reads local, UTC or a name of the IANA time zone database.
-func (z *zoneFlag) Set(name string) (err error) {
-	if strings.EqualFold(strings.TrimSpace(name), "local") {
-		z.Location, err = localZone(os.Getenv("TZ"), "/etc/localtime")
-		return err
-	}
-	z.Location, err = calendar.Zone(name)
-	return err
-}
-
-// Type says what the flag takes.
-func (*zoneFlag) Type() string { return "zone" }
-
-// now is the time, in the zone.
-func (z *zoneFlag) now() time.Time { return time.Now().In(z.Location) }
 
 // localZone is the zone of this machine by its name: of the variable TZ, else of the file
 // that the link leads to.

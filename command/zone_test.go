@@ -21,15 +21,17 @@ func asked(t *testing.T, now time.Time, args ...string) query.Question {
 	q.flags(cmd, "src-addr", 10)
 	var got query.Question
 	cmd.RunE = func(cmd *cobra.Command, words []string) (err error) {
-		got, err = q.parse(now.In(q.zone.Location), words)
+		got, err = q.parse(now.In(q.zone), words)
 		return err
 	}
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return applySettings(cmd, os.LookupEnv) }
 	cmd.Flags().String("config", "", "")
-	cmd.SetArgs(args)
-	cmd.SetOut(io.Discard)
-	cmd.SetErr(io.Discard)
-	if err := cmd.Execute(); err != nil {
+	root := &cobra.Command{Use: "flowtally"}
+	root.AddCommand(cmd)
+	root.SetArgs(append([]string{"top"}, args...))
+	root.SetOut(io.Discard)
+	root.SetErr(io.Discard)
+	if err := root.Execute(); err != nil {
 		t.Fatalf("%q: %v", args, err)
 	}
 	return got

@@ -57,6 +57,8 @@ gzip -9n <CHANGELOG.md >"$doc/NEWS.gz"
 if completion=$("$binary" completion bash 2>/dev/null); then
 	install -d -m 755 "$root/usr/share/bash-completion/completions"
 	printf '%s\n' "$completion" >"$root/usr/share/bash-completion/completions/flowtally"
+	"$binary" man --log-level warn "$root/usr/share/man/man1"
+	gzip -9n "$root"/usr/share/man/man1/*
 fi
 
 install -d -m 755 "$root/DEBIAN"

@@ -312,6 +312,9 @@ check_lab() {
 			dir=${HOME:?HOME is not set: say where the data goes with FLOWTALLY_LAB_DATA}/.local/share/flowtally-lab
 		fi
 	fi
+	# A port alone is one of this machine for the page, of all addresses for the collector.
+	[[ $web = *:* ]] || web=127.0.0.1:$web
+	[[ $listen = *:* ]] || listen=:$listen
 	up=$dir
 	until [ -e "$up" ]; do
 		up=$(dirname "$up")

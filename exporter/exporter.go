@@ -78,6 +78,8 @@ type Config struct {
 	Version netflow.Version
 	// Domain is the Observation Domain.
 	Domain uint32
+	// Name is what the exporter calls itself in Options; "" says nothing.
+	Name string
 	// InIf is the ifIndex that every record names as its ingress interface, 0
 	// when it has none. A Source that knows its interfaces (capture.Describer)
 	// says it itself.

@@ -73,7 +73,7 @@ func newSending(ctx context.Context, c *Config) (*sending, error) {
 	}
 	for _, x := range collectors {
 		config := netflow.EncoderConfig{
-			Version: x.Version, Domain: c.Domain, MaxMessage: c.MaxMessage,
+			Version: x.Version, Domain: c.Domain, Name: c.Name, MaxMessage: c.MaxMessage,
 			SamplingRate: c.Sample, SamplingRandom: c.SampleRandom, Template: c.Template, Fields: c.Fields,
 		}
 		if config.Version == 0 {

@@ -47,8 +47,8 @@ type Filter struct {
 // Names returns what exporters and interfaces are called. An absent name is "",
 // an absent address the zero value.
 type Names interface {
-	// Exporter returns what the column exporter has, the name people gave it,
-	// else its address, and its address.
+	// Exporter returns what the column exporter has, the exporter's label, and its
+	// address.
 	Exporter(id flow.ExporterID) (name string, addr netip.Addr)
 	// Interface returns the name of an interface by its ifIndex.
 	Interface(id flow.ExporterID, index uint32) string

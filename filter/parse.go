@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"flowtally/calendar"
+	"flowtally/spelling"
 )
 
 // parser is a Pratt parser: each binary operator has a power with which it binds.
@@ -58,7 +59,7 @@ func (p *parser) parse() (*expr, *Error) {
 		case t.kind == tokWord && p.lookup(strings.ToLower(t.text)) != nil, t.is("("), t.is("!"), t.is("not"):
 			return nil, p.fail(t, `two conditions side by side: put "and" or "or" between them`, "and", "or")
 		}
-		return nil, p.fail(t, fmt.Sprintf("%q is not expected here, but and, or, or the end", t.text), near(t.text, []string{"and", "or"})...)
+		return nil, p.fail(t, fmt.Sprintf("%q is not expected here, but and, or, or the end", t.text), spelling.Near(t.text, []string{"and", "or"})...)
 	}
 	return e, nil
 }
@@ -93,7 +94,7 @@ func (p *parser) missing(what string, want expect) *Error {
 	if t.kind == tokEnd {
 		return &Error{Offset: t.at, End: t.end, Msg: "the text ends where " + what + " is expected", want: []expect{want}}
 	}
-	return p.fail(t, fmt.Sprintf("%q stands where %s is expected", p.text[t.at:t.end], what), near(t.text, want.words)...)
+	return p.fail(t, fmt.Sprintf("%q stands where %s is expected", p.text[t.at:t.end], what), spelling.Near(t.text, want.words)...)
 }
 
 // powers with which the operators bind.
@@ -326,7 +327,7 @@ func (p *parser) field() (*field, *Error) {
 		if words := meant(word); words != nil {
 			return nil, p.fail(t, fmt.Sprintf("%q is not a field", t.text), words...)
 		}
-		return nil, p.fail(t, fmt.Sprintf("%q is not a field", t.text), near(word, p.starters())...)
+		return nil, p.fail(t, fmt.Sprintf("%q is not a field", t.text), spelling.Near(word, p.starters())...)
 	}
 	words := node.words()
 	said := p.text[t.at:p.tokens[p.pos-1].end]
@@ -334,7 +335,7 @@ func (p *parser) field() (*field, *Error) {
 	if u.kind == tokEnd {
 		return nil, p.missing("the rest of "+said, expect{words: words, after: node})
 	}
-	return nil, p.fail(u, fmt.Sprintf("%q does not go with %q", p.text[u.at:u.end], said), near(u.text, words)...)
+	return nil, p.fail(u, fmt.Sprintf("%q does not go with %q", p.text[u.at:u.end], said), spelling.Near(u.text, words)...)
 }
 
 // list reads [ … ], with blanks or commas between.
@@ -507,7 +508,7 @@ func (p *parser) span(f *field, within bool) (span, *Error) {
 		if !found || !ok1 || !ok2 {
 			var known []string
 			if f.known != nil {
-				known = near(strings.ToLower(t.text), f.known())
+				known = spelling.Near(strings.ToLower(t.text), f.known())
 			}
 			return span{}, p.fail(t, fmt.Sprintf("%q is not %s", t.text, f.wants()), known...)
 		}

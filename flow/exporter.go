@@ -1,6 +1,12 @@
 package flow
 
-import "hash/fnv"
+import (
+	"hash/fnv"
+	"net/netip"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // Exporter is the identity of an Exporting Process as a collector sees it: the
 // address its packets come from and the Observation Domain it reports (v9:
@@ -30,10 +36,55 @@ func (e Exporter) ID() ExporterID {
 	return id
 }
 
+// Names is what an exporter is called when nobody names it, "" where nothing is known.
+type Names struct {
+	// Listener is the name of the listener that its last message came in on, Announced what
+	// it tells of itself in options, DNS what reverse DNS calls its address.
+	Listener, Announced, DNS string
+}
+
+// MaxName is the longest name of an exporter, in bytes.
+const MaxName = 100
+
+// Name returns a text as the name of an exporter: one line without blanks around it and of
+// at most MaxName bytes. It is "" where it would be taken for an address or a number.
+func Name(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, text)
+	if text = strings.TrimSpace(text); len(text) > MaxName {
+		text = strings.TrimSpace(strings.ToValidUTF8(text[:MaxName], ""))
+	}
+	_, err := netip.ParseAddr(text)
+	if err == nil || strings.Trim(text, "0123456789") == "" {
+		return ""
+	}
+	return text
+}
+
+// HostName returns a name of DNS without its final dot, in small letters, "" when it is
+// none that a host could have: whoever owns an address chooses what is said here.
+func HostName(name string) string {
+	name = strings.TrimSuffix(name, ".")
+	if name == "" || len(name) > 253 {
+		return ""
+	}
+	for _, c := range []byte(name) {
+		if c != '.' && c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return ""
+		}
+	}
+	return strings.ToLower(name)
+}
+
 // ExporterStatus is what a collector knows of one exporter. The counts are of
 // this run of the collector, so they start at zero when it does.
 type ExporterStatus struct {
 	Exporter
+	Names
 	// Version is the last NetFlow version seen: 5, 9 or 10.
 	Version uint16
 	// FirstSeen and LastSeen are times of receipt.

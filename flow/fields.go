@@ -60,7 +60,7 @@ var Fields = []Field{
 		SQL: Timestamptz, Stored: Timestamptz, Word: "received",
 	},
 	{
-		Name: "exporter", Label: "who sent the record, by name or address", What: "who sent the record: the name people gave it, else its address; null until its first status is stored",
+		Name: "exporter", Label: "who sent the record, by name or address", What: "who sent the record: what it is called, as no other is: its name, else its address, with the observation domain where several share it; null until its first status is stored",
 		Kind: KindExporter, SQL: Text, Null: true, From: []string{"exporter_id"},
 		Word: "exporter", Aliases: []string{"router"}, Key: "exporter",
 	},

@@ -99,6 +99,7 @@ func startCollector(h *house, c Config, dsn string) <-chan []netip.AddrPort {
 			DSN: dsn, Spool: filepath.Join(c.Dir, "spool"), Keeper: &keeper.Config{}, Logger: partLogger(c.Logger), Registerer: c.Registerer, Health: c.Health,
 			Collector: collector.Config{
 				Listen: []string{c.Listen},
+				LookUp: net.DefaultResolver.LookupAddr,
 				Ready:  func(a []netip.AddrPort) { listening <- a },
 			},
 		})

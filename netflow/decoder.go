@@ -75,6 +75,10 @@ type Message struct {
 	SamplingAt          flow.Time
 	SamplingProvisional bool
 	SamplingForgotten   bool
+	// Name is what the exporter calls itself, or its domain, in options records of this
+	// message (observationDomainName, 300), "" when they do not say. Anybody can say
+	// anything here.
+	Name string
 	// Interfaces are those that options records of this message describe. The
 	// slice is used again by the next Decode into this Message; Stats too.
 	Interfaces []flow.Interface

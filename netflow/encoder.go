@@ -33,6 +33,9 @@ type EncoderConfig struct {
 	SamplingRate uint32
 	// SamplingRandom says that it is any one of N packets, not the first.
 	SamplingRandom bool
+	// Name is what the exporter calls itself, said in options as observationDomainName
+	// (300); "" says nothing.
+	Name string
 	// Template is whose templates to send, and Fields what else is in ours; both
 	// are nothing to v5, except that Pflow leaves out there what pflow(4) does.
 	Template Template

@@ -36,6 +36,7 @@ type optionTotal struct {
 // are those of RFC 7011 §4.1, §4.2 and §4.3, without their times, and with
 // observedFlowTotalCount, droppedPacketTotalCount and two of ours.
 var (
+	nameOptions      = optionTemplate{id: idName, v9Scope: 1, scopes: []uint16{149}, texts: []uint16{300}}
 	interfaceOptions = optionTemplate{id: idInterface, v9Scope: 2, scopes: []uint16{10}, texts: []uint16{82, 83}}
 
 	processOptions = []optionTemplate{
@@ -134,8 +135,12 @@ func (t *optionTemplate) appendStats(d *dialect, b []byte, domain uint32, s *Pro
 
 // appendInterface appends the Options Data Record that names an interface.
 func appendInterface(d *dialect, b []byte, x *flow.Interface) []byte {
-	b = binary.BigEndian.AppendUint32(b, x.Index)
-	for _, s := range []string{x.Name, x.Description} {
+	return appendTexts(d, binary.BigEndian.AppendUint32(b, x.Index), x.Name, x.Description)
+}
+
+// appendTexts appends the texts of an Options Data Record.
+func appendTexts(d *dialect, b []byte, texts ...string) []byte {
+	for _, s := range texts {
 		s = strings.ToValidUTF8(s[:min(len(s), optionText)], "")
 		if d.scopeOctets {
 			b = append(b, s...)
@@ -149,7 +154,7 @@ func appendInterface(d *dialect, b []byte, x *flow.Interface) []byte {
 }
 
 // AppendOptions appends to dst one message in which the exporter speaks of
-// itself: s, unless it is nil, and the names of as many of the first interfaces
+// itself: s and its own name, unless s is nil, and the names of as many of the first interfaces
 // as fit, and returns how many. The Options Templates of both, and what is known
 // of sampling, go in front, always: there is no telling whether a collector that
 // started in between has them. Said and Process of s do not matter. A dialect
@@ -169,6 +174,13 @@ func (e *Encoder) AppendOptions(dst []byte, now flow.Time, s *ProcessStats, inte
 	templates, records := uint32(1+len(processOptions)), uint32(0)
 	if e.c.SamplingRate > 0 {
 		templates, records = templates+1, 1
+	}
+	if e.c.Name != "" {
+		templates++
+	}
+	if s != nil && e.c.Name != "" {
+		dst = e.appendSet(dst, nameOptions.id, e.appendName)
+		records++
 	}
 	if s != nil {
 		for i := range processOptions {
@@ -198,12 +210,20 @@ func (e *Encoder) AppendOptions(dst []byte, now flow.Time, s *ProcessStats, inte
 	return dst, n
 }
 
+// appendName appends the Options Data Record that says what the exporter calls itself.
+func (e *Encoder) appendName(b []byte) []byte {
+	return appendTexts(e.dl, binary.BigEndian.AppendUint32(b, e.c.Domain), e.c.Name)
+}
+
 // optionSets returns the Sets of all Options Templates, and the record of the
 // sampling rate.
 func (e *Encoder) optionSets() []byte {
 	b := e.appendSet(nil, e.dl.optionsSet, func(b []byte) []byte {
 		if e.c.SamplingRate > 0 {
 			b = e.appendSamplingTemplate(b)
+		}
+		if e.c.Name != "" {
+			b = nameOptions.appendTemplate(e.dl, b)
 		}
 		b = interfaceOptions.appendTemplate(e.dl, b)
 		for i := range processOptions {
@@ -224,6 +244,9 @@ func (e *Encoder) optionsSize() int {
 	var none ProcessStats
 	for i := range processOptions {
 		size += e.dl.round(setHeader + len(processOptions[i].appendStats(e.dl, nil, 0, &none)))
+	}
+	if e.c.Name != "" {
+		size += e.dl.round(setHeader + len(e.appendName(nil)))
 	}
 	return size
 }

@@ -470,3 +470,53 @@ func TestFlagsInOneByte(t *testing.T) {
 		}
 	}
 }
+
+// An exporter that has a name tells it in options, and is told apart by it: in either
+// dialect, cut where it is too long, and by a reader that is not ours. One without tells
+// nothing. What is said of another domain, or of an interface, is not its name.
+func TestOptionsSayWhatTheExporterIsCalled(t *testing.T) {
+	for _, v := range []Version{V9, IPFIX} {
+		for _, name := range []string{"", "edge-1", "Bonn, Keller", strings.Repeat("ü", 40)} {
+			e, err := NewEncoder(EncoderConfig{Version: v, Domain: 5, Boot: noon - flow.Hour, Name: name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			msg, _ := e.AppendOptions(nil, noon, &someStats, someInterfaces(3))
+			var m Message
+			if _, err := NewDecoder(Limits{}).Decode(nil, &m, somebody, noon, msg); err != nil {
+				t.Fatal(v, err)
+			}
+			want := name[:min(len(name), optionText)]
+			if m.Name != want || len(m.Stats) == 0 || len(m.Interfaces) != 3 {
+				t.Errorf("%s %q: read as %q, %d totals, %d interfaces", v, name, m.Name, len(m.Stats), len(m.Interfaces))
+			}
+			if msg, _ := e.AppendOptions(nil, noon+1, nil, someInterfaces(1)); true {
+				if _, err := NewDecoder(Limits{}).Decode(nil, &m, somebody, noon, msg); err != nil || m.Name != "" {
+					t.Errorf("%s: a message of interfaces alone says %q, %v", v, m.Name, err)
+				}
+			}
+			// The same record about another domain: its scope, which is 5, is changed.
+			if name == "" {
+				continue
+			}
+			at := bytes.Index(msg, append([]byte{0, 0, 0, 5}, nameOnWire(v, want)...))
+			if at < 0 {
+				t.Fatalf("%s: no record of domain 5 in % x", v, msg)
+			}
+			other := bytes.Clone(msg)
+			other[at+3] = 6
+			_, err = NewDecoder(Limits{}).Decode(nil, &m, somebody, noon, other)
+			if of := map[Version]string{IPFIX: "", V9: want}[v]; err != nil || m.Name != of {
+				t.Errorf("%s: of another domain, it is called %q, %v", v, m.Name, err)
+			}
+		}
+	}
+}
+
+// nameOnWire is how a name stands behind the scope.
+func nameOnWire(v Version, name string) []byte {
+	if v == IPFIX {
+		return append([]byte{byte(len(name))}, name...)
+	}
+	return []byte(name)
+}

@@ -137,6 +137,7 @@ const (
 	idNotSent
 	idDirected4
 	idDirected6
+	idName
 )
 
 // exportTemplate is a template we send, in one dialect.

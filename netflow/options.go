@@ -2,6 +2,7 @@ package netflow
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -20,6 +21,8 @@ var told = map[uint16]rule{
 	96:  {slotApplicationName, 0, setText},
 	95:  {slotApplication, 0, setSubject},
 	236: {slotVRFName, 0, setText},
+	300: {slotSystemName, 0, setText}, // observationDomainName
+	149: {slotDomain, 0, setSubject},
 	234: {slotVRF, 0, setSubject},
 	235: {slotVRF, 1, setSubject},
 	311: {slotProbability, 0, setProbability},
@@ -116,6 +119,10 @@ func (w *work) describe(s *scratch, r *flow.Record) {
 		m.Interfaces = append(m.Interfaces, flow.Interface{
 			Exporter: w.proto.Exporter, Index: index, Name: name, Description: description,
 		})
+	}
+	// What is said of another domain is that one's name, or of an interface its owner's.
+	if said := text(s.texts[slotSystemName-slotInterfaceName]); index == 0 && (s.domain == 0 || uint32(s.domain) == m.Exporter.Domain) {
+		m.Name = cmp.Or(said, m.Name)
 	}
 	of := domainKey{m.Exporter.Domain, m.Version}
 	for _, n := range []struct {

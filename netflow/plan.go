@@ -66,8 +66,9 @@ type scratch struct {
 	isFrame bool
 
 	// Of options: names, what they are of, and totals.
-	texts            [slotVRFName - slotInterfaceName + 1][]byte
+	texts            [slotSystemName - slotInterfaceName + 1][]byte
 	application, vrf uint64
+	domain           uint64 // whom the record is about, 0 when it does not say
 	process          uint64
 	totals           [totals]uint64
 	said             Total

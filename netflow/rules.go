@@ -75,8 +75,10 @@ const (
 	slotSamplerName
 	slotApplicationName
 	slotVRFName
+	slotSystemName
 	slotApplication
 	slotVRF
+	slotDomain
 	slotProbability
 	slotProcess
 	slotTotals
@@ -619,9 +621,12 @@ func (s *scratch) keep(o *op, b []byte) {
 func (s *scratch) set(o *op, v uint64, c *clocks) {
 	switch o.set {
 	case setSubject:
-		if o.slot == slotVRF {
+		switch o.slot {
+		case slotVRF:
 			s.vrf = v
-		} else {
+		case slotDomain:
+			s.domain = v
+		default:
 			s.application = v
 		}
 	case setProcess:

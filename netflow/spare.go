@@ -217,8 +217,11 @@ func (s *scratch) filled(o *op) bool {
 	case setText:
 		return !isZero(s.texts[o.slot-slotInterfaceName])
 	case setSubject:
-		if o.slot == slotVRF {
+		switch o.slot {
+		case slotVRF:
 			return s.vrf != 0
+		case slotDomain:
+			return s.domain != 0
 		}
 		return s.application != 0
 	case setProcess:

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"flowtally/flow"
+	"flowtally/spelling"
 )
 
 // Key is what flows are grouped by, in the words of the command line.
@@ -20,7 +21,7 @@ import (
 // the same side: "addr,port" pairs the source address with the source port and
 // the destination address with the destination port; with "interface", the
 // source goes with the input interface and the destination with the output
-// interface. Any other key in the company of an either-side key is the flow's
+// interface. An interface is one of an exporter: its groups are of both (Grouped). Any other key in the company of an either-side key is the flow's
 // own: "addr,protocol", or "addr,dst-port" for the service a host used or
 // offered. A key that names one side of what another key already names on
 // either side ("addr,src-addr") is refused.
@@ -57,6 +58,8 @@ const (
 	KindAddr     = flow.KindAddr
 	KindProtocol = flow.KindProtocol
 	KindExporter = flow.KindExporter
+	// KindInterface is the kind of keys whose values have names beside their numbers.
+	KindInterface = flow.KindInterface
 )
 
 // KeyColumn is a key in the vocabulary of SQL.
@@ -74,6 +77,8 @@ type KeyColumn struct {
 	// V4 and V6 are the lengths of the networks that addresses are grouped by, 0
 	// for the addresses themselves.
 	V4, V6 int
+	// PerExporter says that the values are numbers of each exporter's own.
+	PerExporter bool
 
 	// valueName returns what people call a number, nil where they read it as it is.
 	valueName func(uint64) string
@@ -98,6 +103,18 @@ func (c KeyColumn) Grouped() string {
 	}
 	return c.Column
 }
+
+// NameColumn is what an answer calls the names of the values, "" for a key whose values
+// have none: in_if_name.
+func (c KeyColumn) NameColumn() string {
+	if c.Kind == KindInterface {
+		return c.Column + "_name"
+	}
+	return ""
+}
+
+// Key is the key that the column is of.
+func (c KeyColumn) Key() Key { return c.key }
 
 // IsText reports whether the values are read and written as text, not as numbers.
 func (c KeyColumn) IsText() bool { return !c.Kind.IsNumber() && c.Kind != KindExporter }
@@ -146,10 +163,10 @@ func keyColumn(k Key) KeyColumn {
 	if p := flow.PairOfKey(string(k)); p != nil {
 		src, dst := flow.FieldNamed(p.Src), flow.FieldNamed(p.Dst)
 		return KeyColumn{key: k, Column: p.Name, Src: src.Expression(), Dst: dst.Expression(), Kind: src.Kind, valueName: src.ValueName,
-			sides: []Key{Key(src.Key), Key(dst.Key)}}
+			PerExporter: src.PerExporter, sides: []Key{Key(src.Key), Key(dst.Key)}}
 	}
 	f := flow.FieldOfKey(string(k))
-	c := KeyColumn{key: k, Column: f.Name, Kind: f.Kind, valueName: f.ValueName}
+	c := KeyColumn{key: k, Column: f.Name, Kind: f.Kind, valueName: f.ValueName, PerExporter: f.PerExporter}
 	for _, p := range flow.Pairs {
 		switch f.Name {
 		case p.Src:
@@ -236,6 +253,22 @@ func Columns(keys []Key) ([]KeyColumn, error) {
 	return columns, nil
 }
 
+// Grouped returns the columns that flows are grouped by for keys: those of Columns, and
+// the exporter in front of the first whose values are numbers of each exporter's own,
+// unless it is one of them. An ifIndex without its exporter means nothing: the interfaces
+// 3 of two routers are two interfaces.
+func Grouped(keys []Key) ([]KeyColumn, error) {
+	columns, err := Columns(keys)
+	if err != nil {
+		return nil, err
+	}
+	first := slices.IndexFunc(columns, func(c KeyColumn) bool { return c.PerExporter })
+	if first < 0 || slices.Contains(keys, KeyExporter) {
+		return columns, nil
+	}
+	return slices.Insert(columns, first, keyColumn(KeyExporter)), nil
+}
+
 // lookupKey finds a key, which may have the lengths of IPv4 and IPv6 networks
 // behind it: src-addr/24, or src-addr/24/64.
 func lookupKey(k Key) (KeyColumn, bool) {
@@ -286,7 +319,7 @@ func unknownKey(k Key) error {
 	if nearest == "" {
 		distance = 3
 		for _, c := range keyColumns {
-			if d := editDistance(plain, strings.ReplaceAll(string(c.key), "-", "")); d < distance {
+			if d := spelling.Distance(plain, strings.ReplaceAll(string(c.key), "-", "")); d < distance {
 				nearest, distance = c.key, d
 			}
 		}
@@ -298,25 +331,4 @@ func unknownKey(k Key) error {
 		reason += ";"
 	}
 	return &Error{Parameter: "key", Reason: reason + " keys are " + strings.ReplaceAll(JoinKeys(Keys()), ",", ", ")}
-}
-
-// editDistance is how many bytes must be inserted, removed or replaced to
-// make a into b.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

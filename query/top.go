@@ -22,7 +22,8 @@ type Top struct {
 
 // TopRow is one group.
 type TopRow struct {
-	// Values has one value for each key of the question, in its order.
+	// Values has one value for each column that Grouped returns for the question's keys, in
+	// their order.
 	Values []Value
 	Label  string
 	Sums

@@ -17,8 +17,11 @@ type Value struct {
 	// when the flows of the group do not carry the value: ICMP has no ports.
 	V any
 	// Label is V as people read it: "tcp", "...AP.SF", "AS64500"; "none" for
-	// what is absent.
+	// what is absent. Of an interface it is Name, when there is one.
 	Label string
+	// NameColumn is what answers call Name, which is what people call an interface, or its
+	// exporter, "" when nobody has said it. Both are "" for a key whose values have no names.
+	NameColumn, Name string
 }
 
 // absent is the label of a value that the flows do not carry.
@@ -54,6 +57,16 @@ func (c KeyColumn) Number(n *int64) Value {
 		v.Label = fmt.Sprintf("0x%02x", *n)
 	default:
 		v.Label = strconv.FormatInt(*n, 10)
+	}
+	return v
+}
+
+// Named does the same for a number that has a name beside it; nil is no name.
+func (c KeyColumn) Named(n *int64, name *string) Value {
+	v := c.Number(n)
+	v.NameColumn = c.NameColumn()
+	if n != nil && name != nil && *name != "" {
+		v.Name, v.Label = *name, *name
 	}
 	return v
 }

@@ -17,10 +17,11 @@ type ExporterError struct{ Reason string }
 // Error returns the reason.
 func (e *ExporterError) Error() string { return e.Reason }
 
-// FindExporters returns the identifiers of the exporters with a name, an address or an
-// identifier. A name takes precedence over an address that reads the same, and an address
-// over an identifier. Several exporters can share an address, one for each
-// observation domain. The error may be an *ExporterError.
+// FindExporters returns the identifiers of the exporters with a label, an address or an
+// identifier. A label, which is one exporter's alone, takes precedence over an address, and
+// an address over an identifier. Several exporters can share an address, one for each
+// observation domain: the address then means all of them, and is none's label. The error may
+// be an *ExporterError.
 func FindExporters(ctx context.Context, tx pgx.Tx, word string) ([]int32, error) {
 	word = strings.TrimSpace(word)
 	if !utf8.ValidString(word) || strings.ContainsRune(word, 0) {
@@ -31,7 +32,7 @@ func FindExporters(ctx context.Context, tx pgx.Tx, word string) ([]int32, error)
 		addr = a.Unmap().String()
 	}
 	rows, err := tx.Query(ctx, `
-select id, label, case when name = $1 then 1 when host(addr) = $2 then 2 when id::text = $1 then 3 end as how
+select id, label, case when label = $1 then 1 when host(addr) = $2 then 2 when id::text = $1 then 3 end as how
 from exporters
 order by label, id`, word, addr)
 	if err != nil {
@@ -77,4 +78,14 @@ order by label, id`, word, addr)
 		reason += ": known are " + strings.Join(known, ", ")
 	}
 	return nil, &ExporterError{reason}
+}
+
+// labelLock is the advisory lock of whoever changes what exporters are called.
+const labelLock = 0x666c6f776e616d65
+
+// LockLabels has a transaction be the only one that changes what exporters are called,
+// until it ends: two that did so at once would not see that they call two the same.
+func LockLabels(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", int64(labelLock))
+	return err
 }

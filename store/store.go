@@ -10,11 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -205,9 +207,22 @@ func Code(err error) string {
 	return ""
 }
 
-// dsnError says what the URL of a database looks like.
+// CheckDSN returns nil for a URL or DSN of a database that can be read, else an ErrDSN. It
+// asks no database.
+func CheckDSN(dsn string) error {
+	if _, err := pgxpool.ParseConfig(dsn); err != nil {
+		return dsnError(err)
+	}
+	return nil
+}
+
+// dsnError says what the URL of a database looks like. What exactly is wrong with it is not
+// said: a password with a slash in it is taken for a port, and would be part of the message.
 func dsnError(err error) error {
-	return say(ErrDSN, err, "the database's URL is not of the form postgres://USER:PASSWORD@HOST:5432/DATABASE: %v", err)
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return say(ErrDSN, err, "the database's URL names the file %s, which cannot be read (%v)", file.Path, file.Err)
+	}
+	return say(ErrDSN, err, "the database's URL is not of the form postgres://USER:PASSWORD@HOST:5432/DATABASE (in the password write what is neither letter nor digit as %%XX)")
 }
 
 // connectError says in one sentence why there is no connection, or why the first statement
@@ -234,7 +249,9 @@ func connectError(err error, c *pgconn.Config) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	if cause, ok := errors.AsType[*net.OpError](err); ok {
-		reason = cause.Err
+		if reason = cause.Err; errors.Is(reason, syscall.ECONNREFUSED) {
+			reason = syscall.ECONNREFUSED
+		}
 	} else if cause, ok := errors.AsType[*net.DNSError](err); ok {
 		reason = cause
 	} else if errors.Is(err, context.DeadlineExceeded) {

@@ -188,3 +188,22 @@ func storyCapture(t *testing.T) string {
 	packet("10.1.9.9", "10.1.1.5", &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0)}, layers.IPProtocolICMPv4, 56)
 	return name
 }
+
+// rows are those of a statement, by the names of their columns.
+func (h *house) rows(t *testing.T, sql string) []map[string]any {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), h.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(context.Background(), sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToMap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}

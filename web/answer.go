@@ -1,7 +1,6 @@
 package web
 
 import (
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -24,7 +23,7 @@ type values map[string]any
 func (values) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Type:        huma.TypeObject,
-		Description: "The group's columns by SQL name: text for addresses, MAC addresses, exporters and applications, numbers for the rest, null where a flow has none.",
+		Description: "The group's columns by SQL name: text for addresses, MAC addresses, exporters and applications, numbers for the rest, null where a flow has none. An interface has its exporter beside it, whose number it is, and its name as in_if_name, out_if_name or interface_name, null when nobody has said one.",
 		AdditionalProperties: &huma.Schema{AnyOf: []*huma.Schema{
 			{Type: huma.TypeString}, {Type: huma.TypeInteger, Format: "int64"}, {Type: "null"},
 		}},
@@ -79,20 +78,27 @@ func cutOf(c *query.Cut) *Cut {
 	return &Cut{From: c.From.UTC(), Reason: c.Reason}
 }
 
-// columns returns the SQL names of keys, for answers without a row to tell.
+// columns returns the SQL names of what answers by keys have of a group, for answers
+// without a row to tell.
 func columns(keys []query.Key) []string {
-	names := make([]string, len(keys))
-	for i, k := range keys {
-		name, _, _ := strings.Cut(string(k), "/")
-		names[i] = strings.ReplaceAll(name, "-", "_")
+	grouped, _ := query.Grouped(keys) // which made an answer
+	names := []string{}
+	for _, c := range grouped {
+		names = append(names, c.Column)
+		if name := c.NameColumn(); name != "" {
+			names = append(names, name)
+		}
 	}
 	return names
 }
 
 func columnsOf(vs []query.Value) []string {
-	names := make([]string, len(vs))
-	for i, v := range vs {
-		names[i] = v.Column
+	names := make([]string, 0, len(vs))
+	for _, v := range vs {
+		names = append(names, v.Column)
+		if v.NameColumn != "" {
+			names = append(names, v.NameColumn)
+		}
 	}
 	return names
 }
@@ -101,6 +107,12 @@ func valuesOf(vs []query.Value) values {
 	m := make(values, len(vs))
 	for _, v := range vs {
 		m[v.Column] = v.V
+		if v.NameColumn == "" {
+			continue
+		}
+		if m[v.NameColumn] = nil; v.Name != "" {
+			m[v.NameColumn] = v.Name
+		}
 	}
 	return m
 }

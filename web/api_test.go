@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"flowtally/flow"
 	"flowtally/query"
 	"flowtally/store"
 	"flowtally/store/console"
@@ -100,15 +101,15 @@ func TestShapes(t *testing.T) {
 		{"exporters", &fake{exporters: func(context.Context) ([]console.ExporterRow, error) {
 			rate := int64(100)
 			return []console.ExporterRow{
-				{ID: 7, Name: "edge-1", Label: "edge-1", Addr: netip.MustParseAddr("192.0.2.1"), ObservationDomain: 42, Version: 10, FirstSeen: hour.In(abroad),
+				{ID: 7, Name: "edge-1", Label: "edge-1", NamedBy: console.NamedByPeople, Names: flow.Names{Announced: "R1"}, Addr: netip.MustParseAddr("192.0.2.1"), ObservationDomain: 42, Version: 10, FirstSeen: hour.In(abroad),
 					LastSeen: hour, Datagrams: 1, Records: 2, Packets: 3, Bytes: 4, SamplingRate: &rate, ClockOffset: -300 * time.Millisecond},
-				{ID: 8, Label: "2001:db8::1", Addr: netip.MustParseAddr("2001:db8::1"), Version: 5, FirstSeen: hour, LastSeen: hour},
+				{ID: 8, Label: "2001:db8::1", NamedBy: console.NamedByItsAddress, Addr: netip.MustParseAddr("2001:db8::1"), Version: 5, FirstSeen: hour, LastSeen: hour},
 			}, nil
 		}}, "/api/v1/exporters", `{"exporters":[
-			{"id":7,"name":"edge-1","label":"edge-1","addr":"192.0.2.1","observation_domain":42,"version":10,"first_seen":"2026-11-21T10:00:00Z",
+			{"id":7,"name":"edge-1","label":"edge-1","named_by":"people","unnamed":"R1","addr":"192.0.2.1","observation_domain":42,"version":10,"first_seen":"2026-11-21T10:00:00Z",
 			 "last_seen":"2026-11-21T10:00:00Z","datagrams":1,"records":2,"packets":3,"bytes":4,"sampling_rate":100,"clock_offset_ms":-300,"sampling_at":null,"sampling_provisional":false,"numbering":"",
 			 "color":"","note":"","silent":true,"health":"silent","left_out_of_loss":false,"lost_last_hour":0,"templates":0,"sampling_rate_set":null,"sampling_state":"announced","sampling_from":null,"sampling_mode":"instead"},
-			{"id":8,"name":"","label":"2001:db8::1","addr":"2001:db8::1","observation_domain":0,"version":5,"first_seen":"2026-11-21T10:00:00Z",
+			{"id":8,"name":"","label":"2001:db8::1","named_by":"address","unnamed":"2001:db8::1","addr":"2001:db8::1","observation_domain":0,"version":5,"first_seen":"2026-11-21T10:00:00Z",
 			 "last_seen":"2026-11-21T10:00:00Z","datagrams":0,"records":0,"packets":0,"bytes":0,"sampling_rate":null,"clock_offset_ms":0,"sampling_at":null,"sampling_provisional":false,"numbering":"",
 			 "color":"","note":"","silent":true,"health":"silent","left_out_of_loss":false,"lost_last_hour":0,"templates":0,"sampling_rate_set":null,"sampling_state":"unknown","sampling_from":null,"sampling_mode":"instead"}],
 			"collector":{"listen":":9995"}}`},

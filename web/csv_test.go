@@ -20,6 +20,15 @@ func TestCSV(t *testing.T) {
 	}
 	empty := sampleTop()
 	empty.Rows = nil
+	ports := sampleTop()
+	ports.Keys = []query.Key{query.KeyProtocol, query.KeyInIf}
+	ports.Rows = []query.TopRow{{Values: interfaceValues(t, ports.Keys, 6, "edge-1", 23067, "10.0.0.31 vni 42"), Sums: query.Sums{Flows: 2}}}
+	noPorts := sampleTop()
+	noPorts.Keys, noPorts.Rows = ports.Keys, nil
+	way := sampleSeries()
+	way.Keys = []query.Key{query.KeyInterface}
+	way.Lines = way.Lines[:1]
+	way.Lines[0].Values = interfaceValues(t, way.Keys, "edge-1", 7, "")
 	total := sampleSeries()
 	total.Keys, total.Lines, total.Other = nil, nil, nil
 	for _, row := range []struct {
@@ -39,6 +48,15 @@ func TestCSV(t *testing.T) {
 		{"names_that_look_like_formulas", "/api/v1/top?format=csv", "", topOf(named),
 			"flowtally-top-exporter-20261121T100000Z-20261121T110000Z.csv",
 			"exporter,flows,packets,bytes\r\n\"'=HYPERLINK(\"\"http://evil.example\"\")\",1,0,0\r\n'@SUM(A1),0,0,0\r\n\"core, \"\"east\"\"\r\nsecond line\",0,0,0\r\n"},
+		{"interfaces_of_exporters", "/api/v1/top?format=csv", "", topOf(ports),
+			"flowtally-top-protocol-in-if-20261121T100000Z-20261121T110000Z.csv",
+			"protocol,exporter,in_if,in_if_name,flows,packets,bytes\r\n6,edge-1,23067,10.0.0.31 vni 42,2,0,0\r\n"},
+		{"interfaces_without_rows", "/api/v1/top?format=csv", "", topOf(noPorts),
+			"flowtally-top-protocol-in-if-20261121T100000Z-20261121T110000Z.csv",
+			"protocol,exporter,in_if,in_if_name,flows,packets,bytes\r\n"},
+		{"series_of_interfaces", "/api/v1/series?format=csv", "", seriesOf(way),
+			"flowtally-series-interface-20261121T100000Z-20261121T100200Z.csv",
+			"bucket,exporter,interface,interface_name,flows,packets,bytes\r\n2026-11-21T10:00:00Z,edge-1,7,,1,3,5\r\n2026-11-21T10:01:00Z,edge-1,7,,2,4,6\r\n"},
 		{"series", "/api/v1/series?format=csv&key=protocol", "", seriesOf(sampleSeries()),
 			"flowtally-series-protocol-20261121T100000Z-20261121T100200Z.csv",
 			"bucket,protocol,flows,packets,bytes\r\n2026-11-21T10:00:00Z,6,1,3,5\r\n2026-11-21T10:01:00Z,6,2,4,6\r\n"},
@@ -113,4 +131,28 @@ func TestCSVReadsBack(t *testing.T) {
 			t.Fatalf("%q was read back as %q, %v", cell, records, err)
 		}
 	})
+}
+
+// interfaceValues are the values of a group by keys of which one is an interface: numbers
+// and texts in the order of what flows are grouped by, the name of the interface last.
+func interfaceValues(t *testing.T, keys []query.Key, values ...any) []query.Value {
+	t.Helper()
+	columns, err := query.Grouped(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := make([]query.Value, len(columns))
+	for i, c := range columns {
+		switch v := values[i].(type) {
+		case int:
+			n := int64(v)
+			name := values[len(values)-1].(string)
+			if list[i] = c.Number(&n); c.NameColumn() != "" {
+				list[i] = c.Named(&n, &name)
+			}
+		case string:
+			list[i] = c.Text(&v)
+		}
+	}
+	return list
 }

@@ -16,7 +16,9 @@ const pathExporter = "/api/v1/exporters/{id}"
 type exporterRow struct {
 	ID                int64     `json:"id"`
 	Name              string    `json:"name" doc:"The name it was given; empty when none was."`
-	Label             string    `json:"label" doc:"Its name, else its address."`
+	Label             string    `json:"label" doc:"What it is called, as no other is, and what exporter= and the filter take for it: its name, else its address, with the observation domain where several share it."`
+	NamedBy           string    `json:"named_by" enum:"people,listener,announced,dns,address" doc:"Whose name the label is: people's; listener, that of the one it came in on; announced, its own, told in options; dns, that of its address; address, nobody's."`
+	Unnamed           string    `json:"unnamed" doc:"What it is called when people do not name it."`
 	Color             string    `json:"color" doc:"The colour it was given, as #1f77b4; empty when none was."`
 	Note              string    `json:"note" doc:"What people noted about it."`
 	Addr              string    `json:"addr"`
@@ -67,7 +69,7 @@ var samplingStates = map[console.RateBy]string{
 // exporterRowOf puts a row of the store into the API's words.
 func exporterRowOf(r *console.ExporterRow, state console.ExporterState, now time.Time) exporterRow {
 	e := exporterRow{
-		ID: int64(r.ID), Name: r.Name, Label: r.Label, Color: state.Color, Note: state.Note,
+		ID: int64(r.ID), Name: r.Name, Label: r.Label, NamedBy: string(r.NamedBy), Unnamed: r.Unnamed(), Color: state.Color, Note: state.Note,
 		Addr: r.Addr.String(), ObservationDomain: int64(r.ObservationDomain),
 		Version: int64(r.Version), FirstSeen: r.FirstSeen.UTC(), LastSeen: r.LastSeen.UTC(),
 		Silent: now.Sub(r.LastSeen) > silence, Health: "healthy", LostLastHour: state.LostLastHour,

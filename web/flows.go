@@ -357,8 +357,8 @@ func (s *server) address(ctx context.Context, in *addressInput) (*addressOutput,
 	addr, err := parseAddr(in.Addr)
 	if err != nil {
 		return nil, &huma.ErrorModel{
-			Title: statusTitle(http.StatusUnprocessableEntity), Status: http.StatusUnprocessableEntity, Detail: err.Error() + ".",
-			Errors: []*huma.ErrorDetail{{Message: err.Error() + ".", Location: "path.addr", Value: in.Addr}},
+			Title: statusTitle(http.StatusUnprocessableEntity), Status: http.StatusUnprocessableEntity, Detail: ended(err.Error()),
+			Errors: []*huma.ErrorDetail{{Message: ended(err.Error()), Location: "path.addr", Value: in.Addr}},
 		}
 	}
 	q, err := s.question(in.Filtered, "", "", in.Limit)

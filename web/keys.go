@@ -80,7 +80,7 @@ type keyRow struct {
 	Opposite string      `json:"opposite" doc:"The key of the other direction; empty where there is none."`
 	RolledUp bool        `json:"rolled_up" doc:"Whether the roll-ups can rank by it alone; others read the flows."`
 	// PerExporter is of the table of fields.
-	PerExporter bool `json:"per_exporter" doc:"Whether its values are numbers of each exporter's own: with the key exporter beside it, those of two are told apart."`
+	PerExporter bool `json:"per_exporter" doc:"Whether its values are numbers of each exporter's own: its groups are of exporter and value, and answers have both."`
 }
 
 // measureRow is what groups can be ranked by.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"flowtally/flow"
 )
 
 const pathNames = "/api/v1/names"
@@ -147,7 +149,7 @@ func (n *names) find(a netip.Addr, done chan struct{}) {
 	entry := &nameEntry{addr: a, until: n.now().Add(noNameLife)}
 	if err == nil {
 		for _, name := range found {
-			if name = hostName(name); name != "" {
+			if name = flow.HostName(name); name != "" {
 				entry.name, entry.until = name, n.now().Add(nameLife)
 				break
 			}
@@ -168,21 +170,6 @@ func (n *names) find(a netip.Addr, done chan struct{}) {
 		n.recent.Remove(last)
 		delete(n.byAddr, last.Value.(*nameEntry).addr)
 	}
-}
-
-// hostName returns a name without its final dot, "" when it is none that a host
-// could have: whoever owns an address chooses what is said here.
-func hostName(name string) string {
-	name = strings.TrimSuffix(name, ".")
-	if name == "" || len(name) > 253 {
-		return ""
-	}
-	for _, c := range []byte(name) {
-		if c != '.' && c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
-			return ""
-		}
-	}
-	return strings.ToLower(name)
 }
 
 type namesInput struct {

@@ -66,9 +66,17 @@ func parameterProblem(name, value, why string) error {
 
 func parameterSentence(name, why string) string {
 	if name == "" {
-		return "The question cannot be answered: " + strings.TrimSuffix(why, ".") + "."
+		return "The question cannot be answered: " + ended(why)
 	}
-	return "Parameter " + name + ": " + strings.TrimSuffix(why, ".") + "."
+	return "Parameter " + name + ": " + ended(why)
+}
+
+// ended is a sentence with a mark at its end.
+func ended(sentence string) string {
+	if strings.HasSuffix(sentence, ".") || strings.HasSuffix(sentence, "?") || strings.HasSuffix(sentence, "!") {
+		return sentence
+	}
+	return sentence + "."
 }
 
 // inBody moves the places of a problem from the query to the body.

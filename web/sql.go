@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -111,7 +110,7 @@ func statementProblem(err error) error {
 	if !ok {
 		return nil
 	}
-	sentence := "The statement cannot be answered: " + strings.TrimSuffix(e.Message, ".") + "."
+	sentence := "The statement cannot be answered: " + ended(e.Message)
 	return &sqlProblem{
 		ErrorModel: huma.ErrorModel{
 			Title: statusTitle(http.StatusUnprocessableEntity), Status: http.StatusUnprocessableEntity, Detail: sentence,

@@ -333,7 +333,7 @@ func problem(t *testing.T, w *httptest.ResponseRecorder) (detail, location strin
 	if p.Status != w.Code || p.Title == "" {
 		t.Errorf("the document says %d %q, the answer %d", p.Status, p.Title, w.Code)
 	}
-	if !strings.HasSuffix(p.Detail, ".") {
+	if !strings.HasSuffix(p.Detail, ".") && !strings.HasSuffix(p.Detail, "?") || strings.HasSuffix(p.Detail, "?.") {
 		t.Errorf("detail %q is not a sentence", p.Detail)
 	}
 	if len(p.Errors) > 0 {

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,8 @@ import (
 	"time"
 	"unsafe"
 
+	"flowtally/spelling"
+
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +24,8 @@ const (
 	defaultBuffer  = 32 << 20
 	maxBuffer      = 2 << 30
 	defaultTimeout = 100 * time.Millisecond
-	maxFanout      = 256 // members of a group (PACKET_FANOUT_MAX before Linux 5.9)
+	awaitEvery     = 100 * time.Millisecond // an interface that is down is looked at
+	maxFanout      = 256                    // members of a group (PACKET_FANOUT_MAX before Linux 5.9)
 
 	linkEthernet = 1   // LINKTYPE_ETHERNET
 	linkRaw      = 101 // LINKTYPE_RAW
@@ -188,12 +192,33 @@ func findInterface(name string) (*net.Interface, error) {
 				names = append(names, i.Name)
 			}
 		}
-		return nil, fmt.Errorf("no such interface (there are %s)", strings.Join(names, ", "))
+		return nil, fmt.Errorf("there is no such interface%s (there are %s)", spelling.Hint(name, names), strings.Join(names, ", "))
 	}
 	if ifi.Flags&net.FlagUp == 0 {
 		return nil, fmt.Errorf("the interface is down: 'ip link set %s up' brings it up: %w", name, syscall.ENETDOWN)
 	}
 	return ifi, nil
+}
+
+// AwaitInterface returns when an interface is up, or ctx ends, which is its error. Of one
+// that is down it says so, once; one that there is not, or no longer, is an error.
+func AwaitInterface(ctx context.Context, name string, log *slog.Logger) error {
+	_, err := findInterface(name)
+	if errors.Is(err, syscall.ENETDOWN) {
+		log.Warn("the interface is down: metering begins when it is up", "interface", name, "remedy", "ip link set "+name+" up")
+	}
+	for errors.Is(err, syscall.ENETDOWN) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(awaitEvery):
+			_, err = findInterface(name)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("capture: %s: %w", name, err)
+	}
+	return nil
 }
 
 // socket is a packet socket (packet(7)): what a ring and a queue have in common.

@@ -528,7 +528,7 @@ func TestOpenInterfaceErrors(t *testing.T) {
 		want   string
 		is     error
 	}{
-		{"unknown", "eth9", InterfaceConfig{}, "capture: eth9: no such interface (there are ", nil},
+		{"unknown", "eth9", InterfaceConfig{}, "capture: eth9: there is no such interface (there are ", nil},
 		{"down", "a", InterfaceConfig{}, "capture: a: the interface is down: 'ip link set a up' brings it up", syscall.ENETDOWN},
 		{"buffer", "lo", InterfaceConfig{BufferBytes: -1}, "capture: lo: a buffer of -1 octets is not possible", nil},
 		{"snap length", "lo", InterfaceConfig{SnapLen: -1}, "capture: lo: a snap length of -1 is not possible", nil},

@@ -2,7 +2,11 @@
 
 package capture
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"log/slog"
+)
 
 // OpenInterface captures from a network interface, which is possible on Linux
 // only.
@@ -16,3 +20,6 @@ func OpenFanout(name string, c InterfaceConfig, n int) ([]Source, error) {
 	_, err := OpenInterface(name, c)
 	return nil, err
 }
+
+// AwaitInterface waits for nothing where there is nothing to capture from.
+func AwaitInterface(context.Context, string, *slog.Logger) error { return nil }

@@ -1,9 +1,7 @@
 package capture
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -39,8 +37,8 @@ func formatErrorf(format string, args ...any) error {
 	return formatError(fmt.Sprintf(format, args...))
 }
 
-// OpenFile opens a capture file, pcap or pcapng, plain or gzip; "-" is standard
-// input. See NewReader for what its errors say.
+// OpenFile opens a capture file, pcap or pcapng, plain or packed by gzip,
+// zstd, xz or bzip2; "-" is standard input. See NewReader for what its errors say.
 //
 // Where standard input is a pipe, nothing is read before the first packet is asked
 // for, and what is wrong with its beginning is an error of that read: whoever
@@ -71,7 +69,7 @@ func OpenFile(name string) (Source, error) {
 	return s, nil
 }
 
-// NewReader reads a capture, pcap or pcapng, plain or gzip, from r, which Close
+// NewReader reads a capture, pcap or pcapng, plain or packed, from r, which Close
 // does not close.
 //
 // At the end of the capture a read returns io.EOF. A capture that was cut, as one
@@ -81,7 +79,8 @@ func OpenFile(name string) (Source, error) {
 // contradicts itself at the place the error names; nothing behind it can be
 // trusted, and every further read returns the same error.
 //
-// Whatever r holds, less than two MiB of memory are used.
+// Whatever r holds, less than two MiB of memory are used; where it is packed by zstd or
+// xz, also what their dictionary has, 128 MiB at most.
 func NewReader(r io.Reader) (Source, error) { return newFile(r, "") }
 
 // file is a capture file: one of the two formats behind a common door. It is a
@@ -150,18 +149,21 @@ func newFormat(r io.Reader, buffer int) (format, error) {
 	w := &window{r: r, buf: make([]byte, buffer)}
 	err := w.fill(4)
 	begin := w.rest()
-	if len(begin) >= 2 && begin[0] == 0x1f && begin[1] == 0x8b {
-		z, err := gzip.NewReader(bufio.NewReaderSize(io.MultiReader(bytes.NewReader(begin), r), buffer))
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if p := packed(begin); p != nil {
+		inside, err := p.unpack(io.MultiReader(bytes.NewReader(bytes.Clone(begin)), r), buffer)
 		if err != nil {
-			return nil, fmt.Errorf("gzip: %w", noEOF(err))
+			return nil, err
 		}
-		w = &window{r: z, buf: make([]byte, buffer)}
-		if err := w.fill(4); err != nil && err != io.EOF {
-			return nil, fmt.Errorf("gzip: %w", err)
+		w = &window{r: inside, buf: make([]byte, buffer)}
+		if err := w.fill(4); err == io.ErrUnexpectedEOF {
+			return nil, fmt.Errorf("the %s data is cut before anything of it can be read: %w", p.name, err)
+		} else if err != nil && err != io.EOF {
+			return nil, err
 		}
 		begin = w.rest()
-	} else if err != nil && err != io.EOF {
-		return nil, err
 	}
 	switch {
 	case len(begin) == 0:
@@ -242,9 +244,12 @@ func unknownFormat(w *window) error {
 	w.fill(8)
 	begin := w.rest()[:min(8, len(w.rest()))]
 	for _, k := range []struct{ magic, hint string }{
-		{"\x28\xb5\x2f\xfd", "zstd data: decompress it first"},
-		{"\xfd7zXZ\x00", "xz data: decompress it first"},
-		{"BZh", "bzip2 data: decompress it first"},
+		{"\x04\x22\x4d\x18", "lz4 data: decompress it first"},
+		{"\x1f\x8b", "gzip data, packed twice: decompress it first"},
+		{"\x28\xb5\x2f\xfd", "zstd data, packed twice: decompress it first"},
+		{"\xfd7zXZ\x00", "xz data, packed twice: decompress it first"},
+		{"BZh", "bzip2 data, packed twice: decompress it first"},
+		{"\x1f\x9d", "data of compress: decompress it first"},
 		{"PK\x03\x04", "a zip archive: unpack it first"},
 		{"snoop\x00", "a snoop capture: convert it with 'editcap -F pcap'"},
 	} {

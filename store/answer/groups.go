@@ -10,6 +10,7 @@ import (
 )
 
 // group is where the columns of one group are scanned to.
+// The name of an exporter or an interface is a text beside its number.
 type group struct {
 	numbers []*int64
 	texts   []*string
@@ -22,7 +23,7 @@ func (r request) newGroup() (g *group, targets []any) {
 		switch {
 		case k.IsText():
 			targets = append(targets, &g.texts[i])
-		case k.Kind == query.KindExporter:
+		case k.Kind == query.KindExporter || k.Kind == query.KindInterface:
 			targets = append(targets, &g.numbers[i], &g.texts[i])
 		default:
 			targets = append(targets, &g.numbers[i])
@@ -31,7 +32,8 @@ func (r request) newGroup() (g *group, targets []any) {
 	return g, targets
 }
 
-// values are what people get to see of a group, and its label.
+// values are what people get to see of a group, and its label. An exporter that no key
+// asks for stands in the label unless it is the only one that was asked about.
 func (r request) values(g *group) ([]query.Value, string) {
 	list := make([]query.Value, len(r.columns))
 	for i, k := range r.columns {
@@ -44,34 +46,41 @@ func (r request) values(g *group) ([]query.Value, string) {
 			list[i] = k.Text(&id)
 		case k.Kind == query.KindExporter:
 			list[i] = k.Text(g.texts[i])
+		case k.Kind == query.KindInterface:
+			list[i] = k.Named(g.numbers[i], g.texts[i])
 		default:
 			list[i] = k.Number(g.numbers[i])
 		}
 	}
-	return list, query.JoinLabels(r.columns, list)
+	return list, r.label(list)
 }
 
-// tellApart adds their numbers to exporters of one name: those of one address
-// that differ in the observation domain.
-func (r request) tellApart(rows []query.TopRow, groups []*group) {
-	for i, k := range r.columns {
-		if k.Kind != query.KindExporter {
-			continue
-		}
-		ids := make(map[string]int64)
-		ambiguous := make(map[string]bool)
-		for j, g := range groups {
-			label, id := rows[j].Values[i].Label, *g.numbers[i]
-			if other, ok := ids[label]; ok && other != id {
-				ambiguous[label] = true
+// label joins the labels of a group's values.
+func (r request) label(values []query.Value) string {
+	columns := r.columns
+	if len(r.exporters) == 1 && len(columns) > len(r.keys) {
+		of := func(k query.KeyColumn) bool { return k.Kind == query.KindExporter }
+		i := slices.IndexFunc(columns, of)
+		columns, values = slices.Delete(slices.Clone(columns), i, i+1), slices.Delete(slices.Clone(values), i, i+1)
+	}
+	return query.JoinLabels(columns, values)
+}
+
+// tellApart adds their numbers to interfaces of one exporter that have one name: people
+// and exporters may call two the same.
+func (r request) tellApart(rows []query.TopRow) {
+	count := make(map[string]int)
+	for _, row := range rows {
+		count[row.Label]++
+	}
+	for i := range rows {
+		if row := &rows[i]; count[row.Label] > 1 {
+			for j := range row.Values {
+				if v := &row.Values[j]; v.Name != "" {
+					v.Label = fmt.Sprintf("%s (%v)", v.Name, v.V)
+				}
 			}
-			ids[label] = id
-		}
-		for j, g := range groups {
-			if v := &rows[j].Values[i]; ambiguous[v.Label] {
-				v.Label = fmt.Sprintf("%s (%d)", v.Label, *g.numbers[i])
-				rows[j].Label = query.JoinLabels(r.columns, rows[j].Values)
-			}
+			row.Label = r.label(row.Values)
 		}
 	}
 }
@@ -143,6 +152,10 @@ func (r request) shown() (list []column) {
 		list = append(list, named(k.Grouped(), k.Grouped()))
 		if k.Kind == query.KindExporter {
 			list = append(list, named("(select label from exporters where id = exporter_id)", "exporter"))
+		}
+		if k.Kind == query.KindInterface {
+			// Its own columns are renamed: the names of the group's would mean them.
+			list = append(list, named("(select name from interfaces as i (id, index) where id = exporter_id and index = "+k.Grouped()+")", k.NameColumn()))
 		}
 	}
 	return list

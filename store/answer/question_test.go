@@ -105,9 +105,10 @@ func expect(recs []flow.Record, q query.Question) expected {
 		if slices.ContainsFunc(q.Keys, isEitherSide) {
 			sides = 2
 		}
+		keys := withExporter(q.Keys)
 		for side := range sides {
-			values := make([]any, len(q.Keys))
-			for j, k := range q.Keys {
+			values := make([]any, len(keys))
+			for j, k := range keys {
 				values[j] = storetest.ValueOf(r, k, side)
 			}
 			name := fmt.Sprintf("%#v", values)
@@ -138,7 +139,7 @@ func expect(recs []flow.Record, q query.Question) expected {
 	sorted := expected{total: e.total}
 	for _, i := range order {
 		values := slices.Clone(e.values[i])
-		for j, k := range q.Keys {
+		for j, k := range withExporter(q.Keys) {
 			if k == query.KeyExporter {
 				values[j] = exporterLabel(values[j].(int64))
 			}
@@ -149,17 +150,33 @@ func expect(recs []flow.Record, q query.Question) expected {
 	return sorted
 }
 
+// withExporter are keys with the exporter in front of the first that is an interface: an
+// ifIndex is its exporter's.
+func withExporter(keys []query.Key) []query.Key {
+	first := slices.IndexFunc(keys, func(k query.Key) bool { return k == query.KeyInIf || k == query.KeyOutIf || k == query.KeyInterface })
+	if first < 0 || slices.Contains(keys, query.KeyExporter) {
+		return keys
+	}
+	return slices.Insert(slices.Clone(keys), first, query.KeyExporter)
+}
+
 func exporterLabel(id int64) string {
 	for _, e := range storetest.Exporters {
-		if int64(e.ID()) == id {
-			return e.Addr.String()
+		if int64(e.ID()) != id {
+			continue
 		}
+		if slices.ContainsFunc(storetest.Exporters, func(o flow.Exporter) bool { return o.Addr == e.Addr && o != e }) {
+			return fmt.Sprintf("%s domain %d", e.Addr, e.Domain)
+		}
+		return e.Addr.String()
 	}
 	return fmt.Sprint(id)
 }
 
 func exporterIs(r *flow.Record, word string) bool {
-	return exporterLabel(int64(r.Exporter)) == word || fmt.Sprint(r.Exporter) == word
+	label := exporterLabel(int64(r.Exporter))
+	addr, _, _ := strings.Cut(label, " ")
+	return label == word || addr == word || fmt.Sprint(r.Exporter) == word
 }
 
 // randomFlows are flows with few different values, so that groups are shared,
@@ -247,7 +264,7 @@ var keyLists = func() [][]query.Key {
 	for _, s := range []string{
 		"src-addr,dst-addr", "addr,port", "port,addr", "addr,protocol", "addr,dst-port", "addr,port,interface",
 		"src-addr,src-port,dst-addr,dst-port,protocol", "exporter,interface", "next-hop,vlan,tcp-flags",
-		"mac,addr", "application,tunnel-id", "exporter,in-if", "src-mac,dst-mac,end-reason", "protocol,icmp-type,icmp-code",
+		"mac,addr", "application,tunnel-id", "exporter,in-if", "in-if,out-if", "protocol,out-if", "interface,exporter", "src-mac,dst-mac,end-reason", "protocol,icmp-type,icmp-code",
 	} {
 		keys, err := query.ParseKeys(s)
 		if err != nil {
@@ -496,7 +513,7 @@ func TestSeries(t *testing.T) {
 					lines[at] = want.sums[j]
 				}
 			}
-			if len(q.Keys) == 0 || slices.Contains(q.Keys, query.KeyExporter) {
+			if len(q.Keys) == 0 || slices.Contains(withExporter(q.Keys), query.KeyExporter) {
 				continue
 			}
 			for j, l := range got.Lines {
@@ -696,6 +713,7 @@ func TestExporterOfAQuestion(t *testing.T) {
 	}{
 		{"all", "", 6},
 		{"address_of_two_domains", "192.0.2.1", 3},
+		{"label_of_one_domain", "192.0.2.1 domain 7", 2},
 		{"number_of_one_domain", fmt.Sprint(storetest.Exporters[1].ID()), 2},
 		{"name_with_quotes", "core's router; $1", 3},
 		{"address_of_a_named_one", "2001:DB8:0::1", 3},
@@ -723,7 +741,7 @@ func TestExporterOfAQuestion(t *testing.T) {
 	}
 	q := hourOf(query.Question{Keys: []query.Key{query.KeyExporter}, Exporter: "nobody"}, 0, 1)
 	_, err := answer.New(h.Db).Top(ctx, q)
-	if e, ok := errors.AsType[*query.Error](err); !ok || e.Parameter != "exporter" || !strings.Contains(e.Reason, "192.0.2.1, core's router") {
+	if e, ok := errors.AsType[*query.Error](err); !ok || e.Parameter != "exporter" || !strings.Contains(e.Reason, "192.0.2.1 domain 0, 192.0.2.1 domain 7, core's router") {
 		t.Errorf("an unknown exporter: %v", err)
 	}
 	for _, exporter := range []string{"a\x00b", "\xff", `\`, "'", "$1; --", "日本"} {
@@ -750,14 +768,14 @@ func TestExporters(t *testing.T) {
 	}
 	rate := int64(1000)
 	want := console.ExporterRow{
-		ID: id, Name: "edge", Label: "edge", Addr: storetest.Exporters[1].Addr.Netip(), ObservationDomain: 7, Version: 9,
+		ID: id, Name: "edge", Label: "edge", NamedBy: console.NamedByPeople, Addr: storetest.Exporters[1].Addr.Netip(), ObservationDomain: 7, Version: 9,
 		FirstSeen: list[2].FirstSeen, LastSeen: seen,
 		Datagrams: 1, Records: 2, Packets: 3, Bytes: 4, Templates: 5, SamplingRate: &rate, ClockOffset: -1500 * time.Millisecond,
 	}
 	if diff := gocmp.Diff(want, list[2], gocmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}
-	if list[0].Label != "192.0.2.1" || list[0].Version != 0 || list[0].SamplingRate != nil || !list[0].LastSeen.Equal(list[0].FirstSeen) {
+	if list[0].Label != "192.0.2.1 domain 0" || list[0].Version != 0 || list[0].SamplingRate != nil || !list[0].LastSeen.Equal(list[0].FirstSeen) {
 		t.Errorf("without a status: %+v", list[0])
 	}
 }

@@ -96,7 +96,13 @@ func (r reader) rankingLines(read string, order []string) statement {
 	}
 	groups := &selection{columns: all([]column{named("'group'", "line")}, columnsOf(r.names()...), columnsOf(measures...), []column{named("null::bigint", "groups")}, times), from: table("top")}
 
-	unlisted := func(m string) string { return "sum(" + m + ") - coalesce((select sum(" + m + ") from top), 0)" }
+	shown := func(m string) string { return m }
+	if r.same != 0 {
+		// A group whose rows were cut can have less than its flows between equal sides, of
+		// which it is relieved: it is shown with nothing.
+		shown = func(m string) string { return "greatest(" + m + ", 0)" }
+	}
+	unlisted := func(m string) string { return "sum(" + m + ") - coalesce((select sum(" + shown(m) + ") from top), 0)" }
 	other := line("other", sums(unlisted), "count(*) - (select count(*) from top)", table("groups"))
 	if r.remainders() { // of these, too
 		other = line("other", sums(unlisted), "(select count(*) from groups) - (select count(*) from top)", table(read))
@@ -258,7 +264,11 @@ func (r reader) listing(groups []*group) statement {
 		return &selection{columns: all([]column{named("'"+name+"'", "line"), named("0", "rank"), named(cut, "cut")}, saturatedOf(summed(table))), from: from}
 	}
 	const sumOfCuts = "coalesce(sum(cut), 0)::float8"
-	lines := union{line("rest", sumOfCuts, "remainders.", table("remainders"))}
+	open := sumOfCuts
+	if r.ofOneExporter() {
+		open = widestOfExporters
+	}
+	lines := union{line("rest", open, "remainders.", table("remainders"))}
 	if r.same != 0 {
 		// What the two sides have twice may be in that remainder.
 		lines = append(lines, line("twice", sumOfCuts, "rows_of.",
@@ -276,6 +286,16 @@ func (r reader) listing(groups []*group) statement {
 	return with{[]part{{name: "remainders", of: remainders}}, lines}
 }
 
+// ofOneExporter reports whether each group is of one exporter: what another one's
+// remainders leave open is none of its. Of a single value, whose remainders are known
+// beside its rows whoever these are grouped with, all count.
+func (r reader) ofOneExporter() bool {
+	return r.value.Any() && slices.ContainsFunc(r.columns, func(k query.KeyColumn) bool { return k.Kind == query.KindExporter })
+}
+
+// widestOfExporters is the largest sum of the cuts of one exporter's remainders.
+const widestOfExporters = "coalesce((select max(cut) from (select sum(cut) as cut from remainders group by of_exporter) as of_one), 0)::float8"
+
 // listedGroups are the sums of listed groups, and how much of all cuts each cannot have:
 // where it has a row, that row's own cut counts.
 func (r reader) listedGroups(groups []*group, beside []column, cut string) statement {
@@ -289,15 +309,21 @@ func (r reader) listedGroups(groups []*group, beside []column, cut string) state
 		rows = append(rows, r.rollups(rollupRows{dim: r.same, where: []expression{r.among(keys, groups)},
 			columns: all(beside, r.keyColumns(keys), r.rollupValues("-"), []column{named("0", "own")})})...)
 	}
+	known := "coalesce(sum(row.own), 0)::float8 - coalesce(sum(remainders.cut), 0)::float8"
+	groupBy := []string{"rank"}
+	if r.ofOneExporter() {
+		known += " + coalesce((select sum(cut) from remainders where of_exporter = top.exporter_id), 0)::float8 - " + widestOfExporters
+		groupBy = append(groupBy, "top.exporter_id")
+	}
 	return &selection{
-		columns: all(columnsOf("'group'", "rank", "coalesce(sum(row.own), 0)::float8 - coalesce(sum(remainders.cut), 0)::float8"), saturatedOf(summed("row."))),
+		columns: all(columnsOf("'group'", "rank", known), saturatedOf(summed("row."))),
 		from: joined{
 			joined{values{r.ranked(groups), "top", append([]string{"rank"}, r.names()...)}, "join", derived{rows, "row"}, r.sameGroup("row", "top", groups)},
 			"left join", table("remainders"),
 			sql("remainders.dimension = row.dimension and remainders.bucket = row.bucket and coalesce(remainders.part, 0) = coalesce(row.part, 0)" +
 				" and remainders.of_exporter = row.of_exporter and coalesce(remainders.of_rate, 0) = coalesce(row.of_rate, 0) and remainders.of_protocol = row.of_protocol"),
 		},
-		groupBy: []string{"rank"},
+		groupBy: groupBy,
 	}
 }
 

@@ -23,7 +23,7 @@ import (
 type request struct {
 	from, to flow.Time
 	keys     []query.Key
-	columns  []query.KeyColumn // of the keys
+	columns  []query.KeyColumn // that flows are grouped by, which the keys ask for
 	by       query.Measure
 	limit    int
 	// exporter is the word, exporters are the numbers that it means; of all exporters both
@@ -64,7 +64,7 @@ func newRequest(q query.Question) (request, error) {
 		return request{}, err
 	}
 	var err error
-	if r.columns, err = query.Columns(q.Keys); err != nil {
+	if r.columns, err = query.Grouped(q.Keys); err != nil {
 		return request{}, err
 	}
 	if r.by, err = query.ParseMeasure(string(q.By)); err != nil {
@@ -140,7 +140,7 @@ func (r request) autoSlots(most int) slots {
 // keyed is the same request grouped by other keys, with as many groups as there can be.
 func (r request) keyed(keys ...query.Key) request {
 	r.keys = keys
-	r.columns, _ = query.Columns(keys)
+	r.columns, _ = query.Grouped(keys)
 	r.limit = query.MaxLimit
 	return r
 }
@@ -229,7 +229,7 @@ func (r request) command(p commandParts, name ...string) string {
 		c = c.With("exporter", r.exporter)
 	}
 	c = c.If(r.whole, "whole").If(r.scaled, "scaled").If(r.raw, "raw")
-	if r.having != nil {
+	if r.having != nil && len(r.keys) > 0 { // of groups
 		c = c.With("having", r.having.String())
 	}
 	for i := 0; i+1 < len(p.more); i += 2 {

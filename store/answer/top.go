@@ -94,7 +94,7 @@ func top(ctx context.Context, tx pgx.Tx, r request, p Plan) (ranking, error) {
 		derive(&t.Rows[i], t)
 	}
 	saturate(t)
-	r.tellApart(t.Rows, groups)
+	r.tellApart(t.Rows)
 	if p.remainders() {
 		b.apply(t, r, p)
 	}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,10 +18,13 @@ import (
 // ExporterRow is an exporter and its last known status.
 type ExporterRow struct {
 	ID flow.ExporterID
-	// Name is what people call it, empty when nothing; Label is the name, else the
-	// address.
+	// Name is what people call it, empty when nothing; Label is what it is called, as no
+	// other is.
 	Name, Label string
-	Addr        netip.Addr
+	// NamedBy says whose name the label is, and Names those that are not people's.
+	NamedBy NamedBy
+	flow.Names
+	Addr netip.Addr
 	// ObservationDomain is IPFIX's; of v9 it is the source id, of v5 the engine type * 256
 	// + engine id.
 	ObservationDomain uint32
@@ -41,6 +45,24 @@ type ExporterRow struct {
 	ClockOffset time.Duration
 }
 
+// NamedBy says whose name an exporter has.
+type NamedBy string
+
+// Who can have named an exporter.
+const (
+	NamedByPeople     NamedBy = "people"
+	NamedByListener   NamedBy = "listener"  // the listener that it came in on
+	NamedByItself     NamedBy = "announced" // in options
+	NamedByDNS        NamedBy = "dns"
+	NamedByItsAddress NamedBy = "address" // nobody: the label is the address
+)
+
+// Unnamed is what the exporter is called when people do not name it, but for what tells it
+// apart from others.
+func (r *ExporterRow) Unnamed() string {
+	return cmp.Or(r.Names.Listener, r.Announced, r.DNS, r.Addr.String())
+}
+
 // Exporters lists all exporters, by label.
 func (c *Console) Exporters(ctx context.Context) ([]ExporterRow, error) {
 	list := []ExporterRow{}
@@ -51,7 +73,8 @@ select e.id, e.name, e.label, e.addr, e.observation_domain,
   coalesce(s.datagrams, 0), coalesce(s.records, 0), coalesce(s.packets, 0), coalesce(s.bytes, 0),
   coalesce(s.templates, 0),
   nullif(effective_sampling(least(coalesce(case when s.sampling_override then s.configured_rate else s.sampling_rate end, s.configured_rate, 0), 2147483647)::int,
-    e.sampling_rate, e.sampling_instead, e.sampling_from, now()), 0), coalesce(s.clock_offset_ms, 0)
+    e.sampling_rate, e.sampling_instead, e.sampling_from, now()), 0), coalesce(s.clock_offset_ms, 0),
+  e.named_by, coalesce(e.listener_name, ''), coalesce(e.announced_name, ''), coalesce(e.dns_name, '')
 from exporters e
 left join exporter_status s on s.exporter_id = e.id
 order by e.label, e.observation_domain, e.id`)
@@ -69,7 +92,8 @@ order by e.label, e.observation_domain, e.id`)
 			if err := rows.Scan(&id, &r.Name, &r.Label, &r.Addr, &domain,
 				&r.Version, &r.FirstSeen, &r.LastSeen,
 				&r.Datagrams, &r.Records, &r.Packets, &r.Bytes,
-				&r.Templates, &r.SamplingRate, &offset); err != nil {
+				&r.Templates, &r.SamplingRate, &offset,
+				&r.NamedBy, &r.Listener, &r.Announced, &r.DNS); err != nil {
 				return fmt.Errorf("exporters: %w", err)
 			}
 			r.ID, r.ObservationDomain = flow.ExporterID(id), uint32(domain)

@@ -50,11 +50,8 @@ type Interface struct {
 // before. The error may be a *query.Error, or wrap ErrNotFound or ErrTaken.
 func (c *Console) SetExporter(ctx context.Context, id flow.ExporterID, w ExporterWords) error {
 	w.Name = strings.TrimSpace(w.Name)
-	if err := errors.Join(checkName(w.Name), checkColor(w.Color), checkText("note", w.Note, MaxNote)); err != nil {
+	if err := errors.Join(checkExporterName(w.Name), checkColor(w.Color), checkText("note", w.Note, MaxNote)); err != nil {
 		return err
-	}
-	if _, err := netip.ParseAddr(w.Name); err == nil {
-		return &query.Error{Parameter: "name", Reason: "an address is no name: it would be mistaken for another exporter's"}
 	}
 	if r := w.SamplingRate; r != nil && (*r < 1 || *r > 1<<31-1) {
 		return &query.Error{Parameter: "sampling_rate", Reason: "it is N of 1:N, from 1 to 2147483647, or null"}
@@ -69,7 +66,7 @@ func (c *Console) SetExporter(ctx context.Context, id flow.ExporterID, w Exporte
 		w.SamplingFrom = new(t.UTC().Truncate(time.Minute))
 	}
 	return c.change(ctx, func(tx pgx.Tx) error {
-		if err := mustExist(ctx, tx, id); err != nil {
+		if err := errors.Join(store.LockLabels(ctx, tx), mustExist(ctx, tx, id)); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `insert into console.exporters as c (id, name, color, note, sampling_rate, sampling_from, sampling_instead)
@@ -79,6 +76,34 @@ func (c *Console) SetExporter(ctx context.Context, id flow.ExporterID, w Exporte
 			int32(id), w.Name, w.Color, w.Note, w.SamplingRate, w.SamplingFrom, !w.SamplingWhereUnknown)
 		return err
 	})
+}
+
+// RenameExporter stores what people call an exporter and leaves what else they said about
+// it; "" takes the name back. The errors are those of SetExporter.
+func (c *Console) RenameExporter(ctx context.Context, id flow.ExporterID, name string) error {
+	name = strings.TrimSpace(name)
+	if err := checkExporterName(name); err != nil {
+		return err
+	}
+	return c.change(ctx, func(tx pgx.Tx) error {
+		if err := errors.Join(store.LockLabels(ctx, tx), mustExist(ctx, tx, id)); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `insert into console.exporters as c (id, name) values ($1, nullif($2, ''))
+			on conflict (id) do update set name = excluded.name, changed_at = now()`, int32(id), name)
+		return err
+	})
+}
+
+// checkExporterName refuses what cannot be the name of an exporter.
+func checkExporterName(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return &query.Error{Parameter: "name", Reason: "an address is no name: it would be mistaken for another exporter's"}
+	}
+	return nil
 }
 
 // Interfaces lists the interfaces that were announced or named: of the exporters that a

@@ -160,11 +160,15 @@ func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.Exporter
 		return nil, err
 	}
 	if len(holders) < len(status) {
+		if err := store.LockLabels(ctx, tx); err != nil {
+			return nil, fmt.Errorf("exporters: %w", err)
+		}
 		var b pgx.Batch
 		for i := range status {
-			if s := &status[i]; holders[s.Exporter.ID()] == (flow.Exporter{}) {
-				b.Queue(`insert into parts.exporter (id, addr, observation_domain, first_seen) values ($1, $2, $3, $4)
-					on conflict do nothing`, int32(s.Exporter.ID()), s.Addr.Netip(), int64(s.Domain), s.FirstSeen.Time())
+			if s := &status[i]; holders[s.Exporter.ID()].Exporter == (flow.Exporter{}) {
+				b.Queue(`insert into parts.exporter (id, addr, observation_domain, first_seen, listener_name, announced_name, dns_name)
+					values ($1, $2, $3, $4, nullif($5, ''), nullif($6, ''), nullif($7, '')) on conflict do nothing`,
+					int32(s.Exporter.ID()), s.Addr.Netip(), int64(s.Domain), s.FirstSeen.Time(), s.Listener, s.Announced, s.DNS)
 			}
 		}
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
@@ -174,13 +178,16 @@ func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.Exporter
 			return nil, err
 		}
 	}
+	if err := rename(ctx, tx, status, holders); err != nil {
+		return nil, fmt.Errorf("exporters: %w", err)
+	}
 	w.exporters.Lock()
 	defer w.exporters.Unlock()
 	accepted = make([]flow.ExporterStatus, 0, len(status))
 	for i := range status {
 		s := &status[i]
 		holder := holders[s.Exporter.ID()]
-		if holder == s.Exporter {
+		if holder.Exporter == s.Exporter {
 			w.past.name(s.Exporter.ID(), s.Addr.String())
 			accepted = append(accepted, *s)
 			continue
@@ -199,13 +206,24 @@ func (w *Writer) identify(ctx context.Context, tx pgx.Tx, status []flow.Exporter
 	return accepted, nil
 }
 
+// renamedAtOnce is how many exporters a report renames: thousands that are called otherwise
+// in each message must not hold up what else it says.
+const renamedAtOnce = 256
+
+// holder is who has an identifier, and what it is called when nobody names it.
+type holder struct {
+	flow.Exporter
+	flow.Names
+}
+
 // holdersOf returns the exporters that have the identifiers of some.
-func holdersOf(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) (map[flow.ExporterID]flow.Exporter, error) {
+func holdersOf(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) (map[flow.ExporterID]holder, error) {
 	ids := make([]int32, len(status))
 	for i := range status {
 		ids[i] = int32(status[i].Exporter.ID())
 	}
-	rows, err := tx.Query(ctx, "select id, addr, observation_domain from parts.exporter where id = any($1)", ids)
+	rows, err := tx.Query(ctx, `select id, addr, observation_domain, coalesce(listener_name, ''), coalesce(announced_name, ''), coalesce(dns_name, '')
+		from parts.exporter where id = any($1)`, ids)
 	if err != nil {
 		return nil, fmt.Errorf("exporters: %w", err)
 	}
@@ -213,15 +231,39 @@ func holdersOf(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus) (ma
 		id      int32
 		addr    netip.Addr
 		domain  int64
-		holders = make(map[flow.ExporterID]flow.Exporter, len(status))
+		names   flow.Names
+		holders = make(map[flow.ExporterID]holder, len(status))
 	)
-	if _, err := pgx.ForEachRow(rows, []any{&id, &addr, &domain}, func() error {
-		holders[flow.ExporterID(id)] = flow.Exporter{Addr: flow.AddrFrom(addr), Domain: uint32(domain)}
+	if _, err := pgx.ForEachRow(rows, []any{&id, &addr, &domain, &names.Listener, &names.Announced, &names.DNS}, func() error {
+		holders[flow.ExporterID(id)] = holder{flow.Exporter{Addr: flow.AddrFrom(addr), Domain: uint32(domain)}, names}
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("exporters: %w", err)
 	}
 	return holders, nil
+}
+
+// rename stores what exporters are called now. What one announced, and what DNS said, holds
+// until something else is said: after a start of the collector it is not known at once. Of
+// more than renamedAtOnce the others are renamed with a later report of theirs.
+func rename(ctx context.Context, tx pgx.Tx, status []flow.ExporterStatus, holders map[flow.ExporterID]holder) error {
+	var b pgx.Batch
+	for i := range status {
+		s := &status[i]
+		h := holders[s.Exporter.ID()]
+		names := flow.Names{Listener: s.Listener, Announced: cmp.Or(s.Announced, h.Announced), DNS: cmp.Or(s.DNS, h.DNS)}
+		if h.Exporter == s.Exporter && h.Names != names && b.Len() < renamedAtOnce {
+			b.Queue("update parts.exporter set listener_name = nullif($2, ''), announced_name = nullif($3, ''), dns_name = nullif($4, '') where id = $1",
+				int32(s.Exporter.ID()), names.Listener, names.Announced, names.DNS)
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := store.LockLabels(ctx, tx); err != nil {
+		return err
+	}
+	return tx.SendBatch(ctx, &b).Close()
 }
 
 // statusColumns are those of exporter_status that putStatus replaces, in the

@@ -39,6 +39,7 @@ const subjects = [
   'states',
   'live',
   'paper',
+  'names',
 ];
 for (const subject of subjects) await import(`./tests/${subject}.mjs`);
 await runAll();

@@ -49,3 +49,16 @@ test('values become words', () => {
   expect(term('addr', '10.0.0.0/8')).toBe('ip 10.0.0.0/8');
   expect(term('unheard_of', 1)).toBe('');
 });
+
+test('an interface is its exporter\'s', () => {
+  expect(term('in_if', 23067, 'edge-1')).toBe('exporter edge-1 and in if 23067');
+  expect(term('out_if', 7, '192.0.2.1 domain 42')).toBe('exporter "192.0.2.1 domain 42" and out if 7');
+  expect(term('interface', 7, 'the "old" one')).toBe(`exporter 'the "old" one' and if 7`);
+  expect(term('in_if', 7)).toBe('in if 7');
+  expect(term('in_if', null, 'edge-1')).toBe('exporter edge-1 and not in if >= 0');
+  // On either side, not on both: what has one of two has none on the other.
+  expect(term('interface', null, 'edge-1')).toBe('exporter edge-1 and not (in if >= 0 and out if >= 0)');
+  expect(term('src_addr', '10.0.0.1', 'edge-1')).toBe('src ip 10.0.0.1');
+  expect(swap(term('in_if', 7, 'edge-1'))).toBe('exporter edge-1 and out if 7');
+  expect(invert(term('in_if', 7, 'edge-1'))).toBe('not (exporter edge-1 and in if 7)');
+});

@@ -114,15 +114,25 @@ export const swapKey = (key: string): string =>
     .join(',');
 
 /** quote writes a text as the filter reads it back. */
-export const quote = (s: string): string => (/^[\w.:-]+$/.test(s) ? s : `"${s.replaceAll('"', '')}"`);
+export const quote = (s: string): string => (/^[\w.:-]+$/.test(s) ? s : s.includes('"') && !s.includes("'") ? `'${s}'` : `"${s.replaceAll('"', '')}"`);
 
 // Of these a filter can say that a flow has none: by there being no number of it.
 const numbers: FieldKind[] = ['port', 'protocol', 'interface', 'as', 'number'];
 
-/** term says in the filter's words that a column has a value; "" where there are no words for it. */
-export function term(column: string, value: string | number | null | undefined): string {
+/**
+ * term says in the filter's words that a column has a value; "" where there are no words for it. The number of an
+ * interface is its exporter's own: with the exporter it is that one interface.
+ */
+export function term(column: string, value: string | number | null | undefined, exporter = ''): string {
+  if (exporter && vocabulary.kind(column) === 'interface') {
+    const one = term(column, value);
+    return one && join([term('exporter', exporter), one]);
+  }
   const w = vocabulary.word(column);
   if (!w) return '';
+  // Of either side: on one of them, not on both.
+  const sides = vocabulary.sides(column).map((c) => vocabulary.word(c)?.word);
+  if ((value === null || value === undefined || value === '') && numbers.includes(w.kind) && sides.length === 2) return `not (${sides.map((s) => `${s} >= 0`).join(' and ')})`;
   if (value === null || value === undefined || value === '') return numbers.includes(w.kind) ? `not ${w.word} >= 0` : '';
   // These and no others: without the sign, flags that are set besides do not matter.
   if (w.kind === 'flags') return `${w.word} =${value}`;

@@ -4,6 +4,8 @@ export interface Clicked {
   column: string;
   value: string | number | null;
   label: string;
+  /** exporter is whose number an interface's is, "" where that is told otherwise. */
+  exporter: string;
   x: number;
   y: number;
   from: HTMLElement;
@@ -14,9 +16,9 @@ class Menu {
   /** card is the address whose card is open, or "". */
   card = $state('');
 
-  open(e: MouseEvent & { currentTarget: HTMLElement }, column: string, value: string | number | null, label: string): void {
+  open(e: MouseEvent & { currentTarget: HTMLElement }, column: string, value: string | number | null, label: string, exporter = ''): void {
     const box = e.currentTarget.getBoundingClientRect();
-    this.at = { column, value, label, x: box.left + scrollX, y: box.bottom + scrollY, from: e.currentTarget };
+    this.at = { column, value, label, exporter, x: box.left + scrollX, y: box.bottom + scrollY, from: e.currentTarget };
   }
 
   close(): void {

@@ -64,23 +64,17 @@ class Ports {
   readonly #known = new SvelteMap<string, Map<number, string>>();
   readonly #asked = new Set<string>();
 
-  // Where there is but one exporter, it is the one that is meant.
-  #which(exporter: string): string {
-    return exporter || (world.list.length === 1 ? world.list[0]!.label : '');
-  }
-
   /** of gives the name of an interface of an exporter, or "". */
   of(exporter: string, index: number): string {
-    return this.#known.get(this.#which(exporter))?.get(index) ?? '';
+    return this.#known.get(exporter)?.get(index) ?? '';
   }
 
   /** want asks for the names of an exporter's interfaces, unless that has been done. */
   want(exporter: string): void {
-    const e = this.#which(exporter);
-    if (!e || this.#asked.has(e) || !world.knows('interfaces')) return;
-    this.#asked.add(e);
-    get<{ interfaces: { if_index: number; name: string }[] | null }>(url('interfaces', { exporter: e, from: '-1m' }), new AbortController().signal).then(
-      (a) => this.#known.set(e, new Map((a.interfaces ?? []).map((i) => [i.if_index, i.name]))),
+    if (!exporter || this.#asked.has(exporter) || !world.knows('interfaces')) return;
+    this.#asked.add(exporter);
+    get<{ interfaces: { if_index: number; name: string }[] | null }>(url('interfaces', { exporter, from: '-1m' }), new AbortController().signal).then(
+      (a) => this.#known.set(exporter, new Map((a.interfaces ?? []).map((i) => [i.if_index, i.name]))),
       () => {},
     );
   }

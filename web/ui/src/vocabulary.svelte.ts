@@ -70,6 +70,12 @@ class Vocabulary {
     return this.#keys.get(name) ?? null;
   }
 
+  /** sides are the columns of which either is meant, none for a column that means itself. */
+  sides(column: string): string[] {
+    const k = this.said?.keys.find((k) => k.column === column);
+    return (k?.sides ?? []).map((s) => this.key(s)?.column ?? '').filter(Boolean);
+  }
+
   measure(name: string): MeasureOf | null {
     return this.#measures.get(name) ?? null;
   }

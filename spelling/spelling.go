@@ -1,12 +1,13 @@
-package filter
+// Package spelling finds the word that was meant where one was misspelt. It is pure.
+package spelling
 
 import (
 	"slices"
 	"strings"
 )
 
-// near returns up to three of the words, those most similar to what was written.
-func near(said string, words []string) []string {
+// Near returns up to three of the words, those most similar to what was written.
+func Near(said string, words []string) []string {
 	said = strings.ToLower(said)
 	if len(said) > 40 {
 		return nil
@@ -17,9 +18,14 @@ func near(said string, words []string) []string {
 	}
 	var all []scored
 	for _, w := range words {
-		d := distance(said, w)
-		if len(said) >= 2 && strings.HasPrefix(w, said) {
-			d = min(d, 1)
+		d := Distance(said, w)
+		if strings.HasPrefix(w, said) {
+			switch { // somebody who stopped early; of a long word nothing is nearer
+			case len(said) >= 4:
+				d = 0
+			case len(said) >= 2:
+				d = min(d, 1)
+			}
 		}
 		if limit := 1 + max(len(said), len(w))/4; d <= limit && d < max(len(said), len(w)) {
 			all = append(all, scored{w, d})
@@ -38,9 +44,9 @@ func near(said string, words []string) []string {
 	return out
 }
 
-// distance is how many letters must be inserted, removed, replaced or swapped with
+// Distance is how many letters must be inserted, removed, replaced or swapped with
 // their neighbour to turn a into b.
-func distance(a, b string) int {
+func Distance(a, b string) int {
 	var before, prev []int
 	cur := make([]int, len(b)+1)
 	for j := range cur {
@@ -61,4 +67,13 @@ func distance(a, b string) int {
 		}
 	}
 	return cur[len(b)]
+}
+
+// Hint ends a sentence about a misspelt word: "; did you mean …?" with the most similar of the
+// words, empty where none resembles it.
+func Hint(said string, words []string) string {
+	if near := Near(said, words); len(near) > 0 {
+		return "; did you mean " + near[0] + "?"
+	}
+	return ""
 }
