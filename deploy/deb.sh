@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-binary=${1:-flowtally} to=${2:-.}
+binary=$(realpath "${1:-flowtally}") to=${2:-.}
 if ! command -v dpkg-deb >/dev/null; then
 	echo "deb: dpkg-deb is not installed: build on Debian or Ubuntu, or install the package dpkg" >&2
 	exit 1
