@@ -14,30 +14,45 @@ BENCH ?= .
 
 CONSOLE := $(shell find web/ui/src web/ui/public web/ui/index.html web/ui/*.ts web/ui/*.js web/ui/package.json -type f -not -name '* *' 2>/dev/null)
 
-.PHONY: help build binary console run setup test race fuzz bench bench-exporter bench-collector bench-store bench-ingest torture lint generate clean env up down
+.PHONY: help build binary compiled console run setup deb test race fuzz bench bench-exporter bench-collector bench-store bench-ingest torture lint generate clean env up down
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
-run: setup build ## set up, build and show the product: flowtally lab --demo
+run: ## set up, build and show the product: flowtally lab --demo
+	@deploy/setup.sh check
+	@$(MAKE) setup
+	@$(MAKE) build
 	@exec ./flowtally lab --demo
 
-build: console binary ## the console and the binary ./flowtally
+build: ## the console and the binary ./flowtally
+	@$(MAKE) -j2 console compiled
+	@$(MAKE) binary
 
-setup: ## install what is missing to build and run (asks first)
+setup: ## install what is missing to build and run
 	@deploy/setup.sh run
 
+# Static: it runs in any container and on any distribution.
 binary:
-	@go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o flowtally .
+	@echo "building ./flowtally"
+	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o flowtally .
+
+# All but what the console goes into, at the same time as that.
+compiled:
+	@export CGO_ENABLED=0; go mod download && go build -trimpath \
+		$$(go list -e -deps . | grep -E '^flowtally/|^[^/]*\.[^/]*/' | grep -vxE 'flowtally/(command|lab|web)')
 
 console: web/dist/index.html
+	@:
 
 web/dist/index.html: web/ui/node_modules/.installed $(CONSOLE)
-	cd web/ui && npm run build
+	@echo "building the page"
+	@cd web/ui && npm run --silent build >/dev/null
 	@touch $@
 
 web/ui/node_modules/.installed: web/ui/package-lock.json
-	cd web/ui && npm ci --no-audit --no-fund --loglevel=error
+	@echo "getting the page's packages from the npm registry"
+	@cd web/ui && npm ci --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
 test: ## everything: checks, unit tests, real PostgreSQL, real peers, the page in Chromium
@@ -45,6 +60,9 @@ test: ## everything: checks, unit tests, real PostgreSQL, real peers, the page i
 	@$(MAKE) build
 	@$(MAKE) lint
 	@deploy/test.sh
+
+deb: build ## a package for Debian and Ubuntu, with systemd units: flowtally_*.deb
+	@deploy/deb.sh
 
 race: ## Go's tests alone, under the race detector
 	@go test -race ./...
@@ -96,7 +114,7 @@ man: ## the manual pages, in man/man1
 	@go run . man man/man1
 
 clean: ## remove what was built and fetched here; data directories stay
-	rm -rf flowtally .tools web/ui/node_modules
+	rm -rf flowtally flowtally_*.deb .tools web/ui/node_modules
 	find web/dist -mindepth 1 -not -name .gitkeep -delete
 
 env: .env ## write .env with random passwords for Docker, once

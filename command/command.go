@@ -30,10 +30,28 @@ func Main(version string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
-	// What stopped this program stopped who reads its log through a pipe, too: the last
-	// words to it are lost, and not the flows that are still to be sent or stored.
-	context.AfterFunc(ctx, func() { signal.Ignore(syscall.SIGPIPE) })
-	return Run(ctx, version, os.Args[1:], os.Stdout, os.Stderr)
+	// What stops this program stops who reads its log through a pipe, too, and perhaps
+	// before: words to nobody are lost, and not the flows that are still to be sent or
+	// stored. Children do not inherit this, as they would if the signal were ignored.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	return Run(ctx, version, os.Args[1:], answers{ctx, os.Stdout}, os.Stderr)
+}
+
+// answers is standard output. When whoever reads it has gone (head, less), the program
+// ends by the signal, as others do, unless it is stopping already.
+type answers struct {
+	ctx context.Context
+	out *os.File
+}
+
+// Write writes to standard output.
+func (a answers) Write(p []byte) (n int, err error) {
+	n, err = a.out.Write(p)
+	if errors.Is(err, syscall.EPIPE) && a.ctx.Err() == nil {
+		signal.Reset(syscall.SIGPIPE)
+		return a.out.Write(p[n:])
+	}
+	return n, err
 }
 
 // usageError is a mistake in how the program was called: exit status 2. Every

@@ -45,7 +45,7 @@ any other. Ctrl-C stops everything; the data stays.`,
 		},
 	}
 	f := cmd.Flags()
-	one(f, &c.Dir, "data", "", "", path("a directory"), "data directory (default: flowtally in the user's data directory)")
+	one(f, &c.Dir, "data", "", "", path("a directory"), "data directory (default: flowtally-lab in the user's data directory, for root /var/lib/flowtally-lab)")
 	one(f, &c.Listen, "listen", "", collector.DefaultListen, listening("udp", "", "9995"), "UDP address of the collector, or a port alone for all addresses")
 	one(f, &c.WebListen, "web", "", "127.0.0.1:8080", listening("tcp", "127.0.0.1", "8080"), "TCP address of the page; a port alone is that of 127.0.0.1")
 	one(f, &c.Read, "read", "r", "", path("a capture file, or - for standard input"), "meter a capture file once")

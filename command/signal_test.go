@@ -32,8 +32,8 @@ var onePacket = append(append([]byte{0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0
 	0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 1, 0, 2, 0, 8, 0, 0)
 
 // A closed terminal is a stop like any other: what is in the cache is sent, also when
-// whoever read the log is gone with the terminal. A program that was told not to mind
-// (nohup) does not.
+// whoever read the log is gone with the terminal, or went before. A program that was told
+// not to mind (nohup) does not.
 func TestClosedTerminal(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -53,7 +53,7 @@ func TestClosedTerminal(t *testing.T) {
 		name   string
 		signal syscall.Signal
 		nohup  bool
-	}{{"hangup", syscall.SIGHUP, false}, {"terminate", syscall.SIGTERM, false}, {"nohup", syscall.SIGHUP, true}} {
+	}{{"hangup", syscall.SIGHUP, false}, {"terminate", syscall.SIGTERM, false}, {"nohup", syscall.SIGHUP, true}, {"log", 0, false}} {
 		t.Run(tt.name, func(t *testing.T) {
 			args := []string{self, "exporter", "--read", "-", "--to", conn.LocalAddr().String(), "--json"}
 			cmd := exec.Command(args[0], args[1:]...)
@@ -95,6 +95,9 @@ func TestClosedTerminal(t *testing.T) {
 			if err := cmd.Process.Signal(tt.signal); err != nil {
 				t.Fatal(err)
 			}
+			if tt.signal == 0 {
+				in.Close()
+			}
 			if tt.nohup {
 				time.Sleep(200 * time.Millisecond)
 				if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
@@ -110,5 +113,26 @@ func TestClosedTerminal(t *testing.T) {
 				t.Errorf("%v, %s", err, out.String())
 			}
 		})
+	}
+}
+
+// Whoever reads answers and has enough ends the program, as any other.
+func TestAnswersToNobody(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader.Close()
+	defer writer.Close()
+	cmd := exec.Command(self, "exporter", "--help")
+	cmd.Env = append(os.Environ(), mainVariable+"=1")
+	cmd.Stdout = writer
+	err = cmd.Run()
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGPIPE {
+		t.Errorf("it ended with %v, want the signal of a broken pipe", err)
 	}
 }

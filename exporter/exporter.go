@@ -110,6 +110,8 @@ type Config struct {
 	// Control, when it is not nil, lets other goroutines ask Run things while it
 	// works.
 	Control *Control
+	// Ready is called once, before the first packet is read, when it is not nil.
+	Ready func()
 	// Logger gets what people should know; nil logs nothing.
 	Logger *slog.Logger
 	// Registerer gets the counters while Run works, when it is not nil.
@@ -171,6 +173,9 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 		s.run(full, empty, ledger)
 	}()
 	c.Logger.Info("exporting", "to", s.names(), "version", c.Version, "observation_domain", c.Domain)
+	if c.Ready != nil {
+		c.Ready()
+	}
 	err = c.meter(ctx, s.streams(), full, empty, ledger)
 	close(full)
 	<-sent

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -12,14 +11,12 @@ import (
 	"flowtally/exporter"
 	"flowtally/flow"
 	"flowtally/lab/traffic"
-	"flowtally/store"
-	"flowtally/store/console"
 )
 
 // demoExporter is one of the two devices of the demo's floor that export: each sees a part
 // of the packets, none of them both.
 type demoExporter struct {
-	name   string // what the page calls it, until people call it otherwise
+	name   string // what it says that it is called
 	addr   netip.Addr
 	domain uint32
 	part   traffic.Part
@@ -29,7 +26,7 @@ type demoExporter struct {
 // startDemo starts the two exporters of generated traffic, which go on where those of an
 // earlier demo stopped. The way of the second one to the collector loses a datagram now and
 // then.
-func startDemo(ctx context.Context, h *house, c Config, here Addresses, db *store.DB) error {
+func startDemo(ctx context.Context, h *house, c Config, here Addresses) error {
 	lossy, err := openWay(here.Collector)
 	if err != nil {
 		return err
@@ -41,6 +38,7 @@ func startDemo(ctx context.Context, h *house, c Config, here Addresses, db *stor
 		{"edge-1", lossy.from(), EdgeDomain, traffic.Outside, lossy.addr()},
 	}
 	var sources []*traffic.Source
+	var begins []<-chan struct{}
 	begun := time.Now()
 	for _, d := range devices {
 		start, err := demoStart(ctx, here.DSN, flow.Exporter{Addr: flow.AddrFrom(d.addr), Domain: d.domain}, begun, c.past)
@@ -51,9 +49,9 @@ func startDemo(ctx context.Context, h *house, c Config, here Addresses, db *stor
 		source := traffic.New(traffic.Config{Start: start, Part: d.part})
 		sources = append(sources, source)
 		h.onStop(func() { _ = source.Close() })
-		startExporter(h, c, source, d.domain, d.to, func(sum exporter.Summary) {
+		begins = append(begins, startExporter(h, c, source, d.name, d.domain, d.to, func(sum exporter.Summary) {
 			fmt.Fprintf(c.Stdout, "demo: %s has sent %d flow records\n", d.name, sum.Records)
-		})
+		}))
 	}
 	go func() {
 		for _, s := range sources {
@@ -63,45 +61,12 @@ func startDemo(ctx context.Context, h *house, c Config, here Addresses, db *stor
 				return
 			}
 		}
-		fmt.Fprintf(c.Stdout, "demo: caught up after %.0f s, goes on live\n", time.Since(begun).Seconds())
+		fmt.Fprintf(c.Stdout, "demo: caught up after %.0f s, goes on live: %s\n", time.Since(begun).Seconds(), here.Page)
 	}()
-	h.start(func(ctx context.Context) error { return nameDevices(ctx, console.New(db), devices) })
-	return nil
-}
-
-// nameDevices gives the devices their names as soon as they are known; one that people have
-// said something about keeps what they said.
-func nameDevices(ctx context.Context, c *console.Console, devices []demoExporter) error {
-	for tick := time.NewTicker(time.Second); len(devices) > 0; {
-		select {
-		case <-ctx.Done():
-			tick.Stop()
+	for _, b := range begins {
+		if _, ok := heard(h, b); !ok {
 			return nil
-		case <-tick.C:
 		}
-		list, err := c.Exporters(ctx)
-		if err != nil {
-			continue // the database starts, or stops
-		}
-		var left []demoExporter
-		for _, d := range devices {
-			id := flow.Exporter{Addr: flow.AddrFrom(d.addr), Domain: d.domain}.ID()
-			known, named := false, false
-			for _, e := range list {
-				if e.ID == id {
-					known, named = true, e.Name != ""
-				}
-			}
-			switch {
-			case !known:
-				left = append(left, d)
-			case !named:
-				if err := c.SetExporter(ctx, id, console.ExporterWords{Name: d.name}); err != nil && !errors.Is(err, console.ErrTaken) {
-					left = append(left, d)
-				}
-			}
-		}
-		devices = left
 	}
 	return nil
 }

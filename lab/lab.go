@@ -56,8 +56,9 @@ const (
 // Config says what to run. The zero value is a lab with nobody in it, that waits for
 // exporters from elsewhere.
 type Config struct {
-	// Dir holds the database. Empty is flowtally in the user's data directory
-	// (XDG_DATA_HOME, else ~/.local/share), for root /var/lib/flowtally.
+	// Dir holds the database. Empty is flowtally-lab in the user's data directory
+	// (XDG_DATA_HOME, else ~/.local/share), for root in /var/lib; or the directory of an
+	// earlier version, flowtally, when a lab has its data there.
 	Dir string
 	// Listen is the collector's UDP address; ":9995" when empty.
 	Listen string
@@ -157,14 +158,8 @@ func Run(ctx context.Context, c Config) (err error) {
 	}
 	here.Page = "http://" + serves.String()
 
-	ready = true
-	banner(c.Stdout, here)
-	if c.Ready != nil {
-		c.Ready(here)
-	}
-
 	if c.Demo {
-		if err := startDemo(ctx, h, c, here, webDB); err != nil {
+		if err := startDemo(ctx, h, c, here); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -172,11 +167,20 @@ func Run(ctx context.Context, c Config) (err error) {
 		}
 	}
 	if source != nil {
-		startExporter(h, c, source, domain, loopback(here.Collector), func(sum exporter.Summary) {
+		begun := startExporter(h, c, source, "", domain, loopback(here.Collector), func(sum exporter.Summary) {
 			if c.Read != "" {
 				fmt.Fprintf(c.Stdout, "%s: %d packets, %d bytes, sent as %d flow records\n", c.Read, sum.Packets, sum.Bytes, sum.Records)
 			}
 		})
+		if _, ok := heard(h, begun); !ok {
+			return nil
+		}
+	}
+	// All have said that they have begun: nothing pushes the page's address up and away.
+	ready = true
+	banner(c.Stdout, here)
+	if c.Ready != nil {
+		c.Ready(here)
 	}
 
 	select {
@@ -215,9 +219,12 @@ func (c Config) withDefaults() (Config, error) {
 		c.past = demoPast
 	}
 	if c.Dir == "" {
-		dir, err := defaultDir()
+		dir, notice, err := defaultDir()
 		if err != nil {
 			return c, err
+		}
+		if notice != "" {
+			fmt.Fprintf(c.Stdout, "flowtally lab: %s\n", notice)
 		}
 		c.Dir = dir
 	}
@@ -227,21 +234,6 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Dir = dir
 	return c, nil
-}
-
-// defaultDir is where data lives that nobody gave a place.
-func defaultDir() (string, error) {
-	if os.Geteuid() == 0 {
-		return "/var/lib/flowtally", nil
-	}
-	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "flowtally"), nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", errors.New("lab: HOME is not set: say where the data goes with --data")
-	}
-	return filepath.Join(home, ".local", "share", "flowtally"), nil
 }
 
 // probe asks for the ports before a database is made for nothing.
@@ -269,17 +261,15 @@ func reason(err error) error {
 	return err
 }
 
-// banner tells a person what there is and what to do with it.
+// banner tells a person what there is and what to do with it, and where to look last.
 func banner(w io.Writer, a Addresses) {
 	fmt.Fprintf(w, `
-  page       %s
-  SQL        psql '%s'
+  data       %s
   collector  NetFlow v5, v9 and IPFIX on UDP %d; send it some:
              %s exporter --read FILE.pcap --to %s
              softflowd -i INTERFACE -v 10 -n THIS-HOST:%d
-  data       %s
-
-  Ctrl-C stops everything; the data stays.
-
-`, a.Page, a.DSN, a.Collector.Port(), os.Args[0], loopback(a.Collector), a.Collector.Port(), a.Dir)
+  SQL        psql '%s'
+  stop       Ctrl-C stops everything; the data stays
+  page       %s
+`, a.Dir, a.Collector.Port(), os.Args[0], loopback(a.Collector), a.Collector.Port(), a.DSN, a.Page)
 }

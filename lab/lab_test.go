@@ -66,8 +66,16 @@ func free(c Config) Config {
 // start runs a lab and returns when it is ready.
 func start(t *testing.T, c Config) running {
 	t.Helper()
+	return startWith(t, free(c), &output{})
+}
+
+// startWith is start for a lab with a log, whose output goes to out.
+func startWith(t *testing.T, c Config, out *output) running {
+	t.Helper()
+	logger := c.Logger
 	c = free(c)
-	r := running{out: &output{}}
+	c.Logger = logger
+	r := running{out: out}
 	c.Stdout = r.out
 	ready := make(chan Addresses, 1)
 	c.Ready = func(a Addresses) { ready <- a }
@@ -310,5 +318,80 @@ func TestStopWhileStarting(t *testing.T) {
 		if err != nil {
 			t.Errorf("stopped after %v: %v", after, err)
 		}
+	}
+}
+
+// TestDefaultDirectory: the lab's directory is nobody else's, and an earlier lab's data is
+// found where it is, or said to be there when it cannot be used.
+func TestDefaultDirectory(t *testing.T) {
+	parent := pgtest.Dir(t)
+	t.Setenv("XDG_DATA_HOME", parent)
+	rootHome = parent
+	t.Cleanup(func() { rootHome = "/var/lib" })
+	is := func(want string, words ...string) {
+		t.Helper()
+		dir, notice, err := defaultDir()
+		if err != nil || dir != want {
+			t.Errorf("the directory is %q, %v; want %q", dir, err, want)
+		}
+		if (notice != "") != (len(words) > 0) || strings.Contains(notice, "\n") {
+			t.Errorf("it says %q", notice)
+		}
+		for _, w := range words {
+			if !strings.Contains(notice, w) {
+				t.Errorf("%q does not say %q", notice, w)
+			}
+		}
+	}
+	ours, former := filepath.Join(parent, "flowtally-lab"), filepath.Join(parent, "flowtally")
+	is(ours)
+	// A collector that root ran leaves a closed directory, which is not the lab's.
+	if err := os.MkdirAll(filepath.Join(former, "spool"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	is(ours)
+	data := filepath.Join(former, "postgres", "data")
+	if err := os.MkdirAll(data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(data, "PG_VERSION"), []byte("15\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		is(ours, former, "mv "+former+"/postgres "+ours+"/")
+		if err := os.Chmod(former, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is(former)
+	if err := os.MkdirAll(filepath.Join(ours, "postgres", "data"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(ours, "postgres", "data", "PG_VERSION"), []byte("15\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	is(ours)
+}
+
+// TestAddressComesLast: what a person is to open stands under everything else, and again
+// when there is something to see.
+func TestAddressComesLast(t *testing.T) {
+	needPostgres(t)
+	// What the parts log is on the same screen.
+	screen := &output{}
+	r := startWith(t, Config{Dir: pgtest.Dir(t), Demo: true, past: 10 * time.Minute, Logger: slog.New(slog.NewTextHandler(screen, nil))}, screen)
+	if lines := strings.Count(r.out.String(), "\n"); lines > 14 || !strings.Contains(r.out.String(), "schema ready") {
+		t.Errorf("%d lines:\n%s", lines, r.out)
+	}
+	banner := strings.TrimRight(r.out.String(), "\n")
+	if caught := strings.Index(banner, "\ndemo: caught up"); caught >= 0 {
+		banner = banner[:caught]
+	}
+	if !strings.HasSuffix(banner, "\n  page       "+r.Page) {
+		t.Errorf("the page's address is not the last:\n%s", banner)
+	}
+	until(t, "the demo to catch up", func() bool { return strings.Contains(r.out.String(), "goes on live") })
+	if !strings.HasSuffix(r.out.String(), "goes on live: "+r.Page+"\n") {
+		t.Errorf("the page's address is not said again:\n%s", r.out)
 	}
 }

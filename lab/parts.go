@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -53,7 +54,7 @@ func startPostgres(ctx context.Context, c Config) (*postgres.Server, error) {
 	case errors.Is(err, postgres.ErrRunning):
 		return nil, fmt.Errorf("lab: another flowtally lab works in %s: stop it, or choose another directory with --data", c.Dir)
 	case errors.Is(err, postgres.ErrNoBinaries):
-		return nil, fmt.Errorf("lab: %w: install one (Debian, Ubuntu: apt-get install postgresql)", err)
+		return nil, fmt.Errorf("lab: %w", err)
 	}
 	return pg, err
 }
@@ -67,13 +68,37 @@ func passwords(pg *postgres.Server) map[string]string {
 	return p
 }
 
+// quiet is a part's log without what the part has begun and ended: the banner says that,
+// and what comes after it pushes the page's address away.
+type quiet struct{ slog.Handler }
+
+// partLogger returns the log that parts get: warnings and errors, or all where debug was
+// asked for.
+func partLogger(l *slog.Logger) *slog.Logger {
+	if l.Enabled(context.Background(), slog.LevelDebug) {
+		return l
+	}
+	return slog.New(quiet{l.Handler()})
+}
+
+// Enabled reports whether the level is one that somebody should act on.
+func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && q.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs returns a quiet log that says the attributes, too.
+func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
+
+// WithGroup returns a quiet log for a group.
+func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
+
 // startCollector starts what receives and stores, and returns where it will say
 // its addresses.
 func startCollector(h *house, c Config, dsn string) <-chan []netip.AddrPort {
 	listening := make(chan []netip.AddrPort, 1)
 	h.start(func(ctx context.Context) error {
 		return service.Run(ctx, service.Config{
-			DSN: dsn, Spool: filepath.Join(c.Dir, "spool"), Keeper: &keeper.Config{}, Logger: c.Logger, Registerer: c.Registerer, Health: c.Health,
+			DSN: dsn, Spool: filepath.Join(c.Dir, "spool"), Keeper: &keeper.Config{}, Logger: partLogger(c.Logger), Registerer: c.Registerer, Health: c.Health,
 			Collector: collector.Config{
 				Listen: []string{c.Listen},
 				LookUp: net.DefaultResolver.LookupAddr,
@@ -89,7 +114,7 @@ func startPage(h *house, c Config, db *store.DB) <-chan netip.AddrPort {
 	serving := make(chan netip.AddrPort, 1)
 	h.start(func(ctx context.Context) error {
 		return web.Run(ctx, web.Config{
-			Listen: c.WebListen, DB: web.NewDatabase(db), Logger: c.Logger, Registerer: c.Registerer,
+			Listen: c.WebListen, DB: web.NewDatabase(db), Logger: partLogger(c.Logger), Registerer: c.Registerer,
 			Ready: func(a netip.AddrPort) { serving <- a },
 		})
 	})
@@ -121,8 +146,10 @@ func openSource(c Config) (capture.Source, uint32, error) {
 }
 
 // startExporter starts an exporter that meters the source and sends to an address on
-// loopback; ended is told what it did, and may be nil.
-func startExporter(h *house, c Config, source capture.Source, domain uint32, to string, ended func(exporter.Summary)) {
+// loopback, and returns where it will say that it has begun; ended is told what it did, and
+// may be nil.
+func startExporter(h *house, c Config, source capture.Source, name string, domain uint32, to string, ended func(exporter.Summary)) <-chan struct{} {
+	begun := make(chan struct{}, 1)
 	// Of several, each has its metrics under its domain.
 	metrics := c.Registerer
 	if c.Demo && metrics != nil {
@@ -134,8 +161,9 @@ func startExporter(h *house, c Config, source capture.Source, domain uint32, to 
 		// day at full speed has to wait for who sends it. It tells what it did not meter and
 		// did not send, its interfaces, and that it does not sample.
 		sum, err := exporter.Run(ctx, exporter.Config{
-			Source: source, To: []string{to}, Version: netflow.IPFIX, Domain: domain, Options: true, Sample: 1,
-			Pace: defaultPace, Live: c.Interface != "", Logger: c.Logger, Registerer: metrics,
+			Source: source, To: []string{to}, Version: netflow.IPFIX, Name: name, Domain: domain, Options: true, Sample: 1,
+			Pace: defaultPace, Live: c.Interface != "", Logger: partLogger(c.Logger), Registerer: metrics,
+			Ready: func() { begun <- struct{}{} },
 		})
 		if err != nil {
 			return err
@@ -145,6 +173,7 @@ func startExporter(h *house, c Config, source capture.Source, domain uint32, to 
 		}
 		return nil
 	})
+	return begun
 }
 
 // loopback is where this process reaches what listens on a.

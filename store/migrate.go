@@ -28,7 +28,8 @@ const lastFormer = "9d588ce"
 type MigrateConfig struct {
 	// Passwords are set for roles, which may log in from then on.
 	Passwords map[string]string
-	// Logger hears of each migration; nil is silence.
+	// Logger hears when the schema is ready, and at level debug of each migration; nil is
+	// silence.
 	Logger *slog.Logger
 }
 
@@ -94,16 +95,18 @@ func migrate(ctx context.Context, db *sql.DB, database string, logger *slog.Logg
 	if err != nil {
 		return fmt.Errorf("store: migrate: %w", err)
 	}
+	began := time.Now()
 	results, err := p.Up(ctx)
 	if err != nil {
 		return migrateError(err)
 	}
 	for _, r := range results {
-		logger.Info("migrated", "version", r.Source.Version, "file", r.Source.Path, "took", r.Duration.Round(time.Millisecond))
+		logger.Debug("migrated", "version", r.Source.Version, "file", r.Source.Path, "took", r.Duration.Round(time.Millisecond))
 	}
 	if _, err := conn.ExecContext(ctx, migrations.Privileges); err != nil {
 		return fmt.Errorf("store: migrate: privileges: %w", err)
 	}
+	logger.Info("schema ready", "version", migrations.Latest(), "applied", len(results), "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -52,6 +53,39 @@ func (a *account) canEnter(info fs.FileInfo) bool {
 		return mode&0o010 != 0
 	}
 	return mode&0o001 != 0
+}
+
+// reaches returns nil when the account may pass through a directory and all that lead to
+// it, and for the ordinary user, whom the system itself tells.
+func (a *account) reaches(dir string) error {
+	if a == nil {
+		return nil
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	for p := dir; ; p = filepath.Dir(p) {
+		info, err := os.Stat(p)
+		if err != nil {
+			return fmt.Errorf("postgres: %w", err)
+		}
+		if !a.canEnter(info) {
+			return fmt.Errorf("postgres: user %s, who runs the database, cannot enter %s", a.name, p)
+		}
+		if p == filepath.Dir(p) {
+			return nil
+		}
+	}
+}
+
+// CanServe returns an error when a server started by this process could not get to a
+// directory that exists: root's runs as another user.
+func CanServe(dir string) error {
+	a, err := findAccount("")
+	if err != nil {
+		return err
+	}
+	return a.reaches(dir)
 }
 
 // credential is nil for the ordinary user, who stays who he is.

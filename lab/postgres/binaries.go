@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,14 +32,19 @@ type Binaries struct {
 	Version int
 }
 
+// fetched is where deploy/setup.sh puts a server that it got from npm's registry, beside
+// the program that it builds.
+const fetched = ".tools/postgresql/bin"
+
 // places are where systems put servers, as patterns.
 var places = []string{
-	"/usr/lib/postgresql/*/bin",          // Debian, Ubuntu
-	"/usr/pgsql-*/bin",                   // PostgreSQL's own RPMs
-	"/usr/lib/postgresql*/bin",           // SUSE, Alpine's postgresql15
-	"/usr/libexec/postgresql*",           // Alpine
-	"/opt/homebrew/opt/postgresql@*/bin", // Homebrew, ARM
-	"/usr/local/opt/postgresql@*/bin",    // Homebrew, Intel
+	"/usr/local/lib/flowtally/postgresql/bin", // deploy/setup.sh, where .tools is closed to the server's user
+	"/usr/lib/postgresql/*/bin",               // Debian, Ubuntu
+	"/usr/pgsql-*/bin",                        // PostgreSQL's own RPMs
+	"/usr/lib/postgresql*/bin",                // SUSE, Alpine's postgresql15
+	"/usr/libexec/postgresql*",                // Alpine
+	"/opt/homebrew/opt/postgresql@*/bin",      // Homebrew, ARM
+	"/usr/local/opt/postgresql@*/bin",         // Homebrew, Intel
 	"/Applications/Postgres.app/Contents/Versions/*/bin",
 	"/usr/local/pgsql/bin", // from source
 	"/usr/local/bin",       // OpenBSD, FreeBSD
@@ -70,18 +76,49 @@ func Find() (Binaries, error) {
 		}
 	}
 	var best Binaries
-	for _, pattern := range places {
-		dirs, _ := filepath.Glob(pattern) // only a malformed pattern gives an error
-		for _, dir := range dirs {
-			if b, err := look(dir); err == nil && b.Version >= MinVersion && b.Version > best.Version {
-				best = b
-			}
+	for b := range installed() {
+		if b.Version > best.Version {
+			best = b
 		}
 	}
 	if best.Dir == "" {
 		return Binaries{}, fmt.Errorf("postgres: %w: %s, or set %s to the directory of its binaries", ErrNoBinaries, advice(), envBin)
 	}
 	return best, nil
+}
+
+// findFor returns the binaries for a cluster that was made by a server of that version, 0
+// for a new cluster: those of Find, unless others in the usual places fit better. Systems
+// have several versions side by side, and a cluster stays with its own.
+func findFor(version int) (Binaries, error) {
+	b, err := Find()
+	if version == 0 || err != nil || b.Version == version || os.Getenv(envBin) != "" {
+		return b, err
+	}
+	for other := range installed() {
+		if other.Version == version {
+			return other, nil
+		}
+	}
+	return b, nil
+}
+
+// installed yields the servers in the usual places that are new enough.
+func installed() iter.Seq[Binaries] {
+	patterns := places
+	if self, err := os.Executable(); err == nil {
+		patterns = append([]string{filepath.Join(filepath.Dir(self), fetched)}, places...)
+	}
+	return func(yield func(Binaries) bool) {
+		for _, pattern := range patterns {
+			dirs, _ := filepath.Glob(pattern) // only a malformed pattern gives an error
+			for _, dir := range dirs {
+				if b, err := look(dir); err == nil && b.Version >= MinVersion && !yield(b) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // advice says how to install a server here.

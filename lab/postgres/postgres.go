@@ -97,11 +97,14 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 		c.Database = defaultDatabase
 	}
 	s := &Server{config: c}
-	if s.bin, err = Find(); err != nil {
+	if s.bin, err = findFor(clusterVersion(s.data())); err != nil {
 		return nil, err
 	}
 	if s.account, err = findAccount(c.User); err != nil {
 		return nil, err
+	}
+	if err := s.account.reaches(s.bin.Dir); err != nil {
+		return nil, fmt.Errorf("%w: set %s to the binaries of a server elsewhere", err, envBin)
 	}
 	if err := s.prepareDir(); err != nil {
 		return nil, err
@@ -216,24 +219,27 @@ func (s *Server) data() string { return filepath.Join(s.config.Dir, "data") }
 // prepareDir makes Dir and sees to it that the server's user gets there.
 func (s *Server) prepareDir() error {
 	dir := s.config.Dir
+	var made []string
+	for p := dir; ; p = filepath.Dir(p) {
+		if _, err := os.Stat(p); err == nil || p == filepath.Dir(p) {
+			break
+		}
+		made = append(made, p)
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
 	if s.account == nil {
 		return nil
 	}
-	for p := filepath.Dir(dir); ; p = filepath.Dir(p) {
-		info, err := os.Stat(p)
-		if err != nil {
+	// Root's umask may be a careful one.
+	for _, p := range made {
+		if err := os.Chmod(p, 0o755); err != nil {
 			return fmt.Errorf("postgres: %w", err)
 		}
-		if !s.account.canEnter(info) {
-			return fmt.Errorf("postgres: user %s, who runs the database, cannot enter %s: choose another directory, or allow it with chmod o+x %s",
-				s.account.name, p, p)
-		}
-		if p == filepath.Dir(p) {
-			break
-		}
+	}
+	if err := s.account.reaches(filepath.Dir(dir)); err != nil {
+		return fmt.Errorf("%w: choose another directory, or allow it with chmod o+x", err)
 	}
 	if err := os.Chown(dir, s.account.uid, s.account.gid); err != nil {
 		return fmt.Errorf("postgres: %w", err)
@@ -341,6 +347,16 @@ func writeFile(name string, b []byte, mode fs.FileMode) error {
 func isCluster(data string) bool {
 	_, err := os.Stat(filepath.Join(data, "PG_VERSION"))
 	return err == nil
+}
+
+// clusterVersion returns the major version that made the cluster, 0 where there is none.
+func clusterVersion(data string) int {
+	b, err := os.ReadFile(filepath.Join(data, "PG_VERSION"))
+	if err != nil {
+		return 0
+	}
+	v, _ := strconv.Atoi(strings.TrimSpace(string(b))) // another number is refused later
+	return v
 }
 
 // makeCluster makes the cluster, or checks that the one there is of our version.

@@ -288,3 +288,53 @@ func TestLongPath(t *testing.T) {
 		t.Errorf("%s is left behind", s.socketDir)
 	}
 }
+
+// Directories that root makes let the server's user in, whatever root's umask is.
+func TestCarefulUmask(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root drops to another user")
+	}
+	dir := filepath.Join(directory(t), "a", "b")
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	s := start(t, Config{Dir: dir, Port: NoPort, Trust: true})
+	if _, err := query(s.DSN(Admin), "select 'x'"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A cluster stays with the version that made it when a newer one is installed beside it.
+func TestClusterStaysWithItsVersion(t *testing.T) {
+	dir := t.TempDir()
+	server := func(version string) string {
+		bin := filepath.Join(dir, version, "bin")
+		if err := os.MkdirAll(bin, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"initdb", "postgres"} {
+			if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\necho 'postgres (PostgreSQL) "+version+".1'\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return bin
+	}
+	old, new := server("1015"), server("1017")
+	server("14")
+	before := places
+	places = []string{filepath.Join(dir, "*", "bin")}
+	t.Cleanup(func() { places = before })
+	t.Setenv("PATH", new)
+	for version, want := range map[int]string{0: new, 1015: old, 1017: new, 1016: new, 14: new} {
+		if b, err := findFor(version); err != nil || b.Dir != want {
+			t.Errorf("for a cluster of %d: %s, %v; want %s", version, b.Dir, err, want)
+		}
+	}
+	t.Setenv("PATH", "")
+	if b, err := findFor(0); err != nil || b.Dir != new {
+		t.Errorf("the newest is not taken: %s, %v", b.Dir, err)
+	}
+	t.Setenv(envBin, old)
+	if b, err := findFor(1017); err != nil || b.Dir != old {
+		t.Errorf("what was asked for is not taken: %s, %v", b.Dir, err)
+	}
+}
