@@ -66,7 +66,7 @@ func say(kind, cause error, format string, args ...any) error {
 // Unprivileged returns the error for people of a change that the user of db lacks the
 // privilege to make.
 func (db *DB) Unprivileged(cause error) error {
-	return say(ErrAuth, cause, "user %q may look at this database and not change what it shows: use the role %s, or the page", db.Pool().Config().ConnConfig.User, RoleWeb)
+	return say(ErrAuth, cause, "user %q may read flows here, and neither change what people say nor see tokens: use the role %s, or the page", db.Pool().Config().ConnConfig.User, RoleWeb)
 }
 
 // The roles that have privileges in the schema.

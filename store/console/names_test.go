@@ -182,7 +182,9 @@ func TestReadersRenameNobody(t *testing.T) {
 	}
 	defer db.Close()
 	c := console.New(db)
+	_, tokens := c.Tokens(ctx, "")
 	for what, err := range map[string]error{
+		"tokens": tokens,
 		"rename": c.RenameExporter(ctx, 1, "edge"), "set": c.SetExporter(ctx, 1, console.ExporterWords{}),
 		"forget": c.ForgetExporter(ctx, 1),
 	} {
