@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"flowtally/spelling"
+	"flowtally/store"
 
 	"github.com/spf13/cobra"
 )
@@ -196,6 +197,14 @@ func takeNoArguments(cmd *cobra.Command) {
 	}
 }
 
+// plainly has an error of the database in the log be one sentence.
+func plainly(_ []string, a slog.Attr) slog.Attr {
+	if err, ok := a.Value.Any().(error); ok {
+		a.Value = slog.AnyValue(store.Plainly(err))
+	}
+	return a
+}
+
 // noArguments refuses what stands behind the flags.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -216,7 +225,7 @@ func setLogger(w io.Writer, level, format string) error {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return err
 	}
-	opts := &slog.HandlerOptions{Level: l}
+	opts := &slog.HandlerOptions{Level: l, ReplaceAttr: plainly}
 	if format == "json" {
 		slog.SetDefault(slog.New(slog.NewJSONHandler(w, opts)))
 	} else {

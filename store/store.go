@@ -231,6 +231,15 @@ func dsnError(err error) error {
 	return say(ErrDSN, err, "the database's URL is not of the form postgres://USER:PASSWORD@HOST:5432/DATABASE (in the password write what is neither letter nor digit as %%XX)")
 }
 
+// Plainly returns err as one sentence where it is that no connection was made, which the
+// driver tells in a line for each attempt; else as it is.
+func Plainly(err error) error {
+	if failed, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return connectError(err, failed.Config)
+	}
+	return err
+}
+
 // connectError says in one sentence why there is no connection, or why the first statement
 // on it failed.
 func connectError(err error, c *pgconn.Config) error {
