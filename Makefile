@@ -14,7 +14,7 @@ BENCH ?= .
 
 CONSOLE := $(shell find web/ui/src web/ui/public web/ui/index.html web/ui/*.ts web/ui/*.js web/ui/package.json -type f -not -name '* *' 2>/dev/null)
 
-.PHONY: help build binary compiled console run setup deb test race fuzz bench bench-exporter bench-collector bench-store bench-ingest torture lint generate clean env up down class
+.PHONY: help build binary compiled console run setup deb test race fuzz bench bench-exporter bench-collector bench-store bench-ingest torture lint generate clean env up down class backup restore
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -132,3 +132,9 @@ down: ## docker compose: stop; the volumes stay
 
 class: env ## docker compose: certificate, teacher and STUDENTS="NAME …" for the profile class
 	@deploy/class.sh $(STUDENTS)
+
+backup: ## docker compose: the database into FILE, while everything runs
+	@deploy/backup.sh save $(FILE)
+
+restore: ## docker compose: FILE in place of the database
+	@deploy/backup.sh restore $(FILE)
