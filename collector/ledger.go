@@ -127,6 +127,7 @@ type session struct {
 	exporter *exporterState
 	port     uint16
 	version  netflow.Version
+	began    flow.Time
 	last     flow.Time
 	whole    bool    // it was followed from its first message
 	fresh    bool    // it is new, and had no message before
@@ -364,7 +365,7 @@ func (l *ledger) session(src *source, r *receipt) *session {
 			return s
 		}
 	}
-	s := &session{exporter: e, port: r.port, version: m.Version, last: r.now, counted: true, fresh: true, epoch: l.epoch, blind: l.blind, handed: m.Sequence, base: m.Sequence}
+	s := &session{exporter: e, port: r.port, version: m.Version, began: r.now, last: r.now, counted: true, fresh: true, epoch: l.epoch, blind: l.blind, handed: m.Sequence, base: m.Sequence}
 	s.numbering = numbered(specified(m.Version))
 	if n := len(e.sessions); n >= maxPorts || n > 0 && l.sessions >= maxSessions {
 		oldest := slices.MinFunc(e.sessions, func(a, b *session) int { return cmp.Compare(a.last, b.last) })
@@ -656,9 +657,10 @@ func (l *ledger) take(now flow.Time, final bool) (r flow.Report) {
 	return r
 }
 
-// ports counts the source ports in use, and among them those that number their
-// messages for themselves: more than one of these are several exporters behind
-// one address, or several processes of one.
+// ports counts the source ports in use, and how many of them number their messages for
+// themselves at the same time: more than one of these are several exporters behind one
+// address, or several processes of one. One that began after another's last message is
+// the same exporter, started again.
 func (e *exporterState) ports() {
 	e.SourcePorts, e.Senders = 0, 0
 	for _, s := range e.sessions {
@@ -666,9 +668,13 @@ func (e *exporterState) ports() {
 			continue
 		}
 		e.SourcePorts++
-		if s.root == nil && s.inOrder >= 3 {
-			e.Senders++
+		at := 0
+		for _, o := range e.sessions {
+			if o.root == nil && o.inOrder >= 3 && e.LastSeen-o.last <= recentTime && o.began <= s.began && s.began <= o.last {
+				at++
+			}
 		}
+		e.Senders = max(e.Senders, at)
 	}
 }
 

@@ -281,6 +281,34 @@ func TestSendersBehindOneAddress(t *testing.T) {
 	}
 }
 
+// TestSendersAfterEachOther are one that was started again.
+func TestSendersAfterEachOther(t *testing.T) {
+	l := newLedger(10)
+	m := netflow.Message{Version: netflow.IPFIX}
+	now := flow.Time(0)
+	for port := range uint16(4) {
+		for i := range uint32(10) {
+			now += flow.Second
+			m.Sequence, m.Records, m.DataRecords = i*10, 10, 10
+			l.datagram(&source{}, &receipt{m: &m, port: port, now: now, records: 10})
+		}
+	}
+	if s := l.take(now, false).Status[0]; s.Senders != 1 || s.SourcePorts != 4 {
+		t.Errorf("status %+v", s)
+	}
+	// And a second beside the last is another.
+	for i := range uint32(10) {
+		for port := range uint16(2) {
+			now += flow.Second
+			m.Sequence, m.Records, m.DataRecords = (10-uint32(port)*10+i)*10, 10, 10
+			l.datagram(&source{}, &receipt{m: &m, port: 3 + port, now: now, records: 10})
+		}
+	}
+	if s := l.take(now, true).Status[0]; s.Senders != 2 {
+		t.Errorf("status %+v", s)
+	}
+}
+
 // TestExportersOwnWord: what an exporter says it did not send, and in v9 how many
 // records were in what is missing.
 func TestExportersOwnWord(t *testing.T) {

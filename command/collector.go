@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 
@@ -38,6 +39,9 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 				c.Listen = nil // TCP alone was asked for
 			}
 			if err := refuseIdle(cmd, collectorIdle(&c, &metrics, spool, keeps)...); err != nil {
+				return err
+			}
+			if err := listenOnce(&c); err != nil {
 				return err
 			}
 			if len(c.ListenTLS) > 0 {
@@ -100,6 +104,27 @@ store it in PostgreSQL. What PostgreSQL cannot take at once waits in the spool.`
 	databaseFlag(cmd, &dsn)
 	metricsFlag(cmd, &metrics)
 	return cmd
+}
+
+// listenOnce refuses an address to listen on that is given twice, under whatever names.
+func listenOnce(c *collector.Config) error {
+	had := map[string]bool{}
+	for _, network := range []struct {
+		flag, name string
+		list       []string
+	}{{"listen", "UDP ", c.Listen}, {"listen-tcp", "TCP ", c.ListenTCP}, {"listen-tls", "TCP ", c.ListenTLS}} {
+		for _, text := range network.list {
+			_, addr, err := collector.SplitListen(text)
+			if err != nil {
+				return err
+			}
+			if _, port, _ := net.SplitHostPort(addr); port != "0" && had[network.name+addr] {
+				return usageError{fmt.Errorf("collector: --%s %s: %s%s is given twice", network.flag, text, network.name, addr)}
+			}
+			had[network.name+addr] = true
+		}
+	}
+	return nil
 }
 
 // collectorIdle are the flags that do something only beside others.

@@ -49,6 +49,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"top", "--output", ""}, []string{"table", "json", "csv"}, ""},
 		{[]string{"series", "--step", "1"}, []string{"1h", "1d", "1mo"}, "auto"},
 		{[]string{"top", "--exporter", ""}, nil, ""},
+		{[]string{"exporters", "rename", ""}, []string{":4"}, ""},
+		{[]string{"exporters", "forget", "one", ""}, []string{":4"}, ""},
 		// The filter.
 		{[]string{"top", "pro"}, []string{"proto"}, "src"},
 		{[]string{"top", "src", "p"}, []string{"port"}, "proto"},

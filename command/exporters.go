@@ -112,7 +112,16 @@ address. It takes the role flow_web.`,
 		},
 	}
 	databaseFlag(cmd, &dsn)
+	cmd.ValidArgsFunction = completeExporters
 	return cmd
+}
+
+// completeExporters completes the first word, which exporter is meant.
+func completeExporters(_ *cobra.Command, words []string, begin string) ([]string, cobra.ShellCompDirective) {
+	if len(words) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return suggest(exporterNames, begin), cobra.ShellCompDirectiveNoFileComp
 }
 
 // mistaken makes what the store refuses for its content a mistake of the call.
@@ -160,6 +169,9 @@ It takes the role flow_web.`,
 		},
 	}
 	databaseFlag(cmd, &dsn)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, _ []string, begin string) ([]string, cobra.ShellCompDirective) {
+		return completeExporters(cmd, nil, begin)
+	}
 	return cmd
 }
 

@@ -39,7 +39,7 @@ func TestPrinters(t *testing.T) {
 		want  string
 	}{
 		{"share_table", func(w io.Writer) error { return printers(time.UTC)["table"].share(w, &stoodOut) }, `
-the host with most flows, 2026-03-02T09:41:00Z to 2026-03-02T09:42:00Z in buckets of 1m0s
+the host with most flows, 2026-03-02T09:41:00Z to 2026-03-02T09:42:00Z in buckets of 1m
                   from                    to         host   share  its flows
   2026-03-02T09:41:00Z  2026-03-02T09:43:00Z     10.1.4.7  90.0 %        900
   2026-03-02T10:41:00Z  2026-03-02T10:42:00Z  2001:db8::1  55.0 %         55
@@ -47,17 +47,17 @@ the host with most flows, 2026-03-02T09:41:00Z to 2026-03-02T09:42:00Z in bucket
 not complete from 2026-03-02T09:41:30Z on: flows that began there may still come in
 `},
 		{"share_without_any", func(w io.Writer) error { return printers(time.UTC)["table"].share(w, &flat) }, `
-the host with most flows, 2026-03-02T09:41:00Z to 2026-03-02T09:42:00Z in buckets of 1m0s
+the host with most flows, 2026-03-02T09:41:00Z to 2026-03-02T09:42:00Z in buckets of 1m
 no host stood out: none had half of many flows; the largest share is 25.0 %, of 10.1.4.7 at 2026-03-02T09:41:00Z
 --all prints each of the 1 buckets
 `},
 		{"share_of_nothing", func(w io.Writer) error { return printers(time.UTC)["table"].share(w, &nobody) }, `
-the host with most flows, 2026-03-02T09:41:00Z to 2026-03-02T09:42:00Z in buckets of 1m0s
+the host with most flows, 2026-03-02T09:41:00Z to 2026-03-02T09:42:00Z in buckets of 1m
 --all prints each of the 1 buckets
 no flows; there are some, whatever the filter, from 2026-03-01T09:41:00Z to 2026-03-02T09:40:59Z
 `},
 		{"share_table_all", func(w io.Writer) error { return tables{zone: time.UTC, all: true}.share(w, share) }, `
-the host with most flows, 2026-03-02T09:41:00Z to 2026-03-02T09:42:00Z in buckets of 1m0s
+the host with most flows, 2026-03-02T09:41:00Z to 2026-03-02T09:42:00Z in buckets of 1m
                  begin      host   share  its flows  all flows
   2026-03-02T09:41:00Z  10.1.4.7  50.0 %         50        100
 no host stood out: none had half of many flows; the largest share is 50.0 %, of 10.1.4.7 at 2026-03-02T09:41:00Z

@@ -111,12 +111,12 @@ func shareOf(s, total query.Sums, by query.Measure) float64 {
 // series prints one row a bucket and, by a key, one column a group of the measure
 // that was asked for.
 func (p tables) series(w io.Writer, s *query.Series) error {
-	fmt.Fprintf(w, "%s to %s in buckets of %v\n", p.stamp(s.From), p.stamp(s.To), stepText(s.Step, s.StepMonths))
+	fmt.Fprintf(w, "%s to %s in buckets of %s\n", p.stamp(s.From), p.stamp(s.To), stepText(s.Step, s.StepMonths))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if len(s.Keys) == 0 {
 		fmt.Fprint(tw, "begin\tflows\tpackets\tbytes\t")
 		for _, was := range s.Previous {
-			fmt.Fprintf(tw, "%s before %v\t", s.By, was.Offset)
+			fmt.Fprintf(tw, "%s %s before\t", s.By, spanText(was.Offset))
 		}
 		fmt.Fprintln(tw)
 		for i, t := range s.Start {
@@ -165,7 +165,7 @@ func measured(l query.Line, by query.Measure) []int64 {
 // share prints the times in which one host had at least half of all flows, in their order;
 // or the host with most flows, one row a bucket.
 func (p tables) share(w io.Writer, r *query.Share) error {
-	fmt.Fprintf(w, "the host with most flows, %s to %s in buckets of %v\n", p.stamp(r.From), p.stamp(r.To), stepText(r.Step, r.StepMonths))
+	fmt.Fprintf(w, "the host with most flows, %s to %s in buckets of %s\n", p.stamp(r.From), p.stamp(r.To), stepText(r.Step, r.StepMonths))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if p.all {
 		fmt.Fprintln(tw, "begin\thost\tshare\tits flows\tall flows\t")
@@ -298,7 +298,15 @@ func stepText(step time.Duration, months int) string {
 	if months > 0 {
 		return query.FormatStep(0, months)
 	}
-	return step.String()
+	return spanText(step)
+}
+
+// spanText is a length of time for people: whole days as days.
+func spanText(d time.Duration) string {
+	if d > 0 && d%(24*time.Hour) == 0 {
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	}
+	return query.ShortDuration(flow.Time(d.Milliseconds()))
 }
 
 // stamp writes a time to the second.

@@ -47,7 +47,8 @@ type Names struct {
 const MaxName = 100
 
 // Name returns a text as the name of an exporter: one line without blanks around it and of
-// at most MaxName bytes. It is "" where it would be taken for an address or a number.
+// at most MaxName bytes. It is "" where it would be taken for an address, an address with
+// a domain or a number, which are what exporters without a name are asked for by.
 func Name(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == utf8.RuneError {
@@ -58,12 +59,16 @@ func Name(text string) string {
 	if text = strings.TrimSpace(text); len(text) > MaxName {
 		text = strings.TrimSpace(strings.ToValidUTF8(text[:MaxName], ""))
 	}
-	_, err := netip.ParseAddr(text)
-	if err == nil || strings.Trim(text, "0123456789") == "" {
+	addr, domain, both := strings.Cut(text, " domain ")
+	_, err := netip.ParseAddr(addr)
+	if err == nil && (!both || number(domain)) || number(text) {
 		return ""
 	}
 	return text
 }
+
+// number reports whether a text has nothing but digits.
+func number(text string) bool { return strings.Trim(text, "0123456789") == "" }
 
 // HostName returns a name of DNS without its final dot, in small letters, "" when it is
 // none that a host could have: whoever owns an address chooses what is said here.

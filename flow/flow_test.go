@@ -186,3 +186,16 @@ func TestTCPFlagsString(t *testing.T) {
 		t.Errorf("all flags print %q", got)
 	}
 }
+
+// What exporters without a name are asked for by is no name, not even with a domain behind
+// it, so that nobody is taken for another.
+func TestNamesThatAreTakenForOthers(t *testing.T) {
+	for text, want := range map[string]string{
+		"192.0.2.1": "", " 2001:db8::1 ": "", "192.0.2.1 domain 42": "", "::ffff:192.0.2.1 domain 0": "", "42": "",
+		"edge": "edge", "edge domain 1": "edge domain 1", "192.0.2.1 domain x": "192.0.2.1 domain x", "domain 1": "domain 1", "router 192.0.2.1": "router 192.0.2.1",
+	} {
+		if got := Name(text); got != want {
+			t.Errorf("%q is the name %q, want %q", text, got, want)
+		}
+	}
+}

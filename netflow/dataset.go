@@ -13,7 +13,7 @@ func (w *work) find(k templateKey) *template {
 			return t
 		}
 	}
-	t := w.d.store.find(w.m.Exporter.Addr, k)
+	t := w.d.store.find(w.m.Exporter.Addr, k, w.m.Sequence)
 	if t != nil {
 		w.found[1], w.found[0] = w.found[0], t
 	}
@@ -44,6 +44,9 @@ func (w *work) data(id uint16, r reader) {
 		} else {
 			w.recover(t)
 		}
+	} else if t != nil && w.d.hold.look(m.Exporter.Addr, w.proto.Received) {
+		// A port that never sends again would wait for the next template.
+		w.recover(t)
 	}
 	if t == nil {
 		// Where nothing overtakes, a template that has not come will not.

@@ -40,6 +40,7 @@ type heldSets struct {
 	addr       flow.Addr
 	octets     int
 	waiting    map[templateKey][]*heldSet
+	looked     flow.Time // when data last looked for what waits of other ports
 	oldest     *heldSet
 	newest     *heldSet
 	prev, next *heldSets // of the same size
@@ -250,6 +251,22 @@ func (h *hold) since(a flow.Addr, of sessionKey) (at flow.Time, ok bool) {
 	return 0, false
 }
 
+// look reports whether data that has its own template is to look for what has waited
+// for long enough at other ports of its address: not more often than once a second.
+func (h *hold) look(a flow.Addr, now flow.Time) bool {
+	if h.sets.Load() == 0 {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.from[a]
+	if e == nil || e.oldest.at > now-moment || e.looked > now-flow.Second {
+		return false
+	}
+	e.looked = now
+	return true
+}
+
 const (
 	// moment is how long the data of a port waits for a template of its own before
 	// it is read by one that came from another port of the address; longMoment is it
@@ -276,13 +293,12 @@ func (w *work) borrows(t *template) bool {
 	if w.d.store.borrows(x, w.port) {
 		return true
 	}
-	next := x.next.Load()
-	if next == 0 || uint32(next-1) != m.Sequence || m.Sequence < proof {
+	if !x.follows(m.Sequence) {
 		if !w.asked {
 			w.asked = true
 			w.waiting, _ = w.d.hold.since(m.Exporter.Addr, sessionKey{domainKey{m.Exporter.Domain, m.Version}, w.port})
 		}
-		if w.waiting == 0 || w.proto.Received-w.waiting < patience(next, m.Sequence) {
+		if w.waiting == 0 || w.proto.Received-w.waiting < patience(x.next.Load(), m.Sequence) {
 			return false
 		}
 	}

@@ -226,7 +226,7 @@ func TestWithdrawalsAreObeyedWhereAsked(t *testing.T) {
 				t.Errorf("%+v", m)
 			}
 			known := func(id uint16) bool {
-				return d.store.find(m.Exporter.Addr, templateKey{7, somebody.Port(), id, IPFIX}) != nil
+				return d.store.find(m.Exporter.Addr, templateKey{7, somebody.Port(), id, IPFIX}, 0) != nil
 			}
 			if known(256) != c.template || known(257) != c.options || known(258) != (c.otherID == 1) {
 				t.Errorf("256 %v, 257 %v, 258 %v", known(256), known(257), known(258))
@@ -348,6 +348,44 @@ func TestDataOfAnotherExporterBehindOneAddress(t *testing.T) {
 			if len(recs) != 1 || recs[0].Bytes != 222 || recs[0].Marks != flow.MarkBorrowed || m.Held != 0 {
 				t.Errorf("%v: message %d: %+v %+v", v, i, recs, m)
 			}
+		}
+
+		// Of two sessions it is the one that goes on, whichever was learned last.
+		for _, last := range []uint16{41, 43} {
+			d = NewDecoder(Limits{})
+			first, second := numbered(v, 100, set(t, templateSet(v), theirs)), numbered(v, 5000, set(t, templateSet(v), ours))
+			decode(d, &m, 41, 0, first)
+			decode(d, &m, 43, 0, second)
+			if last == 41 {
+				decode(d, &m, 41, 0, first)
+			}
+			number := uint32(100)
+			if v == V9 {
+				number++
+			}
+			for i := range uint32(2) {
+				recs := decode(d, &m, 42, 0, numbered(v, number+i, set(t, 256, `00000002 000000de`)))
+				if len(recs) != 1 || recs[0].Bytes != 222 || recs[0].Marks != flow.MarkBorrowed || m.Held != 0 {
+					t.Errorf("%v: %d learned last, message %d: %+v %+v", v, last, i, recs, m)
+				}
+			}
+		}
+
+		// What a port sent once is read when it has waited, with the next data of the
+		// session whose template it is.
+		d = NewDecoder(Limits{})
+		decode(d, &m, 41, 0, numbered(v, 1, set(t, templateSet(v), theirs)))
+		decode(d, &m, 42, 0, numbered(v, 9, set(t, 256, `00000002 000000de`)))
+		own := numbered(v, 10, set(t, 256, `00000002 000000df`))
+		if recs := decode(d, &m, 41, moment-1, own); len(recs) != 1 || m.Recovered != 0 {
+			t.Errorf("%v: too early: %+v %+v", v, recs, m)
+		}
+		recs = decode(d, &m, 41, moment, own)
+		if len(recs) != 2 || m.Recovered != 1 || recs[0].Bytes != 222 || recs[0].Marks != flow.MarkBorrowed || recs[1].Bytes != 223 || recs[1].Marks != 0 {
+			t.Errorf("%v: it has waited: %+v %+v", v, recs, m)
+		}
+		if n, octets := d.Held(); n != 0 || octets != 0 {
+			t.Errorf("%v: %d sets of %d octets are still held", v, n, octets)
 		}
 
 		// Over TCP nothing overtakes, and so nothing is held.

@@ -162,7 +162,7 @@ func (i *Inspector) set(out *Inspected, dl *dialect, from netip.AddrPort, receiv
 	case id == dl.optionsSet:
 		set.Kind, set.Templates = "options templates", inspectTemplates(dl, r, true)
 	case id >= firstTemplate:
-		t := i.d.store.find(m.Exporter.Addr, templateKey{m.Exporter.Domain, from.Port(), id, m.Version})
+		t := i.d.store.find(m.Exporter.Addr, templateKey{m.Exporter.Domain, from.Port(), id, m.Version}, m.Sequence)
 		if t == nil {
 			break
 		}

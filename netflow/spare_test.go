@@ -223,7 +223,7 @@ func TestATemplateOfRivalsStaysSmall(t *testing.T) {
 	if recs, err := d.Decode(nil, &m, somebody, noon, message(IPFIX, tpl, data)); err != nil || len(recs) != 1 {
 		t.Fatalf("%v: %v", recs, err)
 	}
-	x := d.store.find(flow.AddrFrom(somebody.Addr()), templateKey{7, somebody.Port(), 256, IPFIX})
+	x := d.store.find(flow.AddrFrom(somebody.Addr()), templateKey{7, somebody.Port(), 256, IPFIX}, 0)
 	if n := len(x.spares); n > 4*maxSpares {
 		t.Errorf("%d spares", n)
 	}

@@ -36,9 +36,10 @@ type domainKey struct {
 //
 // A template belongs to the address, port, domain, version and identifier it
 // came with. Data finds it by the exact port first: behind one translated
-// address several exporters differ by nothing else. Failing that, the one last
-// learned from any port of that address may serve, because some devices send
-// templates and data from different ports; work.borrows says when.
+// address several exporters differ by nothing else. Failing that, one from any
+// port of that address may serve, because some devices send templates and data
+// from different ports: that of the session which the message continues, else the
+// one last learned; work.borrows says when.
 type store struct {
 	limits Limits
 
@@ -145,8 +146,10 @@ func (o *options) clone() *options {
 	return &c
 }
 
-// find returns the template for data, nil when it is not known.
-func (s *store) find(a flow.Addr, k templateKey) *template {
+// find returns the template for data of a message with this number, nil when none is
+// known. Of several from other ports it is that of a session which is known to send
+// from this port, else of one whose next number this is, else the one last learned.
+func (s *store) find(a flow.Addr, k templateKey, sequence uint32) *template {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	e := s.exporters[a]
@@ -156,10 +159,29 @@ func (s *store) find(a flow.Addr, k templateKey) *template {
 	if t := e.templates[k]; t != nil {
 		return t
 	}
-	if same := e.ports[k.anyPort()]; len(same) > 0 {
-		return same[len(same)-1]
+	same := e.ports[k.anyPort()]
+	if len(same) == 0 {
+		return nil
 	}
-	return nil
+	best := same[len(same)-1]
+	if len(same) > 1 {
+		for _, t := range slices.Backward(same) {
+			if t.session.borrowers[k.port] {
+				return t
+			}
+			if t.session.follows(sequence) && !best.session.follows(sequence) {
+				best = t
+			}
+		}
+	}
+	return best
+}
+
+// follows reports whether a message with this number is the next of the session, and
+// not so by chance.
+func (x *session) follows(sequence uint32) bool {
+	next := x.next.Load()
+	return next != 0 && uint32(next-1) == sequence && sequence >= proof
 }
 
 // repeated returns the template if it is known already, as raw; it then is the

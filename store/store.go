@@ -63,6 +63,12 @@ func say(kind, cause error, format string, args ...any) error {
 	return &sentence{text: fmt.Sprintf(format, args...), kind: kind, cause: cause}
 }
 
+// Unprivileged returns the error for people of a change that the user of db lacks the
+// privilege to make.
+func (db *DB) Unprivileged(cause error) error {
+	return say(ErrAuth, cause, "user %q may read flows here, and neither change what people say nor see tokens: use the role %s, or the page", db.Pool().Config().ConnConfig.User, RoleWeb)
+}
+
 // The roles that have privileges in the schema.
 const (
 	// RoleWriter stores flows: the collector.

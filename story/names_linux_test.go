@@ -165,10 +165,11 @@ func TestNamesWhereNumbersStand(t *testing.T) {
 		t.Errorf("renamed, the list is\n%s", stdout)
 	}
 	for args, says := range map[string]string{
-		"127.0.0.1=x":       "2 exporters have the address",
-		"trading=the other": "another exporter is called",
-		"trading=10.0.0.1":  "an address is no name",
-		"nobody=x":          "there is no exporter",
+		"127.0.0.1=x":                  "2 exporters have the address",
+		"trading=the other":            "another exporter is called",
+		"trading=10.0.0.1":             "an address is no name",
+		"the other=127.0.0.1 domain 1": "an address is no name",
+		"nobody=x":                     "there is no exporter",
 	} {
 		who, name, _ := strings.Cut(args, "=")
 		if status, _, stderr := flowtally(t, "exporters", "rename", "--database", h.dsn, who, name); status != 2 || !strings.Contains(stderr, says) {

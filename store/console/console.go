@@ -38,6 +38,8 @@ func (c *Console) change(ctx context.Context, f func(pgx.Tx) error) error {
 		return err
 	case store.Code(err) == "23505": // unique_violation
 		return fmt.Errorf("store: console: %w: %w", ErrTaken, err)
+	case store.Code(err) == "42501": // insufficient_privilege
+		return c.db.Unprivileged(err)
 	}
 	return fmt.Errorf("store: console: %w", err)
 }

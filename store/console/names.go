@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -97,13 +96,17 @@ func (c *Console) RenameExporter(ctx context.Context, id flow.ExporterID, name s
 
 // checkExporterName refuses what cannot be the name of an exporter.
 func checkExporterName(name string) error {
-	if err := checkName(name); err != nil {
+	if err := checkName(name); err != nil || name == "" {
 		return err
 	}
-	if _, err := netip.ParseAddr(name); err == nil {
-		return &query.Error{Parameter: "name", Reason: "an address is no name: it would be mistaken for another exporter's"}
+	if flow.Name(name) != "" {
+		return nil
 	}
-	return nil
+	what := "an address is no name"
+	if strings.Trim(name, "0123456789") == "" {
+		what = "a number alone is no name"
+	}
+	return &query.Error{Parameter: "name", Reason: what + ": it would be mistaken for another exporter's"}
 }
 
 // Interfaces lists the interfaces that were announced or named: of the exporters that a

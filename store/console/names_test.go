@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"flowtally/flow"
+	"flowtally/lab/postgres/pgtest"
+	"flowtally/store"
 	"flowtally/store/console"
 	"flowtally/store/ingest"
 )
@@ -38,10 +40,13 @@ func TestWordsAboutExporters(t *testing.T) {
 	if err := console.New(db).SetExporter(ctx, 77, want); !errors.Is(err, console.ErrNotFound) {
 		t.Errorf("of nobody: %v", err)
 	}
-	for _, bad := range []console.ExporterWords{{Name: "10.0.0.1"}, {Name: "a\nb"}, {Name: strings.Repeat("x", 101)}, {Color: "url(x)"}, {SamplingRate: new(int64)}} {
+	for _, bad := range []console.ExporterWords{{Name: "10.0.0.1"}, {Name: "192.0.2.2 domain 1"}, {Name: "2001:db8::1 domain 0"}, {Name: "42"}, {Name: "a\nb"}, {Name: strings.Repeat("x", 101)}, {Color: "url(x)"}, {SamplingRate: new(int64)}} {
 		if err := console.New(db).SetExporter(ctx, 1, bad); err == nil {
 			t.Errorf("%+v was kept", bad)
 		}
+	}
+	if err := console.New(db).RenameExporter(ctx, 1, "edge domain 1"); err != nil {
+		t.Errorf("a name that only looks like an address: %v", err)
 	}
 	if err := console.New(db).SetExporter(ctx, 1, console.ExporterWords{}); err != nil {
 		t.Fatal(err)
@@ -161,5 +166,30 @@ func TestNamesOfInterfaces(t *testing.T) {
 	}
 	if list, err := console.New(db).Interfaces(ctx, "192.0.2.2"); err != nil || len(list) != 0 {
 		t.Errorf("of another exporter: %+v, %v", list, err)
+	}
+}
+
+// Who may only look is told so in a sentence, without a word of PostgreSQL's.
+func TestReadersRenameNobody(t *testing.T) {
+	ctx := context.Background()
+	dsn := pgtest.New(t)
+	if err := store.Migrate(ctx, dsn, store.MigrateConfig{Passwords: map[string]string{store.RoleReader: "r"}}); err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(ctx, pgtest.As(t, dsn, store.RoleReader, "r"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	c := console.New(db)
+	_, tokens := c.Tokens(ctx, "")
+	for what, err := range map[string]error{
+		"tokens": tokens,
+		"rename": c.RenameExporter(ctx, 1, "edge"), "set": c.SetExporter(ctx, 1, console.ExporterWords{}),
+		"forget": c.ForgetExporter(ctx, 1),
+	} {
+		if !errors.Is(err, store.ErrAuth) || !strings.Contains(err.Error(), "use the role flow_web") || strings.Contains(err.Error(), "SQLSTATE") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

@@ -62,6 +62,9 @@ func (c *Console) Tokens(ctx context.Context, user string) ([]Token, error) {
 		}
 		return nil
 	})
+	if store.Code(err) == "42501" { // insufficient_privilege
+		return nil, c.db.Unprivileged(err)
+	}
 	return list, err
 }
 
