@@ -14,7 +14,7 @@ BENCH ?= .
 
 CONSOLE := $(shell find web/ui/src web/ui/public web/ui/index.html web/ui/*.ts web/ui/*.js web/ui/package.json -type f -not -name '* *' 2>/dev/null)
 
-.PHONY: help build binary compiled console run setup deb test race fuzz bench bench-exporter bench-collector bench-store bench-ingest torture lint generate clean env up down
+.PHONY: help build binary compiled console run setup deb test race fuzz bench bench-exporter bench-collector bench-store bench-ingest torture lint generate clean env up down class backup restore test-compose
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -70,8 +70,8 @@ race: ## Go's tests alone, under the race detector
 lint: ## gofmt, go vet, staticcheck, other systems, shell syntax
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 		if [ -n "$$unformatted" ]; then echo "gofmt: run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
-	go vet ./... && go -C netflow/interop vet ./...
-	go tool -modfile=tools/go.mod staticcheck ./...
+	go vet -tags compose ./... && go -C netflow/interop vet ./...
+	go tool -modfile=tools/go.mod staticcheck -tags compose ./...
 	@for os in openbsd freebsd darwin; do echo "GOOS=$$os go build"; CGO_ENABLED=0 GOOS=$$os go build -o /dev/null ./... ; done
 	@for f in deploy/*.sh .ci/run; do bash -n "$$f"; done
 	@if command -v shellcheck >/dev/null; then shellcheck --severity=warning deploy/*.sh .ci/run; fi
@@ -120,12 +120,25 @@ clean: ## remove what was built and fetched here; data directories stay
 env: .env ## write .env with random passwords for Docker, once
 
 .env:
-	@umask 077; for role in POSTGRES WRITER WEB READER; do \
+	@umask 077; for role in POSTGRES WRITER WEB READER GRAFANA; do \
 		echo "$${role}_PASSWORD=$$(LC_ALL=C tr -dc 'A-Za-z0-9' </dev/urandom | head -c 32 || true)"; \
-	done >.env; echo "wrote .env with four random passwords"
+	done >.env; { echo; cat .env.example; } >>.env; echo "wrote .env with five random passwords, and a line for each thing one would change"
 
 up: env ## docker compose: build, start, wait until healthy
 	docker compose up --build --detach --wait
 
-down: ## docker compose: stop; the volume stays
-	docker compose down
+down: ## docker compose: stop; the volumes stay
+	docker compose --profile '*' down
+
+class: env ## docker compose: certificate, teacher and STUDENTS="NAME …" for the profile class
+	@deploy/class.sh $(STUDENTS)
+
+backup: ## docker compose: the database into FILE, while everything runs
+	@deploy/backup.sh save $(FILE)
+
+restore: ## docker compose: FILE in place of the database
+	@deploy/backup.sh restore $(FILE)
+
+test-compose: ## the compose file with all profiles, on a Docker engine of its own
+	@status=0; deploy/test-compose.sh || status=$$?; \
+		if [ $$status -eq 77 ] && [ -z "$${CI:-}" ]; then echo "skipped, see above"; exit 0; fi; exit $$status

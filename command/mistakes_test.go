@@ -69,8 +69,8 @@ func sentenceLaws(t *testing.T, what, text string) {
 // nothing at all has no kind.
 func TestEveryFlagSaysWhatItWants(t *testing.T) {
 	dir := t.TempDir()
-	eachCommand(func(words []string, cmd *cobra.Command) {
-		cmd = fresh(t, words)
+	eachCommand(func(words []string, _ *cobra.Command) {
+		cmd := fresh(t, words)
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			if f.Name == "help" {
 				return

@@ -3,6 +3,8 @@
 #
 #   deploy/setup.sh run      what building and running it needs
 #   deploy/setup.sh test     the same and what the tests use
+#   deploy/setup.sh compose  what the test of the compose file needs: a Docker engine, and
+#                            what base images can be made of
 #   deploy/setup.sh check    looks whether flowtally lab could start here, before anything
 #                            is built for nothing
 #
@@ -77,7 +79,7 @@ as_root() {
 
 want=${1:-run}
 case $want in
-run | test | check) ;;
+run | test | compose | check) ;;
 as-root)
 	shift
 	PATH=$PATH:/usr/sbin:/sbin
@@ -85,7 +87,7 @@ as-root)
 	exit
 	;;
 *)
-	echo "usage: deploy/setup.sh [run|test|check]" >&2
+	echo "usage: deploy/setup.sh [run|test|compose|check]" >&2
 	exit 2
 	;;
 esac
@@ -358,6 +360,14 @@ if [ "$want" = test ]; then
 	have ip || [ -x /usr/sbin/ip ] || missing+=(iproute2)
 	have iptables || [ -x /usr/sbin/iptables ] || missing+=(iptables)
 	have ethtool || [ -x /usr/sbin/ethtool ] || missing+=(ethtool)
+fi
+if [ "$want" = compose ]; then
+	have dockerd || [ -x /usr/sbin/dockerd ] || missing+=(docker.io)
+	have iptables || [ -x /usr/sbin/iptables ] || missing+=(iptables)
+	have debootstrap || [ -x /usr/sbin/debootstrap ] || missing+=(debootstrap)
+	have busybox || missing+=(busybox-static)
+	have openssl || missing+=(openssl)
+	have ip || [ -x /usr/sbin/ip ] || missing+=(iproute2)
 fi
 postgres=there
 if ! postgres_dir >/dev/null; then

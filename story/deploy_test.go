@@ -4,9 +4,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 )
@@ -27,13 +29,15 @@ type composeService struct {
 	HealthCheck struct {
 		Test []string `yaml:"test"`
 	} `yaml:"healthcheck"`
-	Volumes     []string          `yaml:"volumes"`
+	Volumes     []any             `yaml:"volumes"`
 	Environment map[string]string `yaml:"environment"`
+	Build       any               `yaml:"build"`
 }
 
-// TestComposeKeepsItsPromises: every part is locked in, only live capture is uid 0
-// and has one capability, the page is this machine's alone, no secret is in the file.
-func TestComposeKeepsItsPromises(t *testing.T) {
+// TestComposeFile: every part is locked in, only what captures on the machine's own
+// network is uid 0 and has one capability, pages without a login are this machine's
+// alone, no secret is in the file.
+func TestComposeFile(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "docker-compose.yml"))
 	if err != nil {
 		t.Fatal(err)
@@ -45,11 +49,16 @@ func TestComposeKeepsItsPromises(t *testing.T) {
 	if err := yaml.UnmarshalWithOptions(text, &file, yaml.AllowDuplicateMapKey()); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"database", "migrate", "collector", "web", "exporter", "demo"} {
-		if _, ok := file.Services[name]; !ok {
-			t.Errorf("no service %s", name)
+	profiles := map[string][]string{
+		"database": nil, "migrate": nil, "collector": nil, "web": nil, "exporter": {"live"}, "demo": {"demo"}, "class": {"class"},
+		"vxlan": {"mirror"}, "geneve": {"mirror"}, "gre": {"mirror"}, "grafana": {"grafana"}, "prometheus": {"grafana"},
+	}
+	for name, in := range profiles {
+		if s, ok := file.Services[name]; !ok || !slices.Equal(s.Profiles, in) {
+			t.Errorf("service %s is in the profiles %v, want %v", name, s.Profiles, in)
 		}
 	}
+	others := []string{"database", "grafana", "prometheus"} // whose images are
 	for name, s := range file.Services {
 		if !s.ReadOnly || s.Privileged || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
 			t.Errorf("%s is not locked in: %+v", name, s)
@@ -57,12 +66,18 @@ func TestComposeKeepsItsPromises(t *testing.T) {
 		if s.StopGrace == "" || s.Restart == "" || (len(s.HealthCheck.Test) == 0 && name != "migrate") {
 			t.Errorf("%s: no grace, no restart policy or no health check", name)
 		}
-		if name != "database" && s.Image != "flowtally" {
+		if other := slices.Contains(others, name); other != (s.Image != "flowtally") {
 			t.Errorf("%s: image %s, want the one image of all parts", name, s.Image)
+		} else if _, tag, _ := strings.Cut(s.Image, ":"); other && (tag == "" || tag == "latest") {
+			t.Errorf("%s: image %s, want one that stays the same", name, s.Image)
 		}
-		live := name == "exporter"
-		if (s.User != "") != live || (s.NetworkMode != "") != live {
-			t.Errorf("%s: user %q, network %q: only live capture is root on the host's network", name, s.User, s.NetworkMode)
+		// Several that build one image at once get into each other's way.
+		if (s.Build != nil) != (name == "migrate") {
+			t.Errorf("%s: build %v: the image is built in one place, migrate", name, s.Build)
+		}
+		live := name == "exporter" || name == "gre"
+		if (s.User == "0:0") != live || (s.NetworkMode != "") != live || s.User != "" && !live && name != "class" {
+			t.Errorf("%s: user %q, network %q: only capture is root on the host's network", name, s.User, s.NetworkMode)
 		}
 		switch {
 		case live && !slices.Equal(s.CapAdd, []string{"NET_RAW"}):
@@ -71,12 +86,12 @@ func TestComposeKeepsItsPromises(t *testing.T) {
 			t.Errorf("%s: capabilities %v, want none", name, s.CapAdd)
 		}
 		for _, p := range s.Ports {
-			if strings.HasSuffix(p, ":8080") && !strings.HasPrefix(p, "127.0.0.1:") {
-				t.Errorf("%s: the page is published as %s", name, p)
+			if !strings.HasSuffix(p, "/udp") && name != "class" && !strings.HasPrefix(p, "127.0.0.1:") {
+				t.Errorf("%s: what has no login is published as %s", name, p)
 			}
 		}
 		for k, v := range s.Environment {
-			if strings.HasSuffix(k, "PASSWORD") && !strings.HasPrefix(v, "${") {
+			if (strings.HasSuffix(k, "PASSWORD") && !strings.HasPrefix(v, "${")) || strings.HasPrefix(v, "postgres://") && !strings.Contains(v, ":${") {
 				t.Errorf("%s: %s is written into the file", name, k)
 			}
 		}
@@ -105,10 +120,88 @@ func TestComposeIsAccepted(t *testing.T) {
 	if out, err := exec.Command("docker", "compose", "version").CombinedOutput(); err != nil {
 		t.Skipf("docker compose is not installed: %v: %s", err, strings.TrimSpace(string(out)))
 	}
-	cmd := exec.Command("docker", "compose", "--profile", "live", "--profile", "demo", "config", "--quiet")
+	cmd := exec.Command("docker", "compose", "--profile", "*", "config", "--quiet")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "POSTGRES_PASSWORD=a", "WRITER_PASSWORD=b", "WEB_PASSWORD=c", "READER_PASSWORD=d")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("docker compose config: %v\n%s", err, out)
+	}
+}
+
+// TestEnvExample: .env.example has a line for each variable of the compose file and for
+// nothing else, with the value that holds without the line.
+func TestEnvExample(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docker-compose.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile(filepath.Join(root, ".env.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]string{}
+	comment := false
+	for line := range strings.Lines(string(example)) {
+		line = strings.TrimSpace(line)
+		if m := regexp.MustCompile(`^#([A-Z0-9_]+)=(.*)$`).FindStringSubmatch(line); m != nil {
+			if _, twice := said[m[1]]; twice || !comment {
+				t.Errorf("%s stands there twice, or nothing says what it is", m[1])
+			}
+			said[m[1]] = m[2]
+			continue
+		}
+		if comment = strings.HasPrefix(line, "# "); !comment && line != "" {
+			t.Errorf("a line that is in force, or not understood: %s", line)
+		}
+	}
+	used := map[string]bool{"COMPOSE_PROFILES": true} // compose's own
+	for _, m := range regexp.MustCompile(`\$\{([A-Z0-9_]+)(?::([-?])((?:[^{}]|\$\{[^}]*\})*))?\}`).FindAllStringSubmatch(string(text), -1) {
+		name, fallback := m[1], m[3]
+		used[name] = true
+		if strings.HasSuffix(name, "_PASSWORD") || name == "FLOWTALLY_VERSION" {
+			continue // make env makes these; the version is of who builds
+		}
+		if value, ok := said[name]; !ok || value != fallback {
+			t.Errorf("${%s:-%s}: .env.example says %q", name, fallback, value)
+		}
+	}
+	// A variable that is handed on is a flag's: its value is the flag's default.
+	for _, m := range regexp.MustCompile(`(?m)^ +(FLOWTALLY_([A-Z]+)_([A-Z0-9_]+)):$`).FindAllStringSubmatch(string(text), -1) {
+		name, command, flag := m[1], strings.ToLower(m[2]), "--"+strings.ToLower(strings.ReplaceAll(m[3], "_", "-"))
+		if command == "log" {
+			command, flag = "version", "--log-"+strings.TrimPrefix(flag, "--")
+		}
+		used[name] = true
+		value, ok := said[name]
+		if !ok {
+			t.Errorf("%s: .env.example does not say it", name)
+			continue
+		}
+		_, help, _ := flowtally(t, command, "--help")
+		line := regexp.MustCompile(`(?m)^ +(?:-\w, )?` + flag + ` .*$`).FindString(help)
+		if line == "" {
+			t.Errorf("%s: flowtally %s has no %s", name, command, flag)
+			continue
+		}
+		var fallback string
+		if m := regexp.MustCompile(`\(default "?([^")]*)"?\)$`).FindStringSubmatch(line); m != nil {
+			fallback = m[1]
+		}
+		want := time.Duration(0)
+		if d, err := time.ParseDuration(fallback); err == nil {
+			want = d
+		}
+		got, _ := time.ParseDuration(value)
+		if same := value == fallback || got == want && want != 0; !same && !(fallback == "" && (value == "0" || value == "false")) {
+			t.Errorf("%s: .env.example says %q, flowtally %s: %s", name, value, command, strings.TrimSpace(line))
+		}
+	}
+	for name := range said {
+		if !used[name] {
+			t.Errorf("%s: .env.example says it, and the compose file does not know it", name)
+		}
+	}
+	if len(used) < 30 {
+		t.Errorf("only %d variables", len(used))
 	}
 }

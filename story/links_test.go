@@ -11,7 +11,7 @@ import (
 var (
 	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
-	mark    = regexp.MustCompile("[^\\p{L}\\p{N}\\p{M}_ -]")
+	mark    = regexp.MustCompile(`[^\p{L}\p{N}\p{M}_ -]`)
 )
 
 // anchors are the places of a document that a link can name: its headings, as they are
