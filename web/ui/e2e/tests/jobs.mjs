@@ -286,8 +286,9 @@ if (!mock) {
       await colleague.page.getByRole('heading', { name: /^Packets/ }).waitFor();
       await becomes(true, async () => {
         const { total } = await api(`top?from=${q.get('from')}&to=${q.get('to')}&key=src-addr&filter=proto+udp`);
-        const read = async (p) => digits(await p.locator('section table tfoot td.n[title]').first().getAttribute('title'));
-        return total.flows > 0 && total.flows === (await read(colleague.page));
+        const read = digits(await colleague.page.locator('section table tfoot td.n[title]').first().getAttribute('title'));
+        // Flows of the last minutes still come in.
+        return read > 0 && Math.abs(total.flows - read) <= total.flows / 100;
       }, 'the colleague reads the same flows');
       assert.deepEqual(colleague.wrong, []);
     } finally {
