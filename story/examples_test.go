@@ -29,6 +29,7 @@ var (
 		"exporter":  "meters a file or an interface, and sends somewhere",
 		"collector": "goes on listening", "web": "goes on listening", "lab": "goes on listening", "inspect": "goes on listening",
 		"migrate": "wants an owner's password", "exporters": "forgets one",
+		"completion": "writes for a shell", "man": "writes into a directory",
 	}
 )
 

@@ -216,8 +216,14 @@ func (s State) stored() *query.Stored {
 	}
 	a := &query.Stored{From: s.LastEnd.Time(), To: s.LastEnd.Time()}
 	for _, r := range s.Reach {
-		if !r.First.IsZero() {
-			a.From = query.Earlier(a.From, r.First)
+		if r.First.IsZero() {
+			continue
+		}
+		a.From = query.Earlier(a.From, r.First)
+		if r.CutBefore.IsZero() {
+			// All there ever was is here. Parts of coarser roll-ups begin with a month or a
+			// year, which is no sign of flows that long ago.
+			break
 		}
 	}
 	return a

@@ -44,6 +44,7 @@ const subjects = [
   'live',
   'paper',
   'names',
+  'jobs',
 ];
 for (const subject of subjects) await import(`./tests/${subject}.mjs`);
 await runAll();

@@ -17,7 +17,6 @@ mkdirSync(folder, { recursive: true });
 
 const soon = { timeout: 20_000 };
 const exporters = (await (await fetch(`${base}/api/v1/exporters`)).json()).exporters;
-const top = (await (await fetch(`${base}/api/v1/top?from=-24h&limit=1`)).json()).rows[0]?.label ?? '10.0.0.1';
 const rows = (p) => p.locator('section table tbody tr').first().waitFor(soon);
 const browser = await chromium.launch({ executablePath: process.env.FLOWTALLY_CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--no-first-run'] });
 const pages = {
@@ -34,6 +33,7 @@ const pages = {
   heatmap: ['/explore?tab=heatmap&from=-7d&to=now', (p) => p.getByRole('region', { name: 'Hours by day' }).waitFor(soon)],
   protocols: ['/explore?tab=summary', rows],
   nomatch: ['/explore?filter=src+ip+203.0.113.99', (p) => p.getByText('No flows').first().waitFor(soon)],
+  add: ['/add', (p) => p.getByText('Waiting for the first datagram').waitFor(soon)],
   exporter: [`/exporters?of=${exporters[0]?.id ?? 1}`, (p) => p.locator('.checks li').first().waitFor(soon)],
   sqlerror: ['/sql?sql=select+src_addr,%0A++nonsense%0Afrom+flows', async (p) => {
     await p.locator('.cm-content').waitFor(soon);
@@ -44,7 +44,7 @@ const pages = {
     await rows(p);
     await p.locator('section table .value').first().click();
     await p.getByRole('menuitem', { name: 'all about it' }).click();
-    await p.getByRole('dialog', { name: top }).locator('tbody tr').first().waitFor(soon);
+    await p.locator('dialog[open] tbody tr').first().waitFor(soon);
   }],
   help: ['/explore', async (p) => {
     await rows(p);

@@ -22,6 +22,8 @@ test.each([
   ['in a container, by name', own({ container: true, reachable: ['172.18.0.3'] }), 'flows.example.net', 'flows.example.net:9995', 'container'],
   ['in a container, on this machine', own({ container: true, reachable: ['172.18.0.3'] }), 'localhost', 'COLLECTOR:9995', 'unknown'],
   ['in a container, on loopback', own({ container: true, address: '127.0.0.1:2055', port: 2055, reachable: ['127.0.0.1'] }), 'localhost', '127.0.0.1:2055', 'local'],
+  ['started again at another port', { listening: [at({ port: 2055, address: '[::]:2055' }), at({ reported_at: '2026-11-21T12:01:30Z' })] }, 'localhost', '192.0.2.5:9995', ''],
+  ['two that run', { listening: [at({ port: 2055, address: '[::]:2055' }), at({ reported_at: '2026-11-21T12:00:30Z' })] }, 'localhost', '192.0.2.5:2055', ''],
   // Nothing is known.
   ['an older server', { listen: ':9995' }, '127.0.0.1', 'COLLECTOR:9995', 'unknown'],
   ['nothing, by name', undefined, '[2001:db8::1]', '[2001:db8::1]:9995', ''],

@@ -30,7 +30,13 @@ export function split(text: string): { host: string; port: string } {
 export function target(collector: Partial<Collector> | undefined, pageHost: string): Target {
   const page = pageHost.replace(/^\[|\]$/g, '');
   const own = loopback.test(page) ? '' : page;
-  const running = (collector?.listening ?? []).filter((l) => l.running && l.protocol === 'udp');
+  // Each is told once a minute: one that was not told for longer has stopped a moment ago,
+  // and is no place to send to while there is another.
+  const at = (l: { reported_at: string }): number => Date.parse(l.reported_at);
+  const newest = Math.max(...(collector?.listening ?? []).map(at));
+  const heard = (collector?.listening ?? []).filter((l) => l.running && l.protocol === 'udp');
+  const fresh = heard.filter((l) => !(newest - at(l) > 75_000));
+  const running = fresh.length ? fresh : heard;
   const gone = (collector?.listening ?? []).find((l) => !l.running);
   const away = running.length === 0 && gone ? gone.reported_at : '';
   const told = split(collector?.listen ?? '');

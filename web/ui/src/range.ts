@@ -38,6 +38,7 @@ const relative = /^-(\d+)\s*(s|m|min|h|d|w)$/;
 const rfc3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i;
 const day = /^(\d{4})-(\d\d?)-(\d\d?)$/;
 const moment = /^(\d{4})-(\d\d?)-(\d\d?)[T ]\s*(\d\d?):(\d\d)(?::(\d\d))?$/;
+const dayClock = /^(today|yesterday)[ t]\s*(\d\d?):(\d\d)(?::(\d\d))?$/;
 const clock = /^(\d\d?):(\d\d)(?::(\d\d))?$/;
 
 /** resolve gives the instant that a URL's end of a range means, or NaN. */
@@ -125,7 +126,8 @@ function typedEnd(s: string, now: number, zone: Zone, end = false): End | undefi
   const r = relative.exec(s);
   if (r) return { text: `-${Number(r[1])}${r[2] === 'min' ? 'm' : r[2]}` };
   if (rfc3339.test(s)) return { text: iso(Date.parse(s)) };
-  const named = { today: 0, yesterday: -1 }[s];
+  const days: Record<string, number> = { today: 0, yesterday: -1 };
+  const named = days[s];
   let start = named === undefined ? NaN : midnight(now, zone, named);
   const d = day.exec(s);
   if (d) start = at(zone, Number(d[1]), Number(d[2]), Number(d[3]));
@@ -137,6 +139,11 @@ function typedEnd(s: string, now: number, zone: Zone, end = false): End | undefi
   }
   const m = moment.exec(s);
   if (m) start = at(zone, Number(m[1]), Number(m[2]), Number(m[3]), Number(m[4]), Number(m[5]), Number(m[6] ?? 0));
+  const n = dayClock.exec(s);
+  if (n) {
+    const p = parts(midnight(now, zone, days[n[1]!]), zone);
+    start = at(zone, p.y, p.mo, p.d, Number(n[2]), Number(n[3]), Number(n[4] ?? 0));
+  }
   const c = clock.exec(s);
   if (c) {
     const p = parts(now, zone);

@@ -26,6 +26,7 @@ others.splice(others.findIndex(([name]) => name === 'exporters') + 1, 0, ['expor
   await p.locator('.ledger li').first().waitFor();
   await p.locator('.checks li').first().waitFor();
 }]);
+others.push(['add', '/add', (p) => p.getByText('Waiting for the first datagram').waitFor()]);
 const tabs = [
   ['flows', `/explore?tab=flows&${past}`, (p) => p.getByRole('region', { name: 'Flows', exact: true }).locator('tbody tr').first().waitFor()],
   ['sankey', `/explore?tab=sankey&${past}`, (p) => p.locator('svg path[stroke]').first().waitFor()],

@@ -25,7 +25,7 @@ export const devices = (t: Pick<Target, 'host' | 'port'>): Device[] => {
       id: 'flowtally',
       name: 'flowtally exporter',
       where: 'On a machine that sees the packets: a mirror port, a tunnel, or a capture file. INTERFACE is what it listens on.',
-      lines: [`flowtally exporter --interface INTERFACE --to ${at}`, ``, `flowtally exporter --read capture.pcap --to ${at}`].join('\n'),
+      lines: [`flowtally exporter --interface INTERFACE --to ${at}`, ``, `# VXLAN mirrors of others end here, each client by its name`, `flowtally exporter --listen-vxlan :4789 --client 10.0.0.5/42=web --to ${at}`, ``, `flowtally exporter --read capture.pcap --to ${at}`].join('\n'),
       soon: 'It tells its own losses, its interfaces and its sampling by itself. ' + minute,
     },
     {

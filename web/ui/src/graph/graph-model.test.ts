@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Line, Previous, Series } from '../api';
 import { colour, light, Places } from '../palette';
-import { before, columnsOf, explanationsOf, frameOf, headsOf, merge, periodsOf, rowsOf, seriesOf, slotRead, summaryOf, ticksOf, titleOf, unitText, valuesOf, wholeSlots, type Answered, type Held, type Look, type Paint } from './graph-model';
+import { before, columnsOf, earlierOf, explanationsOf, frameOf, headsOf, merge, periodsOf, rowsOf, seriesOf, slotRead, stored, summaryOf, ticksOf, titleOf, unitText, valuesOf, wholeSlots, type Answered, type Held, type Look, type Paint } from './graph-model';
 import type { Kind, Part } from './parts';
 import { slots } from './slots';
 
@@ -101,6 +101,23 @@ test('earlier periods lie over the graph in its slots, but not over shares', () 
     ['2 w before', ['15', '–']],
   ]);
   expect(plain([before(86_400), before(1_209_600)])).toEqual(['1 d before', '2 w before']);
+});
+
+test('of an earlier period that nothing is stored of, nothing is drawn and said', () => {
+  const previous = (seconds: number): Previous => ({ offset_seconds: seconds, total: line('total', [0, 0, 9]), lines: [], cut: null }) as unknown as Previous;
+  const week = 604_800;
+  const answer = (from: number): Series => series({ key: 'protocol', previous: [previous(week)], stored: { from: new Date(Date.parse(minute(from)) - week * 1000).toISOString(), to: minute(9) } }, 1);
+  const says = (a: Series) => {
+    const m = merged(held('one', [{}, a]));
+    const periods = periodsOf(m, false);
+    const row = rowsOf(m, new Map(), periods, slots(a), perSlot, -1).find((r) => r.kind === 'earlier')!;
+    return [stored(a, periods[0]!.previous), row.label, row.cells[0]!.text, earlierOf(periods, a, slots(a), perSlot).length];
+  };
+  // The range is of three minutes, from the first.
+  expect(says(answer(0))).toEqual(['all', '1 w before', '9', 1]);
+  expect(says(answer(1))).toEqual(['all', '1 w before', '9', 1]);
+  expect(says(answer(2))).toEqual(['part', '1 w before, in part', '9', 1]);
+  expect(says(answer(4))).toEqual(['none', '1 w before, not stored', '–', 0]);
 });
 
 test('the legend sums the range, and reads the slot that is pointed at', () => {

@@ -160,9 +160,16 @@ export function periodsOf(m: Merged, percents: boolean): Period[] {
   ];
 }
 
-/** earlierOf gives what is drawn of the earlier periods. */
-export const earlierOf = (periods: Period[], times: Slots, look: Look): Earlier[] =>
-  periods.map((p) => ({ values: points(p.line, times, look.metric, look.unit), age: p.age, below: p.below }));
+/** stored says how much of an earlier period lies where flows are stored. */
+export function stored(answer: Pick<Series, 'from' | 'to' | 'stored'>, previous: Previous): 'all' | 'part' | 'none' {
+  if (!answer.stored) return 'all';
+  const first = Date.parse(answer.stored.from) + previous.offset_seconds * 1000;
+  return first >= Date.parse(answer.to) ? 'none' : first > Date.parse(answer.from) ? 'part' : 'all';
+}
+
+/** earlierOf gives what is drawn of the earlier periods; of one that nothing is stored of, nothing. */
+export const earlierOf = (periods: Period[], answer: Series, times: Slots, look: Look): Earlier[] =>
+  periods.filter((p) => stored(answer, p.previous) !== 'none').map((p) => ({ values: points(p.line, times, look.metric, look.unit), age: p.age, below: p.below }));
 
 /** Picture is all that is drawn by the canvas. */
 export interface Picture {
@@ -218,7 +225,11 @@ export function rowsOf(m: Merged, values: Map<string, Values>, periods: Period[]
   if (m.key) rows.push({ id: 'total', label: totalLabel(m), kind: 'total', colour: '', ...cells(m.wholeUp, mirrored ? m.wholeDown : null), share: '' });
   for (const { previous, age, line } of periods.filter((p) => !p.below)) {
     const below = periods.find((p) => p.below && p.age === age)?.line ?? null;
-    rows.push({ id: 'p' + age, label: before(previous.offset_seconds) + (previous.cut ? ', cut' : ''), kind: 'earlier', colour: '', faint: Math.max(0.25, 0.8 - age * 0.085), title: previous.cut?.reason, ...cells(line, below), share: '' });
+    // What is not stored is not nothing.
+    const has = stored(m.answer, previous);
+    const mark = previous.cut ? ', cut' : has === 'none' ? ', not stored' : has === 'part' ? ', in part' : '';
+    const sums = has === 'none' ? { cells: (mirrored ? ['', ''] : ['']).map(() => ({ ...absent, title: 'No flow of then is stored' })), share: '' } : cells(line, below);
+    rows.push({ id: 'p' + age, label: before(previous.offset_seconds) + mark, kind: 'earlier', colour: '', faint: Math.max(0.25, 0.8 - age * 0.085), title: previous.cut?.reason, ...sums, share: '' });
   }
   return rows;
 }
