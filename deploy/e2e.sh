@@ -9,7 +9,7 @@ PATH=$PWD/.tools/bin:$PATH:/usr/local/go/bin
 export PATH
 
 # How long the parts may take at most, in seconds.
-start_within=300 test_within=900 stop_within=45
+start_within=300 test_within=1800 stop_within=45
 
 chromium=${FLOWTALLY_CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
 if [ -z "$chromium" ]; then
