@@ -1,6 +1,7 @@
 package row
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -19,8 +20,14 @@ func encodeRows(buf []byte, recs []flow.Record) []byte {
 
 func TestAppendRowDoesNotAllocate(t *testing.T) {
 	buf := make([]byte, 0, 1<<12)
-	if n := testing.AllocsPerRun(100, func() { encodeRows(buf[:0], flowtest.Records) }); n != 0 {
-		t.Errorf("%v allocations for %d rows", n, len(flowtest.Records))
+	// json.Valid keeps its scanners in a pool, which forgets some of them at random under the
+	// race detector: what allocates does so in each of ten tries.
+	least := math.Inf(1)
+	for range 10 {
+		least = min(least, testing.AllocsPerRun(100, func() { encodeRows(buf[:0], flowtest.Records) }))
+	}
+	if least != 0 {
+		t.Errorf("%v allocations for %d rows", least, len(flowtest.Records))
 	}
 }
 
